@@ -1,0 +1,212 @@
+"""The hand-derived mathematics that NumPy and CuPy share, written once against ``xp``.
+
+Both libraries offer the same arrays without automatic differentiation, so the gradients are written out.
+What is written here is what a competent user of either would write: the fake batch is not differentiated
+in the D step, D's weight gradients are not computed in the G step, and temporaries are reused where that
+costs no clarity. In-place buffers, fused kernels and graphs are modes of their own.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ganbench.backend import Array, Backend, GANState, NetworkState
+from ganbench.gan import (
+    BATCH_NORM_EPS,
+    BATCH_NORM_MOMENTUM,
+    LEAKY_SLOPE,
+    GANSpec,
+    Layer,
+    by_layer,
+)
+
+
+class ArrayBackend(Backend):
+    """Every operation on arrays of the module ``self.xp``."""
+
+    xp: Any  # numpy or cupy
+
+    def from_numpy(self, array: np.ndarray) -> Array:
+        return self.xp.array(array)
+
+    def matmul(self, a: Array, b: Array) -> Array:
+        return a @ b
+
+    def matmul_grad(self, a: Array, b: Array, grad: Array) -> tuple[Array, Array]:
+        return grad @ b.T, a.T @ grad
+
+    def batch_norm(self, x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array]:
+        mean = x.mean(axis=0)
+        centred = x - mean
+        var = (centred * centred).mean(axis=0)
+        centred *= gamma / self.xp.sqrt(var + eps)
+        centred += beta
+        return centred, mean, var
+
+    def batch_norm_grad(
+        self, x: Array, gamma: Array, beta: Array, eps: float, grad: Array
+    ) -> tuple[Array, Array, Array]:
+        """With x̂ = (x − mean)/std: ∂L/∂x = gamma/std · (grad − mean(grad) − x̂ · mean(grad · x̂))."""
+        x_hat = x - x.mean(axis=0)
+        scale = 1 / self.xp.sqrt((x_hat * x_hat).mean(axis=0) + eps)
+        x_hat *= scale
+        grad_beta = grad.sum(axis=0)
+        grad_gamma = (grad * x_hat).sum(axis=0)
+        x_hat *= grad_gamma / len(x)
+        grad_x = grad - grad_beta / len(x)
+        grad_x -= x_hat
+        grad_x *= gamma * scale
+        return grad_x, grad_gamma, grad_beta
+
+    def adam_step(
+        self,
+        spec: GANSpec,
+        params: Sequence[Array],
+        grads: Sequence[Array],
+        m: Sequence[Array],
+        v: Sequence[Array],
+        step: Any,
+    ) -> tuple[list[Array], list[Array], list[Array]]:
+        """Both bias corrections folded into two scalars, as section 2 of Kingma & Ba suggests."""
+        root = (1 - spec.beta2 ** int(step)) ** 0.5
+        lr = spec.lr * root / (1 - spec.beta1 ** int(step))
+        eps = spec.eps * root
+        for p, g, mi, vi in zip(params, grads, m, v, strict=True):
+            mi *= spec.beta1
+            mi += (1 - spec.beta1) * g
+            vi *= spec.beta2
+            vi += (1 - spec.beta2) * (g * g)
+            denominator = self.xp.sqrt(vi)
+            denominator += eps
+            p -= lr * mi / denominator
+        return list(params), list(m), list(v)
+
+    def generator_forward(self, spec: GANSpec, params: Sequence[Array], z: Array) -> Array:
+        return self._forward(spec.generator_layers, params, z)[-1]
+
+    def discriminator_forward(self, spec: GANSpec, params: Sequence[Array], x: Array) -> Array:
+        return self._forward(spec.discriminator_layers, params, x)[-1]
+
+    def gan_iteration(
+        self, spec: GANSpec, state: GANState, real: Array, z_d: Array, z_g: Array
+    ) -> tuple[GANState, Array, Array]:
+        g, d, step = state.generator, state.discriminator, state.step + 1
+        g_layers, d_layers = spec.generator_layers, spec.discriminator_layers
+
+        fake = self._forward(g_layers, g.params, z_d, g.running)[-1]
+        on_real = self._forward(d_layers, d.params, real)
+        on_fake = self._forward(d_layers, d.params, fake)
+        d_loss = self._softplus(-on_real[-1]).mean() + self._softplus(on_fake[-1]).mean()
+        grads = self._backward(d_layers, d.params, on_real, self._sigmoid(-on_real[-1]) / -spec.batch)
+        grads_fake = self._backward(d_layers, d.params, on_fake, self._sigmoid(on_fake[-1]) / spec.batch)
+        for grad, grad_fake in zip(grads, grads_fake, strict=True):
+            grad += grad_fake
+        d = NetworkState(*self.adam_step(spec, d.params, grads, d.m, d.v, step), d.running)
+
+        made = self._forward(g_layers, g.params, z_g, g.running)
+        judged = self._forward(d_layers, d.params, made[-1])
+        if spec.loss == "non-saturating":
+            g_loss = self._softplus(-judged[-1]).mean()
+            grad = self._sigmoid(-judged[-1]) / -spec.batch
+        else:
+            g_loss = -self._softplus(judged[-1]).mean()
+            grad = self._sigmoid(judged[-1]) / -spec.batch
+        grad = self._input_gradient(d_layers, d.params, judged, grad)
+        grads = self._backward(g_layers, g.params, made, grad)
+        g = NetworkState(*self.adam_step(spec, g.params, grads, g.m, g.v, step), g.running)
+        return GANState(g, d, step), d_loss, g_loss
+
+    # Parts of an iteration ------------------------------------------------------------------------
+
+    def _forward(
+        self, layers: Sequence[Layer], params: Sequence[Array], x: Array, running: Sequence[Array] = ()
+    ) -> list[Array]:
+        """Return what the backward pass needs, flat: the input, then what each layer adds.
+
+        A layer without batch norm adds its output; one with it adds its linear part and its output.
+        ``running`` statistics, where given, are updated in place.
+        """
+        kept, normed = [x], 0
+        for layer, (w, *rest) in zip(layers, by_layer(layers, params), strict=True):
+            x = x @ w.T
+            if layer.batch_norm:
+                kept.append(x)
+                x, mean, var = self.batch_norm(x, rest[0], rest[1], BATCH_NORM_EPS)
+                if running:
+                    self._mix(running[normed], mean)
+                    self._mix(running[normed + 1], var * (len(x) / (len(x) - 1)))
+                    normed += 2
+            else:
+                x += rest[0]
+            x = self._activate(layer.activation, x)
+            kept.append(x)
+        return kept
+
+    def _backward(
+        self, layers: Sequence[Layer], params: Sequence[Array], kept: list[Array], grad: Array
+    ) -> list[Array]:
+        """Return the gradient of every parameter, for ``grad`` = ∂L/∂output."""
+        kept, grads = list(kept), []
+        cut = by_layer(layers, params)
+        for index in range(len(layers) - 1, -1, -1):
+            layer, (w, *rest) = layers[index], cut[index]
+            delta = self._through_activation(layer.activation, kept.pop(), grad)
+            if layer.batch_norm:
+                delta, grad_gamma, grad_beta = self.batch_norm_grad(kept.pop(), *rest, BATCH_NORM_EPS, delta)
+                grads += [grad_beta, grad_gamma]
+            else:
+                grads.append(delta.sum(axis=0))
+            grads.append(delta.T @ kept[-1])
+            if index:
+                grad = delta @ w
+        return grads[::-1]
+
+    def _input_gradient(
+        self, layers: Sequence[Layer], params: Sequence[Array], kept: list[Array], grad: Array
+    ) -> Array:
+        """Return ∂L/∂input of a network without batch norm; none of its weight gradients is computed."""
+        for layer, (w, _), out in zip(
+            reversed(layers), reversed(by_layer(layers, params)), reversed(kept), strict=False
+        ):
+            grad = self._through_activation(layer.activation, out, grad) @ w
+        return grad
+
+    @staticmethod
+    def _mix(old: Array, new: Array) -> None:
+        old *= 1 - BATCH_NORM_MOMENTUM
+        old += BATCH_NORM_MOMENTUM * new
+
+    def _activate(self, name: str, x: Array) -> Array:
+        """Apply an activation to a temporary, in place where the library can."""
+        if name == "relu":
+            return self.xp.maximum(x, 0, out=x)
+        if name == "leaky_relu":
+            return self.xp.maximum(x, LEAKY_SLOPE * x, out=x)
+        if name == "tanh":
+            return self.xp.tanh(x, out=x)
+        if name == "sigmoid":
+            return self._sigmoid(x)
+        return x
+
+    def _through_activation(self, name: str, out: Array, grad: Array) -> Array:
+        """Return grad · σ'(x), every σ' written in terms of the activation's output."""
+        if name == "relu":
+            return grad * (out > 0)
+        if name == "leaky_relu":
+            return self.xp.where(out > 0, grad, LEAKY_SLOPE * grad)
+        if name == "tanh":
+            return grad * (1 - out * out)
+        if name == "sigmoid":
+            return grad * (out * (1 - out))
+        return grad
+
+    def _sigmoid(self, x: Array) -> Array:
+        """1 / (1 + e⁻ˣ) as ½ (1 + tanh(x/2)), which cannot overflow."""
+        x = self.xp.tanh(0.5 * x)
+        x += 1
+        x *= 0.5
+        return x
+
+    def _softplus(self, x: Array) -> Array:
+        return self.xp.logaddexp(0, x)

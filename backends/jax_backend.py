@@ -1,0 +1,171 @@
+"""JAX: pure functions, differentiated by ``value_and_grad`` and compiled whole by ``jit`` with donated state."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ganbench.backend import Array, Backend, BoundProgram, GANState, NetworkState, Program
+from ganbench.errors import UnavailableError, UnsupportedError
+from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec, Layer, by_layer
+from ganbench.operations import Inputs, Operation
+
+
+class JaxBackend(Backend):
+    """Arrays on one device; every operation is one compiled call."""
+
+    name = "jax"
+    modes: ClassVar[dict[str, str]] = {
+        "jit": "value_and_grad under one jit per iteration, the state donated",
+    }
+    device_kinds = ("cpu", "cuda")
+    module = "jax"
+    distributions = ("jax",)
+    install = 'pip install "ganbench[jax]" (for a GPU: pip install "jax[cuda13]")'
+
+    def __init__(self, mode: str = "", device: str = "", precision: str = "ieee") -> None:
+        super().__init__(mode, device, precision)
+        self.require()
+        import jax
+
+        kind, _, index = self.device.partition(":")
+        try:
+            devices = jax.devices(kind)
+        except RuntimeError as error:
+            raise UnavailableError(f"JAX {jax.__version__} has no {kind} device: {error}") from error
+        if int(index or 0) >= len(devices):
+            raise UnavailableError(f"no CUDA device {index}: JAX sees {len(devices)}")
+        self.jax, self._on = jax, devices[int(index or 0)]
+
+    @classmethod
+    def missing_device(cls, kind: str, version: str) -> str:
+        import importlib.util
+
+        plugins = ("jax_cuda12_plugin", "jax_cuda13_plugin")
+        if kind == "cuda" and not any(importlib.util.find_spec(plugin) for plugin in plugins):
+            return "JAX's CUDA plug-in is not installed"
+        return super().missing_device(kind, version)
+
+    @classmethod
+    def environment(cls, device: str, dtype: str, precision: str) -> dict[str, str]:
+        return {
+            "JAX_PLATFORMS": device.partition(":")[0],
+            "JAX_ENABLE_X64": "1" if dtype == "float64" else "0",
+            "JAX_DEFAULT_MATMUL_PRECISION": "tensorfloat32" if precision == "tf32" else "highest",
+            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+        }
+
+    def from_numpy(self, array: np.ndarray) -> Array:
+        staged = self.jax.device_put(np.array(array), self._on, may_alias=False)
+        if staged.dtype != array.dtype:
+            raise UnsupportedError(f"JAX made {staged.dtype} of {array.dtype}: set JAX_ENABLE_X64=1 before import")
+        return staged
+
+    def to_numpy(self, array: Array) -> np.ndarray:
+        return np.asarray(array)
+
+    def synchronize(self, result: Any = None) -> None:
+        """Wait for the arrays of ``result``: JAX returns before they are computed."""
+        self.jax.block_until_ready(result)
+
+    def prepare(self, operation: Operation, inputs: Inputs) -> Program:
+        step = self.jax.jit(operation.step(self), donate_argnums=1)
+        return BoundProgram(self, operation, inputs, step)
+
+    def matmul(self, a: Array, b: Array) -> Array:
+        return a @ b
+
+    def matmul_grad(self, a: Array, b: Array, grad: Array) -> tuple[Array, Array]:
+        return grad @ b.T, a.T @ grad
+
+    def batch_norm(self, x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array]:
+        mean, var = x.mean(axis=0), x.var(axis=0)
+        return (x - mean) * (gamma * self.jax.lax.rsqrt(var + eps)) + beta, mean, var
+
+    def batch_norm_grad(
+        self, x: Array, gamma: Array, beta: Array, eps: float, grad: Array
+    ) -> tuple[Array, Array, Array]:
+        _, pullback = self.jax.vjp(lambda *leaves: self.batch_norm(*leaves, eps)[0], x, gamma, beta)
+        return pullback(grad)  # type: ignore[no-any-return]
+
+    def adam_step(
+        self,
+        spec: GANSpec,
+        params: Sequence[Array],
+        grads: Sequence[Array],
+        m: Sequence[Array],
+        v: Sequence[Array],
+        step: Any,
+    ) -> tuple[list[Array], list[Array], list[Array]]:
+        """Corrections by expm1: in float32, 1 − 0.999¹ would keep only four digits."""
+        np_ = self.jax.numpy
+        t = np_.asarray(step, params[0].dtype)
+        correct1, correct2 = (-np_.expm1(t * float(np.log(beta))) for beta in (spec.beta1, spec.beta2))
+        new_m = [spec.beta1 * mi + (1 - spec.beta1) * g for mi, g in zip(m, grads, strict=True)]
+        new_v = [spec.beta2 * vi + (1 - spec.beta2) * g * g for vi, g in zip(v, grads, strict=True)]
+        new_params = [
+            p - spec.lr * (mi / correct1) / (np_.sqrt(vi / correct2) + spec.eps)
+            for p, mi, vi in zip(params, new_m, new_v, strict=True)
+        ]
+        return new_params, new_m, new_v
+
+    def generator_forward(self, spec: GANSpec, params: Sequence[Array], z: Array) -> Array:
+        return self._forward(spec.generator_layers, params, z)[0]
+
+    def discriminator_forward(self, spec: GANSpec, params: Sequence[Array], x: Array) -> Array:
+        return self._forward(spec.discriminator_layers, params, x)[0]
+
+    def gan_iteration(
+        self, spec: GANSpec, state: GANState, real: Array, z_d: Array, z_g: Array
+    ) -> tuple[GANState, Array, Array]:
+        softplus, grad_of = self.jax.nn.softplus, self.jax.value_and_grad
+        g, d, step = state.generator, state.discriminator, state.step + 1
+        fake, running = self._forward(spec.generator_layers, g.params, z_d, g.running)
+
+        def d_loss_of(params: Any) -> Array:
+            on_real = self.discriminator_forward(spec, params, real)
+            on_fake = self.discriminator_forward(spec, params, fake)
+            return softplus(-on_real).mean() + softplus(on_fake).mean()
+
+        d_loss, grads = grad_of(d_loss_of)(d.params)
+        d = NetworkState(*self.adam_step(spec, d.params, grads, d.m, d.v, step), d.running)
+
+        def g_loss_of(params: Any) -> tuple[Array, Any]:
+            images, new_running = self._forward(spec.generator_layers, params, z_g, running)
+            judged = self.discriminator_forward(spec, d.params, images)
+            if spec.loss == "non-saturating":
+                return softplus(-judged).mean(), new_running
+            return -softplus(judged).mean(), new_running
+
+        (g_loss, running), grads = grad_of(g_loss_of, has_aux=True)(g.params)
+        g = NetworkState(*self.adam_step(spec, g.params, grads, g.m, g.v, step), running)
+        return GANState(g, d, step), d_loss, g_loss
+
+    def _forward(
+        self, layers: Sequence[Layer], params: Sequence[Array], x: Array, running: Sequence[Array] = ()
+    ) -> tuple[Array, list[Array]]:
+        """Return the output and the updated running statistics."""
+        updated: list[Array] = []
+        for layer, (w, *rest) in zip(layers, by_layer(layers, params), strict=True):
+            x = x @ w.T
+            if layer.batch_norm:
+                x, mean, var = self.batch_norm(x, rest[0], rest[1], BATCH_NORM_EPS)
+                if running:
+                    fresh = (mean, var * (len(x) / (len(x) - 1)))
+                    old = running[len(updated) : len(updated) + 2]
+                    updated += [
+                        (1 - BATCH_NORM_MOMENTUM) * o + BATCH_NORM_MOMENTUM * f
+                        for o, f in zip(old, fresh, strict=True)
+                    ]
+            else:
+                x = x + rest[0]
+            x = self._activate(layer.activation, x)
+        return x, updated
+
+    def _activate(self, name: str, x: Array) -> Array:
+        nn = self.jax.nn
+        if name == "leaky_relu":
+            return nn.leaky_relu(x, LEAKY_SLOPE)
+        if name == "identity":
+            return x
+        return {"relu": nn.relu, "tanh": nn.tanh, "sigmoid": nn.sigmoid}[name](x)

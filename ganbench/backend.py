@@ -1,0 +1,274 @@
+"""The interface that every framework implements, and the program that is both verified and timed.
+
+A backend writes the operations as methods on its own device arrays. ``prepare`` turns one operation and
+its inputs into a ``Program``; by default it binds the method, so a simple backend writes nothing else. A
+mode that compiles, captures or preallocates overrides it. What is timed is what was verified.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from .errors import UnavailableError, unknown
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from .gan import GANSpec
+    from .operations import Inputs, Operation
+
+API_VERSION = 1
+
+Array = Any  # an array of the backend's own framework, on its device
+Step = Callable[[Any, Any, Any], tuple[Any, Any]]  # (fixed, state, batch) -> (state, results)
+
+
+class NetworkState(NamedTuple):
+    """One network in training: parameters, Adam's two moments, batch norm's running (mean, var) pairs."""
+
+    params: list[Array]
+    m: list[Array]
+    v: list[Array]
+    running: list[Array]
+
+
+class GANState(NamedTuple):
+    """Both networks and the number of iterations completed."""
+
+    generator: NetworkState
+    discriminator: NetworkState
+    step: Any
+
+
+class Probe(NamedTuple):
+    """What can be said of a framework without importing it."""
+
+    installed: bool
+    version: str
+    devices: tuple[str, ...]
+    reasons: dict[str, str]  # per device kind that is absent, why
+    install: str  # the command that would bring what is missing
+
+
+class Program(ABC):
+    """One operation on staged inputs: verified, then timed.
+
+    ``iterations`` is how many iterations one call performs: 1, or more where a scan or a captured graph
+    runs over the staged batches. ``result`` holds the live device arrays that the last call produced.
+    """
+
+    iterations: int = 1
+    result: Any = None
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Return to the staged state; never timed."""
+
+    @abstractmethod
+    def __call__(self) -> None:
+        """Enqueue the work once; need not wait for it."""
+
+    @abstractmethod
+    def outputs(self) -> list[np.ndarray]:
+        """Return what the calls since ``reset`` produced, after a sync, in the operation's order."""
+
+
+class BoundProgram(Program):
+    """A pure step bound to staged arrays: each call feeds the state on and takes the next batch."""
+
+    def __init__(
+        self, backend: Backend, operation: Operation, inputs: Inputs, step: Step | None = None
+    ) -> None:
+        self._backend = backend
+        self._operation = operation
+        self._start = inputs.state
+        self._step = step or operation.step(backend)
+        self._fixed = map_arrays(backend.from_numpy, inputs.fixed)
+        self._batches = [map_arrays(backend.from_numpy, batch) for batch in inputs.batches]
+        self.reset()
+
+    def reset(self) -> None:
+        self._state = map_arrays(self._backend.from_numpy, self._start)
+        self._next_batch = itertools.cycle(self._batches).__next__
+        self.result = (self._state, ())
+
+    def __call__(self) -> None:
+        self.result = self._step(self._fixed, self._state, self._next_batch())
+        self._state = self.result[0]
+
+    def outputs(self) -> list[np.ndarray]:
+        self._backend.synchronize(self.result)
+        return [self._backend.to_numpy(array) for array in self._operation.collect(*self.result)]
+
+
+class Backend(ABC):
+    """One framework in one mode on one device; constructing it imports the framework.
+
+    Raises ``UnavailableError`` where the framework or device is missing and ``UnsupportedError`` where it
+    cannot do what is asked. Arrays passed as state (parameters, moments, running statistics) may be
+    changed in place or consumed; all others must be left as they are.
+    """
+
+    api_version: ClassVar[int] = API_VERSION
+    name: ClassVar[str]
+    modes: ClassVar[Mapping[str, str]]  # mode -> what a user would write, in one line; the first is default
+    device_kinds: ClassVar[tuple[str, ...]]  # the first is default
+    module: ClassVar[str]  # what to import
+    distributions: ClassVar[tuple[str, ...]]  # the names under which an index offers it
+    install: ClassVar[str]  # the command that installs it
+
+    def __init__(self, mode: str = "", device: str = "", precision: str = "ieee") -> None:
+        self.mode = mode or next(iter(self.modes))
+        self.device = device or self.device_kinds[0]
+        self.precision = precision
+        if self.mode not in self.modes:
+            raise unknown(f"mode of {self.name}", self.mode, self.modes)
+        if self.device.partition(":")[0] not in self.device_kinds:
+            raise unknown(f"device of {self.name}", self.device, self.device_kinds)
+
+    @classmethod
+    def probe(cls) -> Probe:
+        """Say what is installed and which devices it has, without importing the framework."""
+        version = _version(cls.distributions) if _importable(cls.module) else ""
+        devices, reasons = [], {}
+        for kind in cls.device_kinds:
+            if not version:
+                reasons[kind] = f"{cls.module} is not installed"
+            elif reason := cls.missing_device(kind, version):
+                reasons[kind] = reason
+            else:
+                devices.append(kind)
+        return Probe(bool(version), version, tuple(devices), reasons, cls.install)
+
+    @classmethod
+    def missing_device(cls, kind: str, version: str) -> str:
+        """Return why devices of ``kind`` cannot be used, as far as a cheap look can tell, or ''."""
+        return "" if kind == "cpu" or nvidia_gpus() else "no NVIDIA GPU found"
+
+    @classmethod
+    def environment(cls, device: str, dtype: str, precision: str) -> dict[str, str]:
+        """Return the variables that must be set before the framework is imported."""
+        return {}
+
+    def require(self) -> None:
+        """Raise ``UnavailableError`` if the framework is not importable; constructors call it first."""
+        if not _importable(self.module):
+            raise UnavailableError(f"backend '{self.name}' needs {self.module}: {self.install}")
+
+    # Arrays ---------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def from_numpy(self, array: np.ndarray) -> Array:
+        """Return a device array of the same dtype that shares no memory with ``array``."""
+
+    @abstractmethod
+    def to_numpy(self, array: Array) -> np.ndarray:
+        """Return a device array on the host, after whatever was to produce it."""
+
+    @abstractmethod
+    def synchronize(self, result: Any = None) -> None:
+        """Wait until everything enqueued is done, in particular the arrays of the tree ``result``."""
+
+    # Operations: definitions, shapes and formulas are in docs/workload.md ----------------------------
+
+    @abstractmethod
+    def matmul(self, a: Array, b: Array) -> Array:
+        """Return ``a b``: (m,k), (k,n) -> (m,n)."""
+
+    @abstractmethod
+    def matmul_grad(self, a: Array, b: Array, grad: Array) -> tuple[Array, Array]:
+        """Return ``grad bᵀ`` (m,k) and ``aᵀ grad`` (k,n), given ``grad`` = ∂L/∂(ab) (m,n)."""
+
+    @abstractmethod
+    def batch_norm(self, x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array]:
+        """Return ``y`` (B,n), ``mean`` (n,) and biased ``var`` (n,) of x (B,n), over the batch axis."""
+
+    @abstractmethod
+    def batch_norm_grad(
+        self, x: Array, gamma: Array, beta: Array, eps: float, grad: Array
+    ) -> tuple[Array, Array, Array]:
+        """Return ∂L/∂x (B,n), ∂L/∂gamma (n,), ∂L/∂beta (n,) for ``grad`` = ∂L/∂y, through mean and var."""
+
+    @abstractmethod
+    def adam_step(
+        self,
+        spec: GANSpec,
+        params: Sequence[Array],
+        grads: Sequence[Array],
+        m: Sequence[Array],
+        v: Sequence[Array],
+        step: Any,
+    ) -> tuple[list[Array], list[Array], list[Array]]:
+        """Return updated (params, m, v): Kingma & Ba 2015, algorithm 1; ``step`` counts from 1."""
+
+    @abstractmethod
+    def generator_forward(self, spec: GANSpec, params: Sequence[Array], z: Array) -> Array:
+        """Return images (B, img_dim) for noise z (B, z_dim); batch norm in training mode."""
+
+    @abstractmethod
+    def discriminator_forward(self, spec: GANSpec, params: Sequence[Array], x: Array) -> Array:
+        """Return logits (B, 1) for images x (B, img_dim)."""
+
+    @abstractmethod
+    def gan_iteration(
+        self, spec: GANSpec, state: GANState, real: Array, z_d: Array, z_g: Array
+    ) -> tuple[GANState, Array, Array]:
+        """Return the new state, d_loss and g_loss after one step on D, then one on G with the updated D."""
+
+    def prepare(self, operation: Operation, inputs: Inputs) -> Program:
+        """Return the program that performs ``operation`` on ``inputs``, staged on the device."""
+        return BoundProgram(self, operation, inputs)
+
+
+def map_arrays(function: Callable[[Any], Any], tree: Any) -> Any:
+    """Return ``tree`` (nested tuples, lists, named tuples) with ``function`` applied to every array.
+
+    Numbers, among them the step counter, pass as they are.
+    """
+    if isinstance(tree, list):
+        return [map_arrays(function, leaf) for leaf in tree]
+    if isinstance(tree, tuple):
+        mapped = [map_arrays(function, leaf) for leaf in tree]
+        return type(tree)(*mapped) if hasattr(tree, "_fields") else tuple(mapped)
+    return function(tree) if getattr(tree, "ndim", 0) else tree
+
+
+def arrays(tree: Any) -> Iterator[Any]:
+    """Yield every array of ``tree``, depth first."""
+    if isinstance(tree, list | tuple):
+        for leaf in tree:
+            yield from arrays(leaf)
+    elif hasattr(tree, "dtype"):
+        yield tree
+
+
+def nvidia_gpus() -> int:
+    """Return how many NVIDIA GPUs the driver shows, without loading CUDA."""
+    if _importable("pynvml"):
+        import pynvml
+
+        try:
+            pynvml.nvmlInit()
+            return int(pynvml.nvmlDeviceGetCount())
+        except pynvml.NVMLError:
+            return 0
+    return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+
+
+def _importable(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+def _version(distributions: Sequence[str]) -> str:
+    for name in distributions:
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return ""

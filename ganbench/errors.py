@@ -1,0 +1,49 @@
+"""Every error ganbench raises on purpose.
+
+::
+
+    GanbenchError
+    ├── UsageError           what was asked for cannot be: exit code 2
+    │   ├── SpecError        a model that cannot exist
+    │   └── DataError        input data that cannot be read or does not fit
+    ├── UnavailableError     a framework or device that this machine lacks
+    ├── UnsupportedError     an operation, dtype or precision that a backend does not have
+    └── StorageError         results that cannot be written or read
+
+A message says what was received, what is valid and, where it helps, what to run.
+"""
+
+from collections.abc import Iterable
+
+
+class GanbenchError(Exception):
+    """Base of the tree; the command line prints its message and no traceback."""
+
+
+class UsageError(GanbenchError):
+    """A request that no machine could fulfil."""
+
+
+class SpecError(UsageError):
+    """A model whose layers, batch or optimiser settings are impossible."""
+
+
+class DataError(UsageError):
+    """Input data that is missing, damaged, of the wrong shape or out of range."""
+
+
+class UnavailableError(GanbenchError):
+    """A framework or device that is not here; the message says what to install."""
+
+
+class UnsupportedError(GanbenchError):
+    """Something a backend does not implement, with its reason."""
+
+
+class StorageError(GanbenchError):
+    """Results that could not be written or read."""
+
+
+def unknown(kind: str, received: str, known: Iterable[str]) -> UsageError:
+    """Return the error for a name that is not one of ``known``."""
+    return UsageError(f"unknown {kind} '{received}' (known: {', '.join(sorted(known))})")

@@ -1,0 +1,241 @@
+"""The model: a fully connected GAN as plain numbers, and the work that one iteration of it takes.
+
+Knows neither arrays nor frameworks. Weights are ``(n_out, n_in)`` as ``torch.nn.Linear`` stores them.
+"""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeVar
+
+import msgspec
+
+from .errors import SpecError, unknown
+
+Activation = Literal["relu", "leaky_relu", "tanh", "sigmoid", "identity"]
+Loss = Literal["non-saturating", "saturating"]
+T = TypeVar("T")
+
+LEAKY_SLOPE = 0.2
+BATCH_NORM_EPS = 1e-5
+BATCH_NORM_MOMENTUM = 0.1
+STAGED_BATCHES = 8  # real images and noise rotate over these, so nothing can be cached away
+
+
+class Layer(NamedTuple):
+    """One dense layer: ``activation(batch_norm?(x Wᵀ + b))``."""
+
+    n_in: int
+    n_out: int
+    activation: Activation
+    batch_norm: bool
+
+    def parameters(self, number: int) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        """Return (name, shape) of each parameter of this layer, the ``number``-th, counted from 1."""
+        weight = (f"W{number}", (self.n_out, self.n_in))
+        if self.batch_norm:  # batch norm subtracts the mean, so a bias before it would do nothing
+            return weight, (f"gamma{number}", (self.n_out,)), (f"beta{number}", (self.n_out,))
+        return weight, (f"b{number}", (self.n_out,))
+
+    def flops(self, batch: int) -> int:
+        """Return the FLOP of one product with W (or Wᵀ, or of its gradient) for ``batch`` rows."""
+        return 2 * batch * self.n_in * self.n_out
+
+
+class GANSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A generator, a discriminator, a batch size and Adam's settings.
+
+    ``generator`` and ``discriminator`` list widths from input to output. Activations are one per layer;
+    left empty they become relu on hidden layers, sigmoid on the image and identity on the logit.
+
+    Raises ``SpecError`` where such a model cannot exist.
+    """
+
+    generator: tuple[int, ...]
+    discriminator: tuple[int, ...]
+    batch: int
+    generator_activations: tuple[Activation, ...] = ()
+    discriminator_activations: tuple[Activation, ...] = ()
+    batch_norm: bool = False
+    loss: Loss = "non-saturating"
+    lr: float = 2e-4
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    name: str = "custom"
+
+    def __post_init__(self) -> None:
+        for role, output in (("generator", "sigmoid"), ("discriminator", "identity")):
+            widths = getattr(self, role)
+            if len(widths) < 2 or min(widths) < 1:
+                raise SpecError(
+                    f"{role} widths {list(widths)} are not valid: at least two positive integers, "
+                    "such as 64,256,784"
+                )
+            if not getattr(self, f"{role}_activations"):
+                default = ("relu",) * (len(widths) - 2) + (output,)
+                msgspec.structs.force_setattr(self, f"{role}_activations", default)
+            if len(getattr(self, f"{role}_activations")) != len(widths) - 1:
+                raise SpecError(
+                    f"{role}_activations names {len(getattr(self, f'{role}_activations'))} layers, "
+                    f"but widths {list(widths)} make {len(widths) - 1}"
+                )
+        if self.generator[-1] != self.discriminator[0]:
+            raise SpecError(
+                f"the generator makes vectors of width {self.generator[-1]}, but the discriminator "
+                f"takes width {self.discriminator[0]}: the two must be equal"
+            )
+        if self.discriminator[-1] != 1:
+            raise SpecError(f"the discriminator ends in width {self.discriminator[-1]}: it must be 1, the logit")
+        if self.discriminator_activations[-1] != "identity":
+            raise SpecError(
+                f"the discriminator ends in '{self.discriminator_activations[-1]}': it must be 'identity', "
+                "because the losses are written on logits"
+            )
+        minimum = 3 if self.batch_norm else 1
+        if self.batch < minimum:
+            why = " with batch norm" if self.batch_norm else ""
+            raise SpecError(f"batch {self.batch} is not valid: at least {minimum}{why}")
+        if not (self.lr > 0 and 0 <= self.beta1 < 1 and 0 <= self.beta2 < 1 and self.eps > 0):
+            raise SpecError(
+                f"lr {self.lr}, beta1 {self.beta1}, beta2 {self.beta2}, eps {self.eps} are not valid: "
+                "lr and eps must be positive, both betas in [0, 1)"
+            )
+
+    @property
+    def z_dim(self) -> int:
+        """Width of the noise."""
+        return self.generator[0]
+
+    @property
+    def img_dim(self) -> int:
+        """Width of an image, or of whatever the data is."""
+        return self.generator[-1]
+
+    @property
+    def data_range(self) -> tuple[float, float]:
+        """Interval that real data must lie in: what the generator's last activation can produce."""
+        return (-1.0, 1.0) if self.generator_activations[-1] == "tanh" else (0.0, 1.0)
+
+    @property
+    def generator_layers(self) -> tuple[Layer, ...]:
+        """Layers of the generator; batch norm, where asked for, on the hidden ones."""
+        return _layers(self.generator, self.generator_activations, self.batch_norm)
+
+    @property
+    def discriminator_layers(self) -> tuple[Layer, ...]:
+        """Layers of the discriminator."""
+        return _layers(self.discriminator, self.discriminator_activations, batch_norm=False)
+
+    @property
+    def n_params(self) -> int:
+        """Number of trained parameters of both networks."""
+        return sum(
+            math.prod(shape)
+            for layers in (self.generator_layers, self.discriminator_layers)
+            for _, shape in parameters(layers)
+        )
+
+    @property
+    def iteration_flops(self) -> int:
+        """Least FLOP of one iteration, counting 2·m·n·k for each matrix product and nothing else.
+
+        D step: G forward, then on real and fake rows D forward, D's weight gradients and the gradient
+        down to D's first hidden layer. G step: G and D forward, the gradient through all of D, G's
+        weight gradients and the gradient down to G's first hidden layer.
+        """
+        b = self.batch
+        g = [layer.flops(b) for layer in self.generator_layers]
+        d = [layer.flops(b) for layer in self.discriminator_layers]
+        d_step = sum(g) + 2 * (2 * sum(d) + sum(d[1:]))
+        g_step = sum(g) + 2 * sum(d) + sum(g) + sum(g[1:])
+        return d_step + g_step
+
+    def describe(self) -> str:
+        """Return the model in one line, such as ``64-256-784 / 784-128-1, batch 128``."""
+        g, d = ("-".join(map(str, widths)) for widths in (self.generator, self.discriminator))
+        return f"{g} / {d}, batch {self.batch}" + (", batch norm" if self.batch_norm else "")
+
+
+def _layers(widths: Sequence[int], activations: Sequence[Activation], batch_norm: bool) -> tuple[Layer, ...]:
+    last = len(widths) - 2
+    return tuple(
+        Layer(n_in, n_out, activation, batch_norm and index < last)
+        for index, (n_in, n_out, activation) in enumerate(
+            zip(widths[:-1], widths[1:], activations, strict=True)
+        )
+    )
+
+
+def parameters(layers: Sequence[Layer]) -> list[tuple[str, tuple[int, ...]]]:
+    """Return (name, shape) of every parameter of a network, in the order backends receive them."""
+    return [entry for number, layer in enumerate(layers, 1) for entry in layer.parameters(number)]
+
+
+def by_layer(layers: Sequence[Layer], params: Sequence[T]) -> list[tuple[T, ...]]:
+    """Return a network's flat parameter list cut into one tuple per layer: (W, b) or (W, gamma, beta)."""
+    cut, start = [], 0
+    for layer in layers:
+        end = start + (3 if layer.batch_norm else 2)
+        cut.append(tuple(params[start:end]))
+        start = end
+    return cut
+
+
+PRESETS: dict[str, GANSpec] = {
+    spec.name: spec
+    for spec in (
+        GANSpec(name="mnist-mlp", generator=(64, 256, 784), discriminator=(784, 128, 1), batch=128),
+        GANSpec(
+            name="mnist-mlp-bn",
+            generator=(64, 256, 784),
+            discriminator=(784, 128, 1),
+            batch=128,
+            batch_norm=True,
+        ),
+        GANSpec(name="tiny", generator=(8, 16, 36), discriminator=(36, 16, 1), batch=16),
+        GANSpec(
+            name="wide",
+            generator=(128, 1024, 2048, 4096),
+            discriminator=(4096, 1024, 256, 1),
+            batch=256,
+        ),
+        GANSpec(
+            name="deep",
+            generator=(64, *[256] * 6, 784),
+            discriminator=(784, *[256] * 6, 1),
+            discriminator_activations=(*("leaky_relu",) * 6, "identity"),
+            batch=128,
+        ),
+        GANSpec(
+            name="speech",
+            generator=(100, 512, 512, 1024),
+            generator_activations=("relu", "relu", "tanh"),
+            discriminator=(1024, 512, 256, 1),
+            discriminator_activations=("leaky_relu", "leaky_relu", "identity"),
+            batch=128,
+        ),
+    )
+}
+
+
+def preset(name: str) -> GANSpec:
+    """Return the preset called ``name``; raises ``UsageError`` naming the known ones."""
+    if name not in PRESETS:
+        raise unknown("preset", name, PRESETS)
+    return PRESETS[name]
+
+
+def read_spec(path: Path) -> GANSpec:
+    """Return the model described by a TOML file; raises ``SpecError`` naming file and fault."""
+    try:
+        fields: dict[str, Any] = msgspec.toml.decode(path.read_bytes())
+        return msgspec.convert({"name": path.stem, **fields}, GANSpec)
+    except OSError as error:
+        raise SpecError(f"cannot read model {path}: {error.strerror}") from error
+    except SpecError as error:  # msgspec wraps what __post_init__ raises only if it is a ValueError
+        raise SpecError(f"model {path}: {error}") from error
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise SpecError(
+            f"model {path} is not valid: {error} (fields: {', '.join(GANSpec.__struct_fields__)})"
+        ) from error

@@ -1,0 +1,139 @@
+"""The gate: no time without a verified result.
+
+The program that will be timed is reset, run and compared with the oracle: number of outputs, shape,
+dtype, finiteness, then ‖out − ref‖ / ‖ref‖ per group of outputs. The longer run comes first, so that a
+``reset`` that does not reset is caught by the shorter one.
+"""
+
+import math
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from .backend import Program
+from .operations import Operation, Output
+from .reference import Answers
+
+# The largest relative error of a group, by dtype and precision, and why.
+TOLERANCES = {
+    ("float64", "ieee"): 1e-12,  # 8 iterations accumulate about 1e-14; two orders for other summation orders
+    ("float32", "ieee"): 1e-5,  # 8 iterations accumulate about 1e-6; TF32 or a wrong formula is 1e-3 and more
+    ("float32", "tf32"): 2e-3,  # products rounded to 10 bits of mantissa, 2⁻¹¹ each
+    ("float16", "mixed"): 2e-2,  # 10 bits of mantissa, and sums over them
+    ("bfloat16", "mixed"): 2e-2,  # 7 bits of mantissa, averaged over many products
+}
+LOOSE_TOLERANCE = 5e-3  # float32 where a ReLU flips by honest rounding: seen up to 1e-3 after 3 iterations
+
+
+class GroupError(msgspec.Struct, frozen=True):
+    """The relative error of one group of outputs after ``iterations``; ``worst`` is its worst member."""
+
+    group: str
+    iterations: int
+    error: float
+    worst: str
+
+
+class Verification(msgspec.Struct, frozen=True):
+    """What the gate found; ``reason`` is empty where the program passed."""
+
+    tolerance: float
+    loose: bool
+    errors: list[GroupError]
+    reason: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the program may be timed."""
+        return not self.reason
+
+    @property
+    def max_rel_error(self) -> float:
+        """The largest error of any group; NaN where none could be taken."""
+        return max((entry.error for entry in self.errors), default=math.nan)
+
+
+def verify(
+    program: Program, operation: Operation, answers: Answers, dtype: str, precision: str = "ieee"
+) -> Verification:
+    """Run ``program`` from its staged state and compare it with the oracle; leaves it reset."""
+    # Always two runs, so that the second one sees whether the reset before it worked.
+    counts = (answers.gated, 1) if program.iterations == 1 else (program.iterations,) * 2
+    loose = answers.loose or counts[0] > answers.gated
+    tolerance = TOLERANCES[dtype, precision]
+    if loose:
+        tolerance = max(tolerance, LOOSE_TOLERANCE)
+    expected = operation.outputs()
+    found: dict[tuple[str, int], GroupError] = {}
+    errors: list[GroupError] = []
+    for count in counts:
+        if count not in answers.after:
+            return Verification(
+                tolerance, loose, [], f"a call performs {count} iterations; the oracle answers {[*answers.after]}"
+            )
+        program.reset()
+        for _ in range(count // program.iterations):
+            program()
+        received = program.outputs()
+        if fault := _malformed(received, expected, dtype):
+            return Verification(tolerance, loose, errors, f"{fault} after {_iterations(count)}")
+        for entry in _group_errors(received, answers.after[count], expected, count):
+            key = entry.group, count
+            found[key] = max(entry, found.get(key, entry), key=lambda entry: entry.error)
+        errors = list(found.values())
+    program.reset()
+    if not errors:
+        return Verification(tolerance, loose, [], "there was nothing to compare")
+    worst = max(errors, key=lambda entry: entry.error)
+    if worst.error <= tolerance:
+        return Verification(tolerance, loose, errors)
+    reason = (
+        f"'{worst.worst}' is off by {worst.error:.2g} after {_iterations(worst.iterations)} "
+        f"(tolerance {tolerance:.0e})"
+    )
+    return Verification(tolerance, loose, errors, reason)
+
+
+def _iterations(count: int) -> str:
+    return "1 iteration" if count == 1 else f"{count} iterations"
+
+
+def _malformed(received: Sequence[np.ndarray], expected: Sequence[Output], dtype: str) -> str:
+    """Return what is wrong with the form of the outputs, or ''."""
+    if len(received) != len(expected):
+        return f"{len(received)} outputs instead of {len(expected)}"
+    for array, output in zip(received, expected, strict=True):
+        if np.shape(array) != output.shape:
+            return f"'{output.name}' has shape {np.shape(array)} instead of {output.shape}"
+        if str(array.dtype) != dtype:
+            return f"'{output.name}' is {array.dtype} instead of {dtype}"
+        if not np.isfinite(array).all():
+            return f"'{output.name}' is not finite"
+    return ""
+
+
+def _group_errors(
+    received: Sequence[np.ndarray], reference: Sequence[np.ndarray], expected: Sequence[Output], count: int
+) -> list[GroupError]:
+    """Return ‖out − ref‖ / ‖ref‖ of each group; where the reference is all zero, 0 or infinity."""
+    members: dict[str, list[tuple[str, float, float]]] = {}
+    for array, answer, output in zip(received, reference, expected, strict=True):
+        difference = float(np.linalg.norm(np.asarray(array, np.float64) - answer))
+        norm = float(np.linalg.norm(answer))
+        members.setdefault(output.group, []).append((output.name, difference, norm))
+    return [
+        GroupError(
+            group,
+            count,
+            _relative(math.hypot(*(d for _, d, _ in rows)), math.hypot(*(n for _, _, n in rows))),
+            max(rows, key=lambda row: row[1])[0],
+        )
+        for group, rows in members.items()
+    ]
+
+
+def _relative(difference: float, norm: float) -> float:
+    if norm == 0:
+        return 0.0 if difference == 0 else math.inf
+    return difference / norm
