@@ -153,7 +153,7 @@ class ArrayBackend(Backend):
             layer, (w, *rest) = layers[index], cut[index]
             delta = self._through_activation(layer.activation, kept.pop(), grad)
             if layer.batch_norm:
-                delta, grad_gamma, grad_beta = self.batch_norm_grad(kept.pop(), *rest, BATCH_NORM_EPS, delta)
+                delta, grad_gamma, grad_beta = self.batch_norm_grad(kept.pop(), rest[0], rest[1], BATCH_NORM_EPS, delta)
                 grads += [grad_beta, grad_gamma]
             else:
                 grads.append(delta.sum(axis=0))

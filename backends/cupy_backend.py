@@ -38,8 +38,8 @@ class CupyBackend(ArrayBackend):
         self.xp = cupy
 
     @classmethod
-    def environment(cls, device: str, dtype: str, precision: str) -> dict[str, str]:
-        return {"CUPY_TF32": "1" if precision == "tf32" else "0"}
+    def environment(cls, device: str, dtype: str, precision: str, cache: str) -> dict[str, str]:
+        return {"CUPY_TF32": "1" if precision == "tf32" else "0", "CUPY_CACHE_DIR": cache}
 
     def to_numpy(self, array: Array) -> np.ndarray:
         return np.asarray(self.xp.asnumpy(array))

@@ -47,12 +47,15 @@ class JaxBackend(Backend):
         return super().missing_device(kind, version)
 
     @classmethod
-    def environment(cls, device: str, dtype: str, precision: str) -> dict[str, str]:
+    def environment(cls, device: str, dtype: str, precision: str, cache: str) -> dict[str, str]:
         return {
             "JAX_PLATFORMS": device.partition(":")[0],
             "JAX_ENABLE_X64": "1" if dtype == "float64" else "0",
             "JAX_DEFAULT_MATMUL_PRECISION": "tensorfloat32" if precision == "tf32" else "highest",
             "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+            "JAX_COMPILATION_CACHE_DIR": cache,
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
         }
 
     def from_numpy(self, array: np.ndarray) -> Array:
@@ -66,7 +69,7 @@ class JaxBackend(Backend):
 
     def synchronize(self, result: Any = None) -> None:
         """Wait for the arrays of ``result``: JAX returns before they are computed."""
-        self.jax.block_until_ready(result)
+        self.jax.block_until_ready(result)  # type: ignore[no-untyped-call]
 
     def prepare(self, operation: Operation, inputs: Inputs) -> Program:
         step = self.jax.jit(operation.step(self), donate_argnums=1)
@@ -85,7 +88,7 @@ class JaxBackend(Backend):
     def batch_norm_grad(
         self, x: Array, gamma: Array, beta: Array, eps: float, grad: Array
     ) -> tuple[Array, Array, Array]:
-        _, pullback = self.jax.vjp(lambda *leaves: self.batch_norm(*leaves, eps)[0], x, gamma, beta)
+        _, pullback = self.jax.vjp(lambda x, gamma, beta: self.batch_norm(x, gamma, beta, eps)[0], x, gamma, beta)
         return pullback(grad)  # type: ignore[no-any-return]
 
     def adam_step(
@@ -154,8 +157,7 @@ class JaxBackend(Backend):
                     fresh = (mean, var * (len(x) / (len(x) - 1)))
                     old = running[len(updated) : len(updated) + 2]
                     updated += [
-                        (1 - BATCH_NORM_MOMENTUM) * o + BATCH_NORM_MOMENTUM * f
-                        for o, f in zip(old, fresh, strict=True)
+                        (1 - BATCH_NORM_MOMENTUM) * o + BATCH_NORM_MOMENTUM * f for o, f in zip(old, fresh, strict=True)
                     ]
             else:
                 x = x + rest[0]

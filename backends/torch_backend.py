@@ -46,6 +46,12 @@ class TorchBackend(Backend):
             return f"PyTorch {version} is a CPU build"
         return super().missing_device(kind, version)
 
+    def libraries(self) -> list[str]:
+        """What Intel calls oneMKL and oneDNN is linked into PyTorch, where it is; its build record names it."""
+        lines = (line.strip(" -") for line in self.torch.__config__.show().splitlines())
+        named = [line for line in lines if line.startswith("Intel")]
+        return [*named, f"{self.torch.get_num_threads()} threads"]
+
     def from_numpy(self, array: np.ndarray) -> Array:
         return self.torch.tensor(array, device=self.device)
 
@@ -86,7 +92,7 @@ class TorchBackend(Backend):
         v: Sequence[Array],
         step: Any,
     ) -> tuple[list[Array], list[Array], list[Array]]:
-        """Run the function behind ``torch.optim.Adam(fused=True)``, which counts the step up itself."""
+        """Run the function behind ``torch.optim.Adam``, fused unless by the book; it counts the step up."""
         params, grads, m, v = list(params), list(grads), list(m), list(v)
         before = self.torch.full((len(params),), float(step) - 1, device=self.device)
         with self.torch.no_grad():
@@ -97,7 +103,8 @@ class TorchBackend(Backend):
                 v,
                 [],
                 list(before.unbind()),
-                fused=True,
+                fused=self.mode != "textbook",
+                foreach=None if self.mode == "textbook" else False,
                 amsgrad=False,
                 beta1=spec.beta1,
                 beta2=spec.beta2,
@@ -161,7 +168,12 @@ class TorchBackend(Backend):
             return lambda x: torch.nn.functional.leaky_relu(x, LEAKY_SLOPE)
         if name == "identity":
             return lambda x: x
-        return {"relu": torch.relu, "tanh": torch.tanh, "sigmoid": torch.sigmoid}[name]
+        named: dict[str, Callable[[Array], Array]] = {
+            "relu": torch.relu,
+            "tanh": torch.tanh,
+            "sigmoid": torch.sigmoid,
+        }
+        return named[name]
 
     def prepare(self, operation: Operation, inputs: Inputs) -> Program:
         if self.mode == "textbook" and operation.name == "gan_iteration":
@@ -248,7 +260,7 @@ class Textbook(Program):
     def outputs(self) -> list[np.ndarray]:
         self._backend.synchronize()
         networks = [self._state(self._g, self._adam_g), self._state(self._d, self._adam_d)]
-        state = GANState(*networks, self._turn)
+        state = GANState(networks[0], networks[1], self._turn)
         return [self._backend.to_numpy(array) for array in self._operation.collect(state, self.result)]
 
     @staticmethod

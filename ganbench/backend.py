@@ -82,9 +82,7 @@ class Program(ABC):
 class BoundProgram(Program):
     """A pure step bound to staged arrays: each call feeds the state on and takes the next batch."""
 
-    def __init__(
-        self, backend: Backend, operation: Operation, inputs: Inputs, step: Step | None = None
-    ) -> None:
+    def __init__(self, backend: Backend, operation: Operation, inputs: Inputs, step: Step | None = None) -> None:
         self._backend = backend
         self._operation = operation
         self._start = inputs.state
@@ -152,14 +150,21 @@ class Backend(ABC):
         return "" if kind == "cpu" or nvidia_gpus() else "no NVIDIA GPU found"
 
     @classmethod
-    def environment(cls, device: str, dtype: str, precision: str) -> dict[str, str]:
-        """Return the variables that must be set before the framework is imported."""
+    def environment(cls, device: str, dtype: str, precision: str, cache: str) -> dict[str, str]:
+        """Return the variables that must be set before the framework is imported.
+
+        ``cache`` is a folder for compiled code, private to the run: its first round is cold.
+        """
         return {}
 
     def require(self) -> None:
         """Raise ``UnavailableError`` if the framework is not importable; constructors call it first."""
         if not _importable(self.module):
             raise UnavailableError(f"backend '{self.name}' needs {self.module}: {self.install}")
+
+    def libraries(self) -> list[str]:
+        """Return the mathematical libraries that the framework carries inside, where no tool sees them."""
+        return []
 
     # Arrays ---------------------------------------------------------------------------------------
 

@@ -69,8 +69,7 @@ class GANSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             widths = getattr(self, role)
             if len(widths) < 2 or min(widths) < 1:
                 raise SpecError(
-                    f"{role} widths {list(widths)} are not valid: at least two positive integers, "
-                    "such as 64,256,784"
+                    f"{role} widths {list(widths)} are not valid: at least two positive integers, such as 64,256,784"
                 )
             if not getattr(self, f"{role}_activations"):
                 default = ("relu",) * (len(widths) - 2) + (output,)
@@ -161,9 +160,7 @@ def _layers(widths: Sequence[int], activations: Sequence[Activation], batch_norm
     last = len(widths) - 2
     return tuple(
         Layer(n_in, n_out, activation, batch_norm and index < last)
-        for index, (n_in, n_out, activation) in enumerate(
-            zip(widths[:-1], widths[1:], activations, strict=True)
-        )
+        for index, (n_in, n_out, activation) in enumerate(zip(widths[:-1], widths[1:], activations, strict=True))
     )
 
 

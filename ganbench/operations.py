@@ -217,7 +217,8 @@ class BatchNorm(_Normalisation):
         return _single({"y": self.shape, "mean": (n,), "var": (n,)})
 
     def apply(self, backend: Backend, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
-        return state, backend.batch_norm(*fixed, BATCH_NORM_EPS)
+        x, gamma, beta = fixed
+        return state, backend.batch_norm(x, gamma, beta, BATCH_NORM_EPS)
 
 
 class BatchNormGrad(_Normalisation):
@@ -417,11 +418,9 @@ def initial_state(rng: np.random.Generator, spec: GANSpec, dtype: str) -> GANSta
     for layers in (spec.generator_layers, spec.discriminator_layers):
         params = initial_params(rng, layers, dtype)
         zeros = [np.zeros_like(p) for p in params]
-        running = [
-            make(layer.n_out, dtype) for layer in layers if layer.batch_norm for make in (np.zeros, np.ones)
-        ]
+        running = [make(layer.n_out, dtype) for layer in layers if layer.batch_norm for make in (np.zeros, np.ones)]
         networks.append(NetworkState(params, zeros, zeros, running))
-    return GANState(*networks, np.int32(0))
+    return GANState(networks[0], networks[1], np.int32(0))
 
 
 def _adam_outputs(prefix: str, layers: Sequence[Layer]) -> list[Output]:

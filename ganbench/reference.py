@@ -18,7 +18,7 @@ GATED_ITERATIONS = 8
 KINK_MARGIN = 2e-6  # float32, for sums of 784 products; scaled for other widths and dtypes
 
 
-def _act(name: str, x: np.ndarray) -> np.ndarray:
+def _act(name: str, x: Array) -> Array:
     if name == "relu":
         return np.where(x > 0, x, 0.0)
     if name == "leaky_relu":
@@ -30,7 +30,7 @@ def _act(name: str, x: np.ndarray) -> np.ndarray:
     return x
 
 
-def _act_slope(name: str, x: np.ndarray) -> np.ndarray:
+def _act_slope(name: str, x: Array) -> Array:
     if name == "relu":
         return np.where(x > 0, 1.0, 0.0)
     if name == "leaky_relu":
@@ -141,9 +141,7 @@ class Reference(Backend):
     ) -> tuple[list[np.ndarray], np.ndarray]:
         """Return the gradient of each parameter and of the input, for ``grad`` = ∂L/∂output."""
         grads: list[np.ndarray] = []
-        for layer, (w, *rest), trace in reversed(
-            list(zip(layers, by_layer(layers, params), traces, strict=True))
-        ):
+        for layer, (w, *rest), trace in reversed(list(zip(layers, by_layer(layers, params), traces, strict=True))):
             delta = grad * _act_slope(layer.activation, trace.pre)
             if layer.batch_norm:
                 delta, grad_gamma, grad_beta = self.batch_norm_grad(
@@ -174,12 +172,8 @@ class Reference(Backend):
         logit_real, trace_real, _ = self._forward(d_layers, d.params, real)
         logit_fake, trace_fake, _ = self._forward(d_layers, d.params, fake)
         d_loss = np.logaddexp(0, -logit_real).mean() + np.logaddexp(0, logit_fake).mean()
-        grads_real, _ = self._backward(
-            d_layers, d.params, trace_real, -_act("sigmoid", -logit_real) / spec.batch
-        )
-        grads_fake, _ = self._backward(
-            d_layers, d.params, trace_fake, _act("sigmoid", logit_fake) / spec.batch
-        )
+        grads_real, _ = self._backward(d_layers, d.params, trace_real, -_act("sigmoid", -logit_real) / spec.batch)
+        grads_fake, _ = self._backward(d_layers, d.params, trace_fake, _act("sigmoid", logit_fake) / spec.batch)
         grads = [a + b for a, b in zip(grads_real, grads_fake, strict=True)]
         d = NetworkState(*self.adam_step(spec, d.params, grads, d.m, d.v, step), d.running)
 
@@ -203,8 +197,7 @@ def _update_running(running: list[Any], statistics: list[np.ndarray], batch: int
     """Mix new statistics in, the variance unbiased, as ``torch.nn.BatchNorm1d`` does."""
     unbiased = [stat * (batch / (batch - 1) if index % 2 else 1.0) for index, stat in enumerate(statistics)]
     return [
-        (1 - BATCH_NORM_MOMENTUM) * old + BATCH_NORM_MOMENTUM * new
-        for old, new in zip(running, unbiased, strict=True)
+        (1 - BATCH_NORM_MOMENTUM) * old + BATCH_NORM_MOMENTUM * new for old, new in zip(running, unbiased, strict=True)
     ]
 
 
@@ -257,16 +250,12 @@ def _clear_iterations(operation: Operation, dtype: str, images: np.ndarray, seed
     return GATED_ITERATIONS
 
 
-def _iterations(
-    reference: Reference, operation: Operation, inputs: Inputs
-) -> Iterator[tuple[Any, Any]]:
+def _iterations(reference: Reference, operation: Operation, inputs: Inputs) -> Iterator[tuple[Any, Any]]:
     """Yield (state, results) after each iteration."""
     fixed, state = (map_arrays(reference.from_numpy, part) for part in (inputs.fixed, inputs.state))
     while True:
         for batch in inputs.batches:
-            state, results = operation.apply(
-                reference, fixed, state, map_arrays(reference.from_numpy, batch)
-            )
+            state, results = operation.apply(reference, fixed, state, map_arrays(reference.from_numpy, batch))
             yield state, results
 
 

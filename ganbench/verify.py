@@ -8,11 +8,11 @@ dtype, finiteness, then ‖out − ref‖ / ‖ref‖ per group of outputs. The 
 import math
 from collections.abc import Sequence
 
-import msgspec
 import numpy as np
 
 from .backend import Program
 from .operations import Operation, Output
+from .records import GroupError, Verification
 from .reference import Answers
 
 # The largest relative error of a group, by dtype and precision, and why.
@@ -24,34 +24,6 @@ TOLERANCES = {
     ("bfloat16", "mixed"): 2e-2,  # 7 bits of mantissa, averaged over many products
 }
 LOOSE_TOLERANCE = 5e-3  # float32 where a ReLU flips by honest rounding: seen up to 1e-3 after 3 iterations
-
-
-class GroupError(msgspec.Struct, frozen=True):
-    """The relative error of one group of outputs after ``iterations``; ``worst`` is its worst member."""
-
-    group: str
-    iterations: int
-    error: float
-    worst: str
-
-
-class Verification(msgspec.Struct, frozen=True):
-    """What the gate found; ``reason`` is empty where the program passed."""
-
-    tolerance: float
-    loose: bool
-    errors: list[GroupError]
-    reason: str = ""
-
-    @property
-    def passed(self) -> bool:
-        """Whether the program may be timed."""
-        return not self.reason
-
-    @property
-    def max_rel_error(self) -> float:
-        """The largest error of any group; NaN where none could be taken."""
-        return max((entry.error for entry in self.errors), default=math.nan)
 
 
 def verify(
@@ -70,7 +42,10 @@ def verify(
     for count in counts:
         if count not in answers.after:
             return Verification(
-                tolerance, loose, [], f"a call performs {count} iterations; the oracle answers {[*answers.after]}"
+                tolerance,
+                loose,
+                [],
+                f"a call performs {count} iterations; the oracle answers {[*answers.after]}",
             )
         program.reset()
         for _ in range(count // program.iterations):
@@ -89,8 +64,7 @@ def verify(
     if worst.error <= tolerance:
         return Verification(tolerance, loose, errors)
     reason = (
-        f"'{worst.worst}' is off by {worst.error:.2g} after {_iterations(worst.iterations)} "
-        f"(tolerance {tolerance:.0e})"
+        f"'{worst.worst}' is off by {worst.error:.2g} after {_iterations(worst.iterations)} (tolerance {tolerance:.0e})"
     )
     return Verification(tolerance, loose, errors, reason)
 

@@ -1,0 +1,29 @@
+# Two commands from a fresh clone: `make compare` and `make test`. Needs Python 3.11+, make and pip.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/installed
+
+.PHONY: setup compare test lint clean
+
+setup: $(STAMP)
+
+# Editable: with a plain install, Python started here would find ganbench/ but no ganbench.backends.
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip setuptools --constraint constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[all,dev]"
+	touch $@
+
+compare: setup
+	$(BIN)/ganbench compare --backends torch.textbook,torch,jax,numpy
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info

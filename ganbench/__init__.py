@@ -1,0 +1,47 @@
+"""ganbench: which framework, in which mode, runs the matrix work of a GAN fastest, and how sure is that?
+
+Importing this loads neither NumPy, pandas nor a framework; the names below are fetched when first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "compare": "comparison",
+    "Comparison": "comparison",
+    "load_results": "results",
+    "GANSpec": "gan",
+    "PRESETS": "gan",
+    "Backend": "backend",
+    "Program": "backend",
+    "GanbenchError": "errors",
+}
+__all__ = [
+    "PRESETS",
+    "Backend",
+    "Comparison",
+    "GANSpec",
+    "GanbenchError",
+    "Program",
+    "compare",
+    "load_results",
+]
+
+if TYPE_CHECKING:
+    from .backend import Backend, Program
+    from .comparison import Comparison, compare
+    from .errors import GanbenchError
+    from .gan import PRESETS, GANSpec
+    from .results import load_results
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ganbench' has no attribute '{name}'")
+    return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,1 @@
+"""How a number is earned: the engine, the worker that runs it, and the rounds of workers."""

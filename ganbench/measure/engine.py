@@ -1,0 +1,126 @@
+"""The only timing loop. ``compare`` runs it in workers, asv in its own processes.
+
+A block starts from the staged state and ends in a sync of the whole result, both through the backend.
+"""
+
+import contextlib
+import gc
+import statistics
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ..backend import Backend, Program
+from ..operations import Inputs, Operation
+
+VERSION = "1"  # raised when the same program would be given another time
+
+# Units that die let Adam's first moment decay into denormals after some 800 iterations, and frameworks
+# slow down then by up to 18 times; so state is never carried further than this from where it was staged.
+MAX_ITERATIONS = 400
+
+WINDOW = 4  # blocks of one warm-up window
+AGREEMENT = 0.01  # two windows of a steady state agree this closely
+
+
+class Timing(NamedTuple):
+    """One block: seconds per iteration, and CPU time over wall time."""
+
+    seconds: float
+    cores: float
+
+
+class WarmUp(NamedTuple):
+    """The end of a warm-up: calls per block, seconds per call, and whether a steady state was reached."""
+
+    number: int
+    seconds: float
+    steady: bool
+
+
+def first_call(backend: Backend, operation: Operation, inputs: Inputs) -> tuple[Program, float, float]:
+    """Prepare and run once; return the program, seconds to prepare, seconds of the first run."""
+    start = time.perf_counter()
+    program = backend.prepare(operation, inputs)
+    backend.synchronize(program.result)
+    prepared = time.perf_counter()
+    program()
+    backend.synchronize(program.result)
+    return program, prepared - start, time.perf_counter() - prepared
+
+
+def time_block(backend: Backend, operation: Operation, program: Program, number: int) -> Timing:
+    """Time ``number`` calls from the staged state, cut where the state would be carried too far."""
+    longest = max(1, MAX_ITERATIONS // program.iterations) if operation.stateful else number
+    program.reset()
+    program()  # untimed: brings code and data back after whatever ran in between
+    wall = cpu = 0.0
+    left = number
+    with _collector_off():
+        while left:
+            calls = min(left, longest)
+            program.reset()
+            backend.synchronize(program.result)
+            cpu_start, start = time.process_time(), time.perf_counter()
+            for _ in range(calls):
+                program()
+            backend.synchronize(program.result)
+            wall += time.perf_counter() - start
+            cpu += time.process_time() - cpu_start
+            left -= calls
+    return Timing(wall / (number * program.iterations), cpu / wall)
+
+
+def calibrate(backend: Backend, operation: Operation, program: Program, block_s: float) -> int:
+    """Return how many calls make a block of at least ``block_s`` seconds."""
+    number = 1
+    while True:
+        timing = time_block(backend, operation, program, number)
+        seconds = timing.seconds * number * program.iterations
+        if seconds >= block_s:
+            return number
+        # Aim past the goal, but never trust one short block by more than tenfold.
+        number = max(number + 1, min(10 * number, round(1.2 * number * block_s / max(seconds, 1e-9))))
+
+
+def warm_up(
+    backend: Backend, operation: Operation, program: Program, block_s: float, cap_s: float, number: int = 0
+) -> WarmUp:
+    """Run blocks until two windows agree and show no slope, for at most ``cap_s`` seconds.
+
+    ``number`` fixes the calls of a block; 0 calibrates it first.
+    """
+    deadline = time.perf_counter() + cap_s
+    number = number or calibrate(backend, operation, program, block_s)
+    samples: list[float] = []
+    while True:
+        samples.append(time_block(backend, operation, program, number).seconds)
+        steady = len(samples) >= 2 * WINDOW and is_steady(samples[-2 * WINDOW :])
+        if steady or time.perf_counter() > deadline:
+            seconds = statistics.median(samples[-2 * WINDOW :]) * program.iterations
+            return WarmUp(number, seconds, steady)
+
+
+def is_steady(samples: list[float]) -> bool:
+    """Whether the two halves agree within 1 %, or within their own scatter, and show no slope.
+
+    A slope shows as every block of one half being faster than every block of the other: with four blocks
+    in each half that happens by chance once in 35 times.
+    """
+    half = len(samples) // 2
+    first, second = samples[:half], samples[half:]
+    before, after = statistics.median(first), statistics.median(second)
+    scatter = statistics.median([abs(x - before) for x in first] + [abs(x - after) for x in second])
+    sloping = max(second) < min(first) or min(second) > max(first)
+    return abs(after - before) <= max(AGREEMENT * before, scatter) and not sloping
+
+
+@contextlib.contextmanager
+def _collector_off() -> Iterator[None]:
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -1,0 +1,45 @@
+"""What a worker can say of its own process once its framework is imported."""
+
+import platform
+from typing import Any
+
+import numpy as np
+
+from ..backend import Backend
+from ..gan import GANSpec
+
+
+def denormals(backend: Backend) -> str:
+    """Return ``kept`` or ``flushed``: what this backend's Adam makes of a moment just above the denormals.
+
+    It matters because moments of units that died decay into denormals; where they are kept, each step
+    becomes many times slower.
+    """
+    spec = GANSpec(generator=(1, 1), discriminator=(1, 1), batch=3)
+    smallest = float(np.finfo(np.float32).tiny)
+
+    def stage(value: float) -> list[Any]:
+        return [backend.from_numpy(np.full(64, value, np.float32))]
+
+    moved = backend.adam_step(spec, stage(0.0), stage(0.0), stage(smallest), stage(0.0), 1)
+    return "kept" if backend.to_numpy(moved[1][0])[0] > 0 else "flushed"
+
+
+def blas() -> list[dict[str, Any]]:
+    """Return the BLAS and OpenMP libraries of this process, each with its version and threads."""
+    from threadpoolctl import threadpool_info
+
+    keys = ("internal_api", "version", "num_threads", "architecture", "threading_layer")
+    return [{key: pool[key] for key in keys if pool.get(key)} for pool in threadpool_info()]
+
+
+def device_name(device: str) -> str:
+    """Return the name of a GPU, or of the processor."""
+    if device.startswith("cuda"):
+        from .environment import gpu_names
+
+        index, names = int(device.partition(":")[2] or 0), gpu_names()
+        return names[index] if index < len(names) else device
+    from .environment import cpu_model
+
+    return cpu_model() or platform.machine()

@@ -1,0 +1,73 @@
+"""The oracle's own process: it answers every operation of a run once, in float64, into a folder.
+
+Run as ``python -m ganbench.measure.oracle`` with an ``OracleJob`` on standard input. The folder holds the
+staged images, one ``.npz`` of answers per operation, and nothing that could be unpickled.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from ..errors import GanbenchError
+from ..gan import GANSpec
+from ..operations import Inputs, Operation, operation
+from ..reference import Answers, solve
+
+IMAGES = "images.npy"
+
+
+class OracleJob(msgspec.Struct, frozen=True):
+    """Which operations of which model to answer, and where."""
+
+    spec: GANSpec
+    operations: list[str]
+    dtype: str
+    folder: str
+    parent: int
+
+
+def main() -> None:
+    job = msgspec.json.decode(sys.stdin.buffer.read(), type=OracleJob)
+    from .worker import die_with
+
+    die_with(job.parent)
+    folder = Path(job.folder)
+    images = np.load(folder / IMAGES, allow_pickle=False)
+    for name in job.operations:
+        made = operation(name, job.spec)
+        if job.spec.batch >= made.minimum_batch:
+            _write(folder, made, solve(made, job.dtype, images))
+        print(name, flush=True)
+
+
+def _write(folder: Path, made: Operation, answers: Answers) -> None:
+    facts = np.array([answers.seed, answers.gated, answers.loose, answers.nearest_kink])
+    arrays: dict[str, Any] = {
+        f"{count}.{index}": array for count, outputs in answers.after.items() for index, array in enumerate(outputs)
+    }
+    np.savez(folder / f"{made.name}.npz", facts=facts, digest=np.array(answers.digest), **arrays)
+
+
+def read_answers(folder: Path, made: Operation, dtype: str) -> tuple[Inputs, Answers]:
+    """Return the inputs, drawn anew, and the oracle's answers to them.
+
+    Raises ``GanbenchError`` where the inputs are not, number for number, what the oracle answered.
+    """
+    n_outputs = len(made.outputs())
+    with np.load(folder / f"{made.name}.npz", allow_pickle=False) as stored:
+        seed, gated, loose, nearest_kink = stored["facts"]
+        digest = str(stored["digest"])
+        counts = {int(key.partition(".")[0]) for key in stored.files if "." in key}
+        after = {count: [stored[f"{count}.{index}"] for index in range(n_outputs)] for count in counts}
+    images = np.load(folder / IMAGES, allow_pickle=False)
+    inputs = made.inputs(int(seed), dtype, images)
+    if inputs.digest() != digest:
+        raise GanbenchError(f"the inputs of {made.name} differ from those that the oracle answered")
+    return inputs, Answers(int(seed), digest, float(nearest_kink), int(gated), bool(loose), after)
+
+
+if __name__ == "__main__":
+    main()

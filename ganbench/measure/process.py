@@ -1,0 +1,143 @@
+"""The parent's end of a worker: start it, ask it, pause it, and be sure that it is gone."""
+
+import contextlib
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from typing import IO
+
+import msgspec
+
+from ..records import Status
+from .protocol import AnyReply, AnyRequest, Job, Ready, Refusal
+
+_decoder: msgspec.json.Decoder[AnyReply] = msgspec.json.Decoder(AnyReply)
+CAN_PAUSE = hasattr(os, "killpg")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+class WorkerLostError(Exception):
+    """A worker that died or hung; the status and reason are for its row."""
+
+    def __init__(self, status: Status, reason: str) -> None:
+        super().__init__(reason)
+        self.status: Status = status
+        self.reason = reason
+
+
+def child_environment(extra: dict[str, str], threads: int) -> dict[str, str]:
+    """Return the environment of a worker: ours, with threads and the framework's own variables set."""
+    return {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads)), **extra}
+
+
+class Worker:
+    """A running worker. Raises ``WorkerLostError`` wherever it is found dead or hanging."""
+
+    def __init__(self, job: Job, environment: dict[str, str], timeout_s: float) -> None:
+        self.target = job.target
+        self._timeout_s = timeout_s
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (stop() closes it)
+        self._replies: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "ganbench.measure.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env=environment,
+            start_new_session=CAN_PAUSE,  # a group of its own, so that it is paused and killed whole
+        )
+        threading.Thread(target=self._listen, daemon=True).start()
+        self._paused = False
+        self._send(msgspec.json.encode(job))
+        first = self._receive("start")
+        if isinstance(first, Refusal):
+            self.stop()
+            raise WorkerLostError(first.status, first.reason)
+        assert isinstance(first, Ready)
+        self.ready = first
+
+    def ask(self, request: AnyRequest) -> AnyReply:
+        """Send a request and wait for the reply, resuming the worker if it was paused."""
+        self.resume()
+        self._send(msgspec.json.encode(request))
+        return self._receive(type(request).__name__.lower())
+
+    def pause(self) -> None:
+        """Stop every thread of the worker, so that none spins beside the one being timed."""
+        if CAN_PAUSE and not self._paused and self._process.poll() is None:
+            self._signal(signal.SIGSTOP)
+            self._paused = True
+
+    def resume(self) -> None:
+        """Let a paused worker run on."""
+        if self._paused:
+            self._signal(signal.SIGCONT)
+            self._paused = False
+
+    def stop(self) -> None:
+        """Kill the worker and whatever it started; returns when it is gone."""
+        if CAN_PAUSE:
+            self._signal(signal.SIGKILL)
+        else:
+            self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+        self._errors.close()
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
+
+    def _listen(self) -> None:
+        stream = self._process.stdout
+        assert stream is not None
+        with contextlib.suppress(OSError, ValueError):  # closed by stop()
+            for line in stream:
+                self._replies.put(line)
+        self._replies.put(b"")
+
+    def _send(self, line: bytes) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(line + b"\n")
+            self._process.stdin.flush()
+        except OSError:
+            self._lost()
+
+    def _receive(self, doing: str) -> AnyReply:
+        try:
+            line = self._replies.get(timeout=self._timeout_s)
+        except queue.Empty:
+            self.stop()
+            raise WorkerLostError(
+                "timeout",
+                f"no answer within {self._timeout_s:g} s (while asked to {doing}); the worker was killed",
+            ) from None
+        if not line:
+            self._lost()
+        return _decoder.decode(line)
+
+    def _lost(self) -> None:
+        """Raise the error for a worker that is no longer there."""
+        try:
+            code = self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            code = 0
+        self._errors.seek(0)
+        said = self._errors.read().decode(errors="replace").strip().splitlines()
+        self.stop()
+        last = f": {said[-1].strip()}" if said else ""
+        if code == -signal.SIGKILL:
+            raise WorkerLostError(
+                "out of memory", "the worker was killed (SIGKILL), most likely because memory ran out"
+            )
+        if code < 0:
+            raise WorkerLostError("failed", f"the worker died of {signal.Signals(-code).name}{last}")
+        raise WorkerLostError("failed", f"the worker ended with exit code {code}{last}")

@@ -1,0 +1,109 @@
+"""What the parent and a worker say to each other: one JSON line each way, parent first."""
+
+from typing import Any
+
+import msgspec
+
+from ..gan import GANSpec
+from ..records import Status, Verification
+from ..registry import Target
+
+
+class Job(msgspec.Struct, frozen=True):
+    """The first line a worker receives; everything that must be set before its framework is imported."""
+
+    target: Target
+    spec: GANSpec
+    dtype: str
+    precision: str
+    cpus: list[int]  # empty where this system cannot pin a process
+    answers: str  # folder that the oracle wrote
+    parent: int
+
+
+class Request(msgspec.Struct, frozen=True, tag_field="type"):
+    """Base of what the parent asks."""
+
+
+class Prepare(Request, tag="prepare", frozen=True):
+    """Prepare an operation, run it once, and let the gate decide."""
+
+    operation: str
+
+
+class Warm(Request, tag="warm", frozen=True):
+    """Warm a prepared operation up; ``number`` 0 asks for a calibration first."""
+
+    operation: str
+    number: int
+    block_s: float
+    cap_s: float
+
+
+class Block(Request, tag="block", frozen=True):
+    """Time one block of ``number`` calls."""
+
+    operation: str
+    number: int
+
+
+class Check(Request, tag="check", frozen=True):
+    """Pass the gate once more, after the timing, and let go of the operation."""
+
+    operation: str
+
+
+class Reply(msgspec.Struct, frozen=True, tag_field="type"):
+    """Base of what a worker answers."""
+
+
+class Ready(Reply, tag="ready", frozen=True):
+    """The framework is imported and the backend stands."""
+
+    import_s: float
+    framework_version: str
+    device_name: str
+    denormals: str
+    blas: list[dict[str, Any]]
+    libraries: list[str]
+
+
+class Prepared(Reply, tag="prepared", frozen=True):
+    """An operation ran; whether it may be timed, the gate says."""
+
+    prepare_s: float
+    first_run_s: float
+    verification: Verification
+
+
+class Warmed(Reply, tag="warmed", frozen=True):
+    """How many calls make a block, and whether the times have settled."""
+
+    number: int
+    iterations: int  # per call
+    seconds: float  # per call
+    steady: bool
+
+
+class Timed(Reply, tag="timed", frozen=True):
+    """One block: seconds per iteration, CPU time over wall time."""
+
+    seconds: float
+    cores: float
+
+
+class Checked(Reply, tag="checked", frozen=True):
+    """The gate's second opinion."""
+
+    verification: Verification
+
+
+class Refusal(Reply, tag="refusal", frozen=True):
+    """Why the last request could not be met; the worker goes on."""
+
+    status: Status
+    reason: str
+
+
+AnyRequest = Prepare | Warm | Block | Check
+AnyReply = Ready | Prepared | Warmed | Timed | Checked | Refusal

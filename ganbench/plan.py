@@ -1,0 +1,144 @@
+"""From what was asked for to a list of cases, or an error that says what is valid."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from . import registry
+from .errors import UsageError, unknown
+from .gan import GANSpec
+from .measure.environment import usable_cpus
+from .operations import DEFAULT_OPERATIONS, DTYPES, OPERATIONS
+from .registry import Target
+
+DEFAULT_TIMEOUT_S = 120.0
+
+
+class Rigor(msgspec.Struct, frozen=True):
+    """How much care a run takes; times in seconds, ``goal`` is the half-width of an interval."""
+
+    block_s: float
+    passes: int
+    warm_cap_s: float
+    budget_s: float
+    goal: float
+    rounds: int = 0  # 0: until the goal or the budget is reached
+
+
+RIGORS = {
+    "quick": Rigor(block_s=0.02, passes=5, warm_cap_s=0.25, budget_s=60.0, goal=0.03),
+    "full": Rigor(block_s=0.05, passes=5, warm_cap_s=1.0, budget_s=300.0, goal=0.01),
+}
+
+
+class Case(msgspec.Struct, frozen=True):
+    """One thing to measure; ``copy`` is the second copy of the baseline, the A/A control."""
+
+    operation: str
+    target: Target
+    copy: bool = False
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """One run: the model, and what is compared on it, how."""
+
+    spec: GANSpec
+    operations: tuple[str, ...]
+    targets: tuple[Target, ...]
+    baseline: str
+    dtype: str
+    precision: str
+    cpus: tuple[int, ...]
+    data: Path | None
+    seed: int
+    rigor_name: str
+    rigor: Rigor
+    timeout_s: float
+    timed: bool = True
+
+    @property
+    def threads(self) -> int:
+        """How many threads every framework gets."""
+        return len(self.cpus)
+
+    @property
+    def members(self) -> list[tuple[Target, bool]]:
+        """Every worker of a round: each target, and the control copy of the baseline."""
+        members = [(target, False) for target in self.targets]
+        if self.timed and len(self.targets) > 1:
+            members += [(target, True) for target in self.targets if target.label == self.baseline]
+        return members
+
+    @property
+    def cases(self) -> list[Case]:
+        """Everything that is measured in one round."""
+        return [Case(name, *member) for name in self.operations for member in self.members]
+
+
+def make_plan(
+    spec: GANSpec,
+    *,
+    backends: str | Sequence[str],
+    devices: str | Sequence[str] = (),
+    ops: str | Sequence[str] = DEFAULT_OPERATIONS,
+    dtype: str = "float32",
+    threads: int | None = None,
+    data: Path | None = None,
+    baseline: str | None = None,
+    rigor: str = "quick",
+    rounds: int = 0,
+    budget_s: float | None = None,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+    seed: int = 0,
+    timed: bool = True,
+) -> Plan:
+    """Return a plan whose every name exists; raises ``UsageError`` naming what is valid."""
+    targets = registry.parse_targets(registry.split_list(backends), registry.split_list(devices))
+    operations = registry.split_list(ops)
+    for name in operations:
+        if name not in OPERATIONS:
+            raise unknown("operation", name, OPERATIONS)
+    if not operations:
+        raise UsageError(f"no operations named (known: {', '.join(OPERATIONS)})")
+    if dtype not in DTYPES:
+        raise unknown("dtype", dtype, DTYPES)
+    if rigor not in RIGORS:
+        raise unknown("rigor", rigor, RIGORS)
+    cpus = usable_cpus()
+    if threads is not None and not 1 <= threads <= len(cpus):
+        raise UsageError(f"threads {threads} is not valid: this machine offers 1 to {len(cpus)}")
+    for name, value, least in (("rounds", rounds, 0), ("seed", seed, 0)):
+        if value < least:
+            raise UsageError(f"{name} {value} is not valid: at least {least}")
+    for name, seconds in (("budget", budget_s), ("timeout", timeout_s)):
+        if seconds is not None and not 0 < seconds < math.inf:
+            raise UsageError(f"{name} {seconds:g} is not valid: a positive number of seconds")
+    care = RIGORS[rigor]
+    return Plan(
+        spec=spec,
+        operations=tuple(dict.fromkeys(operations)),
+        targets=tuple(targets),
+        baseline=_baseline(baseline, targets),
+        dtype=dtype,
+        precision="ieee",
+        cpus=tuple(cpus[: threads or len(cpus)]),
+        data=data,
+        seed=seed,
+        rigor_name=rigor,
+        rigor=msgspec.structs.replace(care, rounds=rounds, budget_s=budget_s or care.budget_s),
+        timeout_s=timeout_s,
+        timed=timed,
+    )
+
+
+def _baseline(text: str | None, targets: Sequence[Target]) -> str:
+    """Return the label of the baseline: the first target, unless another is named."""
+    if text is None:
+        return targets[0].label
+    label = registry.parse_target(text).label
+    labels = [target.label for target in targets]
+    if label not in labels:
+        raise UsageError(f"baseline '{text}' is not among the targets compared ({', '.join(labels)})")
+    return label

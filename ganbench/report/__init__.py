@@ -1,0 +1,1 @@
+"""Results made readable: tables and the files that people export."""

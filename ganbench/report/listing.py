@@ -1,0 +1,36 @@
+"""What ``ganbench list`` shows: everything that can be asked for, and why some of it is missing."""
+
+from .. import registry
+from ..errors import GanbenchError
+from ..gan import PRESETS
+from ..operations import DEFAULT_OPERATIONS, OPERATIONS
+
+
+def listing() -> str:
+    """Return backends with modes and devices, operations and presets, as text."""
+    lines = ["BACKENDS  (targets are backend[.mode][@device]; the first mode and device are the default)"]
+    for name in registry.names():
+        lines += _backend(name)
+    lines += ["", "OPERATIONS  (* measured by default)"]
+    for name, kind in OPERATIONS.items():
+        star = "*" if name in DEFAULT_OPERATIONS else " "
+        lines.append(f"  {star} {name:<22} {(kind.__doc__ or '').splitlines()[0]}")
+    lines += ["", "PRESETS"]
+    lines += [f"    {name:<22} {spec.describe()}; {spec.n_params:,} parameters" for name, spec in PRESETS.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _backend(name: str) -> list[str]:
+    try:
+        cls = registry.load(name)
+    except GanbenchError as error:
+        return [f"  {name}", f"      broken: {error}"]
+    probe = cls.probe()
+    lines = [f"  {name}" + (f" {probe.version}" if probe.installed else "")]
+    for kind in cls.device_kinds:
+        reason = probe.reasons.get(kind)
+        lines.append(f"      @{kind:<10} {'available' if reason is None else f'missing: {reason}'}")
+    if probe.reasons:
+        lines.append(f"      install     {probe.install}")
+    lines += [f"      .{mode:<10} {text}" for mode, text in cls.modes.items()]
+    return lines

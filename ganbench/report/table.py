@@ -1,0 +1,121 @@
+"""The table of one run: readable units, the ratio with its interval, and the reason wherever a number is missing."""
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from ..gan import GANSpec
+from ..measure.statistics import BAND, Estimate, beyond_band
+
+COLUMNS = ("operation", "target", "time", "speed", "verdict", "first call", "GFLOP/s", "error")
+UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+
+
+def seconds(value: float) -> str:
+    """Return a time in the unit that leaves one to three digits before the point; '' for NaN."""
+    if math.isnan(value):
+        return ""
+    scale, unit = next(((s, u) for s, u in UNITS if value >= s), UNITS[-1])
+    shown = value / scale
+    return f"{shown:.{0 if shown >= 100 else 1 if shown >= 10 else 2}f} {unit}"
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of ``to_pandas`` as text in ``COLUMNS``; the fastest of each operation has a star."""
+    fastest = table.loc[table["status"] == "ok"].groupby("operation", sort=False)["median_s"].idxmin()
+    compared = table["target"].nunique() > 1
+    winners = set(fastest.dropna()) if compared else set()
+    rows = [_row(entry, index in winners) for index, entry in table.iterrows()]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _row(entry: "pd.Series[Any]", wins: bool) -> dict[str, str]:
+    shown = {"operation": entry["operation"], "target": entry["target"]}
+    if entry["status"] != "ok":
+        return (
+            dict.fromkeys(COLUMNS, "")
+            | shown
+            | {
+                "time": entry["status"],
+                "verdict": entry["reason"],
+                "error": _error(entry["max_rel_error"]),
+            }
+        )
+    time = seconds(entry["median_s"])
+    if not math.isnan(entry["ci_low_s"]):
+        time += f" ±{(entry['ci_high_s'] - entry['ci_low_s']) / 2 / entry['median_s']:.1%}"
+    return shown | {
+        "time": time + (" *" if wins else ""),
+        "speed": _speed(entry),
+        "verdict": _verdict(entry),
+        "first call": seconds(entry["first_call_s"]),
+        "GFLOP/s": f"{entry['gflops']:.3g}",
+        "error": _error(entry["max_rel_error"]),
+    }
+
+
+def _speed(entry: "pd.Series[Any]") -> str:
+    if math.isnan(entry["ratio"]):
+        return ""
+    if entry["verdict"] == "baseline":
+        return "1"
+    text = f"{entry['ratio']:.2f}"
+    return text if math.isnan(entry["ratio_low"]) else f"{text} [{entry['ratio_low']:.2f}, {entry['ratio_high']:.2f}]"
+
+
+def _verdict(entry: "pd.Series[Any]") -> str:
+    """Return the verdict without the numbers that stand in the column beside it, and what else must be known."""
+    verdict = "" if pd.isna(entry["verdict"]) else str(entry["verdict"])
+    for word in ("faster", "slower"):
+        if f"x {word} [" in verdict:
+            verdict = word
+    notes = [verdict] if verdict else []
+    if entry["reason"]:
+        notes.append(str(entry["reason"]).partition(" (")[0])
+    if entry["steady"] is False or entry["steady"] == False:  # noqa: E712 (pandas' own boolean)
+        notes.append("no steady state")
+    return "; ".join(notes)
+
+
+def _error(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.0e}"
+
+
+def control_line(table: pd.DataFrame) -> str:
+    """Return what the A/A control showed: the baseline against a second copy of itself."""
+    parts, failed = [], []
+    for operation, rows in table.groupby("operation", sort=False):
+        first = rows.iloc[0]
+        control = Estimate(first["control_ratio"], first["control_low"], first["control_high"])
+        if math.isnan(control.value):
+            continue
+        bounds = f" [{control.low:.2f}, {control.high:.2f}]" if control.has_interval else ""
+        parts.append(f"{operation} {control.value:.2f}{bounds}")
+        if beyond_band(control):
+            failed.append(str(operation))
+    if not parts:
+        return ""
+    end = f"; failed on {', '.join(failed)}: no verdict there" if failed else ""
+    baseline = table["baseline"].iloc[0]
+    return f"control ({baseline} against a second copy of itself): {', '.join(parts)}{end}"
+
+
+LEGEND = (
+    f"speed: baseline time / target time, more than 1 is faster; [95 % interval]; within {BAND:.0%} is the same. "
+    "* fastest. first call: cold, with compilation. error: worst relative, against float64."
+)
+
+
+def heading(spec: GANSpec, machine: str, dtype: str, threads: int, rigor: str) -> str:
+    """Return the one line above a table: what was measured where."""
+    plural = "s" * (threads != 1)
+    return f"{spec.name} ({spec.describe()}), {dtype}, {threads} thread{plural}, {machine}, {rigor}"
+
+
+def markdown(shown: pd.DataFrame) -> str:
+    """Return a summary as a Markdown table."""
+    lines = ["| " + " | ".join(shown.columns) + " |", "|" + " --- |" * len(shown.columns)]
+    for row in shown.itertuples(index=False):
+        lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |")
+    return "\n".join(lines)

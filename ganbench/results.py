@@ -1,0 +1,173 @@
+"""Everything that was measured, as one tidy DataFrame: one row per run, operation and target."""
+
+import math
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .errors import StorageError
+from .measure.statistics import Estimate, speed_ratio, typical, verdict
+from .records import Line, Measurement, RunHeader, WorkerRecord
+from .store import DamagedResultsWarning, read_run
+
+TEXT = (
+    "run_id timestamp machine source operation backend mode device target dtype precision preset shape "
+    "status reason baseline verdict denormals framework_version commit"
+).split()
+NUMBERS = (
+    "median_s ci_low_s ci_high_s iqr_s ratio ratio_low ratio_high first_call_s compile_s gflops "
+    "percent_of_ceiling percent_of_floor max_rel_error control_ratio control_low control_high"
+).split()
+COUNTS = "threads rounds number flops bytes".split()
+COLUMNS = (
+    "run_id timestamp machine source operation backend mode device target dtype precision preset shape "
+    "threads status reason median_s ci_low_s ci_high_s iqr_s baseline ratio ratio_low ratio_high verdict "
+    "rounds number samples first_call_s compile_s flops bytes gflops percent_of_ceiling percent_of_floor "
+    "max_rel_error steady control_ratio control_low control_high denormals framework_version commit dirty"
+).split()
+
+
+def load_results(path: str | Path) -> pd.DataFrame:
+    """Return all runs below ``path`` (a folder, or one run file) as a DataFrame with ``COLUMNS``.
+
+    A file that cannot be read is named in a warning and left out. Raises ``StorageError`` if ``path``
+    does not exist.
+    """
+    root = Path(path)
+    if not root.exists():
+        raise StorageError(f"no results at {root}: the folder does not exist")
+    rows: list[dict[str, Any]] = []
+    for file in [root] if root.is_file() else sorted(root.glob("**/compare/*.jsonl")):
+        try:
+            rows += run_rows(read_run(file))
+        except StorageError as error:
+            warnings.warn(f"left out: {error}", DamagedResultsWarning, stacklevel=2)
+    return frame(rows)
+
+
+def frame(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
+    """Return rows as a DataFrame whose columns and types do not depend on what the rows hold."""
+    table = pd.DataFrame(list(rows), columns=COLUMNS)
+    table[NUMBERS] = table[NUMBERS].astype("float64")
+    table[COUNTS] = table[COUNTS].astype("Int64")
+    table[["steady", "dirty"]] = table[["steady", "dirty"]].astype("boolean")
+    table[TEXT] = table[TEXT].astype("string")
+    table["timestamp"] = pd.to_datetime(table["timestamp"], utc=True)
+    return table
+
+
+def run_rows(records: Sequence[Line]) -> list[dict[str, Any]]:
+    """Return one row per operation and target of a run, in the order that was asked for."""
+    header = records[0]
+    assert isinstance(header, RunHeader)
+    measured: dict[tuple[str, str, bool], list[Measurement]] = {}
+    workers: dict[str, WorkerRecord] = {}
+    for record in records:
+        if isinstance(record, Measurement):
+            measured.setdefault((record.operation, record.target, record.copy), []).append(record)
+        elif isinstance(record, WorkerRecord):
+            workers.setdefault(record.target, record)
+    rows = []
+    for operation in header.operations:
+        baseline = _medians(measured.get((operation, header.baseline, False), []))
+        control = _ratio(baseline, _medians(measured.get((operation, header.baseline, True), [])))
+        for target in header.targets:
+            taken = measured.get((operation, target.label, False))
+            if not taken:
+                continue
+            row = _common(header, workers.get(target.label)) | _measured(taken)
+            row |= {"operation": operation, "target": target.label}
+            row |= {"backend": target.backend, "mode": target.mode, "device": target.device}
+            row |= _against(baseline, taken, control, is_baseline=target.label == header.baseline)
+            rows.append(row)
+    return rows
+
+
+def _common(header: RunHeader, worker: WorkerRecord | None) -> dict[str, Any]:
+    names = "run_id timestamp machine dtype precision threads baseline commit dirty".split()
+    row = {name: getattr(header, name) for name in names}
+    row |= {"source": "compare", "preset": header.spec.name}
+    if worker is not None:
+        row |= {"denormals": worker.denormals, "framework_version": worker.framework_version}
+    return row
+
+
+def _measured(taken: Sequence[Measurement]) -> dict[str, Any]:
+    """Return the columns that follow from one case alone."""
+    first, last = taken[0], taken[-1]
+    row: dict[str, Any] = {
+        "shape": "x".join(map(str, first.shape)),
+        "flops": first.flops,
+        "bytes": first.bytes,
+        "status": last.status,
+        "reason": last.reason,
+    }
+    errors = [entry.verification.max_rel_error for entry in taken if entry.verification is not None]
+    if errors:
+        row["max_rel_error"] = max(errors)
+    if first.prepare_s is not None and first.first_run_s is not None:
+        row["first_call_s"] = first.prepare_s + first.first_run_s
+    if last.status != "ok":
+        return row
+    if first.verification is not None and first.verification.loose:
+        row["reason"] = f"gated loosely (tolerance {first.verification.tolerance:.0e})"
+    medians = [seconds for _, seconds in sorted(_medians(taken).items())]
+    if medians:
+        samples = [sample for entry in taken for sample in entry.samples]
+        location = typical(medians)
+        low, high = np.percentile(samples, [25, 75])
+        row |= {
+            "median_s": location.value,
+            "ci_low_s": location.low,
+            "ci_high_s": location.high,
+            "iqr_s": high - low,
+            "rounds": len(medians),
+            "number": first.iterations,
+            "samples": samples,
+            "gflops": first.flops / location.value / 1e9,
+            "steady": sum(bool(entry.steady) for entry in taken) * 2 > len(taken),
+        }
+    return row
+
+
+def _against(
+    baseline: dict[int, float], taken: Sequence[Measurement], control: Estimate | None, is_baseline: bool
+) -> dict[str, Any]:
+    """Return the columns that compare a case with the baseline, round by round."""
+    row: dict[str, Any] = {}
+    if control is not None:
+        row |= dict(zip(("control_ratio", "control_low", "control_high"), control, strict=True))
+    if taken[-1].status != "ok":
+        return row
+    medians = _medians(taken)
+    if is_baseline:
+        return row | {"ratio": 1.0, "verdict": "baseline"} if medians else row
+    ratio = _ratio(baseline, medians)
+    if ratio is None:
+        return row
+    row |= dict(zip(("ratio", "ratio_low", "ratio_high"), ratio, strict=True))
+    return row | {"verdict": verdict(ratio, len(baseline.keys() & medians.keys()), control)}
+
+
+def _medians(taken: Sequence[Measurement]) -> dict[int, float]:
+    """Return each round's median; nothing where the case failed in the end."""
+    if not taken or taken[-1].status != "ok":
+        return {}
+    return {entry.round: float(np.median(entry.samples)) for entry in taken if entry.samples}
+
+
+def _ratio(baseline: dict[int, float], medians: dict[int, float]) -> Estimate | None:
+    shared = sorted(baseline.keys() & medians.keys())
+    if not shared:
+        return None
+    return speed_ratio([baseline[i] for i in shared], [medians[i] for i in shared])
+
+
+def geometric_mean(values: Iterable[float]) -> float:
+    """Return the geometric mean of positive numbers; NaN of none."""
+    logs = [math.log(value) for value in values]
+    return math.exp(sum(logs) / len(logs)) if logs else math.nan

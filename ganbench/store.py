@@ -1,0 +1,124 @@
+"""Durable writing and forgiving reading of run files.
+
+Every line is on disk before the next is measured, so killing the program loses at most the round in
+flight. A torn last line is dropped with a notice; a file of another program or format is named.
+"""
+
+import os
+import secrets
+import warnings
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+
+from .errors import StorageError, UsageError
+from .records import FORMAT, Line, Record, RunHeader
+
+_decoder = msgspec.json.Decoder(Line)
+_encoder = msgspec.json.Encoder()
+
+
+class DamagedResultsWarning(UserWarning):
+    """A results file, or its last line, that was left out."""
+
+
+class _Format(msgspec.Struct):
+    type: str
+    format: int
+
+
+def new_run_id() -> str:
+    """Return a name that sorts by time and does not collide."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+
+
+def run_path(results: Path, machine: str, run_id: str) -> Path:
+    """Return where the run is kept. Not ``.json``: asv walks this folder and warns about those."""
+    return results / machine / "compare" / f"{run_id}.jsonl"
+
+
+class RunWriter:
+    """Appends records to one run file, each flushed to the disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("xb")
+        except OSError as error:
+            raise StorageError(
+                f"cannot write results to {path.parent}: {error.strerror}; try another --results"
+            ) from error
+
+    def write(self, record: Record) -> None:
+        """Append one record; raises ``StorageError`` where the disk does not take it."""
+        try:
+            self._file.write(_encoder.encode(record) + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise StorageError(
+                f"cannot write results to {self.path}: {error.strerror}; "
+                "the lines written before are whole and can be read"
+            ) from error
+
+    def __enter__(self) -> "RunWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._file.close()
+        except OSError as error:  # a full disk may be found only now
+            if kind is None:
+                raise StorageError(f"cannot write results to {self.path}: {error.strerror}") from error
+
+
+def check_writable(folder: Path) -> None:
+    """Raise ``UsageError`` now if results could not be written to ``folder`` later."""
+    probe = folder / f".ganbench-{secrets.token_hex(4)}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(
+            f"cannot write results to {folder}: {error.strerror}; choose another folder with --results"
+        ) from error
+
+
+def read_run(path: Path) -> list[Line]:
+    """Return the records of one run file, header first.
+
+    Raises ``StorageError`` for a file that is none of ours; drops a torn last line with a warning.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror}") from error
+    try:
+        head = msgspec.json.decode(lines[0], type=_Format)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise StorageError(f"{path} is not a ganbench run: its first line is not a header") from error
+    if head.type != "run" or head.format != FORMAT:
+        raise StorageError(f"{path} has format {head.format}; this ganbench reads format {FORMAT}")
+    records: list[Line] = []
+    filled = [line for line in lines if line.strip()]
+    for number, line in enumerate(filled, 1):
+        try:
+            records.append(_decoder.decode(line))
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            if number == len(filled) and number > 1:
+                warnings.warn(
+                    f"{path}: the last line was torn off in mid-write and is left out",
+                    DamagedResultsWarning,
+                    stacklevel=2,
+                )
+                break
+            raise StorageError(f"{path}, line {number}: {error}") from error
+    if not isinstance(records[0], RunHeader):
+        raise StorageError(f"{path} does not begin with a run header")
+    return records

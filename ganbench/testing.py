@@ -1,0 +1,274 @@
+"""The conformance suite: what every backend, inside this repository or outside, must hold to.
+
+Name the backend in a test file of your own, and pytest does the rest::
+
+    from ganbench.testing import BackendConformance
+
+    class TestMine(BackendConformance):
+        backend_class = MyBackend
+
+Variables that the backend's ``environment`` asks for must be set before its framework is imported, in a
+``conftest.py`` for example. A backend that lacks its framework or device is skipped with its own words.
+"""
+
+import functools
+import importlib.util
+import inspect
+import itertools
+import math
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from .backend import API_VERSION, Backend, Probe, Program, arrays, map_arrays
+from .errors import UnavailableError, UsageError
+from .gan import STAGED_BATCHES, GANSpec, preset
+from .operations import DTYPES, OPERATIONS, GANIteration, Operation, operation
+from .reference import Answers, Reference, solve
+from .verify import verify
+
+ODD_SPECS = (
+    GANSpec(name="one-row-width-1", generator=(1, 1, 1), discriminator=(1, 1, 1), batch=1),
+    GANSpec(name="three-rows-bn", generator=(5, 7, 11), discriminator=(11, 3, 1), batch=3, batch_norm=True),
+    GANSpec(name="one-layer", generator=(7, 13), discriminator=(13, 1), batch=5),
+    GANSpec(
+        name="saturating-bn",
+        generator=(13, 31, 23),
+        discriminator=(23, 19, 1),
+        batch=37,
+        batch_norm=True,
+        loss="saturating",
+    ),
+    GANSpec(
+        name="activations",
+        generator=(11, 19, 17, 13, 23, 29),
+        generator_activations=("sigmoid", "identity", "relu", "leaky_relu", "tanh"),
+        discriminator=(29, 23, 19, 17, 13, 1),
+        discriminator_activations=("tanh", "leaky_relu", "identity", "sigmoid", "identity"),
+        batch=41,
+        loss="saturating",
+    ),
+    GANSpec(
+        name="activations-bn",
+        generator=(11, 19, 17, 13, 23, 29),
+        generator_activations=("tanh", "leaky_relu", "sigmoid", "identity", "identity"),
+        discriminator=(29, 23, 1),
+        batch=41,
+        batch_norm=True,
+        lr=1e-3,
+        beta1=0.0,  # as for a Wasserstein GAN: no first moment, so a logarithm of it would be infinite
+        beta2=0.9,
+        eps=1e-6,
+    ),
+)
+TINY_SPECS = (preset("tiny"), replace(preset("tiny"), name="tiny-bn", batch_norm=True))
+LONG_RUN = 20  # iterations over which float64 must agree
+SIGNATURES = (*sorted(Backend.__abstractmethods__), "__init__", "prepare", "environment", "missing_device")
+LAYOUTS = {
+    "contiguous": lambda array: array,
+    "transposed": lambda array: array.T,
+    "strided": lambda array: array[::2, 1::3],
+    "reversed": lambda array: array[::-1],
+    "vector": lambda array: array[:, 0],
+}
+
+
+class BackendConformance:
+    """Subclass, name a backend, and pytest holds it to the interface and to the oracle."""
+
+    backend_class: ClassVar[type[Backend]]
+    mode: ClassVar[str] = ""  # '' is the backend's default
+    device: ClassVar[str] = ""
+    specs: ClassVar[Sequence[GANSpec]] = (*map(preset, ("tiny", "mnist-mlp", "mnist-mlp-bn")), *ODD_SPECS)
+    dtypes: ClassVar[Sequence[str]] = DTYPES
+    operations: ClassVar[Sequence[str]] = tuple(OPERATIONS)
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Spread the tests over what the subclass names."""
+        if metafunc.function.__name__ == "test_gate":
+            metafunc.parametrize(("case", "dtype"), cases(self.specs, self.dtypes, self.operations))
+        elif metafunc.function.__name__ == "test_program":
+            metafunc.parametrize(("case", "dtype"), cases(TINY_SPECS, self.dtypes[:1], self.operations))
+        elif "dtype" in metafunc.fixturenames:
+            metafunc.parametrize("dtype", self.dtypes)
+
+    @pytest.fixture
+    def backend(self) -> Backend:
+        """The backend under test; skips where this machine lacks what it needs."""
+        try:
+            return self.backend_class(self.mode, self.device)
+        except UnavailableError as error:
+            pytest.skip(str(error))
+
+    # The class, without its framework -----------------------------------------------------------------
+
+    def test_describes_itself(self) -> None:
+        cls = self.backend_class
+        assert cls.api_version == API_VERSION, f"written for interface {cls.api_version}, not {API_VERSION}"
+        assert cls.modes, "a backend has at least one mode"
+        assert cls.device_kinds, "a backend has at least one kind of device"
+        for name in (cls.name, *cls.modes, *cls.device_kinds):
+            # ., @ and : take a target apart, and a comma a list of targets.
+            assert re.fullmatch(r"[a-z][a-z0-9_-]*", name), f"'{name}' cannot stand in a target"
+        for mode, line in cls.modes.items():
+            assert line, f"mode '{mode}' does not say what it is"
+            assert "\n" not in line, f"mode '{mode}' needs more than one line"
+        assert cls.module
+        assert cls.distributions
+        assert cls.install
+        assert not isinstance(cls.distributions, str), "distributions is a tuple of names"
+
+    def test_probe(self) -> None:
+        probe, cls = self.backend_class.probe(), self.backend_class
+        assert isinstance(probe, Probe)
+        assert probe.installed == bool(probe.version)
+        assert probe.install, "a probe names the command that would install the framework"
+        for kind in cls.device_kinds:
+            reason = probe.reasons.get(kind, "")
+            assert (kind in probe.devices) != bool(reason), f"device '{kind}' is either listed or explained"
+        assert {*probe.devices, *probe.reasons} == {*cls.device_kinds}
+
+    def test_probe_imports_no_framework(self) -> None:
+        cls = self.backend_class
+        if importlib.util.find_spec(cls.__module__) is None:
+            pytest.skip(f"{cls.__module__} cannot be imported by name in another process")
+        code = (
+            "import importlib, sys, ganbench.operations\n"
+            f"loaded = {cls.module!r} in sys.modules\n"  # ganbench itself needs NumPy
+            f"getattr(importlib.import_module({cls.__module__!r}), {cls.__qualname__!r}).probe()\n"
+            f"sys.exit({cls.module!r} in sys.modules and not loaded)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr or f"probe() imports {cls.module}"
+
+    @pytest.mark.parametrize("method", SIGNATURES)
+    def test_signature(self, method: str) -> None:
+        received, expected = (
+            list(inspect.signature(getattr(cls, method)).parameters) for cls in (self.backend_class, Backend)
+        )
+        assert received == expected, f"{method}{tuple(received)} instead of {method}{tuple(expected)}"
+
+    def test_unknown_mode(self) -> None:
+        with pytest.raises(UsageError, match=f"'no-such-mode'.*known: .*{next(iter(self.backend_class.modes))}"):
+            self.backend_class(mode="no-such-mode")
+
+    def test_unknown_device(self) -> None:
+        with pytest.raises(UsageError, match=f"'no-such-device'.*known: .*{self.backend_class.device_kinds[0]}"):
+            self.backend_class(device="no-such-device")
+
+    # Arrays -------------------------------------------------------------------------------------------
+
+    def test_default_mode_and_device(self, backend: Backend) -> None:
+        assert backend.mode == (self.mode or next(iter(self.backend_class.modes)))
+        assert backend.device == (self.device or self.backend_class.device_kinds[0])
+
+    @pytest.mark.parametrize("layout", LAYOUTS)
+    def test_round_trip(self, backend: Backend, dtype: str, layout: str) -> None:
+        host = LAYOUTS[layout](np.random.default_rng(0).standard_normal((6, 10)).astype(dtype))
+        expected = host.copy()
+        staged = backend.from_numpy(host)
+        host[...] = np.nan  # a shared buffer would carry this over
+        back = backend.to_numpy(staged)
+        assert isinstance(back, np.ndarray)
+        assert back.dtype == expected.dtype
+        assert back.shape == expected.shape
+        assert np.array_equal(back, expected), "the values changed, or the host array is shared"
+
+    # Operations ---------------------------------------------------------------------------------------
+
+    def test_gate(self, backend: Backend, case: Operation, dtype: str) -> None:
+        """What is timed passes the gate, and leaves the host arrays it was given alone."""
+        expected = answers(case, dtype)
+        inputs = case.inputs(expected.seed, dtype, images(case.spec))
+        assert inputs.digest() == expected.digest
+        found = verify(backend.prepare(case, inputs), case, expected, dtype)
+        assert found.passed, found.reason
+        assert inputs.digest() == expected.digest, "the host arrays were changed"
+
+    def test_program(self, backend: Backend, case: Operation, dtype: str) -> None:
+        """``reset`` goes all the way back, and ``outputs`` are what the operation names."""
+        program = backend.prepare(case, case.inputs(0, dtype, images(case.spec)))
+        assert program.iterations in (1, STAGED_BATCHES), f"a call performs {program.iterations} iterations"
+        first = _after_reset(program)
+        assert [(array.shape, str(array.dtype)) for array in first] == [
+            (output.shape, dtype) for output in case.outputs()
+        ]
+        backend.synchronize(program.result)
+        assert any(True for _ in arrays(program.result)), "result does not hold what the call produced"
+        program()  # away from the staged state
+        for array, again, output in zip(first, _after_reset(program), case.outputs(), strict=True):
+            assert np.array_equal(array, again), f"'{output.name}' differs after reset()"
+
+    @pytest.mark.parametrize("spec", [preset("mnist-mlp"), preset("mnist-mlp-bn")], ids=lambda spec: spec.name)
+    def test_long_run(self, backend: Backend, spec: GANSpec) -> None:
+        """In float64 no rounding excuses a drift over many iterations."""
+        if "float64" not in self.dtypes or GANIteration.name not in self.operations:
+            pytest.skip("the subclass leaves out gan_iteration in float64")
+        case = GANIteration(spec)
+        program = backend.prepare(case, case.inputs(0, "float64", images(spec)))
+        found = verify(_Repeated(program), case, long_answers(case), "float64")
+        assert found.passed, found.reason
+
+
+class _Repeated(Program):
+    """A program whose one call performs at least ``LONG_RUN`` iterations of another."""
+
+    def __init__(self, program: Program) -> None:
+        self._program, self._times = program, math.ceil(LONG_RUN / program.iterations)
+        self.iterations = self._times * program.iterations
+
+    def reset(self) -> None:
+        self._program.reset()
+
+    def __call__(self) -> None:
+        for _ in range(self._times):
+            self._program()
+
+    def outputs(self) -> list[np.ndarray]:
+        return self._program.outputs()
+
+
+def _after_reset(program: Program) -> list[np.ndarray]:
+    """Return copies of the outputs of one call from the staged state: the next call may reuse memory."""
+    program.reset()
+    program()
+    return [np.array(array) for array in program.outputs()]
+
+
+def cases(specs: Sequence[GANSpec], dtypes: Sequence[str], names: Sequence[str]) -> list[object]:
+    """Return a pytest parameter (operation, dtype) for each combination that a batch is large enough for."""
+    return [
+        pytest.param(operation(name, spec), dtype, id=f"{spec.name}-{name}-{dtype}")
+        for spec, name, dtype in itertools.product(specs, names, dtypes)
+        if spec.batch >= OPERATIONS[name].minimum_batch
+    ]
+
+
+def images(spec: GANSpec) -> np.ndarray:
+    """Return seeded noise in the place of real data: enough for every staged batch."""
+    return np.random.default_rng(0).uniform(*spec.data_range, (STAGED_BATCHES * spec.batch, spec.img_dim))
+
+
+@functools.cache  # all backends tested in one process share the oracle's answers
+def answers(case: Operation, dtype: str) -> Answers:
+    """Return what the oracle says to ``case`` on ``images``."""
+    return solve(case, dtype, images(case.spec))
+
+
+@functools.cache
+def long_answers(case: Operation) -> Answers:
+    """Return the oracle's answers after ``LONG_RUN`` iterations, and after the next multiple of 8."""
+    inputs, reference = case.inputs(0, "float64", images(case.spec)), Reference()
+    counts = (LONG_RUN, math.ceil(LONG_RUN / STAGED_BATCHES) * STAGED_BATCHES)
+    state, after = map_arrays(reference.from_numpy, inputs.state), {}
+    for done, batch in zip(range(1, counts[-1] + 1), itertools.cycle(inputs.batches), strict=False):
+        state, results = case.apply(reference, inputs.fixed, state, batch)
+        if done in counts:
+            after[done] = [reference.to_numpy(array) for array in case.collect(state, results)]
+    return Answers(0, inputs.digest(), reference.nearest_kink, counts[-1], False, after)

@@ -1,0 +1,64 @@
+"""A backend from another distribution; its modes misbehave in every way that a run must survive."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from ganbench.backends.numpy_backend import NumpyBackend
+from ganbench.errors import UnavailableError, UnsupportedError
+
+
+class OutsideBackend(NumpyBackend):
+    """NumPy under another name; ``matmul`` is where a mode shows its nature."""
+
+    name = "outside"
+    modes = {
+        "plain": "does what it should",
+        "wrong": "is off by 1 %",
+        "drifts": "is right at first and wrong after 200 calls",
+        "raises": "raises ValueError",
+        "unsupported": "refuses",
+        "unavailable": "cannot be constructed",
+        "memory": "raises MemoryError",
+        "crash": "aborts the process",
+        "late": "aborts the process after 200 calls",
+        "killed": "is killed as if memory had run out",
+        "hang": "never returns",
+        "noisy": "prints to standard output",
+        "slow": "takes two milliseconds longer",
+    }
+    module = "outside"
+    distributions = ("ganbench-outside",)
+    install = "pip install ganbench-outside"
+
+    def __init__(self, mode="", device="", precision="ieee"):
+        super().__init__(mode, device, precision)
+        if self.mode == "unavailable":
+            raise UnavailableError("this framework is out to lunch")
+        if "OUTSIDE_SPAWN" in os.environ:
+            Path(os.environ["OUTSIDE_SPAWN"]).write_text(str(os.getpid()))
+        self._calls = 0
+
+    def matmul(self, a, b):
+        self._calls += 1
+        late = self._calls > 200
+        if self.mode == "wrong" or (self.mode == "drifts" and late):
+            return (a @ b) * a.dtype.type(1.01)
+        if self.mode == "raises":
+            raise ValueError("no\nproduct today")
+        if self.mode == "unsupported":
+            raise UnsupportedError("matmul is beneath this backend")
+        if self.mode == "memory":
+            raise MemoryError
+        if self.mode == "crash" or (self.mode == "late" and late):
+            os.abort()
+        if self.mode == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.mode == "hang":
+            time.sleep(1000)
+        if self.mode == "noisy":
+            print('{"type": "timed", "seconds": 0.0, "cores": 1.0}', flush=True)
+        if self.mode == "slow":
+            time.sleep(0.002)
+        return a @ b

@@ -1,0 +1,128 @@
+"""The built-in backends, through the suite that every other backend can use."""
+
+import functools
+import importlib.util
+import sys
+import types
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from ganbench import registry, testing
+from ganbench.errors import UnavailableError
+from ganbench.gan import preset
+from ganbench.operations import DTYPES, OPERATIONS
+from ganbench.testing import BackendConformance, images
+from ganbench.verify import verify
+
+NumpyBackend, TorchBackend, JaxBackend, CupyBackend = BUILT_IN = tuple(
+    map(registry.load, ("numpy", "torch", "jax", "cupy"))
+)
+
+
+def _suites():
+    """One class for each mode on each device here, so that a new mode is tested without a new line."""
+    for backend in BUILT_IN:
+        for device in backend.probe().devices or backend.device_kinds[:1]:
+            for mode in backend.modes:
+                name = f"Test{backend.name.title()}{mode.title()}{device.title()}"
+                marks = [] if device == "cpu" else [pytest.mark.gpu]
+                yield name, {"backend_class": backend, "mode": mode, "device": device, "pytestmark": marks}
+
+
+for _name, _attributes in _suites():
+    globals()[_name] = type(_name, (BackendConformance,), _attributes)
+
+
+# The presets that are too large to be asked of every backend in every mode ----------------------------
+
+# A quarter of the rows: the widths are what is new, and the oracle's time is mostly in the rows.
+LARGE = (replace(preset("wide"), batch=64), preset("deep"), preset("speech"))
+
+# One at a time, because those of 'wide' fill a gigabyte; the backends take turns on each question.
+_large_answers = functools.lru_cache(maxsize=1)(testing.answers.__wrapped__)
+
+
+@pytest.mark.parametrize("backend_class", [NumpyBackend, TorchBackend, JaxBackend], ids=lambda cls: cls.name)
+@pytest.mark.parametrize(("case", "dtype"), testing.cases(LARGE, DTYPES, tuple(OPERATIONS)))
+def test_large_preset(backend_class, case, dtype):
+    answers = _large_answers(case, dtype)
+    inputs = case.inputs(answers.seed, dtype, images(case.spec))
+    found = verify(backend_class().prepare(case, inputs), case, answers, dtype)
+    assert found.passed, found.reason
+
+
+# CuPy without a GPU: its mathematics is NumPy's, and its device code meets a stand-in ---------------------
+
+
+class _CudaRuntimeError(RuntimeError):
+    """What CuPy raises where there is no driver."""
+
+
+def _stand_in(devices=2, used=None, synchronised=None):
+    """Return a module that passes for CuPy, with ``devices`` devices, and notes what is done to it."""
+
+    def count():
+        if not devices:
+            raise _CudaRuntimeError("cudaErrorNoDevice: no CUDA-capable device is detected")
+        return devices
+
+    runtime = types.SimpleNamespace(getDeviceCount=count, CUDARuntimeError=_CudaRuntimeError)
+    stream = types.SimpleNamespace(synchronize=lambda: synchronised is None or synchronised.append(True))
+    module = types.ModuleType("cupy")
+    module.__spec__ = importlib.util.spec_from_loader("cupy", loader=None)
+    module.__getattr__ = lambda name: getattr(np, name)
+    module.asnumpy = np.array
+    module.cuda = types.SimpleNamespace(
+        runtime=runtime,
+        Device=lambda index: types.SimpleNamespace(use=lambda: used is None or used.append(index)),
+        get_current_stream=lambda: stream,
+    )
+    return module
+
+
+class TestCupyOnNumpy(BackendConformance):
+    """The whole suite on the host, so that only CuPy's own kernels are left to a GPU."""
+
+    backend_class = CupyBackend
+
+    @pytest.fixture(autouse=True)
+    def _cupy(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "cupy", _stand_in())
+
+
+def test_cupy_uses_the_device_it_is_given(monkeypatch):
+    used, synchronised = [], []
+    monkeypatch.setitem(sys.modules, "cupy", _stand_in(2, used, synchronised))
+    backend = CupyBackend(device="cuda:1")
+    assert used == [1]
+    assert not synchronised
+    backend.synchronize(backend.from_numpy(np.ones(3)))
+    assert synchronised == [True]
+
+
+@pytest.mark.parametrize(("devices", "message"), [(0, "no usable CUDA device: cudaErrorNoDevice"), (2, "sees 2")])
+def test_cupy_without_the_device(monkeypatch, devices, message):
+    monkeypatch.setitem(sys.modules, "cupy", _stand_in(devices))
+    with pytest.raises(UnavailableError, match=message):
+        CupyBackend(device="cuda:2")
+
+
+@pytest.mark.parametrize("backend_class", [TorchBackend, JaxBackend, CupyBackend], ids=lambda cls: cls.name)
+def test_a_missing_framework_is_named_with_its_install_command(monkeypatch, backend_class):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == backend_class.module else find(name))
+    probe = backend_class.probe()
+    assert not probe.installed
+    assert not probe.devices
+    assert set(probe.reasons) == set(backend_class.device_kinds)
+    assert set(probe.reasons.values()) == {f"{backend_class.module} is not installed"}
+    assert probe.install.startswith('pip install "ganbench[')
+    with pytest.raises(UnavailableError, match=r"needs (torch|jax|cupy): pip install \"ganbench\["):
+        backend_class()
+
+
+@pytest.mark.parametrize(("precision", "tf32"), [("ieee", "0"), ("tf32", "1")])
+def test_cupy_environment_sets_tf32(precision, tf32):
+    assert CupyBackend.environment("cuda", "float32", precision, "cache")["CUPY_TF32"] == tf32

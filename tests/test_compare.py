@@ -1,0 +1,342 @@
+"""``ganbench compare`` as a user runs it: real processes, real frameworks, and a backend from outside."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+import ganbench
+from ganbench.results import COLUMNS
+
+PLUGIN = Path(__file__).parent / "plugin"
+QUICK = ("--preset", "tiny", "--rounds", "1")
+
+
+@pytest.fixture(scope="session")
+def outside(tmp_path_factory):
+    """Install the outside distribution into a folder of its own; return an environment that sees it."""
+    folder = tmp_path_factory.mktemp("outside")
+    source = folder / "source"
+    source.mkdir()
+    for file in PLUGIN.iterdir():
+        if file.is_file():
+            (source / file.name).write_bytes(file.read_bytes())
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    subprocess.run([*pip, "--target", str(folder / "site"), str(source)], check=True, capture_output=True)
+    return {**os.environ, "PYTHONPATH": str(folder / "site")}
+
+
+def cli(*arguments, env=None, cwd=None):
+    """Run ``ganbench``; return the finished process."""
+    return subprocess.run(
+        [sys.executable, "-m", "ganbench.cli", *arguments],
+        capture_output=True,
+        text=True,
+        env=env,
+        cwd=cwd,
+        timeout=200,
+    )
+
+
+def compared(tmp_path, *arguments, env=None, code=0):
+    """Run ``ganbench compare --format json``; return its rows by (operation, target)."""
+    done = cli("compare", *QUICK, "--results", str(tmp_path), "--format", "json", *arguments, env=env)
+    assert done.returncode == code, done.stderr
+    return {(row["operation"], row["target"]): row for row in json.loads(done.stdout)}
+
+
+def test_default_frameworks_measured_and_kept(tmp_path):
+    rows = compared(tmp_path, "--backends", "numpy,torch,torch.textbook,jax", "--ops", "matmul,gan_iteration")
+    assert len(rows) == 8
+    for row in rows.values():
+        assert row["status"] == "ok"
+        assert row["median_s"] > 0
+        assert row["gflops"] == pytest.approx(row["flops"] / row["median_s"] / 1e9)
+        assert 0 <= row["max_rel_error"] < 1e-5
+        assert row["first_call_s"] > 0
+        assert row["threads"] == len(psutil.Process().cpu_affinity())
+    assert rows["matmul", "numpy"]["verdict"] == "baseline"
+    assert rows["matmul", "torch"]["verdict"] == "undecided (1 round)"
+    assert rows["matmul", "torch"]["ratio"] == pytest.approx(
+        rows["matmul", "numpy"]["median_s"] / rows["matmul", "torch"]["median_s"]
+    )
+    assert rows["gan_iteration", "jax"]["denormals"] == "flushed"
+    assert rows["gan_iteration", "numpy"]["denormals"] == "kept"
+    table = ganbench.load_results(tmp_path)
+    assert list(table.columns) == COLUMNS
+    assert len(table) == 8
+    assert set(table["source"]) == {"compare"}
+    assert all(len(samples) == 5 for samples in table["samples"])
+
+
+@pytest.mark.parametrize(
+    ("mode", "status", "reason"),
+    [
+        ("wrong", "invalid", "'c' is off by 0.01"),
+        ("drifts", "invalid", "after it was timed, 'c' is off by 0.01"),
+        ("raises", "failed", "ValueError: no product today"),
+        ("unsupported", "unsupported", "matmul is beneath this backend"),
+        ("unavailable", "unavailable", "out to lunch"),
+        ("memory", "out of memory", "MemoryError"),
+        ("crash", "failed", "SIGABRT"),
+        ("late", "failed", "SIGABRT"),
+        ("killed", "out of memory", "memory ran out"),
+        ("hang", "timeout", "no answer within 5 s"),
+    ],
+)
+def test_failing_backend_is_a_row_and_the_others_go_on(tmp_path, outside, mode, status, reason):
+    target = f"outside.{mode}"
+    timeout = ("--timeout", "5") if mode == "hang" else ()
+    rows = compared(tmp_path, "--backends", f"numpy,{target}", "--ops", "matmul,adam_step", *timeout, env=outside)
+    row = rows["matmul", target]
+    assert row["status"] == status
+    assert reason in row["reason"]
+    assert row["median_s"] is None
+    assert row["ratio"] is None
+    assert rows["matmul", "numpy"]["status"] == "ok"
+    other = rows["adam_step", target]
+    assert other["status"] == ("unavailable" if mode == "unavailable" else "ok"), other["reason"]
+
+
+def test_output_of_a_framework_does_not_reach_the_channel(tmp_path, outside):
+    rows = compared(tmp_path, "--backends", "numpy,outside.noisy", "--ops", "matmul", env=outside)
+    assert rows["matmul", "outside.noisy"]["median_s"] > 0
+
+
+def test_failed_baseline_leaves_times_without_ratios(tmp_path, outside):
+    rows = compared(tmp_path, "--backends", "outside.raises,numpy", "--ops", "matmul", env=outside)
+    assert rows["matmul", "numpy"]["median_s"] > 0
+    assert rows["matmul", "numpy"]["ratio"] is None
+
+
+def test_nothing_measured_is_exit_1_and_the_table_says_why(tmp_path):
+    done = cli("compare", *QUICK, "--results", str(tmp_path), "--backends", "cupy,torch@cuda")
+    assert done.returncode == 1
+    assert "unavailable" in done.stdout
+    assert "ganbench[cuda13]" in " ".join(done.stdout.split())
+    assert "nothing was measured" in done.stderr
+
+
+def test_gpu_absent_is_a_row_and_exit_0(tmp_path):
+    rows = compared(tmp_path, "--backends", "numpy,torch", "--devices", "cpu,cuda", "--ops", "matmul")
+    assert set(rows) == {("matmul", "numpy"), ("matmul", "torch"), ("matmul", "torch@cuda")}
+    assert rows["matmul", "torch"]["status"] == "ok"
+
+
+def test_batch_norm_of_two_rows_is_unsupported(tmp_path):
+    rows = compared(tmp_path, "--backends", "numpy", "--ops", "batch_norm,matmul", "--batch", "2")
+    assert rows["batch_norm", "numpy"]["status"] == "unsupported"
+    assert "at least 3" in rows["batch_norm", "numpy"]["reason"]
+    assert rows["matmul", "numpy"]["status"] == "ok"
+
+
+def test_thread_setting_reaches_the_libraries(tmp_path):
+    done = cli("compare", *QUICK, "--results", str(tmp_path), "--backends", "numpy,torch", "--threads", "1",
+               "--ops", "matmul")  # fmt: skip
+    assert done.returncode == 0
+    lines = [json.loads(line) for line in next(tmp_path.glob("*/compare/*.jsonl")).read_text().splitlines()]
+    workers = [line for line in lines if line["type"] == "worker"]
+    assert workers
+    for worker in workers:
+        assert all(pool["num_threads"] == 1 for pool in worker["blas"])
+    assert any("1 threads" in worker["libraries"] for worker in workers if worker["target"] == "torch")
+    cores = [value for line in lines if line["type"] == "measurement" for value in line["cores"]]
+    assert max(cores) < 1.2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--backends", "toch"], "unknown backend 'toch' (known: cupy, jax, numpy, torch)"),
+        (["--backends", "torch.fast"], "eager, textbook"),
+        (["--backends", "torch."], "eager, textbook"),
+        (["--backends", "torch@tpu"], "cpu, cuda"),
+        (["--backends", "numpy@cuda"], "unknown device of numpy 'cuda' (known: cpu)"),
+        (["--backends", "numpy", "--devices", "cuda"], "unknown device of numpy 'cuda' (known: cpu)"),
+        (["--backends", "torch@cuda:x"], "cuda:N"),
+        (["--backends", ""], "no backends named"),
+        (["--backends", "torch,torch.eager"], "named twice"),
+        (["--backends", "torch@cuda,torch@cuda:0"], "named twice"),
+        (["--ops", "conv"], "unknown operation 'conv'"),
+        (["--ops", ","], "no operations named"),
+        (["--preset", "huge"], "known: deep, mnist-mlp"),
+        (["--dtype", "int8"], "float32, float64"),
+        (["--format", "xml"], "'markdown'"),
+        (["--rigor", "sloppy"], "full, quick"),
+        (["--batch", "0"], "batch 0 is not valid"),
+        (["--batch", "x"], "not a valid integer"),
+        (["--generator", "64,100", "--discriminator", "784,1"], "the two must be equal"),
+        (["--generator", "64,x", "--discriminator", "784,1"], "integers separated by commas"),
+        (["--generator", "64,784"], "together"),
+        (["--threads", "-1"], "threads -1 is not valid"),
+        (["--threads", "0"], "threads 0 is not valid"),
+        (["--threads", "4096"], "this machine offers 1 to"),
+        (["--rounds", "-1"], "rounds -1"),
+        (["--budget", "-3"], "budget -3"),
+        (["--timeout", "0"], "timeout 0"),
+        (["--baseline", "jax"], "is not among the targets compared (numpy)"),
+        (["--baseline", "nope"], "unknown backend 'nope'"),
+        (["--data", "/nowhere/x.idx"], "No such file"),
+        (["--model", "/nowhere/x.toml"], "cannot read model"),
+        (["--output", "/nowhere/x.csv"], "does not exist"),
+        (["--machine", "../x"], "machine '../x'"),
+        (["--generator", "4,7", "--discriminator", "7,1"], "not a square"),
+        (["--bogus"], "No such option"),
+    ],
+)
+def test_bad_input_is_exit_2_and_one_message(tmp_path, arguments, named):
+    given = [] if "--backends" in arguments else ["--backends", "numpy"]
+    done = cli("compare", "--results", str(tmp_path), *given, *arguments)
+    assert done.returncode == 2, done.stderr
+    assert named in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert not list(tmp_path.rglob("*.jsonl"))
+
+
+def test_results_folder_not_writable_is_exit_2(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = cli("compare", *QUICK, "--backends", "numpy", "--results", str(tmp_path / "file" / "results"))
+    assert done.returncode == 2
+    assert "--results" in done.stderr
+
+
+def test_formats_and_output_file(tmp_path):
+    base = ("compare", *QUICK, "--backends", "numpy", "--ops", "matmul", "--results", str(tmp_path / "results"))
+    done = cli(*base, "--format", "csv", "--output", str(tmp_path / "out.csv"))
+    assert done.returncode == 0
+    assert done.stdout == ""
+    header, line = (tmp_path / "out.csv").read_text().splitlines()
+    assert header.split(",")[:3] == ["run_id", "timestamp", "machine"]
+    assert ",numpy," in line
+    done = cli(*base, "--format", "markdown")
+    assert "| operation | target |" in done.stdout
+    assert "\n| matmul | numpy |" in done.stdout
+    done = cli(*base, "--format", "table")
+    assert max(len(line) for line in done.stdout.splitlines()) <= 100
+    assert "kept in" in done.stderr
+
+
+def test_python_door(tmp_path):
+    comparison = ganbench.compare(["numpy"], preset="tiny", ops=["matmul"], rounds=1, results=tmp_path, machine="here")
+    table = comparison.to_pandas()
+    assert comparison.path.parent == tmp_path / "here" / "compare"
+    assert list(table.columns) == COLUMNS
+    assert table["median_s"].notna().all()
+    assert "matmul" in comparison._repr_html_()
+    assert "matmul" in repr(comparison)
+    kept = ganbench.load_results(tmp_path)
+    assert kept.drop(columns="samples").equals(table.drop(columns="samples"))
+
+
+def test_own_model_and_own_data(tmp_path):
+    import numpy as np
+
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).uniform(size=(50, 7)))
+    (tmp_path / "model.toml").write_text(
+        'generator = [3, 5, 7]\ndiscriminator = [7, 1]\nbatch = 3\nbatch_norm = true\nloss = "saturating"\n'
+    )
+    rows = compared(
+        tmp_path, "--backends", "numpy", "--ops", "gan_iteration",
+        "--model", str(tmp_path / "model.toml"), "--data", str(tmp_path / "rows.npy"),
+    )  # fmt: skip
+    row = rows["gan_iteration", "numpy"]
+    assert row["status"] == "ok"
+    assert row["preset"] == "model"
+
+
+def test_more_rounds_give_intervals_and_a_control(tmp_path):
+    done = cli("compare", "--preset", "tiny", "--rounds", "6", "--backends", "numpy,torch", "--ops", "adam_step",
+               "--format", "json", "--results", str(tmp_path))  # fmt: skip
+    base, torch = json.loads(done.stdout)
+    assert base["rounds"] == torch["rounds"] == 6
+    for row in (base, torch):
+        assert row["ci_low_s"] <= row["median_s"] <= row["ci_high_s"]
+        assert row["control_low"] <= row["control_ratio"] <= row["control_high"]
+    assert torch["ratio_low"] <= torch["ratio"] <= torch["ratio_high"]
+
+
+def _start_long_run(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ganbench.cli", "compare", "--backends", "numpy,torch", "--preset", "tiny",
+         "--ops", "matmul", "--rounds", "500", "--results", str(tmp_path)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        files = list(tmp_path.glob("*/compare/*.jsonl"))
+        workers = psutil.Process(process.pid).children(recursive=True)
+        if files and '"measurement"' in files[0].read_text() and workers:
+            return process, files[0], workers
+        time.sleep(0.02)
+    process.kill()
+    raise AssertionError(f"nothing was measured: {process.communicate()}")
+
+
+def _gone(processes):
+    """Wait until none of ``processes`` runs; return those that still do. Zombies count as gone."""
+    _, alive = psutil.wait_procs(processes, timeout=10)
+    return [p for p in alive if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_ctrl_c_keeps_what_was_measured_and_leaves_no_process(tmp_path):
+    process, file, workers = _start_long_run(tmp_path)
+    os.killpg(process.pid, signal.SIGINT)
+    out, errors = process.communicate(timeout=30)
+    assert process.returncode == 130, errors
+    assert "interrupted" in errors
+    assert "Traceback" not in errors
+    assert "matmul" in out
+    assert _gone(workers) == []
+    assert len(ganbench.load_results(file)) >= 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers die with their parent on Linux only")
+def test_kill_9_loses_at_most_the_round_in_flight_and_leaves_no_process(tmp_path):
+    process, file, workers = _start_long_run(tmp_path)
+    before = file.read_text().count('"measurement"')
+    workers = psutil.Process(process.pid).children(recursive=True) + workers
+    process.kill()
+    process.communicate()
+    assert _gone(workers) == []
+    table = ganbench.load_results(file)
+    assert len(table) >= 1
+    assert file.read_text().count('"measurement"') >= before
+
+
+def test_list_shows_what_is_outside_and_what_is_broken(outside):
+    done = cli("list", env=outside)
+    assert done.returncode == 0
+    assert "  outside 1.2.3\n" in done.stdout
+    assert ".wrong      is off by 1 %" in done.stdout
+    assert "backend 'broken' does not load: ModuleNotFoundError" in done.stdout
+    assert "mnist-mlp " in done.stdout
+
+
+def test_a_broken_plugin_asked_for_is_an_error_that_names_it(outside, tmp_path):
+    done = cli("compare", *QUICK, "--results", str(tmp_path), "--backends", "numpy,broken", env=outside)
+    assert done.returncode == 1
+    assert "backend 'broken' does not load" in done.stderr
+
+
+def test_verify_prints_every_group_and_fails_on_what_is_wrong(outside):
+    done = cli("verify", "--preset", "tiny", "--backends", "numpy", "--ops", "gan_iteration")
+    assert done.returncode == 0
+    assert "discriminator m " in done.stdout
+    assert "invalid" not in done.stdout
+    done = cli("verify", "--preset", "tiny", "--backends", "outside.wrong", "--ops", "matmul", env=outside)
+    assert done.returncode == 1
+    assert "invalid: 'c' is off by 0.01" in done.stdout
+
+
+def test_doctor_examines_every_backend():
+    done = cli("doctor")
+    assert done.returncode == 0
+    for expected in ("processor", "numpy", "torch", "jax", "cupy       missing", "threads", "disturb"):
+        assert expected in done.stdout
