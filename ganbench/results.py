@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from .errors import StorageError
-from .measure.statistics import Estimate, speed_ratio, typical, verdict
+from .measure.statistics import Estimate, beyond_band, speed_ratio, typical, verdict
 from .records import Line, Measurement, RunHeader, WorkerRecord
 from .store import DamagedResultsWarning, read_run
 
@@ -129,9 +129,20 @@ def _measured(taken: Sequence[Measurement]) -> dict[str, Any]:
             "number": first.iterations,
             "samples": samples,
             "gflops": first.flops / location.value / 1e9,
-            "steady": sum(bool(entry.steady) for entry in taken) * 2 > len(taken),
+            "steady": _steady(taken),
         }
     return row
+
+
+def _steady(taken: Sequence[Measurement]) -> bool:
+    """Whether the times had settled: no drift beyond the band from each round's first block to its last.
+
+    With too few rounds to tell, whether most of the warm-ups ended in a steady state.
+    """
+    drift = speed_ratio([entry.samples[0] for entry in taken], [entry.samples[-1] for entry in taken])
+    if drift.has_interval:
+        return not beyond_band(drift)
+    return sum(bool(entry.steady) for entry in taken) * 2 > len(taken)
 
 
 def _against(

@@ -86,16 +86,19 @@ def calibrate(backend: Backend, operation: Operation, program: Program, block_s:
 def warm_up(
     backend: Backend, operation: Operation, program: Program, block_s: float, cap_s: float, number: int = 0
 ) -> WarmUp:
-    """Run blocks until two windows agree and show no slope, for at most ``cap_s`` seconds.
+    """Run two windows of short blocks, and more until they agree and show no slope, or ``cap_s`` is over.
 
-    ``number`` fixes the calls of a block; 0 calibrates it first.
+    ``number`` fixes the calls of a timed block; 0 calibrates it first.
     """
-    deadline = time.perf_counter() + cap_s
     number = number or calibrate(backend, operation, program, block_s)
+    short = max(1, number // 4)  # a window is then no longer than a timed block
+    deadline = time.perf_counter() + cap_s
     samples: list[float] = []
     while True:
-        samples.append(time_block(backend, operation, program, number).seconds)
-        steady = len(samples) >= 2 * WINDOW and is_steady(samples[-2 * WINDOW :])
+        samples.append(time_block(backend, operation, program, short).seconds)
+        if len(samples) < 2 * WINDOW:
+            continue
+        steady = is_steady(samples[-2 * WINDOW :])
         if steady or time.perf_counter() > deadline:
             seconds = statistics.median(samples[-2 * WINDOW :]) * program.iterations
             return WarmUp(number, seconds, steady)

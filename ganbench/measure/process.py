@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from typing import IO
+from typing import IO, NoReturn
 
 import msgspec
 
@@ -35,7 +35,10 @@ def child_environment(extra: dict[str, str], threads: int) -> dict[str, str]:
 
 
 class Worker:
-    """A running worker. Raises ``WorkerLostError`` wherever it is found dead or hanging."""
+    """A running worker. Raises ``WorkerLostError`` wherever it is found dead or hanging.
+
+    Constructing it starts the process; ``wait`` returns once its framework is imported.
+    """
 
     def __init__(self, job: Job, environment: dict[str, str], timeout_s: float) -> None:
         self.target = job.target
@@ -52,13 +55,18 @@ class Worker:
         )
         threading.Thread(target=self._listen, daemon=True).start()
         self._paused = False
-        self._send(msgspec.json.encode(job))
+        self._loss: WorkerLostError | None = None
+        with contextlib.suppress(WorkerLostError):  # wait() will find it dead
+            self._send(msgspec.json.encode(job))
+
+    def wait(self) -> Ready:
+        """Return what the worker says of itself, once it has imported its framework."""
         first = self._receive("start")
         if isinstance(first, Refusal):
             self.stop()
             raise WorkerLostError(first.status, first.reason)
         assert isinstance(first, Ready)
-        self.ready = first
+        return first
 
     def ask(self, request: AnyRequest) -> AnyReply:
         """Send a request and wait for the reply, resuming the worker if it was paused."""
@@ -79,7 +87,7 @@ class Worker:
             self._paused = False
 
     def stop(self) -> None:
-        """Kill the worker and whatever it started; returns when it is gone."""
+        """Kill the worker and whatever it started; returns when it is gone. May be called again."""
         if CAN_PAUSE:
             self._signal(signal.SIGKILL)
         else:
@@ -124,8 +132,13 @@ class Worker:
             self._lost()
         return _decoder.decode(line)
 
-    def _lost(self) -> None:
+    def _lost(self) -> NoReturn:
         """Raise the error for a worker that is no longer there."""
+        if self._loss is None:
+            self._loss = self._cause_of_death()
+        raise self._loss
+
+    def _cause_of_death(self) -> WorkerLostError:
         try:
             code = self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
@@ -135,9 +148,9 @@ class Worker:
         self.stop()
         last = f": {said[-1].strip()}" if said else ""
         if code == -signal.SIGKILL:
-            raise WorkerLostError(
+            return WorkerLostError(
                 "out of memory", "the worker was killed (SIGKILL), most likely because memory ran out"
             )
         if code < 0:
-            raise WorkerLostError("failed", f"the worker died of {signal.Signals(-code).name}{last}")
-        raise WorkerLostError("failed", f"the worker ended with exit code {code}{last}")
+            return WorkerLostError("failed", f"the worker died of {signal.Signals(-code).name}{last}")
+        return WorkerLostError("failed", f"the worker ended with exit code {code}{last}")

@@ -45,7 +45,7 @@ def _backend(name: str, cpus: list[int]) -> Iterator[str]:
             )
             extra = cls.environment(target.device, "float32", "ieee", folder)
             worker = Worker(job, child_environment(extra, len(cpus)), timeout_s=60)
-            ready = worker.ready
+            ready = worker.wait()
             worker.stop()
     except (GanbenchError, WorkerLostError) as error:
         yield f"{name:<10} missing: {error}"

@@ -32,14 +32,21 @@ def render(comparison: Comparison, form: str) -> str:
 
 
 def _terminal(title: str, comparison: Comparison, control: str) -> str:
-    shown = summary(comparison.to_pandas())
-    console = Console(file=io.StringIO(), width=WIDTH, record=False, highlight=False)
+    table = comparison.to_pandas()
+    console = Console(file=io.StringIO(), width=WIDTH, highlight=False, markup=False)
     grid = Table(box=None, padding=(0, 1, 0, 0), header_style="", show_edge=False)
+    shown = summary(table)
     for name in shown.columns:
         number = name in ("time", "first call", "GFLOP/s", "error")
         grid.add_column(name, justify="right" if number else "left", no_wrap=name != "verdict")
+    notes: dict[str, None] = {}  # each reason once, in order
     before = None
-    for row in shown.to_dict("records"):
+    for row, (status, reason) in zip(
+        shown.to_dict("records"), table[["status", "reason"]].itertuples(index=False), strict=True
+    ):
+        if status != "ok":
+            notes[f"{row['target']}: {status}: {reason}"] = None
+            row["verdict"] = "see below"
         if row["operation"] == before:
             row["operation"] = ""
         elif before is not None:
@@ -50,7 +57,7 @@ def _terminal(title: str, comparison: Comparison, control: str) -> str:
     console.print()
     console.print(grid)
     console.print()
-    for line in (control, LEGEND):
+    for line in (*notes, control, LEGEND):
         if line:
             console.print(line)
     out = console.file

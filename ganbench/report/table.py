@@ -46,7 +46,8 @@ def _row(entry: "pd.Series[Any]", wins: bool) -> dict[str, str]:
     if not math.isnan(entry["ci_low_s"]):
         time += f" ±{(entry['ci_high_s'] - entry['ci_low_s']) / 2 / entry['median_s']:.1%}"
     return shown | {
-        "time": time + (" *" if wins else ""),
+        "target": entry["target"] + (" *" if wins else ""),
+        "time": time,
         "speed": _speed(entry),
         "verdict": _verdict(entry),
         "first call": seconds(entry["first_call_s"]),

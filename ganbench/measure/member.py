@@ -1,0 +1,224 @@
+"""One target's place in one round: its worker, what that has prepared, and the rows that come of it."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import registry
+from ..operations import operation as make_operation
+from ..plan import Case, Plan
+from ..records import Measurement, Record, Status, Verification, WorkerRecord
+from .environment import can_pin
+from .process import Worker, WorkerLostError, child_environment
+from .protocol import Block, Check, Checked, Job, Prepare, Prepared, Refusal, Timed, Warm, Warmed
+
+
+class Ledger:
+    """What the rounds of a run remember of one another."""
+
+    def __init__(self, write: Callable[[Record], None]) -> None:
+        self.write = write
+        self.failed: set[Case] = set()  # left out of later rounds
+        self.numbers: dict[tuple[str, str], int] = {}  # calls per block, fixed once calibrated
+        self.medians: dict[Case, dict[int, float]] = {}  # by round
+
+
+class Timings:
+    """What one worker has gathered for one operation."""
+
+    def __init__(self, prepared: Prepared, warmed: Warmed | None) -> None:
+        self.prepared = prepared
+        self.warmed = warmed
+        self.samples: list[float] = []
+        self.cores: list[float] = []
+        self.order: list[int] = []
+
+
+class Member:
+    """One worker of a round. Whatever becomes of it becomes a row; nothing is raised."""
+
+    def __init__(
+        self, plan: Plan, folder: str, ledger: Ledger, round_number: int, target: registry.Target, copy: bool
+    ) -> None:
+        self.target = target
+        self._plan, self._folder, self._ledger = plan, folder, ledger
+        self._round, self._copy = round_number, copy
+        self._worker: Worker | None = None
+        self._greeted = False
+        self._timings: dict[str, Timings] = {}
+
+    def spawn(self) -> None:
+        """Start the process, unless there is one, without waiting for it."""
+        if self._worker is not None or not self._pending(self._plan.operations):
+            return
+        plan, target = self._plan, self.target
+        cache = Path(self._folder) / "cache" / target.label.replace("@", "-").replace(":", "-")
+        extra = registry.load(target.backend).environment(target.device, plan.dtype, plan.precision, str(cache))
+        job = Job(
+            target=target,
+            spec=plan.spec,
+            dtype=plan.dtype,
+            precision=plan.precision,
+            cpus=list(plan.cpus) if can_pin() else [],
+            answers=self._folder,
+            parent=os.getpid(),
+        )
+        self._worker = Worker(job, child_environment(extra, plan.threads), plan.timeout_s)
+        self._greeted = False
+
+    def greet(self) -> None:
+        """Wait until the framework is imported, write down what it is, and pause the worker."""
+        if self._worker is None or self._greeted:
+            return
+        try:
+            ready = self._worker.wait()
+        except WorkerLostError as error:
+            for name in self._pending(self._plan.operations):
+                self._fail(name, error.status, error.reason)
+            return self.stop()
+        facts = {name: getattr(ready, name) for name in ready.__struct_fields__}
+        self._ledger.write(WorkerRecord(round=self._round, target=self.target.label, copy=self._copy, **facts))
+        self._greeted = True
+        self._worker.pause()
+
+    def prepare(self, names: tuple[str, ...]) -> None:
+        """Prepare, verify and warm up every operation that this target can do, then pause."""
+        while names := self._pending(names):
+            self.spawn()
+            self.greet()
+            self._timings = {}
+            for name in self._pending(names):
+                try:
+                    self._prepare_one(name)
+                except WorkerLostError as error:
+                    self._lost(name, error)
+                    break  # the others need a new worker
+            else:
+                if self._worker is not None:
+                    self._worker.pause()
+                return
+
+    def _prepare_one(self, name: str) -> None:
+        rigor = self._plan.rigor
+        prepared = self._ask(name, Prepare(name))
+        if not isinstance(prepared, Prepared):
+            return
+        if not prepared.verification.passed:
+            return self._fail(name, "invalid", prepared.verification.reason, prepared.verification)
+        self._timings[name] = Timings(prepared, None)
+        if not self._plan.timed:
+            return self._record(name)
+        number = self._ledger.numbers.get((self.target.label, name), 0)
+        # How long it takes to settle was seen in the first round; later ones run two windows at least.
+        cap_s = rigor.warm_cap_s if self._round == 1 else 0.0
+        warmed = self._ask(name, Warm(name, number, rigor.block_s, cap_s))
+        if isinstance(warmed, Warmed):
+            self._ledger.numbers[self.target.label, name] = warmed.number
+            self._timings[name].warmed = warmed
+
+    def can_time(self, name: str) -> bool:
+        """Whether an operation is prepared, warm and has not failed."""
+        timings = self._timings.get(name)
+        return timings is not None and timings.warmed is not None and bool(self._pending((name,)))
+
+    def time_block(self, name: str, place: int) -> None:
+        """Time one block while all others are paused; ``place`` is its turn in this pass."""
+        try:
+            timed = self._ask(name, Block(name, self._ledger.numbers[self.target.label, name]))
+        except WorkerLostError as error:
+            return self._replace(name, error)
+        if isinstance(timed, Timed):
+            timings = self._timings[name]
+            timings.samples.append(timed.seconds)
+            timings.cores.append(timed.cores)
+            timings.order.append(place)
+        if self._worker is not None:
+            self._worker.pause()
+
+    def finish(self, name: str) -> None:
+        """Let the gate look once more at the program that was timed, then write the row."""
+        try:
+            checked = self._ask(name, Check(name))
+        except WorkerLostError as error:
+            return self._replace(name, error)
+        if self._worker is not None:
+            self._worker.pause()
+        if not isinstance(checked, Checked):
+            return
+        if not checked.verification.passed:
+            reason = f"after it was timed, {checked.verification.reason}"
+            return self._fail(name, "invalid", reason, checked.verification)
+        median = float(np.median(self._timings[name].samples))
+        self._ledger.medians.setdefault(self._case(name), {})[self._round] = median
+        self._record(name)
+
+    def stop(self) -> None:
+        """Kill the worker; may be called again."""
+        if self._worker is not None:
+            self._worker.stop()
+            self._worker = None
+
+    # Rows -----------------------------------------------------------------------------------------
+
+    def _case(self, name: str) -> Case:
+        return Case(name, self.target, self._copy)
+
+    def _pending(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(name for name in names if self._case(name) not in self._ledger.failed)
+
+    def _ask(self, name: str, request: Prepare | Warm | Block | Check) -> Any:
+        """Return the worker's reply; a refusal has become a row."""
+        if self._worker is None:  # it was lost over an earlier operation, and nothing could replace it
+            return None
+        reply = self._worker.ask(request)
+        if isinstance(reply, Refusal):
+            self._fail(name, reply.status, reply.reason)
+        return reply
+
+    def _lost(self, name: str, error: WorkerLostError) -> None:
+        self._fail(name, error.status, error.reason)
+        self.stop()
+
+    def _replace(self, name: str, error: WorkerLostError) -> None:
+        """Bring up another worker for the operations that are still to be timed."""
+        self._lost(name, error)
+        names = self._plan.operations
+        self.prepare(names[names.index(name) + 1 :])
+
+    def _record(self, name: str) -> None:
+        timings = self._timings[name]
+        warmed = timings.warmed
+        self._row(
+            name,
+            status="ok",
+            iterations=warmed.number * warmed.iterations if warmed else 0,
+            samples=timings.samples,
+            cores=timings.cores,
+            prepare_s=timings.prepared.prepare_s,
+            first_run_s=timings.prepared.first_run_s,
+            steady=warmed.steady if warmed else None,
+            order=timings.order,
+            verification=timings.prepared.verification,
+        )
+
+    def _fail(self, name: str, status: Status, reason: str, verification: Verification | None = None) -> None:
+        self._ledger.failed.add(self._case(name))
+        self._row(name, status=status, reason=reason, verification=verification)
+
+    def _row(self, name: str, **fields: Any) -> None:
+        operation = make_operation(name, self._plan.spec)
+        self._ledger.write(
+            Measurement(
+                round=self._round,
+                operation=name,
+                target=self.target.label,
+                copy=self._copy,
+                shape=operation.shape,
+                flops=operation.flops,
+                bytes=operation.bytes(np.dtype(self._plan.dtype).itemsize),
+                **fields,
+            )
+        )

@@ -1,0 +1,110 @@
+"""The timing loop: what it times, what it resets, when it syncs."""
+
+import time
+
+import numpy as np
+import pytest
+from ganbench.backends.numpy_backend import NumpyBackend
+
+from ganbench.backend import Program
+from ganbench.gan import preset
+from ganbench.measure.engine import MAX_ITERATIONS, calibrate, first_call, is_steady, time_block, warm_up
+from ganbench.operations import operation
+
+
+class Recording(Program):
+    """Keeps a log of what is done to it; each call waits."""
+
+    def __init__(self, iterations=1, wait=0.0):
+        self.iterations, self.wait, self.log = iterations, wait, []
+
+    def reset(self):
+        self.log.append("reset")
+
+    def __call__(self):
+        self.log.append("call")
+        end = time.perf_counter() + self.wait
+        while time.perf_counter() < end:
+            pass
+
+    def outputs(self):
+        return []
+
+
+class Syncing(NumpyBackend):
+    def __init__(self, program):
+        super().__init__()
+        self.program = program
+
+    def synchronize(self, result=None):
+        self.program.log.append("sync")
+
+
+def block_log(name, number, iterations=1):
+    program = Recording(iterations)
+    time_block(Syncing(program), operation(name, preset("tiny")), program, number)
+    return program.log
+
+
+def test_a_block_resets_syncs_calls_and_syncs():
+    assert block_log("matmul", 3) == ["reset", "call", "reset", "sync", "call", "call", "call", "sync"]
+
+
+@pytest.mark.parametrize(("iterations", "number"), [(1, 1000), (8, 130), (1, MAX_ITERATIONS), (500, 2)])
+def test_state_is_never_carried_too_far(iterations, number):
+    log = block_log("gan_iteration", number, iterations)[2:]  # after the untimed call
+    runs = " ".join(log).split("reset")
+    calls = [run.count("call") for run in runs if run.strip()]
+    assert sum(calls) == number
+    assert all(c * iterations <= max(MAX_ITERATIONS, iterations) for c in calls)
+
+
+def test_time_is_per_iteration_and_matches_what_was_waited():
+    program = Recording(iterations=4, wait=2e-3)
+    timing = time_block(Syncing(program), operation("matmul", preset("tiny")), program, 10)
+    assert timing.seconds == pytest.approx(5e-4, rel=0.5)
+    assert timing.cores > 0
+
+
+def test_calibration_reaches_the_block_length():
+    program = Recording(wait=1e-4)
+    made = operation("matmul", preset("tiny"))
+    number = calibrate(Syncing(program), made, program, 0.01)
+    assert 20 <= number <= 1000
+
+
+def test_a_program_that_never_settles_is_said_so():
+    class Slowing(Recording):
+        def __call__(self):
+            self.wait += 3e-6
+            super().__call__()
+
+    program = Slowing()
+    made = operation("matmul", preset("tiny"))
+    result = warm_up(Syncing(program), made, program, block_s=1e-3, cap_s=0.2)
+    assert not result.steady
+
+
+@pytest.mark.parametrize(
+    ("samples", "steady"),
+    [
+        ([1.0] * 8, True),
+        ([1.0, 1.01, 0.99, 1.0, 1.0, 0.99, 1.01, 1.0], True),
+        ([1.3, 1.2, 1.1, 1.05, 1.0, 1.0, 1.0, 1.0], False),
+        ([1.0, 1.001, 1.002, 1.003, 1.004, 1.005, 1.006, 1.007], False),
+        ([1.0, 1.0, 1.0, 1.0, 1.2, 1.2, 1.2, 1.2], False),
+    ],
+)
+def test_steadiness(samples, steady):
+    assert is_steady(samples) is steady
+
+
+def test_first_call_is_timed_apart():
+    backend = NumpyBackend()
+    spec = preset("tiny")
+    made = operation("matmul", spec)
+    images = np.zeros((8 * spec.batch, spec.img_dim))
+    program, prepare_s, first_run_s = first_call(backend, made, made.inputs(0, "float32", images))
+    assert prepare_s > 0
+    assert first_run_s > 0
+    assert program.outputs()[0].shape == (16, 36)

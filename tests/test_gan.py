@@ -1,0 +1,233 @@
+"""The model: its work to the last FLOP, and every model that cannot exist."""
+
+import itertools
+import math
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ganbench.errors import SpecError, UsageError
+from ganbench.gan import PRESETS, GANSpec, parameters, preset, read_spec
+from ganbench.operations import OPERATIONS, operation
+
+MNIST = preset("mnist-mlp")
+
+
+# The work of an iteration -------------------------------------------------------------------------------
+
+
+def test_mnist_iteration_flops():
+    assert MNIST.iteration_flops == 372_506_624
+
+
+def test_mnist_parameters():
+    generator, discriminator = (
+        sum(math.prod(shape) for _, shape in parameters(layers))
+        for layers in (MNIST.generator_layers, MNIST.discriminator_layers)
+    )
+    assert generator == 218_128
+    assert discriminator == 100_609
+    assert MNIST.n_params == 318_737
+
+
+def test_parameters_of_a_normalised_layer_have_no_bias():
+    layers = preset("mnist-mlp-bn").generator_layers
+    assert parameters(layers) == [
+        ("W1", (256, 64)),
+        ("gamma1", (256,)),
+        ("beta1", (256,)),
+        ("W2", (784, 256)),
+        ("b2", (784,)),
+    ]
+
+
+# FLOP, values that one iteration must read and write, and shape, each counted by hand.
+B, Z, H, X, D = 128, 64, 256, 784, 128  # batch, noise, hidden, image, hidden of the discriminator
+G_PARAMS, D_PARAMS = 218_128, 100_609
+WORK = {
+    "matmul": (2 * B * H * X, B * H + H * X + B * X, (B, H, X)),
+    "matmul_grad": (4 * B * H * X, 2 * (B * H + H * X) + B * X, (B, H, X)),
+    "batch_norm": (6 * B * H, 2 * B * H + 4 * H, (B, H)),
+    "batch_norm_grad": (11 * B * H, 3 * B * H + 4 * H, (B, H)),
+    "adam_step": (12 * G_PARAMS, 7 * G_PARAMS, (G_PARAMS,)),
+    "generator_forward": (2 * B * (Z * H + H * X), G_PARAMS + B * (Z + X), (B, Z, H, X)),
+    "discriminator_forward": (2 * B * (X * D + D), D_PARAMS + B * (X + 1), (B, X, D, 1)),
+    "gan_iteration": (372_506_624, 6 * (G_PARAMS + D_PARAMS) + B * (X + 2 * Z) + 2, (B, Z, H, X, D, 1)),
+}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_mnist_operation(name):
+    flops, values, shape = WORK[name]
+    case = operation(name, MNIST)
+    assert case.flops == flops
+    assert case.bytes(4) == 4 * values
+    assert case.bytes(8) == 8 * values
+    assert case.shape == shape
+
+
+def test_running_statistics_are_read_and_written():
+    plain, normalised = (operation("gan_iteration", preset(name)) for name in ("mnist-mlp", "mnist-mlp-bn"))
+    # gamma for b, so beta is what comes on top: value and both moments; then the running mean and variance
+    assert normalised.bytes(1) - plain.bytes(1) == 2 * (3 * H) + 2 * (2 * H)
+
+
+def test_unknown_operation():
+    with pytest.raises(UsageError, match=r"unknown operation 'matmull' .*known: .*matmul, "):
+        operation("matmull", MNIST)
+
+
+def _products(spec):
+    """Yield (m, k, n) of every matrix product of the cheapest iteration, traced layer by layer."""
+    b = spec.batch
+
+    def forward(widths):
+        for n_in, n_out in itertools.pairwise(widths):
+            yield b, n_in, n_out
+
+    def backward(widths, *, weights, to_input):
+        for depth in range(len(widths) - 1, 0, -1):
+            n_in, n_out = widths[depth - 1], widths[depth]
+            if weights:
+                yield n_out, b, n_in  # δᵀ a
+            if depth > 1 or to_input:
+                yield b, n_out, n_in  # δ W
+
+    yield from forward(spec.generator)  # D step: the fake batch
+    for _ in ("real", "fake"):
+        yield from forward(spec.discriminator)
+        yield from backward(spec.discriminator, weights=True, to_input=False)
+    yield from forward(spec.generator)  # G step
+    yield from forward(spec.discriminator)
+    yield from backward(spec.discriminator, weights=False, to_input=True)
+    yield from backward(spec.generator, weights=True, to_input=False)
+
+
+WIDTHS = st.lists(st.integers(1, 5000), min_size=1, max_size=6)
+
+
+@given(WIDTHS, WIDTHS, st.integers(1, 5000), st.integers(3, 4096), st.booleans())
+def test_iteration_flops_are_those_of_its_products(generator, hidden, image, batch, batch_norm):
+    spec = GANSpec(generator=(*generator, image), discriminator=(image, *hidden, 1), batch=batch, batch_norm=batch_norm)
+    assert spec.iteration_flops == sum(2 * m * k * n for m, k, n in _products(spec))
+
+
+# Models that cannot exist -------------------------------------------------------------------------------
+
+IMPOSSIBLE = [
+    ({"generator": (784,)}, r"generator widths \[784\] .*at least two positive integers"),
+    ({"generator": ()}, r"generator widths \[\] .*at least two positive integers"),
+    ({"discriminator": (784,)}, r"discriminator widths \[784\] .*at least two positive integers"),
+    ({"generator": (64, 0, 784)}, r"generator widths \[64, 0, 784\] .*positive"),
+    ({"discriminator": (784, -128, 1)}, r"discriminator widths \[784, -128, 1\] .*positive"),
+    ({"generator": (64, 256, 783)}, "width 783, but the discriminator takes width 784.*equal"),
+    ({"discriminator": (784, 128, 2)}, "ends in width 2: it must be 1"),
+    ({"discriminator_activations": ("relu", "sigmoid")}, "ends in 'sigmoid': it must be 'identity'"),
+    ({"generator_activations": ("relu",)}, r"generator_activations names 1 layers, but .* make 2"),
+    ({"discriminator_activations": ("relu",) * 3}, r"discriminator_activations names 3 layers, but .* make 2"),
+    ({"batch": 0}, "batch 0 is not valid: at least 1$"),
+    ({"batch": -5}, "batch -5 is not valid: at least 1$"),
+    ({"batch": 2, "batch_norm": True}, "batch 2 is not valid: at least 3 with batch norm"),
+    ({"lr": 0.0}, r"lr 0\.0, .*must be positive"),
+    ({"lr": math.nan}, "lr nan, .*must be positive"),
+    ({"beta1": 1.0}, r"beta1 1\.0, .*betas in \[0, 1\)"),
+    ({"beta1": -0.5}, r"beta1 -0\.5, .*betas in \[0, 1\)"),
+    ({"beta2": 1.5}, r"beta2 1\.5, .*betas in \[0, 1\)"),
+    ({"eps": 0.0}, r"eps 0\.0 .*must be positive"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), IMPOSSIBLE, ids=[str(change) for change, _ in IMPOSSIBLE])
+def test_impossible_model(change, message):
+    fields = {"generator": (64, 256, 784), "discriminator": (784, 128, 1), "batch": 128, **change}
+    with pytest.raises(SpecError, match=message):
+        GANSpec(**fields)
+
+
+def test_smallest_models():
+    assert GANSpec(generator=(1, 1), discriminator=(1, 1), batch=1).n_params == 4
+    assert GANSpec(generator=(1, 1, 1), discriminator=(1, 1), batch=3, batch_norm=True).n_params == 7
+
+
+def test_default_activations():
+    assert MNIST.generator_activations == ("relu", "sigmoid")
+    assert MNIST.discriminator_activations == ("relu", "identity")
+
+
+def test_data_range_is_what_the_generator_can_make():
+    assert MNIST.data_range == (0.0, 1.0)
+    assert preset("speech").data_range == (-1.0, 1.0)
+
+
+def test_unknown_preset():
+    with pytest.raises(UsageError, match=r"unknown preset 'mnist' .*known: .*mnist-mlp, mnist-mlp-bn"):
+        preset("mnist")
+
+
+def test_describe():
+    assert MNIST.describe() == "64-256-784 / 784-128-1, batch 128"
+    assert preset("mnist-mlp-bn").describe() == "64-256-784 / 784-128-1, batch 128, batch norm"
+
+
+# Models from a file -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spec", PRESETS.values(), ids=PRESETS)
+def test_toml_round_trip(tmp_path, spec):
+    path = tmp_path / "model.toml"
+    fields = msgspec.to_builtins(spec)  # TOML writes strings, numbers and lists of them as JSON does
+    path.write_text("".join(f"{key} = {msgspec.json.encode(value).decode()}\n" for key, value in fields.items()))
+    assert read_spec(path) == spec
+
+
+def test_toml_by_hand(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("generator = [2, 4]\ndiscriminator = [4, 1]\nbatch = 5\nlr = 1\n")
+    assert read_spec(path) == GANSpec(
+        name="mine", generator=(2, 4), discriminator=(4, 1), batch=5, lr=1.0, generator_activations=("sigmoid",)
+    )
+
+
+MODEL = "generator = [2, 4]\ndiscriminator = [4, 1]\nbatch = 5\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (MODEL + "btach = 3\n", "`btach`.*fields: generator, discriminator, batch"),
+        (MODEL.replace("5", "'five'"), r"Expected `int`, got `str` - at `\$\.batch`"),
+        (MODEL.replace("2, 4", "2, 4.5"), r"Expected `int`, got `float` - at `\$\.generator"),
+        (MODEL + "loss = 'hinge'\n", r"'hinge' - at `\$\.loss`"),
+        (MODEL + "generator_activations = ['gelu']\n", r"'gelu' - at `\$\.generator_activations"),
+        ("batch = 5\n", "missing required field `generator`"),
+        ("generator = [2, 4\n", "is not valid: "),
+        ("\x00", "is not valid: "),
+        (MODEL.replace("[4, 1]", "[4, 2]"), "ends in width 2: it must be 1"),
+    ],
+    ids=["unknown", "type", "fraction", "loss", "activation", "missing", "syntax", "binary", "impossible"],
+)
+def test_faulty_toml(tmp_path, text, message):
+    path = tmp_path / "model.toml"
+    path.write_text(text)
+    with pytest.raises(SpecError, match=message) as caught:
+        read_spec(path)
+    assert str(path) in str(caught.value)
+
+
+def test_toml_that_is_not_text(tmp_path):
+    path = tmp_path / "model.toml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SpecError, match=r"model\.toml is not valid"):
+        read_spec(path)
+
+
+def test_missing_toml(tmp_path):
+    with pytest.raises(SpecError, match=r"cannot read model .*model\.toml: No such file"):
+        read_spec(tmp_path / "model.toml")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_are_named_after_their_key(name):
+    assert PRESETS[name].name == name

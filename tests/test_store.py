@@ -1,0 +1,123 @@
+"""Run files: what was written is read, whatever happened to the file since."""
+
+import errno
+import json
+import warnings
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import ganbench
+from ganbench import store
+from ganbench.errors import StorageError
+from ganbench.results import COLUMNS
+
+
+@pytest.fixture(scope="module")
+def run_file(tmp_path_factory):
+    """One real run, made once."""
+    comparison = ganbench.compare(
+        ["numpy"], preset="tiny", ops=["matmul", "batch_norm"], rounds=2, results=tmp_path_factory.mktemp("results")
+    )
+    return comparison.path
+
+
+def test_every_line_is_strict_json(run_file):
+    def refuse(token):
+        raise AssertionError(token)
+
+    for line in run_file.read_text().splitlines():
+        json.loads(line, parse_constant=refuse)
+
+
+def test_header_holds_what_a_sceptic_asks_for(run_file):
+    header = json.loads(run_file.read_text().splitlines()[0])
+    assert header["format"] == 1
+    for key in ("cpu", "cpus", "memory_bytes", "gpus", "os", "python", "virtual"):
+        assert key in header["environment"]
+    assert header["spec"]["name"] == "tiny"
+    assert header["seed"] == 0
+    assert header["machine"] in str(run_file)
+
+
+def test_any_cut_of_the_last_line_is_dropped_with_a_notice(run_file, tmp_path):
+    whole = run_file.read_bytes().rstrip(b"\n")
+    last = len(whole) - whole.rindex(b"\n") - 1
+    expected = len(store.read_run(run_file)) - 1
+
+    @settings(max_examples=30, deadline=None)
+    @given(st.integers(1, last - 1))
+    def torn(kept):
+        path = tmp_path / "torn.jsonl"
+        path.write_bytes(whole[: len(whole) - kept])
+        with pytest.warns(store.DamagedResultsWarning, match="torn off"):
+            assert len(store.read_run(path)) == expected
+
+    torn()
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"", "first line is not a header"),
+        (b"not json\n", "first line is not a header"),
+        (b"\xff\xfe\x00\n", "first line is not a header"),
+        (b'{"type": "run", "format": 99}\n', "has format 99; this ganbench reads format 1"),
+        (b'{"type": "worker", "format": 1}\n', "this ganbench reads format 1"),
+        (b'{"type": "run", "format": 1}\n', "line 1"),
+    ],
+)
+def test_foreign_files_are_named_and_skipped(run_file, tmp_path, content, fault):
+    folder = tmp_path / "machine" / "compare"
+    folder.mkdir(parents=True)
+    (folder / "bad.jsonl").write_bytes(content)
+    (folder / "good.jsonl").write_bytes(run_file.read_bytes())
+    with pytest.warns(store.DamagedResultsWarning, match=r"bad\.jsonl") as caught:
+        table = ganbench.load_results(tmp_path)
+    assert fault in str(caught[0].message)
+    assert len(table) == 2
+
+
+def test_damage_inside_a_file_skips_that_file_alone(run_file, tmp_path):
+    folder = tmp_path / "m" / "compare"
+    folder.mkdir(parents=True)
+    lines = run_file.read_bytes().splitlines()
+    (folder / "bad.jsonl").write_bytes(b"\n".join([lines[0], b"{", *lines[1:]]))
+    with pytest.warns(store.DamagedResultsWarning, match="line 2"):
+        table = ganbench.load_results(tmp_path)
+    assert len(table) == 0
+    assert list(table.columns) == COLUMNS
+
+
+def test_an_empty_folder_gives_an_empty_table_and_a_missing_one_an_error(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert list(ganbench.load_results(tmp_path).columns) == COLUMNS
+    with pytest.raises(StorageError, match="does not exist"):
+        ganbench.load_results(tmp_path / "nowhere")
+
+
+def test_a_full_disk_keeps_what_was_written_and_says_so(tmp_path, monkeypatch):
+    writes = 0
+
+    def fsync(fd):
+        nonlocal writes
+        writes += 1
+        if writes > 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(store.os, "fsync", fsync)
+    comparison = ganbench.compare(["numpy"], preset="tiny", ops=["matmul"], rounds=9, results=tmp_path)
+    assert "No space left on device" in comparison.ended
+    assert str(comparison.path) in comparison.ended
+    assert len(comparison.to_pandas()) == 1
+
+
+def test_an_existing_run_is_never_overwritten(tmp_path):
+    path = Path(tmp_path) / "run.jsonl"
+    path.write_text("precious")
+    with pytest.raises(StorageError):
+        store.RunWriter(path)
+    assert path.read_text() == "precious"
