@@ -103,7 +103,7 @@ class JaxBackend(Backend):
         """Corrections by expm1: in float32, 1 − 0.999¹ would keep only four digits."""
         np_ = self.jax.numpy
         t = np_.asarray(step, params[0].dtype)
-        correct1, correct2 = (-np_.expm1(t * float(np.log(beta))) for beta in (spec.beta1, spec.beta2))
+        correct1, correct2 = (-np_.expm1(t * float(np.log(beta))) if beta else 1.0 for beta in (spec.beta1, spec.beta2))
         new_m = [spec.beta1 * mi + (1 - spec.beta1) * g for mi, g in zip(m, grads, strict=True)]
         new_v = [spec.beta2 * vi + (1 - spec.beta2) * g * g for vi, g in zip(v, grads, strict=True)]
         new_params = [

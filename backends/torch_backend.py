@@ -53,7 +53,7 @@ class TorchBackend(Backend):
         return [*named, f"{self.torch.get_num_threads()} threads"]
 
     def from_numpy(self, array: np.ndarray) -> Array:
-        return self.torch.tensor(array, device=self.device)
+        return self.torch.tensor(np.ascontiguousarray(array), device=self.device)
 
     def to_numpy(self, array: Array) -> np.ndarray:
         return np.asarray(array.detach().cpu().numpy())

@@ -127,7 +127,8 @@ class Backend(ABC):
         self.precision = precision
         if self.mode not in self.modes:
             raise unknown(f"mode of {self.name}", self.mode, self.modes)
-        if self.device.partition(":")[0] not in self.device_kinds:
+        kind, colon, index = self.device.partition(":")
+        if kind not in self.device_kinds or (colon and not index.isdecimal()):
             raise unknown(f"device of {self.name}", self.device, self.device_kinds)
 
     @classmethod

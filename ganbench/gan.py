@@ -95,10 +95,10 @@ class GANSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         if self.batch < minimum:
             why = " with batch norm" if self.batch_norm else ""
             raise SpecError(f"batch {self.batch} is not valid: at least {minimum}{why}")
-        if not (self.lr > 0 and 0 <= self.beta1 < 1 and 0 <= self.beta2 < 1 and self.eps > 0):
+        if not (0 < self.lr < math.inf and 0 <= self.beta1 < 1 and 0 <= self.beta2 < 1 and 0 < self.eps < math.inf):
             raise SpecError(
                 f"lr {self.lr}, beta1 {self.beta1}, beta2 {self.beta2}, eps {self.eps} are not valid: "
-                "lr and eps must be positive, both betas in [0, 1)"
+                "lr and eps must be positive and finite, both betas in [0, 1)"
             )
 
     @property

@@ -27,9 +27,7 @@ quick = settings(deadline=None, max_examples=60)
 
 def model(img_dim: int, last: Any = "sigmoid", batch: int = 4) -> GANSpec:
     """Return a small model of images of that width."""
-    return GANSpec(
-        generator=(2, img_dim), discriminator=(img_dim, 1), generator_activations=(last,), batch=batch
-    )
+    return GANSpec(generator=(2, img_dim), discriminator=(img_dim, 1), generator_activations=(last,), batch=batch)
 
 
 def idx(images: np.ndarray, magic: int = 0x803) -> bytes:
@@ -324,9 +322,7 @@ def test_pickles_are_refused(file: Path) -> None:
     assert ".npz" in fault(pickle.dumps(objects), TINY, file)
 
 
-@pytest.mark.parametrize(
-    "shape", [(), (36,), (0, 36), (0, 6, 6), (2, 0, 0), (2, 35), (2, 49), (2, 4, 8), (2, 1, 6, 6)]
-)
+@pytest.mark.parametrize("shape", [(), (36,), (0, 36), (0, 6, 6), (2, 0, 0), (2, 35), (2, 49), (2, 4, 8), (2, 1, 6, 6)])
 def test_shapes_that_do_not_fit(shape: tuple[int, ...], file: Path) -> None:
     message = fault(npy(np.zeros(shape)), TINY, file)
     assert f"shape {shape} does not fit" in message
@@ -369,9 +365,7 @@ def test_damaged_bytes_never_give_a_malformed_result(write: Any, data: st.DataOb
     assert 0 <= images.min() <= images.max() <= 1
 
 
-@pytest.mark.parametrize(
-    "shape", ["(10**12, 36)", f"({10**12}, 36)", f"({10**30}, 36)", "(-5, 36)", "[" * 5000]
-)
+@pytest.mark.parametrize("shape", ["(10**12, 36)", f"({10**12}, 36)", f"({10**30}, 36)", "(-5, 36)", "[" * 5000])
 def test_numpy_headers_that_lie(shape: str, file: Path) -> None:
     header = "{'descr': '<f8', 'fortran_order': False, 'shape': " + shape + "}"
     content = b"\x93NUMPY\x01\0" + len(header).to_bytes(2, "little") + header.encode() + bytes(64)

@@ -272,7 +272,6 @@ def test_solve_is_loose_where_no_iteration_is_clear(loose, tiny_kinks):
     assert set(loose.after) == {1, GATED_ITERATIONS}
 
 
-@pytest.mark.xfail(strict=True, reason="solve() takes seed 0, however near a kink it lies")
 def test_solve_stays_as_far_from_a_kink_as_it_can(loose, tiny_kinks):
     """One ReLU that flips on 'wide' is amplified by Adam's first step to 2e-2, which no tolerance forgives."""
     assert loose.nearest_kink == max(nearest[0] for nearest in tiny_kinks)

@@ -19,6 +19,7 @@ VERSION = "1"  # raised when the same program would be given another time
 # slow down then by up to 18 times; so state is never carried further than this from where it was staged.
 MAX_ITERATIONS = 400
 
+LEAD_IN = 4  # the untimed lead-in of a block is this fraction of it
 WINDOW = 4  # blocks of one warm-up window
 AGREEMENT = 0.01  # two windows of a steady state agree this closely
 
@@ -53,7 +54,8 @@ def time_block(backend: Backend, operation: Operation, program: Program, number:
     """Time ``number`` calls from the staged state, cut where the state would be carried too far."""
     longest = max(1, MAX_ITERATIONS // program.iterations) if operation.stateful else number
     program.reset()
-    program()  # untimed: brings code and data back after whatever ran in between
+    for _ in range(min(longest, max(1, number // LEAD_IN))):
+        program()  # untimed: brings code, data and threads back after whatever ran in between
     wall = cpu = 0.0
     left = number
     with _collector_off():

@@ -4,8 +4,10 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import ClassVar
 
 from ganbench.backends.numpy_backend import NumpyBackend
+
 from ganbench.errors import UnavailableError, UnsupportedError
 
 
@@ -13,7 +15,7 @@ class OutsideBackend(NumpyBackend):
     """NumPy under another name; ``matmul`` is where a mode shows its nature."""
 
     name = "outside"
-    modes = {
+    modes: ClassVar[dict[str, str]] = {
         "plain": "does what it should",
         "wrong": "is off by 1 %",
         "drifts": "is right at first and wrong after 200 calls",
