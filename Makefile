@@ -15,7 +15,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 compare: setup
-	$(BIN)/ganbench compare --backends torch.textbook,torch,jax,numpy
+	$(BIN)/ganbench compare --backends numpy,torch,torch.textbook,jax
 
 test: setup
 	$(BIN)/python -m pytest
