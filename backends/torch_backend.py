@@ -255,7 +255,18 @@ class Textbook(Program):
         self._adam_g.zero_grad()
         g_loss.backward()
         self._adam_g.step()
-        self.result = d_loss, g_loss
+        self.result = d_loss.detach(), g_loss.detach()
+
+    def feed(self, batches: Sequence[tuple[np.ndarray, ...]], state: GANState | None = None) -> None:
+        self._batches = [tuple(map(self._backend.from_numpy, batch)) for batch in batches]
+        self._turn = 0
+        if state is not None:
+            self._start = state
+            self.reset()
+
+    def losses(self) -> tuple[Array, Array]:
+        d_loss, g_loss = self.result
+        return d_loss, g_loss
 
     def outputs(self) -> list[np.ndarray]:
         self._backend.synchronize()

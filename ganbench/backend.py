@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from .errors import UnavailableError, unknown
+from .errors import UnavailableError, UnsupportedError, unknown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,6 +78,23 @@ class Program(ABC):
     def outputs(self) -> list[np.ndarray]:
         """Return what the calls since ``reset`` produced, after a sync, in the operation's order."""
 
+    # Training: what programs of ``gan_iteration`` can do besides --------------------------------------
+
+    def feed(self, batches: Sequence[tuple[np.ndarray, ...]], state: GANState | None = None) -> None:
+        """Take the next iterations from ``batches``, as many and of the same shapes as were staged.
+
+        The state goes on from where it is; with ``state``, a host copy, it begins there, and ``reset``
+        returns there. Nothing is compiled again.
+        """
+        raise UnsupportedError("this program takes no batches beyond those it was staged with")
+
+    def losses(self) -> tuple[Array, Array]:
+        """Return d_loss and g_loss of the last call, not synchronised; later calls leave them as they are.
+
+        Scalars, or arrays of length ``iterations`` where one call performs several.
+        """
+        raise UnsupportedError("this program does not give its losses")
+
 
 class BoundProgram(Program):
     """A pure step bound to staged arrays: each call feeds the state on and takes the next batch."""
@@ -103,6 +120,17 @@ class BoundProgram(Program):
     def outputs(self) -> list[np.ndarray]:
         self._backend.synchronize(self.result)
         return [self._backend.to_numpy(array) for array in self._operation.collect(*self.result)]
+
+    def feed(self, batches: Sequence[tuple[np.ndarray, ...]], state: GANState | None = None) -> None:
+        self._batches = [map_arrays(self._backend.from_numpy, batch) for batch in batches]
+        self._next_batch = itertools.cycle(self._batches).__next__
+        if state is not None:
+            self._start = state
+            self.reset()
+
+    def losses(self) -> tuple[Array, Array]:
+        d_loss, g_loss = self.result[1]
+        return d_loss, g_loss
 
 
 class Backend(ABC):

@@ -60,7 +60,7 @@ def model_options(command: Command) -> Command:
 @click.option("--baseline", metavar="TARGET", help="What ratios are taken against.  [default: the first]")
 @click.option("--rigor", default="quick", show_default=True, metavar="quick|full", help="How much care is taken.")
 @click.option("--rounds", default=0, metavar="N", help="Exactly N rounds.  [default: until precise or out of budget]")
-@click.option("--budget", type=float, metavar="SECONDS", help="Time for rounds.  [default: 80 quick, 300 full]")
+@click.option("--budget", type=float, metavar="SECONDS", help="Time for rounds.  [default: 84 quick, 300 full]")
 @click.option("--format", "form", default="table", show_default=True, type=click.Choice(FORMATS))
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the report here.")
 @click.option("--results", default="results", show_default=True, type=click.Path(path_type=Path), metavar="DIR",

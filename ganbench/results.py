@@ -137,12 +137,10 @@ def _measured(taken: Sequence[Measurement]) -> dict[str, Any]:
 def _steady(taken: Sequence[Measurement]) -> bool:
     """Whether the times had settled: no drift beyond the band from each round's first block to its last.
 
-    With too few rounds to tell, whether most of the warm-ups ended in a steady state.
+    With too few rounds to tell, whether the first round's warm-up ended in a steady state.
     """
     drift = speed_ratio([entry.samples[0] for entry in taken], [entry.samples[-1] for entry in taken])
-    if drift.has_interval:
-        return not beyond_band(drift)
-    return sum(bool(entry.steady) for entry in taken) * 2 > len(taken)
+    return not beyond_band(drift) if drift.has_interval else bool(taken[0].steady)
 
 
 def _against(

@@ -26,7 +26,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from .backend import API_VERSION, Backend, Probe, Program, arrays, map_arrays
+from .backend import API_VERSION, Array, Backend, Probe, Program, arrays, map_arrays
 from .errors import UnavailableError, UsageError
 from .gan import STAGED_BATCHES, GANSpec, preset
 from .operations import DTYPES, OPERATIONS, GANIteration, Operation, operation
@@ -208,6 +208,31 @@ class BackendConformance:
         found = verify(_Repeated(program), case, long_answers(case), "float64")
         assert found.passed, found.reason
 
+    @pytest.mark.parametrize("spec", TINY_SPECS, ids=lambda spec: spec.name)
+    def test_training(self, backend: Backend, spec: GANSpec) -> None:
+        """``feed`` keeps the state or replaces it, ``losses`` are those of each iteration, ``reset`` still works."""
+        if "float64" not in self.dtypes or GANIteration.name not in self.operations:
+            pytest.skip("the subclass leaves out gan_iteration in float64")
+        case = GANIteration(spec)
+        staged, first, second = (case.inputs(seed, "float64", images(spec)) for seed in (0, 1, 2))
+        program = backend.prepare(case, staged)
+        program()  # away from the staged state
+        program.feed(first.batches, first.state)
+        losses = _call_through(program)
+        program.feed(second.batches)
+        losses += _call_through(program)
+        expected = _trained(case, first.state, [*first.batches, *second.batches])
+        found = np.concatenate([np.stack([backend.to_numpy(part).reshape(-1) for part in pair], 1) for pair in losses])
+        assert np.allclose(found, [outputs[-2:] for outputs in expected], rtol=1e-12, atol=0), "the losses differ"
+        for array, reference, output in zip(program.outputs(), expected[-1], case.outputs(), strict=True):
+            assert np.allclose(array, reference, rtol=1e-9, atol=1e-12), f"'{output.name}' differs after feed()"
+
+        program.reset()  # to the state that was fed; the batches are still the second ones
+        _call_through(program)
+        again = _trained(case, first.state, second.batches)[-1]
+        for array, reference, output in zip(program.outputs(), again, case.outputs(), strict=True):
+            assert np.allclose(array, reference, rtol=1e-9, atol=1e-12), f"'{output.name}' differs after reset()"
+
 
 class _Repeated(Program):
     """A program whose one call performs at least ``LONG_RUN`` iterations of another."""
@@ -225,6 +250,25 @@ class _Repeated(Program):
 
     def outputs(self) -> list[np.ndarray]:
         return self._program.outputs()
+
+
+def _call_through(program: Program) -> list[tuple[Array, Array]]:
+    """Return the losses of the calls that take every staged batch once, unread until all are made."""
+    losses = []
+    for _ in range(STAGED_BATCHES // program.iterations):
+        program()
+        losses.append(program.losses())
+    return losses
+
+
+def _trained(case: Operation, state: object, batches: Sequence[tuple[np.ndarray, ...]]) -> list[list[np.ndarray]]:
+    """Return the oracle's outputs after each of ``batches``."""
+    reference, after = Reference(), []
+    state = map_arrays(reference.from_numpy, state)
+    for batch in batches:
+        state, results = case.apply(reference, (), state, batch)
+        after.append([reference.to_numpy(array) for array in case.collect(state, results)])
+    return after
 
 
 def _after_reset(program: Program) -> list[np.ndarray]:

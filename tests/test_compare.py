@@ -72,7 +72,7 @@ def test_default_frameworks_measured_and_kept(tmp_path):
     assert list(table.columns) == COLUMNS
     assert len(table) == 8
     assert set(table["source"]) == {"compare"}
-    assert all(len(samples) == 4 for samples in table["samples"])
+    assert all(len(samples) == 3 for samples in table["samples"])
 
 
 @pytest.mark.parametrize(

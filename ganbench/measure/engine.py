@@ -88,7 +88,9 @@ def calibrate(backend: Backend, operation: Operation, program: Program, block_s:
 def warm_up(
     backend: Backend, operation: Operation, program: Program, block_s: float, cap_s: float, number: int = 0
 ) -> WarmUp:
-    """Run two windows of short blocks, and more until they agree and show no slope, or ``cap_s`` is over.
+    """Run short blocks until two windows agree and show no slope, or ``cap_s`` seconds are over.
+
+    With ``cap_s`` 0 one window is run, and nothing is said to be steady.
 
     ``number`` fixes the calls of a timed block; 0 calibrates it first.
     """
@@ -98,10 +100,9 @@ def warm_up(
     samples: list[float] = []
     while True:
         samples.append(time_block(backend, operation, program, short).seconds)
-        if len(samples) < 2 * WINDOW:
-            continue
-        steady = is_steady(samples[-2 * WINDOW :])
-        if steady or time.perf_counter() > deadline:
+        steady = len(samples) >= 2 * WINDOW and is_steady(samples[-2 * WINDOW :])
+        late = time.perf_counter() > deadline and len(samples) >= WINDOW
+        if steady or late:
             seconds = statistics.median(samples[-2 * WINDOW :]) * program.iterations
             return WarmUp(number, seconds, steady)
 

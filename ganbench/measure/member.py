@@ -112,7 +112,7 @@ class Member:
         if not self._plan.timed:
             return self._record(name)
         number = self._ledger.numbers.get((self.target.label, name), 0)
-        # How long it takes to settle was seen in the first round; later ones run two windows at least.
+        # Whether it settles is seen in the first round, and later in the blocks that are timed.
         cap_s = rigor.warm_cap_s if self._round == 1 else 0.0
         warmed = self._ask(name, Warm(name, number, rigor.block_s, cap_s))
         if isinstance(warmed, Warmed):

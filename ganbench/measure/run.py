@@ -29,10 +29,6 @@ from .statistics import MIN_ROUNDS, half_width, speed_ratio
 
 Progress = Callable[[float, str], None]  # (share done, what is being done)
 
-# In these rounds workers start one at a time, so that nothing disturbs the first calls that are reported:
-# the first with cold compile caches, the second with warm ones. Later, two import at once.
-UNDISTURBED_ROUNDS = 2
-
 
 def stage(plan: Plan) -> np.ndarray:
     """Return the real images of every staged batch; raises ``DataError`` for input that does not fit."""
@@ -132,11 +128,13 @@ class Rounds:
         if plan.timed:
             self._random.shuffle(members)
         try:
-            if self._round > UNDISTURBED_ROUNDS:
+            if self._round > 1:
+                # Imports are reported from the first round, where workers start one at a time. From now on
+                # all import at once; first calls stay undisturbed, because whoever is ready is paused.
                 self._tell(0.0, "starting workers")
-                for member, following in zip(members, [*members[1:], members[-1]], strict=True):
+                for member in members:
                     member.spawn()
-                    following.spawn()
+                for member in members:
                     member.greet()
             for position, member in enumerate(members):
                 self._tell(position / len(members) / 2, f"preparing {member.target}")
