@@ -73,6 +73,22 @@ def test_calibration_reaches_the_block_length():
     assert 20 <= number <= 1000
 
 
+def test_a_stall_does_not_pass_for_a_long_block():
+    """A single barrier that took 48 ms once fixed PyTorch's blocks at one call of 40 µs."""
+
+    class Stalling(Recording):
+        stalls = 3
+
+        def __call__(self):
+            super().__call__()
+            if self.stalls and self.log.count("call") > 1:
+                self.stalls -= 1
+                time.sleep(0.02 if self.stalls % 2 == 0 else 0)
+
+    program = Stalling(wait=1e-4)
+    assert calibrate(Syncing(program), operation("matmul", preset("tiny")), program, 0.01) >= 20
+
+
 def test_a_program_that_never_settles_is_said_so():
     class Slowing(Recording):
         def __call__(self):
