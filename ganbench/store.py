@@ -4,12 +4,15 @@ Every line is on disk before the next is measured, so killing the program loses 
 flight. A torn last line is dropped with a notice; a file of another program or format is named.
 """
 
+import contextlib
 import os
 import secrets
 import warnings
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
+from typing import BinaryIO
 
 import msgspec
 
@@ -44,6 +47,7 @@ class RunWriter:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._failed = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("xb")
@@ -59,6 +63,7 @@ class RunWriter:
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
+            self._failed = True
             raise StorageError(
                 f"cannot write results to {self.path}: {error.strerror}; "
                 "the lines written before are whole and can be read"
@@ -73,11 +78,11 @@ class RunWriter:
         try:
             self._file.close()
         except OSError as error:  # a full disk may be found only now
-            if kind is None:
+            if kind is None and not self._failed:  # else it has been said
                 raise StorageError(f"cannot write results to {self.path}: {error.strerror}") from error
 
 
-def check_writable(folder: Path) -> None:
+def check_writable(folder: Path, option: str = "--results") -> None:
     """Raise ``UsageError`` now if results could not be written to ``folder`` later."""
     probe = folder / f".ganbench-{secrets.token_hex(4)}"
     try:
@@ -86,7 +91,27 @@ def check_writable(folder: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise UsageError(
-            f"cannot write results to {folder}: {error.strerror}; choose another folder with --results"
+            f"cannot write results to {folder}: {error.strerror}; choose another folder with {option}"
+        ) from error
+
+
+def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Put what ``write`` writes in the place of ``path``, which is at every moment the old file or the new one.
+
+    Raises ``StorageError`` where the disk does not take it; the old file is then still there.
+    """
+    fresh = path.with_name(f".{path.name}.new")
+    try:
+        with fresh.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            fresh.unlink()
+        raise StorageError(
+            f"cannot write {path}: {error.strerror or error}; what stood there before is whole"
         ) from error
 
 

@@ -115,6 +115,17 @@ def test_a_full_disk_keeps_what_was_written_and_says_so(tmp_path, monkeypatch):
     assert len(comparison.to_pandas()) == 1
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device here")
+def test_closing_on_a_full_disk_does_not_hide_the_result(tmp_path):
+    """The buffer that could not be flushed is flushed again by close, which then failed and lost the table."""
+    comparison = ganbench.compare(["numpy"], preset="tiny", ops=["matmul"], rounds=1, results=None)
+    with store.RunWriter(tmp_path / "run.jsonl") as writer:
+        writer._file.close()
+        writer._file = open("/dev/full", "wb")  # noqa: SIM115, PTH123
+        with pytest.raises(StorageError, match="No space left"):
+            writer.write(comparison.records[0])
+
+
 def test_an_existing_run_is_never_overwritten(tmp_path):
     path = Path(tmp_path) / "run.jsonl"
     path.write_text("precious")
