@@ -41,6 +41,10 @@ class CupyBackend(ArrayBackend):
     def environment(cls, device: str, dtype: str, precision: str, cache: str) -> dict[str, str]:
         return {"CUPY_TF32": "1" if precision == "tf32" else "0", "CUPY_CACHE_DIR": cache}
 
+    def device_peak(self) -> int | None:
+        """CuPy's pool never gives back what it once took, so what it holds is its peak."""
+        return int(self.xp.get_default_memory_pool().total_bytes())
+
     def to_numpy(self, array: Array) -> np.ndarray:
         return np.asarray(self.xp.asnumpy(array))
 

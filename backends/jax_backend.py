@@ -58,6 +58,10 @@ class JaxBackend(Backend):
             "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
         }
 
+    def device_peak(self) -> int | None:
+        statistics = self._on.memory_stats() if self.device != "cpu" else None
+        return int(statistics["peak_bytes_in_use"]) if statistics else None
+
     def from_numpy(self, array: np.ndarray) -> Array:
         staged = self.jax.device_put(np.array(array), self._on, may_alias=False)
         if staged.dtype != array.dtype:

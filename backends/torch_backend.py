@@ -52,6 +52,9 @@ class TorchBackend(Backend):
         named = [line for line in lines if line.startswith("Intel")]
         return [*named, f"{self.torch.get_num_threads()} threads"]
 
+    def device_peak(self) -> int | None:
+        return None if self.device == "cpu" else int(self.torch.cuda.max_memory_allocated())
+
     def from_numpy(self, array: np.ndarray) -> Array:
         return self.torch.tensor(np.ascontiguousarray(array), device=self.device)
 

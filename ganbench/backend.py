@@ -195,6 +195,10 @@ class Backend(ABC):
         """Return the mathematical libraries that the framework carries inside, where no tool sees them."""
         return []
 
+    def device_peak(self) -> int | None:
+        """Return the most bytes that the framework has taken on its device; None on the host."""
+        return None
+
     # Arrays ---------------------------------------------------------------------------------------
 
     @abstractmethod

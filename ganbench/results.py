@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .asv_results import is_asv_file, read_asv
 from .errors import StorageError
 from .measure.statistics import Estimate, beyond_band, speed_ratio, typical, verdict
 from .records import Line, Measurement, RunHeader, WorkerRecord
@@ -20,19 +21,21 @@ TEXT = (
 ).split()
 NUMBERS = (
     "median_s ci_low_s ci_high_s iqr_s ratio ratio_low ratio_high first_call_s compile_s gflops "
-    "percent_of_ceiling percent_of_floor max_rel_error control_ratio control_low control_high"
+    "percent_of_ceiling percent_of_floor max_rel_error control_ratio control_low control_high "
+    "host_peak_bytes device_peak_bytes"
 ).split()
 COUNTS = "threads rounds number flops bytes".split()
 COLUMNS = (
     "run_id timestamp machine source operation backend mode device target dtype precision preset shape "
     "threads status reason median_s ci_low_s ci_high_s iqr_s baseline ratio ratio_low ratio_high verdict "
     "rounds number samples first_call_s compile_s flops bytes gflops percent_of_ceiling percent_of_floor "
-    "max_rel_error steady control_ratio control_low control_high denormals framework_version commit dirty"
+    "max_rel_error host_peak_bytes device_peak_bytes steady control_ratio control_low control_high denormals "
+    "framework_version commit dirty"
 ).split()
 
 
 def load_results(path: str | Path) -> pd.DataFrame:
-    """Return all runs below ``path`` (a folder, or one run file) as a DataFrame with ``COLUMNS``.
+    """Return all runs below ``path`` (a folder, or one file), asv's and ours, as a DataFrame with ``COLUMNS``.
 
     A file that cannot be read is named in a warning and left out. Raises ``StorageError`` if ``path``
     does not exist.
@@ -41,12 +44,18 @@ def load_results(path: str | Path) -> pd.DataFrame:
     if not root.exists():
         raise StorageError(f"no results at {root}: the folder does not exist")
     rows: list[dict[str, Any]] = []
-    for file in [root] if root.is_file() else sorted(root.glob("**/compare/*.jsonl")):
+    for file in [root] if root.is_file() else _result_files(root):
         try:
-            rows += run_rows(read_run(file))
+            rows += read_asv(file) if is_asv_file(file) else run_rows(read_run(file))
         except StorageError as error:
             warnings.warn(f"left out: {error}", DamagedResultsWarning, stacklevel=2)
     return frame(rows)
+
+
+def _result_files(root: Path) -> list[Path]:
+    """Return every file below ``root`` that should hold results: ours under ``compare/``, asv's as ``.json``."""
+    ours = root.glob("**/compare/*.jsonl")
+    return sorted([*ours, *(path for path in root.glob("**/*.json") if is_asv_file(path))])
 
 
 def frame(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
@@ -56,7 +65,7 @@ def frame(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
     table[COUNTS] = table[COUNTS].astype("Int64")
     table[["steady", "dirty"]] = table[["steady", "dirty"]].astype("boolean")
     table[TEXT] = table[TEXT].astype("string")
-    table["timestamp"] = pd.to_datetime(table["timestamp"], utc=True)
+    table["timestamp"] = pd.to_datetime(table["timestamp"], utc=True, format="ISO8601")
     return table
 
 

@@ -39,11 +39,12 @@ def main() -> None:
     for name in job.operations:
         made = operation(name, job.spec)
         if job.spec.batch >= made.minimum_batch:
-            _write(folder, made, solve(made, job.dtype, images))
+            write_answers(folder, made, solve(made, job.dtype, images))
         print(name, flush=True)
 
 
-def _write(folder: Path, made: Operation, answers: Answers) -> None:
+def write_answers(folder: Path, made: Operation, answers: Answers) -> None:
+    """Write the answers of one operation to ``folder``, for ``read_answers``."""
     facts = np.array([answers.seed, answers.gated, answers.loose, answers.nearest_kink])
     arrays: dict[str, Any] = {
         f"{count}.{index}": array for count, outputs in answers.after.items() for index, array in enumerate(outputs)

@@ -1,0 +1,144 @@
+"""What every asv benchmark of ganbench shares: one gate, one engine, one way to skip.
+
+Parameters are fixed lists, never what happens to be installed, so that results of different machines have
+the same shape; what is missing is n/a. Frameworks are imported in ``setup``: one that is missing must not
+hide the others. ``GANBENCH_PROFILE=full`` times longer blocks, and more of them.
+"""
+
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ganbench import registry
+from ganbench.data import load_images, staged_images
+from ganbench.errors import GanbenchError, UnavailableError, UnsupportedError
+from ganbench.gan import STAGED_BATCHES, GANSpec
+from ganbench.measure import engine
+from ganbench.measure.oracle import IMAGES, read_answers, write_answers
+from ganbench.operations import operation
+from ganbench.plan import RIGORS
+from ganbench.reference import solve
+from ganbench.verify import verify
+
+PROFILE = os.environ.get("GANBENCH_PROFILE", "quick")
+FULL = PROFILE == "full"
+if PROFILE not in RIGORS:
+    raise SystemExit(f"GANBENCH_PROFILE '{PROFILE}' is not valid (known: {', '.join(RIGORS)})")
+
+TARGETS = ["numpy", "torch", "jax", "torch@cuda", "jax@cuda", "cupy"]
+DTYPES = ["float32", "float64"]
+BLOCKS = 20 if FULL else 10
+
+
+class Case:
+    """One program, prepared, verified and ready to be timed; raises ``NotImplementedError`` for n/a."""
+
+    def __init__(self, name: str, spec: GANSpec, label: str, dtype: str, answers: Path) -> None:
+        target = registry.parse_target(label)
+        cls = registry.load(target.backend)
+        os.environ.update(cls.environment(target.device, dtype, "ieee", str(Path.cwd() / "cache")))
+        try:
+            if reason := cls.probe().reasons.get(target.device.partition(":")[0]):
+                raise UnavailableError(reason)
+            self.backend = cls(target.mode, target.device)
+            self.operation = operation(name, spec)
+            inputs, expected = read_answers(answers, self.operation, dtype)
+            self.program, prepare_s, first_run_s = engine.first_call(self.backend, self.operation, inputs)
+        except (UnavailableError, UnsupportedError) as error:
+            print(f"n/a: {label}: {error}", file=sys.stderr)
+            raise NotImplementedError(str(error)) from error
+        self.first_call_s = prepare_s + first_run_s
+        check = verify(self.program, self.operation, expected, dtype)
+        if not check.passed:
+            raise GanbenchError(f"invalid: {label} {name} {dtype}: {check.reason}")
+        self.max_rel_error = check.max_rel_error
+
+    def samples(self) -> dict[str, Any]:
+        """Return what asv takes for timing data: seconds per iteration of each block."""
+        rigor = RIGORS[PROFILE]
+        number = engine.warm_up(self.backend, self.operation, self.program, rigor.block_s, rigor.warm_cap_s).number
+        timings = [engine.time_block(self.backend, self.operation, self.program, number) for _ in range(BLOCKS)]
+        return {"samples": [t.seconds for t in timings], "number": number * self.program.iterations}
+
+
+class Suite:
+    """One operation over shapes, targets and dtypes; a subclass names its shapes and their models."""
+
+    operation: ClassVar[str]
+    specs: ClassVar[dict[str, GANSpec]]  # shape as asv shows it -> the model that has it
+    targets: ClassVar[list[str]] = TARGETS
+    param_names = ("shape", "target", "dtype")
+    timeout = 300
+
+    def answer(self) -> None:
+        """Let the oracle answer every shape into asv's working folder; each ``setup_cache`` calls this.
+
+        asv runs a ``setup_cache`` once, in a process of its own, and tells them apart by file and line; one
+        that was inherited would be run for a single class and serve all the others with its answers.
+        """
+        for shape, spec in self.specs.items():
+            images = _images(self.operation, spec)
+            for dtype in DTYPES:
+                folder = _folder(shape, dtype)
+                folder.mkdir(parents=True)
+                np.save(folder / IMAGES, images)
+                made = operation(self.operation, spec)
+                write_answers(folder, made, solve(made, dtype, images))
+
+    def setup(self, shape: str, target: str, dtype: str) -> None:
+        self.case = Case(self.operation, self.specs[shape], target, dtype, _folder(shape, dtype))
+
+
+def timed(method: Any) -> Any:
+    """Mark a ``track_`` method whose samples asv shall treat as timing data."""
+    # asv takes {"samples", "number"} for timing data whatever the type says; these make it look so too.
+    method.type, method.unit = "time", "seconds"
+    method.rounds = 2 if FULL else 1
+    method.version = f"engine {engine.VERSION}"  # asv would hash this file, which says nothing of the engine
+    return method
+
+
+def tracked(unit: str) -> Any:
+    """Mark a ``track_`` method that returns one number in ``unit``."""
+
+    def mark(method: Any) -> Any:
+        method.unit, method.version = unit, f"engine {engine.VERSION}"
+        return method
+
+    return mark
+
+
+def params(specs: dict[str, GANSpec], targets: list[str] = TARGETS, dtypes: list[str] = DTYPES) -> list[list[str]]:
+    """Return the fixed parameter lists of a suite."""
+    return [list(specs), targets, dtypes]
+
+
+def by_shape(name: str, specs: Iterable[GANSpec]) -> dict[str, GANSpec]:
+    """Return models by the shape that an operation has on them, spelled as ``compare`` spells it."""
+    return {"x".join(map(str, operation(name, spec).shape)): spec for spec in specs}
+
+
+def product(m: int, k: int, n: int) -> GANSpec:
+    """Return a model whose heaviest generator layer is the product (m, k) · (k, n)."""
+    return GANSpec(generator=(k, n), discriminator=(n, 1), batch=m)
+
+
+def _images(name: str, spec: GANSpec) -> np.ndarray:
+    """Return real images where the operation reads them, and a placeholder where it does not."""
+    if name == "gan_iteration":
+        return staged_images(load_images(spec, None), spec, seed=0)
+    return np.zeros((STAGED_BATCHES * spec.batch, 1))
+
+
+def _folder(shape: str, dtype: str) -> Path:
+    return Path.cwd() / "answers" / shape / dtype
+
+
+def layers(spec: GANSpec) -> dict[str, GANSpec]:
+    """Return the products of a model's own layers, by shape."""
+    pairs = [(layer.n_in, layer.n_out) for layer in (*spec.generator_layers, *spec.discriminator_layers[:-1])]
+    return by_shape("matmul", (product(spec.batch, k, n) for k, n in pairs))

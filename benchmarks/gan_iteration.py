@@ -1,0 +1,67 @@
+"""``gan_iteration`` of the reference model over batch sizes; what its first call, its memory and its errors are."""
+
+import math
+from typing import Any
+
+import msgspec
+import psutil
+
+from ganbench.gan import preset
+
+from .common import DTYPES, FULL, TARGETS, Suite, by_shape, params, timed, tracked
+
+BATCHES = (8, 32, 128, 512, 2048) if FULL else (32, 128)
+SPECS = [msgspec.structs.replace(preset("mnist-mlp"), batch=n) for n in BATCHES]
+SHAPES = by_shape("gan_iteration", SPECS)
+REFERENCE = by_shape("gan_iteration", [preset("mnist-mlp")])
+EVERYONE = ["numpy", "torch", "torch.textbook", *TARGETS[2:3], "torch@cuda", "torch.textbook@cuda", *TARGETS[4:]]
+
+
+class GanIteration(Suite):
+    """Seconds per training iteration."""
+
+    operation = "gan_iteration"
+    specs = SHAPES
+    targets = EVERYONE
+    params = params(SHAPES, EVERYONE)
+
+    def setup_cache(self) -> None:
+        self.answer()
+
+    @timed
+    def track_call(self, shape: str, target: str, dtype: str) -> dict[str, Any]:
+        return self.case.samples()
+
+
+class GanIterationFacts(Suite):
+    """What one fresh process shows of the reference model, beside its speed."""
+
+    operation = "gan_iteration"
+    specs = REFERENCE
+    targets = EVERYONE
+    params = params(REFERENCE, EVERYONE, DTYPES if FULL else DTYPES[:1])
+
+    def setup_cache(self) -> None:
+        self.answer()
+
+    @tracked("seconds")
+    def track_first_call(self, shape: str, target: str, dtype: str) -> float:
+        return self.case.first_call_s
+
+    @tracked("relative")
+    def track_worst_error(self, shape: str, target: str, dtype: str) -> float:
+        return self.case.max_rel_error
+
+    @tracked("bytes")
+    def track_host_peak(self, shape: str, target: str, dtype: str) -> int:
+        """Peak resident memory of the process, the imported framework included."""
+        import resource
+
+        kilobyte = 1 if psutil.MACOS else 1024  # ru_maxrss is in bytes there, in kilobytes elsewhere
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kilobyte
+
+    @tracked("bytes")
+    def track_device_peak(self, shape: str, target: str, dtype: str) -> float:
+        """Peak memory that the framework took on its device; n/a on the host."""
+        peak = self.case.backend.device_peak()
+        return math.nan if peak is None else peak  # asv shows NaN as n/a
