@@ -6,12 +6,17 @@ Importing this loads neither NumPy, pandas nor a framework; the names below are 
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from . import report
+
 __version__ = "0.1.0"
 
 _HOMES = {
     "compare": "comparison",
     "Comparison": "comparison",
     "load_results": "results",
+    "train": "training.run",
+    "load_state": "state",
+    "generate": "generation",
     "GANSpec": "gan",
     "PRESETS": "gan",
     "Backend": "backend",
@@ -26,7 +31,11 @@ __all__ = [
     "GanbenchError",
     "Program",
     "compare",
+    "generate",
     "load_results",
+    "load_state",
+    "report",
+    "train",
 ]
 
 if TYPE_CHECKING:
@@ -34,7 +43,10 @@ if TYPE_CHECKING:
     from .comparison import Comparison, compare
     from .errors import GanbenchError
     from .gan import PRESETS, GANSpec
+    from .generation import generate
     from .results import load_results
+    from .state import load_state
+    from .training.run import train
 
 
 def __getattr__(name: str) -> Any:

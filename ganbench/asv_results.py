@@ -21,6 +21,7 @@ from .gan import PRESETS, GANSpec
 from .operations import OPERATIONS, Operation, operation
 
 FORMAT = 2
+MAX_CASES = 1_000_000  # of one benchmark; a damaged file must not keep the loader busy for ever
 NOT_RESULTS = ("machine.json", "benchmarks.json")
 # Tracked values beside the time of the same case: benchmark method -> column.
 TRACKED = {
@@ -66,6 +67,8 @@ def _rows(path: Path, content: dict[str, Any]) -> list[Row]:
         if module not in OPERATIONS:
             continue  # another project's suite
         names = ("shape", "target", "dtype")
+        if math.prod(map(len, fields["params"])) > MAX_CASES:
+            raise ValueError(f"{name} claims more than {MAX_CASES:,} cases")
         cases = itertools.product(*[[ast.literal_eval(value) for value in values] for values in fields["params"]])
         for index, case in enumerate(cases):
             key = (module, *case)

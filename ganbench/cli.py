@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .cli_model import Command, model_options, spec_from
+from .cli_report import report, results_command
+from .cli_train import train
 from .errors import GanbenchError, UsageError
+from .terminal import check_output, columns, say, write
 
 if TYPE_CHECKING:
     from .comparison import Comparison
-    from .gan import GANSpec
 
 FORMATS = ("table", "markdown", "csv", "json")
-Command = Callable[..., Any]
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -31,22 +33,14 @@ def cli() -> None:
     """
 
 
-def model_options(command: Command) -> Command:
-    """Add the options that describe what is computed, and on what."""
-    options = [
+def target_options(command: Command) -> Command:
+    """Add the options that say what is measured, on what."""
+    options: list[Callable[[Command], Command]] = [
         click.option("--backends", default="numpy,torch,jax", show_default=True, metavar="TARGETS",
                      help="Targets backend[.mode][@device], separated by commas."),
         click.option("--devices", default="", metavar="LIST", help="cpu, cuda, cuda:1, ...: multiplies the backends."),
         click.option("--ops", default="", metavar="LIST", help="Operations, or 'all'.  [default: five; see 'list']"),
-        click.option("--preset", default="mnist-mlp", show_default=True, metavar="NAME", help="A model; see 'list'."),
-        click.option("--model", type=click.Path(path_type=Path), metavar="FILE", help="A model from a TOML file."),
-        click.option("--generator", metavar="WIDTHS", help="A model's generator, such as 64,256,784."),
-        click.option("--discriminator", metavar="WIDTHS", help="Its discriminator, such as 784,128,1."),
-        click.option("--batch", type=int, metavar="N", help="Batch size, instead of the model's own."),
-        click.option("--dtype", default="float32", show_default=True, metavar="NAME", help="float32 or float64."),
-        click.option("--threads", type=int, metavar="N", help="Threads of every framework.  [default: all cores]"),
-        click.option("--data", type=click.Path(path_type=Path), metavar="PATH",
-                     help="IDX (.gz), .npy or .npz images.  [default: UCI handwritten digits]"),
+        model_options,
         click.option("--timeout", default=120.0, show_default=True, metavar="SECONDS",
                      help="Longest wait for one answer of a worker."),
     ]  # fmt: skip
@@ -56,7 +50,7 @@ def model_options(command: Command) -> Command:
 
 
 @cli.command()
-@model_options
+@target_options
 @click.option("--baseline", metavar="TARGET", help="What ratios are taken against.  [default: the first]")
 @click.option("--rigor", default="quick", show_default=True, metavar="quick|full", help="How much care is taken.")
 @click.option("--rounds", default=0, metavar="N", help="Exactly N rounds.  [default: until precise or out of budget]")
@@ -70,21 +64,16 @@ def compare(form: str, output: Path | None, results: Path, machine: str | None, 
     """Compare targets: verify them, time them side by side, print a table, keep the run."""
     from .report.export import render
 
-    if output is not None and not output.parent.is_dir():
-        raise UsageError(f"cannot write {output}: the folder {output.parent} does not exist")
+    check_output(output)
     plan = _plan(options)
     comparison = _carry_out(plan, results, machine)
-    text = render(comparison, form)
-    if output is None:
-        sys.stdout.write(text)
-    else:
-        _write(output, text)
-    _say(f"kept in {comparison.path}")
+    write(render(comparison, form), output)
+    say(f"kept in {comparison.path}")
     _conclude(comparison)
 
 
 @cli.command()
-@model_options
+@target_options
 def verify(**options: Any) -> None:
     """Run the gate alone: the relative error of every group of outputs, against the float64 oracle."""
     from .records import Measurement
@@ -105,7 +94,7 @@ def verify(**options: Any) -> None:
                 lines.append((*about, entry.group, *numbers, status))
         if record.status != "ok":
             lines.append((*about, "", "", "", "", f"{record.status}: {record.reason}"))
-    _columns(lines)
+    columns(lines)
     if comparison.ended == "interrupted":
         sys.exit(130)
     if failed or len(lines) == 1:
@@ -129,42 +118,22 @@ def doctor() -> None:
         click.echo(line)
 
 
+cli.add_command(train)
+cli.add_command(report)
+cli.add_command(results_command)
+
+
 def _plan(options: dict[str, Any]) -> Any:
     from .operations import DEFAULT_OPERATIONS, OPERATIONS
     from .plan import make_plan
 
-    spec = _spec(options)
+    spec = spec_from(options)
     ops = options.pop("ops").strip()
     options["ops"] = OPERATIONS if ops == "all" else ops or DEFAULT_OPERATIONS
     options["timeout_s"] = options.pop("timeout")
     if "budget" in options:
         options["budget_s"] = options.pop("budget")
     return make_plan(spec, **options)
-
-
-def _spec(options: dict[str, Any]) -> "GANSpec":
-    """Return the model that the options describe, taking its options out of ``options``."""
-    import msgspec
-
-    from .gan import GANSpec, preset, read_spec
-
-    name, model, batch = options.pop("preset"), options.pop("model"), options.pop("batch")
-    widths = {role: options.pop(role) for role in ("generator", "discriminator")}
-    changes: dict[str, Any] = {} if batch is None else {"batch": batch}
-    if any(widths.values()):
-        if model or not all(widths.values()):
-            raise UsageError("a model is either --model FILE, or --generator and --discriminator together")
-        made: dict[str, Any] = {role: _widths(role, text) for role, text in widths.items()}
-        return GANSpec(**{"batch": 128, **changes, **made})
-    spec = read_spec(model) if model else preset(name)
-    return msgspec.structs.replace(spec, **changes)
-
-
-def _widths(role: str, text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise UsageError(f"--{role} '{text}' is not valid: integers separated by commas, such as 64,256,784") from None
 
 
 def _carry_out(plan: Any, results: Path | None, machine: str | None) -> "Comparison":
@@ -175,8 +144,8 @@ def _carry_out(plan: Any, results: Path | None, machine: str | None) -> "Compari
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    parts = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*parts, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("starting", total=1.0)
         return carry_out(
             plan, results, machine, lambda share, text: bar.update(task, completed=share, description=text)
@@ -186,31 +155,14 @@ def _carry_out(plan: Any, results: Path | None, machine: str | None) -> "Compari
 def _conclude(comparison: "Comparison") -> None:
     """Say what went wrong, and leave with the exit code for it."""
     if comparison.ended == "interrupted":
-        _say("interrupted: the table shows what was measured until then")
+        say("interrupted: the table shows what was measured until then")
         sys.exit(130)
     if comparison.ended not in ("complete", "precision", "budget"):
-        _say(comparison.ended)
+        say(comparison.ended)
         sys.exit(1)
     if not (comparison.to_pandas()["status"] == "ok").any():
-        _say("nothing was measured: every row says why")
+        say("nothing was measured: every row says why")
         sys.exit(1)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from error
-
-
-def _columns(lines: list[tuple[str, ...]]) -> None:
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]) - 1)]
-    for line in lines:
-        click.echo("  ".join([*(cell.ljust(w) for cell, w in zip(line, widths, strict=False)), line[-1]]).rstrip())
-
-
-def _say(text: str) -> None:
-    click.echo(f"ganbench: {text}", err=True)
 
 
 def main() -> None:
@@ -226,10 +178,10 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except UsageError as error:
-        _say(str(error))
+        say(str(error))
         sys.exit(2)
     except GanbenchError as error:
-        _say(str(error))
+        say(str(error))
         sys.exit(1)
 
 

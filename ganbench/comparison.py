@@ -36,9 +36,9 @@ class Comparison:
         return frame(run_rows(self.records))
 
     def _repr_html_(self) -> str:
-        from .report.table import summary
+        from .report.notebook import to_html
 
-        return str(summary(self.to_pandas()).to_html(index=False))
+        return to_html(self)
 
     def __repr__(self) -> str:
         from .report.table import summary

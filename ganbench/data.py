@@ -16,18 +16,19 @@ import numpy as np
 
 from .errors import DataError
 from .gan import STAGED_BATCHES, GANSpec
+from .sound import load_recordings
 
 IDX_IMAGES = 0x00000803  # unsigned bytes in 3 dimensions
 IDX_LABELS = 0x00000801  # unsigned bytes in 1 dimension
 IDX_HEADER = 16  # the magic number and three sizes, four bytes each, big-endian
-FORMATS = "an MNIST image file (IDX, such as train-images-idx3-ubyte.gz), a .npy or a .npz file"
+FORMATS = "an MNIST image file (IDX, such as train-images-idx3-ubyte.gz), a .npy or .npz file, or a folder of WAV files"
 
 
 def load_images(spec: GANSpec, path: Path | None) -> np.ndarray:
     """Return real data as (n, img_dim) float64 in ``spec.data_range``, in the order it is stored.
 
-    ``path`` is an IDX, .npy or .npz file; None means the packaged digits. Square images of another size
-    are resized.
+    ``path`` is an IDX, .npy or .npz file, or a folder of WAV files; None means the packaged digits. Square
+    images of another size are resized.
 
     Raises ``DataError`` naming file and fault.
     """
@@ -38,6 +39,8 @@ def load_images(spec: GANSpec, path: Path | None) -> np.ndarray:
                 f"pass --data with rows of {spec.img_dim} values"
             )
         return _rows(_onto(_digits(), spec.data_range), spec.img_dim)
+    if path.is_dir():
+        return load_recordings(spec, path).frames
     try:
         images = _decode(_read_bytes(path))
         _check_shape(images.shape, spec.img_dim)

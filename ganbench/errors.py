@@ -6,7 +6,7 @@
     ├── UsageError           what was asked for cannot be: exit code 2
     │   ├── SpecError        a model that cannot exist
     │   └── DataError        input data that cannot be read or does not fit
-    ├── UnavailableError     a framework or device that this machine lacks
+    ├── UnavailableError     a framework, device or optional package that this machine lacks
     ├── UnsupportedError     an operation, dtype or precision that a backend does not have
     └── StorageError         results that cannot be written or read
 
@@ -33,7 +33,7 @@ class DataError(UsageError):
 
 
 class UnavailableError(GanbenchError):
-    """A framework or device that is not here; the message says what to install."""
+    """A framework, device or optional package that is not here; the message says what to install."""
 
 
 class UnsupportedError(GanbenchError):

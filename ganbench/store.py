@@ -21,6 +21,7 @@ from .records import FORMAT, Line, Record, RunHeader
 
 _decoder = msgspec.json.Decoder(Line)
 _encoder = msgspec.json.Encoder()
+DAMAGE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)  # the last: ten thousand brackets
 
 
 class DamagedResultsWarning(UserWarning):
@@ -121,12 +122,18 @@ def read_run(path: Path) -> list[Line]:
     Raises ``StorageError`` for a file that is none of ours; drops a torn last line with a warning.
     """
     try:
-        lines = path.read_bytes().split(b"\n")
+        content = path.read_bytes()
     except OSError as error:
         raise StorageError(f"cannot read {path}: {error.strerror}") from error
+    return parse_run(content, path)
+
+
+def parse_run(content: bytes, path: object) -> list[Line]:
+    """Return the records in ``content``, as ``read_run`` does; ``path`` is how messages name it."""
+    lines = content.split(b"\n")
     try:
         head = msgspec.json.decode(lines[0], type=_Format)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except DAMAGE as error:
         raise StorageError(f"{path} is not a ganbench run: its first line is not a header") from error
     if head.type != "run" or head.format != FORMAT:
         raise StorageError(f"{path} has format {head.format}; this ganbench reads format {FORMAT}")
@@ -135,7 +142,7 @@ def read_run(path: Path) -> list[Line]:
     for number, line in enumerate(filled, 1):
         try:
             records.append(_decoder.decode(line))
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except DAMAGE as error:
             if number == len(filled) and number > 1:
                 warnings.warn(
                     f"{path}: the last line was torn off in mid-write and is left out",

@@ -1,6 +1,89 @@
-"""What must stand in the environment before any test imports JAX, which reads it once."""
+"""What must stand in the environment before any test imports JAX, which reads it once; and runs to read."""
 
+import copy
+import json
 import os
+import re
+import sys
+
+import pytest
+
+import ganbench
+from ganbench.cli import main
 
 os.environ["JAX_ENABLE_X64"] = "1"  # float64 is tested; float32 stays float32
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+
+@pytest.fixture(scope="session")
+def real_run(tmp_path_factory):
+    """The lines of one real run of NumPy, made once, as plain objects."""
+    run = ganbench.compare(
+        ["numpy"],
+        preset="tiny",
+        ops=["matmul", "batch_norm", "adam_step", "gan_iteration"],
+        rounds=6,
+        machine="here",
+        results=tmp_path_factory.mktemp("real"),
+    )
+    return [json.loads(line) for line in run.path.read_text().splitlines()]
+
+
+@pytest.fixture
+def craft(real_run):
+    """Write variations of the real run, with further targets that are exactly so much faster.
+
+    ``statuses`` maps (operation, target) to what went wrong; ``shapes`` maps operations to other shapes;
+    whatever else is given replaces a field of the header.
+    """
+    made = 0
+
+    def write(results, speeds=None, *, statuses=None, shapes=None, versions=None, scale=1.0, end=True, **fields):
+        nonlocal made
+        made += 1
+        speeds = {"torch": 2.0} if speeds is None else speeds
+        head, *lines = copy.deepcopy(real_run)
+        head |= {"run_id": f"202601{made:02}T000000Z-{made:04}", "timestamp": f"2026-01-{made:02}T00:00:00+00:00"}
+        head |= fields
+        head["targets"] += [
+            {"backend": re.split("[.@]", name)[0], "mode": "eager", "device": "cpu", "label": name} for name in speeds
+        ]
+        written = [head]
+        for line in lines:
+            for name, speed in (("numpy", 1.0), *speeds.items()) if line["type"] != "end" else ():
+                for second in (False, True) if name == "numpy" else (False,):  # a control that is perfect
+                    one = copy.deepcopy(line) | {"target": name, "copy": second}
+                    if line["type"] == "worker":
+                        one["framework_version"] = (versions or {}).get(name, line["framework_version"])
+                    else:
+                        one["samples"] = [scale * seconds / speed for seconds in line["samples"]]
+                        one["shape"] = (shapes or {}).get(line["operation"], line["shape"])
+                        if not second and (wrong := (statuses or {}).get((line["operation"], name))):
+                            one |= {"status": wrong, "reason": f"{name} went wrong", "samples": []}
+                    written.append(one)
+        if end:
+            written.append(lines[-1])
+        path = results / head["machine"] / "compare" / f"{head['run_id']}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(json.dumps(line) + "\n" for line in written))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def ganbench_cli(monkeypatch, capsys):
+    """Run the command line in this process; return its exit code, stdout and stderr."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["ganbench", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return code, out, err
+
+    return run

@@ -162,6 +162,10 @@ def test_any_cut_of_an_asv_file_is_named_and_skipped(clone, measured, tmp_path):
         ({"version": 99}, "format 99"),
         ({"result_columns": None}, "does not hold what asv writes"),
         ({"params": {}}, "does not hold what asv writes"),
+        (
+            {"results": {"adam_step.AdamStep.track_call": [None, [["'1'"] * 2000] * 3, "1", 0]}},
+            "more than 1,000,000 cases",
+        ),
         ({"results": {"adam_step.AdamStep.track_call": [[1.0]]}}, "does not hold what asv writes"),
     ],
 )

@@ -24,6 +24,8 @@ def loaded(code):
         "import ganbench",
         "import ganbench.cli\ntry:\n    ganbench.cli.cli.main(['--help'])\nexcept SystemExit: pass",
         "import ganbench.cli\ntry:\n    ganbench.cli.cli.main(['compare', '--help'])\nexcept SystemExit: pass",
+        "import ganbench.cli\ntry:\n    ganbench.cli.cli.main(['report', '--help'])\nexcept SystemExit: pass",
+        "import ganbench.report",
     ],
 )
 def test_help_and_import_load_nothing_heavy(code):

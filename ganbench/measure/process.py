@@ -34,19 +34,18 @@ def child_environment(extra: dict[str, str], threads: int) -> dict[str, str]:
     return {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads)), **extra}
 
 
-class Worker:
-    """A running worker. Raises ``WorkerLostError`` wherever it is found dead or hanging.
+class Child:
+    """A process of ours that is told one line and answers with lines.
 
-    Constructing it starts the process; ``wait`` returns once its framework is imported.
+    Raises ``WorkerLostError`` wherever it is found dead or hanging.
     """
 
-    def __init__(self, job: Job, environment: dict[str, str], timeout_s: float) -> None:
-        self.target = job.target
-        self._timeout_s = timeout_s
+    def __init__(self, module: str, told: bytes, environment: dict[str, str], timeout_s: float | None) -> None:
+        self.timeout_s = timeout_s
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (stop() closes it)
         self._replies: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "ganbench.measure.worker"],
+            [sys.executable, "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -56,23 +55,8 @@ class Worker:
         threading.Thread(target=self._listen, daemon=True).start()
         self._paused = False
         self._loss: WorkerLostError | None = None
-        with contextlib.suppress(WorkerLostError):  # wait() will find it dead
-            self._send(msgspec.json.encode(job))
-
-    def wait(self) -> Ready:
-        """Return what the worker says of itself, once it has imported its framework."""
-        first = self._receive("start")
-        if isinstance(first, Refusal):
-            self.stop()
-            raise WorkerLostError(first.status, first.reason)
-        assert isinstance(first, Ready)
-        return first
-
-    def ask(self, request: AnyRequest) -> AnyReply:
-        """Send a request and wait for the reply, resuming the worker if it was paused."""
-        self.resume()
-        self._send(msgspec.json.encode(request))
-        return self._receive(type(request).__name__.lower())
+        with contextlib.suppress(WorkerLostError):  # who waits for an answer will find it dead
+            self.send(told)
 
     def pause(self) -> None:
         """Stop every thread of the worker, so that none spins beside the one being timed."""
@@ -111,7 +95,8 @@ class Worker:
                 self._replies.put(line)
         self._replies.put(b"")
 
-    def _send(self, line: bytes) -> None:
+    def send(self, line: bytes) -> None:
+        """Tell it one more line."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(line + b"\n")
@@ -119,18 +104,19 @@ class Worker:
         except OSError:
             self._lost()
 
-    def _receive(self, doing: str) -> AnyReply:
+    def receive(self, doing: str) -> bytes:
+        """Return the next line that it says."""
         try:
-            line = self._replies.get(timeout=self._timeout_s)
+            line = self._replies.get(timeout=self.timeout_s)
         except queue.Empty:
             self.stop()
             raise WorkerLostError(
                 "timeout",
-                f"no answer within {self._timeout_s:g} s (while asked to {doing}); the worker was killed",
+                f"no answer within {self.timeout_s:g} s (while asked to {doing}); the worker was killed",
             ) from None
         if not line:
             self._lost()
-        return _decoder.decode(line)
+        return line
 
     def _lost(self) -> NoReturn:
         """Raise the error for a worker that is no longer there."""
@@ -154,3 +140,26 @@ class Worker:
         if code < 0:
             return WorkerLostError("failed", f"the worker died of {signal.Signals(-code).name}{last}")
         return WorkerLostError("failed", f"the worker ended with exit code {code}{last}")
+
+
+class Worker(Child):
+    """A running worker. Constructing it starts the process; ``wait`` returns once its framework is imported."""
+
+    def __init__(self, job: Job, environment: dict[str, str], timeout_s: float) -> None:
+        super().__init__("ganbench.measure.worker", msgspec.json.encode(job), environment, timeout_s)
+        self.target = job.target
+
+    def wait(self) -> Ready:
+        """Return what the worker says of itself, once it has imported its framework."""
+        first = _decoder.decode(self.receive("start"))
+        if isinstance(first, Refusal):
+            self.stop()
+            raise WorkerLostError(first.status, first.reason)
+        assert isinstance(first, Ready)
+        return first
+
+    def ask(self, request: AnyRequest) -> AnyReply:
+        """Send a request and wait for the reply, resuming the worker if it was paused."""
+        self.resume()
+        self.send(msgspec.json.encode(request))
+        return _decoder.decode(self.receive(type(request).__name__.lower()))

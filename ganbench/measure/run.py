@@ -50,11 +50,11 @@ def run(plan: Plan, images: np.ndarray, write: Callable[[Record], None], progres
                 f"cannot write temporary files: {error.strerror}; set TMPDIR to a folder with room"
             ) from error
         progress(0.0, "asking the oracle")
-        _ask_oracle(plan, folder)
+        ask_oracle(plan, folder)
         return Rounds(plan, folder, Ledger(write), progress).run()
 
 
-def _ask_oracle(plan: Plan, folder: str) -> None:
+def ask_oracle(plan: Plan, folder: str) -> None:
     """Run the oracle in a process of its own; it leaves its answers in ``folder``."""
     job = OracleJob(plan.spec, list(plan.operations), plan.dtype, folder, os.getpid())
     with subprocess.Popen(

@@ -1,1 +1,30 @@
-"""Results made readable: tables and the files that people export."""
+"""Results made readable: the tables of a run, pivots over many, and the files that people export.
+
+The names below take the DataFrame of ``ganbench.load_results`` and are fetched when first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_HOMES = {
+    "history": "pivots",
+    "pack": "dataset",
+    "ratio_matrix": "pivots",
+    "scaling": "pivots",
+    "style": "pivots",
+}
+__all__ = ["history", "pack", "ratio_matrix", "scaling", "style"]
+
+if TYPE_CHECKING:
+    from .dataset import pack
+    from .pivots import history, ratio_matrix, scaling, style
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ganbench.report' has no attribute '{name}'")
+    return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,156 @@
+"""What denormals cost in a long training, and what each framework can do about them.
+
+Units that die leave Adam's moments to decay, by 0.9 in every iteration, until they are denormal numbers,
+on which some processors compute many times slower. This trains ``mnist-mlp`` for some thousand iterations on
+each target, in a process of its own, with and without a remedy, and writes the time of every hundred.
+
+Run it from the repository's root: ``python benchmarks/studies/denormals.py`` (about two minutes).
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from ganbench import __version__, registry
+from ganbench.data import load_images, staged_images
+from ganbench.gan import STAGED_BATCHES, preset
+from ganbench.measure.environment import machine_name, usable_cpus
+from ganbench.measure.process import child_environment
+from ganbench.operations import GANIteration, initial_state
+from ganbench.training.batches import stream
+
+RUNS = (
+    ("numpy", ""),
+    ("numpy", "moments below 1e-30 set to 0, every 100 iterations"),
+    ("torch.textbook", ""),
+    ("torch.textbook", "torch.set_flush_denormal(True)"),
+    ("torch", ""),
+    ("torch", "torch.set_flush_denormal(True)"),
+    ("jax", ""),
+)
+BLOCK = 100  # iterations to a row; their median, because a machine may have other work
+TINY = np.finfo(np.float32).tiny
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--iterations", type=int, default=2400)
+    parser.add_argument("--output", type=Path, default=Path("results/studies/denormals.jsonl"))
+    parser.add_argument("--run", type=int, help=argparse.SUPPRESS)  # the number of one of RUNS, in its own process
+    options = parser.parse_args()
+    if options.run is not None:
+        target, remedy = RUNS[options.run]
+        for row in measure(target, remedy, options.iterations):
+            print(json.dumps(row), flush=True)
+        return
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    about = {
+        "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
+        "version": __version__,
+        "machine": machine_name(),
+        "threads": len(usable_cpus()),
+        "preset": "mnist-mlp",
+        "dtype": "float32",
+        "data": "UCI handwritten digits",
+    }
+    with options.output.open("w") as file, tempfile.TemporaryDirectory() as cache:
+        for number in range(len(RUNS)):
+            rows = in_a_process_of_its_own(number, options.iterations, cache)
+            file.writelines(json.dumps({**about, **row}) + "\n" for row in rows)
+            file.flush()
+            print(summary(rows), flush=True)
+    print(f"written to {options.output}")
+
+
+def in_a_process_of_its_own(number: int, iterations: int, cache: str) -> list[dict]:
+    """Return the rows of one run; its environment must be set before its framework is imported."""
+    target = registry.parse_target(RUNS[number][0])
+    extra = registry.load(target.backend).environment(target.device, "float32", "ieee", cache)
+    done = subprocess.run(
+        [sys.executable, __file__, "--run", str(number), "--iterations", str(iterations)],
+        env=child_environment(extra, len(usable_cpus())), stdout=subprocess.PIPE, text=True, check=True,
+    )  # fmt: skip
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def measure(label: str, remedy: str, iterations: int) -> list[dict]:
+    """Train, and return a row for every ``BLOCK`` iterations."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, usable_cpus())
+    if "set_flush_denormal" in remedy:
+        import torch
+
+        torch.set_flush_denormal(True)  # before torch starts its threads: they inherit the setting
+    target = registry.parse_target(label)
+    backend = registry.load(target.backend)(target.mode, target.device)
+    spec = preset("mnist-mlp")
+    case, data = GANIteration(spec), load_images(spec, None)
+    program = backend.prepare(case, case.inputs(0, "float32", staged_images(data, spec, 0)))
+    program()  # compiled, and allocated
+    batches = stream(data.astype(np.float32), spec, seed=0, step=0)
+    program.feed(list(islice(batches, STAGED_BATCHES)), initial_state(np.random.default_rng(0), spec, "float32"))
+    rows, ready = [], STAGED_BATCHES
+    for end in range(BLOCK, iterations + 1, BLOCK):
+        seconds = []
+        for _ in range(BLOCK):
+            if not ready:  # feeding is not what is asked about
+                program.feed(list(islice(batches, STAGED_BATCHES)))
+                ready = STAGED_BATCHES
+            start = time.perf_counter()
+            program()
+            backend.synchronize(program.result)
+            seconds.append(time.perf_counter() - start)
+            ready -= 1
+        rows.append(
+            {
+                "target": label,
+                "remedy": remedy,
+                "iteration": end,
+                "seconds_per_iteration": statistics.median(seconds),
+                "denormals": count_denormals(case, program),
+            }
+        )
+        if "set to 0" in remedy:
+            clear_tiny_moments(program)
+    return rows
+
+
+def count_denormals(case: GANIteration, program) -> int:
+    """Return how many of Adam's moments are denormal now."""
+    moments = [
+        array
+        for array, output in zip(program.outputs(), case.outputs(), strict=True)
+        if output.group.endswith((" m", " v"))
+    ]
+    return sum(int(((array != 0) & (abs(array) < TINY)).sum()) for array in moments)
+
+
+def clear_tiny_moments(program) -> None:
+    """Set to zero, in place, the moments that can no longer change a float32 weight."""
+    for network in program.result[0][:2]:
+        for moment in (*network.m, *network.v):
+            moment[abs(moment) < 1e-30] = 0
+
+
+def summary(rows: list[dict]) -> str:
+    """Return one line: the beginning, the end, and how many moments were denormal."""
+    times = [row["seconds_per_iteration"] for row in rows]
+    part = max(1, len(times) // 6)
+    first, last = statistics.median(times[:part]), statistics.median(times[-part:])
+    most = max(row["denormals"] for row in rows)
+    name = rows[0]["target"] + (f" with {rows[0]['remedy']}" if rows[0]["remedy"] else "")
+    return f"{name}: {1e3 * first:.2f} -> {1e3 * last:.2f} ms ({last / first:.2f}), up to {most:,} denormal moments"
+
+
+if __name__ == "__main__":
+    main()

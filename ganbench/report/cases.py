@@ -1,0 +1,124 @@
+"""Which rows of the results may stand side by side, and which of several runs of one case counts.
+
+Rows that differ in any of ``KEYS`` are never pooled: those keys become levels of the index. Keys in which
+all rows agree go into the title. Framework versions belong to a target, so they are written behind it.
+"""
+
+import re
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from ..errors import UsageError
+from ..operations import OPERATIONS
+
+KEYS = ("machine", "source", "preset", "dtype", "precision", "threads")
+WORDS = ("operation", "shape", "backend", "target", "status", "reason", "run_id", "baseline", "verdict", "commit")
+NOT_RECORDED = "?"
+ANY_PRESET = "any"  # asv measures operations at a shape, which for most of them says all of the model
+
+
+@dataclass
+class Cases:
+    """Rows ready for a pivot: ``keys`` tell their contexts apart, ``title`` and ``notes`` say the rest."""
+
+    rows: pd.DataFrame
+    older: pd.DataFrame  # all rows, those of older runs among them
+    keys: list[str]
+    title: str
+    notes: list[str]
+
+    @property
+    def index(self) -> list[str]:
+        """The columns that name a row of a pivot."""
+        levels = [*self.keys, "operation"]
+        several = self.rows.groupby(levels, dropna=False, sort=False)["shape"].nunique() > 1
+        return [*levels, "shape"] if several.any() else levels
+
+
+def cases(table: pd.DataFrame, free: str = "", more: Sequence[str] = ()) -> Cases:
+    """Return the newest row of each case of ``table``.
+
+    ``free`` is the key that a pivot spreads over its columns; ``more`` are columns that tell cases apart
+    besides the keys. Raises ``UsageError`` where there are no rows.
+    """
+    if table.empty:
+        raise UsageError("no results to report: run 'ganbench compare', or name another folder")
+    rows = table.reset_index(drop=True)
+    for name in (*WORDS, "framework_version"):
+        rows[name] = rows[name].astype(object).where(rows[name].notna(), "")
+    rows["label"] = rows["target"]  # the target without a version behind it
+    for name in KEYS:
+        rows[name] = _without_gaps(rows[name], ANY_PRESET if name == "preset" else NOT_RECORDED)
+    keys = [name for name in KEYS if name != free and rows[name].nunique() > 1]
+    notes = _name_versions(rows, keys)
+    order = [*keys, "place", "sizes", "first"]
+    places = {name: place for place, name in enumerate(OPERATIONS)}
+    rows["place"] = [places.get(name, len(places)) for name in rows["operation"]]
+    rows["first"] = rows["label"].factorize()[0]
+    rows["sizes"] = [tuple(map(int, re.findall(r"\d+", shape))) for shape in rows["shape"]]
+    older = rows
+    rows, left_out = _newest(rows, [*KEYS, "operation", "shape", "target", *more])
+    rows = rows.sort_values(order, kind="stable", ignore_index=True)
+    facts = [_fact(name, rows[name].iloc[0]) for name in KEYS if name != free and name not in keys]
+    return Cases(rows, older, keys, ", ".join(facts), notes + left_out)
+
+
+def _without_gaps(values: "pd.Series[str]", word: str) -> "pd.Series[str]":
+    """Return a key in which what was not recorded is a group of its own."""
+    if values.notna().all():
+        return values.astype(object)
+    return values.astype(object).where(values.notna(), word).astype(str).astype(object)
+
+
+def _fact(name: str, value: object) -> str:
+    if value in (NOT_RECORDED, ANY_PRESET):
+        return f"any {name}" if value == ANY_PRESET else f"{name} not recorded"
+    return f"{value} thread{'s' * (value != 1)}" if name == "threads" else str(value)
+
+
+def _name_versions(rows: pd.DataFrame, keys: list[str]) -> list[str]:
+    """Write the version behind every target of which one context holds several; return notes on the others."""
+    notes = []
+    known = rows[rows["framework_version"] != ""]
+    for backend, mine in known.groupby("backend", sort=False):
+        if mine["framework_version"].nunique() < 2:
+            continue
+        if not keys or (mine.groupby(keys)["framework_version"].nunique() > 1).any():
+            own = rows["backend"] == backend
+            versions = rows.loc[own, "framework_version"].replace("", NOT_RECORDED)
+            rows.loc[own, "target"] = rows.loc[own, "target"] + " " + versions
+            continue
+        # Each context has its own version, so nothing is pooled; which has which is still worth knowing.
+        where = [
+            f"{version} ({', '.join(dict.fromkeys(' '.join(map(str, row)) for row in group[keys].to_numpy()))})"
+            for version, group in mine.groupby("framework_version", sort=False)
+        ]
+        notes.append(f"versions of {backend}: {', '.join(where)}")
+    return notes
+
+
+def _newest(rows: pd.DataFrame, case: list[str]) -> tuple[pd.DataFrame, list[str]]:
+    """Return the newest row of each case; one that was neither timed nor failed yields to any that was."""
+    told = (rows["status"] != "ok") | rows["median_s"].notna()
+    ordered = rows.assign(told=told).sort_values(["told", "timestamp", "run_id"], kind="stable", na_position="first")
+    kept = ordered.drop_duplicates(case, keep="last").sort_index().drop(columns="told")
+    count = len(rows) - len(kept)
+    if not count:
+        return kept, []
+    return kept, [f"{count} older row{'s' * (count != 1)} left out: of each case, the newest run is shown"]
+
+
+def instead(row: Mapping[Hashable, Any]) -> str:
+    """Return what stands where a row has no number, such as its status; '' where it has one."""
+    if row["status"] != "ok":
+        return str(row["status"])
+    return "not timed" if pd.isna(row["median_s"]) else ""
+
+
+def first_number(shape: str) -> tuple[int | None, str]:
+    """Return the first number of a shape, and the shape with ``B`` in its place."""
+    found = re.search(r"\d+", shape)
+    return (int(found[0]), shape.replace(found[0], "B", 1)) if found else (None, shape)

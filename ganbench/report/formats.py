@@ -1,0 +1,103 @@
+"""A pivot written in the format that was asked for: for reading with units, for programs with every digit."""
+
+import importlib.util
+import io
+import itertools
+import json
+from collections.abc import Hashable
+from typing import Any
+
+import pandas as pd
+
+from ..errors import UnavailableError
+from .table import markdown
+from .values import is_number, text
+
+FORMATS = ("table", "markdown", "csv", "latex", "json", "parquet")
+NEEDS = {"latex": "jinja2", "parquet": "pyarrow"}  # pandas writes them through these
+
+
+def check_format(form: str) -> None:
+    """Raise ``UnavailableError`` where what writes this format is not installed."""
+    module = NEEDS.get(form)
+    if module is not None and importlib.util.find_spec(module) is None:
+        raise UnavailableError(f'{form} needs {module}: pip install "ganbench[report]"')
+
+
+def render(pivot: pd.DataFrame, form: str) -> str:
+    """Return a pivot as text in any of ``FORMATS`` but Parquet."""
+    if form == "csv":
+        return str(pivot.reset_index().to_csv(index=False))
+    if form == "json":
+        # Not DataFrame.to_json: it rounds to ten decimals, which is four digits of a microsecond.
+        rows = pivot.reset_index().astype(object)
+        return json.dumps(rows.where(rows.notna(), None).to_dict("records"), indent=1, default=str) + "\n"
+    shown, title, notes = readable(pivot), pivot.attrs["title"], pivot.attrs["notes"]
+    if form == "markdown":
+        return "\n\n".join((title, markdown(shown), *notes)) + "\n"
+    # To the right goes what holds any number, whether or not a status stands among them.
+    numeric = [False] * pivot.index.nlevels + [any(map(is_number, pivot[name])) for name in pivot.columns]
+    if form == "latex":
+        return _latex(shown, " ".join(f"{part}." for part in (title, *notes)), numeric)
+    return "\n".join((title, "", *_lines(shown, pivot.index.nlevels, numeric), *[""][: len(notes)], *notes)) + "\n"
+
+
+def readable(pivot: pd.DataFrame) -> pd.DataFrame:
+    """Return a pivot as text, its index as columns: what is shown, cell by cell."""
+    shown = pivot.index.to_frame(index=False).astype(str)
+    for name in pivot.columns:
+        unit = pivot.attrs["units"][str(name)]
+        heading = str(name).removesuffix("_s") if unit == "seconds" else str(name)
+        shown[heading] = pd.Series([text(value, unit) for value in pivot[name]], dtype=object)
+    return shown
+
+
+def parquet(pivot: pd.DataFrame) -> bytes:
+    """Return a pivot as Parquet, whose columns have one type each.
+
+    A column that holds a status somewhere becomes two: the numbers, and ``<column> status``.
+    """
+    flat = pivot.reset_index()
+    columns: dict[Hashable, Any] = {}
+    for name in flat.columns:
+        values, key = flat[name], str(name)
+        if name in pivot.index.names or not any(isinstance(value, str) for value in values):
+            columns[key] = values
+            continue
+        columns[key] = pd.to_numeric(values, errors="coerce")
+        words = [value if isinstance(value, str) else None for value in values]
+        columns[f"{key} status"] = pd.Series(words, dtype="string")
+    table = pd.DataFrame(columns)
+    table.attrs = pivot.attrs
+    file = io.BytesIO()
+    table.to_parquet(file, index=False)
+    return file.getvalue()
+
+
+def _lines(shown: pd.DataFrame, names: int, numeric: list[bool]) -> list[str]:
+    """Return aligned lines; in the first ``names`` columns, what repeats the line above is left out."""
+    cells = shown.to_numpy(dtype=object).tolist()
+    for above, line in reversed(list(itertools.pairwise(cells))):
+        for position in range(names):
+            if line[position] != above[position]:
+                break
+            line[position] = ""
+    table = [list(shown.columns), *cells]
+    widths = [max(len(line[i]) for line in table) for i in range(len(shown.columns))]
+    return [
+        "  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, numeric, strict=True)).rstrip()
+        for line in table
+    ]
+
+
+def _latex(shown: pd.DataFrame, caption: str, numeric: list[bool]) -> str:
+    aligned = "".join("r" if right else "l" for right in numeric)
+    styler = shown.style.format(escape="latex").format_index(escape="latex", axis=1).hide(axis=0)
+    return str(styler.to_latex(column_format=aligned, hrules=True, caption=_escape_latex(caption)))
+
+
+def _escape_latex(words: str) -> str:
+    """Return text with every character escaped that means something to LaTeX."""
+    means = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    means |= {sign: f"\\{sign}" for sign in "&%$#_{}"}
+    return "".join(means.get(character, character) for character in words)

@@ -1,0 +1,249 @@
+"""The tables that people ask of results, as DataFrames: ratios, scaling, history; and one that shows its best.
+
+Each takes the DataFrame of ``ganbench.load_results``. What differs in machine, source, preset, dtype,
+precision, threads or framework version is never pooled: it becomes a level of the index, or a name behind
+the target. Where a number is missing its status stands, so a column may hold both. ``attrs`` has ``title``,
+``notes``, ``units`` (of each column) and ``best`` (``"max"``, ``"min"`` or ``""``).
+"""
+
+import functools
+import html
+import math
+from collections.abc import Hashable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from ..errors import UnavailableError, UsageError, unknown
+from ..results import geometric_mean
+from .cases import KEYS, Cases, cases, first_number, instead
+from .values import is_number, text
+
+if TYPE_CHECKING:
+    from pandas.io.formats.style import Styler
+
+VARIABLES = ("batch", "threads", "dtype")
+UNBATCHED = ("adam_step",)  # its shape is a number of parameters
+MEAN = "geometric mean"
+Lines = dict[tuple[Any, ...], dict[Any, Any]]  # names of a row -> its cells
+
+
+def ratio_matrix(df: pd.DataFrame, baseline: str | None = None) -> pd.DataFrame:
+    """Return speed relative to ``baseline``, operation × target, and the geometric mean of each context.
+
+    Without ``baseline``, that of the newest run. A run measured against it gives its own paired ratio;
+    otherwise medians are divided, within one run where possible, and a note says how often. A target that
+    lacks some operation of its context has no mean: it would be one over other operations.
+
+    Raises ``UsageError`` for no rows, or a baseline that is not among the targets.
+    """
+    found = cases(df)
+    rows, index = found.rows, found.index
+    baseline = _baseline(rows, baseline)
+    medians = _Medians(found.older, baseline)
+    lines: Lines = {}
+    targets = dict.fromkeys(rows.loc[rows["label"] == baseline, "target"])
+    derived = undecided = 0
+    for row in rows.to_dict("records"):
+        value: float | str = instead(row)
+        if not value and row["label"] == baseline:
+            value = 1.0
+        elif not value and row["baseline"] == baseline and pd.notna(row["ratio"]):
+            value = row["ratio"]
+            undecided += row["verdict"].startswith("undecided")
+        elif not value:
+            value = medians.ratio(row)
+            derived += is_number(value)
+        lines.setdefault(tuple(row[name] for name in index), {})[row["target"]] = value
+        targets.setdefault(row["target"])
+    notes = [*found.notes, *_origin(rows)]
+    if undecided:
+        notes.append(f"{undecided} of the ratios undecided: 'ganbench results show' has the intervals and the reasons")
+    if derived:
+        notes.append(
+            f"{derived} ratio{'s' * (derived != 1)} derived from medians, not paired round by round: "
+            f"what was not measured against {baseline}"
+        )
+    table = _framed(_with_means(lines, len(found.keys), list(targets)), index, list(targets))
+    return _described(table, f"speed relative to {baseline} (more than 1 is faster)", found, notes, "ratio", "max")
+
+
+def scaling(df: pd.DataFrame, by: str) -> pd.DataFrame:
+    """Return median seconds of every operation and target over ``by``: ``batch``, ``threads`` or ``dtype``.
+
+    The batch is the first number of a shape; the rest of the shape tells rows apart. Raises ``UsageError``
+    for another variable, or where nothing has it.
+    """
+    if by not in VARIABLES:
+        raise unknown("variable", by, VARIABLES)
+    notes: list[str] = []
+    if by == "batch":
+        df, notes = _by_batch(df)
+    found = cases(df, free=by, more=(by,))
+    index = [*found.index, "target"]
+    lines: Lines = {}
+    for row in found.rows.to_dict("records"):
+        lines.setdefault(tuple(row[name] for name in index), {})[row[by]] = instead(row) or row["median_s"]
+    columns = sorted(found.rows[by].unique())
+    notes += [*found.notes, *_origin(found.rows)]
+    if len(columns) == 1:
+        notes.append(f"{by} {columns[0]} alone was measured: 'ganbench compare --{by}' measures another")
+    table = _framed(lines, index, columns)
+    table.columns.name = by
+    return _described(table, f"median time by {by}", found, notes, "seconds", "min")
+
+
+def history(df: pd.DataFrame) -> pd.DataFrame:
+    """Return the median of every case by commit, in the order in which commits were first measured.
+
+    ``change`` is relative to the commit before: 0.1 is 10 % slower. It compares different sittings, so
+    only what clearly exceeds the intervals means anything. A ``+`` marks a tree that differed from it.
+    """
+    commit = df["commit"].astype(object).where(df["commit"].notna(), "")
+    changed = df["dirty"].fillna(False).astype(bool)
+    named = df.assign(commit=[f"{c[:8] or 'no commit'}{'+' * d}" for c, d in zip(commit, changed, strict=True)])
+    began = named.groupby("commit")["timestamp"].transform("min")
+    found = cases(named.assign(began=began), more=("commit",))
+    index = [*found.index, "target"]
+    lines: Lines = {}
+    for names, series in found.rows.groupby(index, sort=False):
+        before = None
+        for row in series.sort_values("began", kind="stable").to_dict("records"):
+            words, median = instead(row), row["median_s"]
+            line = {"measured": row["timestamp"], "median_s": words or median}
+            if not words:
+                line |= {"ci_low_s": row["ci_low_s"], "ci_high_s": row["ci_high_s"]}
+                line["change"] = math.nan if before is None else median / before - 1
+                before = median
+            lines[*names, row["commit"]] = line
+    table = _framed(lines, [*index, "commit"], ["measured", "median_s", "ci_low_s", "ci_high_s", "change"])
+    notes = [*found.notes, *["intervals of asv are of 99 %, those of compare of 95 %"] * ("asv" in set(df["source"]))]
+    table = _described(table, "median time by commit", found, notes, "seconds", "")
+    table.attrs["units"] |= {"measured": "time", "change": "change"}
+    return table
+
+
+def style(df: pd.DataFrame) -> "Styler":
+    """Return a pivot as a pandas Styler: readable units, the best of each row in bold, statuses in grey.
+
+    Raises ``UnavailableError`` where Jinja2 is missing, through which pandas writes it.
+    """
+    try:
+        styler = df.style
+    except (ImportError, AttributeError) as error:  # AttributeError: pandas hides its own ImportError behind it
+        raise UnavailableError('a Styler needs Jinja2: pip install "ganbench[report]"') from error
+    units, best = df.attrs.get("units", {}), df.attrs.get("best", "")
+    for column in df.columns:
+        unit = units.get(str(column), "")
+        # Results may be other people's, and a Styler does not escape by itself.
+        styler = styler.format(functools.partial(_escaped, unit=unit), subset=[column])
+    styler = styler.format_index(escape="html", axis=0).format_index(escape="html", axis=1)
+    styler = styler.apply(_emphasis, axis=1, best=best)
+    said = [df.attrs.get("title", ""), *df.attrs.get("notes", [])]
+    return styler.set_caption("<br>".join(html.escape(part) for part in said if part))
+
+
+def _escaped(value: Any, unit: str) -> str:
+    return html.escape(text(value, unit))
+
+
+def _emphasis(row: "pd.Series[Any]", best: str) -> list[str]:
+    numbers = [value for value in row if is_number(value)]
+    winner = {"max": max, "min": min}[best](numbers) if best and len(numbers) > 1 else None
+    return [
+        "font-weight: bold" if is_number(value) and value == winner else "color: grey" * isinstance(value, str)
+        for value in row
+    ]
+
+
+class _Medians:
+    """The baseline's medians, to divide by where a run has no ratio to it."""
+
+    def __init__(self, rows: pd.DataFrame, baseline: str) -> None:
+        mine = rows[(rows["label"] == baseline) & (rows["status"] == "ok") & rows["median_s"].notna()]
+        self._by_run: dict[tuple[Any, ...], float] = {}
+        self._newest: dict[tuple[Any, ...], float] = {}
+        self._missing = f"no {baseline}"
+        for row in mine.sort_values("timestamp", kind="stable", na_position="first").to_dict("records"):
+            context = self._context(row)
+            self._by_run[row["run_id"], *context] = self._newest[context] = row["median_s"]
+
+    def ratio(self, row: Mapping[Hashable, Any]) -> float | str:
+        """Return the baseline's median over the row's own, or that there is none."""
+        context = self._context(row)
+        median = self._by_run.get((row["run_id"], *context), self._newest.get(context))
+        return self._missing if median is None else median / float(row["median_s"])
+
+    def _context(self, row: Mapping[Hashable, Any]) -> tuple[Any, ...]:
+        return tuple(row[name] for name in (*KEYS, "operation", "shape"))
+
+
+def _baseline(rows: pd.DataFrame, asked: str | None) -> str:
+    """Return the target that was asked for, or the baseline of the newest run, or the first target."""
+    known = list(dict.fromkeys(rows["label"]))
+    if asked is None:
+        runs = rows[rows["baseline"].isin(known)].sort_values("timestamp", kind="stable", na_position="first")
+        return str(runs["baseline"].iloc[-1]) if len(runs) else str(known[0])
+    if asked not in known:
+        raise UsageError(f"baseline '{asked}' is not among the targets measured ({', '.join(known)})")
+    return asked
+
+
+def _with_means(lines: Lines, keys: int, targets: list[str]) -> Lines:
+    """Return the lines of each context, which its first ``keys`` names tell apart, followed by their means."""
+    contexts: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
+    for names in lines:
+        contexts.setdefault(names[:keys], []).append(names)
+    grown: Lines = {}
+    for context, members in contexts.items():
+        grown |= {names: lines[names] for names in members}
+        blank = [""] * (len(members[0]) - keys - 1)
+        grown[*context, MEAN, *blank] = {target: _mean([lines[m].get(target) for m in members]) for target in targets}
+    return grown
+
+
+def _mean(values: list[Any]) -> Any:
+    numbers = [value for value in values if is_number(value)]
+    if all(value is None for value in values):
+        return math.nan
+    return geometric_mean(numbers) if len(numbers) == len(values) else f"{len(numbers)} of {len(values)}"
+
+
+def _by_batch(df: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Return the rows of batched operations with their batch as a column, and a note on the others."""
+    parts = [first_number("" if pd.isna(shape) else str(shape)) for shape in df["shape"]]
+    batch = pd.Series([number for number, _ in parts], index=df.index, dtype=object)
+    rest = pd.Series([shape for _, shape in parts], index=df.index, dtype=object)
+    without = df["operation"].isin(UNBATCHED) | batch.isna()
+    if without.all():
+        raise UsageError("none of these operations has a batch (adam_step works on parameters): name others")
+    names = sorted(set(df.loc[without, "operation"]))
+    notes = [f"left out, for having no batch: {', '.join(names)}"] if names else []
+    return df.assign(batch=batch, shape=rest)[~without], notes
+
+
+def _origin(rows: pd.DataFrame) -> list[str]:
+    """Return a note on when these rows were measured, where that was not in one run."""
+    runs, times = rows["run_id"].nunique(), rows["timestamp"].dropna()
+    if runs < 2 or times.empty:
+        return []
+    return [f"from {runs} runs, {times.min():%Y-%m-%d %H:%M} to {times.max():%Y-%m-%d %H:%M} UTC"]
+
+
+def _framed(lines: Lines, index: list[str], columns: Iterable[Hashable]) -> pd.DataFrame:
+    """Return lines as a DataFrame; a column is numeric where it holds nothing but numbers."""
+    names = pd.MultiIndex.from_tuples(list(lines), names=index)
+    data = {name: [line.get(name, math.nan) for line in lines.values()] for name in columns}
+    table = pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in data.items()}).infer_objects()
+    table.index = names if len(index) > 1 else names.get_level_values(0)
+    return table
+
+
+def _described(table: pd.DataFrame, what: str, found: Cases, notes: list[str], unit: str, best: str) -> pd.DataFrame:
+    table.attrs = {
+        "title": ": ".join(part for part in (what, found.title) if part),
+        "notes": list(dict.fromkeys(notes)),
+        "units": {str(column): unit for column in table.columns},
+        "best": best,
+    }
+    return table

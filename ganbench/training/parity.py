@@ -1,0 +1,46 @@
+"""How far the loss curves of several backends lie apart that began with the same numbers."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+GATED = 200  # iterations over which float64 must agree
+PARTED = 1e-3  # losses are of order 1: beyond this, two curves can be told apart in a picture
+
+
+class Parity(NamedTuple):
+    """``spread`` is, by iteration, the largest difference of any loss between any two targets."""
+
+    targets: list[str]
+    steps: np.ndarray
+    spread: np.ndarray
+
+    @property
+    def largest(self) -> float:
+        """The largest difference over the first ``GATED`` iterations that were made."""
+        return float(self.spread[:GATED].max())
+
+    @property
+    def parted(self) -> int | None:
+        """The first iteration at which the curves lie apart by more than ``PARTED``, or None."""
+        beyond = np.flatnonzero(self.spread > PARTED)
+        return int(self.steps[beyond[0]]) if len(beyond) else None
+
+    def describe(self) -> str:
+        """Return in one or two sentences what was found."""
+        shown = min(GATED, len(self.steps))
+        text = (
+            f"{', '.join(self.targets)}: losses differ by at most {self.largest:.1e} over the first {shown} iterations"
+        )
+        if self.parted is None:
+            return f"{text}; the curves have not parted by more than {PARTED:g} in {len(self.steps):,}"
+        return f"{text}; the curves part at iteration {self.parted:,}, where they first differ by more than {PARTED:g}"
+
+
+def compare_losses(losses: Mapping[str, np.ndarray]) -> Parity:
+    """Return the parity of tables (iteration, d_loss, g_loss), over the iterations that all of them have."""
+    length = min(map(len, losses.values()))
+    tables = np.stack([table[:length] for table in losses.values()])
+    spread = np.ptp(tables[:, :, 1:], axis=0).max(axis=1)
+    return Parity(list(losses), tables[0, :, 0].astype(int), spread)

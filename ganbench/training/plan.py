@@ -1,0 +1,160 @@
+"""From what was asked for to a training that can begin, or an error that says what is valid."""
+
+import hashlib
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, get_args
+
+import msgspec
+import numpy as np
+
+from .. import registry
+from ..data import load_images
+from ..errors import DataError, SpecError, UnavailableError, UsageError, unknown
+from ..gan import PRESETS, GANSpec, Loss
+from ..operations import GANIteration
+from ..plan import Plan, make_plan
+from ..sound import load_recordings
+from ..state import TrainingState, differences, load_state
+from ..store import check_writable
+from .saving import STATE
+
+EXTRA = {"PIL": "Pillow", "altair": "Altair", "vl_convert": "vl-convert-python"}
+
+
+class Training(NamedTuple):
+    """What to train on what, how far, and where to leave it; ``plan`` names targets, dtype and processors."""
+
+    plan: Plan
+    rows: np.ndarray
+    digest: str
+    note: str  # on the data, for the user
+    sound: bool
+    iterations: int
+    output: Path
+    resume: Path | None
+    saved: TrainingState | None
+
+    @property
+    def spec(self) -> GANSpec:
+        """The model."""
+        return self.plan.spec
+
+    @property
+    def per_epoch(self) -> int:
+        """How many whole batches the rows make."""
+        return len(self.rows) // self.spec.batch
+
+    def folder(self, label: str) -> Path:
+        """Return where the files of a target go: one folder each, where there are several."""
+        return self.output / label if len(self.plan.targets) > 1 else self.output
+
+
+def make_training(
+    backends: str | Sequence[str],
+    *,
+    output: str | Path,
+    spec: GANSpec | None = None,
+    epochs: int | None = None,
+    iterations: int | None = None,
+    seed: int | None = None,
+    dtype: str | None = None,
+    threads: int | None = None,
+    data: str | Path | None = None,
+    resume: str | Path | None = None,
+    loss: str | None = None,
+) -> Training:
+    """Return a training whose every name exists, with its data; nothing has been written yet.
+
+    What is left out comes from the state that is resumed, or is the default. Raises ``UsageError``,
+    ``DataError``, ``SpecError`` or ``UnavailableError``.
+    """
+    _check_length(epochs, iterations)
+    saved = None if resume is None else load_state(resume)
+    spec = spec or (PRESETS["mnist-mlp"] if saved is None else saved.spec)
+    if loss is not None:
+        if loss not in get_args(Loss):
+            raise unknown("loss", loss, get_args(Loss))
+        spec = msgspec.structs.replace(spec, loss=loss)
+    if saved is not None:
+        if differs := differences(saved.spec, spec):
+            raise SpecError(f"state {resume} is of another model: {differs}")
+        dtype = dtype or saved.dtype
+        if seed not in (None, saved.seed):
+            raise UsageError(f"seed {seed} is not that of the state, {saved.seed}: leave --seed out")
+        seed = saved.seed
+    plan = make_plan(
+        spec,
+        backends=backends,
+        ops=[GANIteration.name],
+        dtype=dtype or "float32",
+        threads=threads,
+        data=None if data is None else Path(data),
+        seed=seed or 0,
+        timed=False,
+    )
+    _check_installed(plan)
+    rows, note, sound = _rows(plan)
+    if len(rows) < spec.batch:
+        raise DataError(
+            f"{len(rows)} rows of data do not fill a batch of {spec.batch}: pass --batch {len(rows)} or less"
+        )
+    digest = hashlib.sha256(np.ascontiguousarray(rows).data).hexdigest()
+    total = iterations if iterations is not None else (epochs or 0) * (len(rows) // spec.batch)
+    if saved is not None:
+        if saved.data != digest:
+            raise DataError(f"state {resume} was trained on other data: pass the same --data")
+        if saved.step >= total:
+            raise UsageError(
+                f"state {resume} has {saved.step:,} iterations already; {total:,} were asked for, "
+                "counted from the first: pass more"
+            )
+    training = Training(
+        plan, rows, digest, note, sound, total, Path(output), None if resume is None else Path(resume), saved
+    )
+    _check_output(training)
+    return training
+
+
+def _check_length(epochs: int | None, iterations: int | None) -> None:
+    if (epochs is None) == (iterations is None):
+        raise UsageError("how long to train is either --epochs N or --iterations N")
+    for name, value in (("epochs", epochs), ("iterations", iterations)):
+        if value is not None and value < 1:
+            raise UsageError(f"{name} {value} is not valid: at least 1")
+
+
+def _check_installed(plan: Plan) -> None:
+    """Raise ``UnavailableError`` now for what would be missed later."""
+    for target in plan.targets:
+        probe = registry.load(target.backend).probe()
+        reason = probe.reasons.get(target.device.partition(":")[0])
+        if reason is not None:
+            raise UnavailableError(f"target '{target}' cannot train here: {reason}; {probe.install}")
+    missing = [name for module, name in EXTRA.items() if importlib.util.find_spec(module) is None]
+    if missing:
+        raise UnavailableError(f'training draws with {", ".join(missing)}: pip install "ganbench[train]"')
+
+
+def _rows(plan: Plan) -> tuple[np.ndarray, str, bool]:
+    """Return the real rows, a note on them, and whether they are sound."""
+    if plan.data is not None and plan.data.is_dir():
+        recordings = load_recordings(plan.spec, plan.data)
+        return recordings.frames, recordings.describe(), True
+    rows = load_images(plan.spec, plan.data)
+    return rows, f"{len(rows):,} rows from {plan.data or 'the UCI handwritten digits'}", False
+
+
+def _check_output(training: Training) -> None:
+    """Raise ``UsageError`` where files could not be written, or would take the place of another training."""
+    for target in training.plan.targets:
+        folder = training.folder(target.label)
+        state = folder / STATE
+        if state.exists() and not (
+            training.resume is not None and training.resume.exists() and state.samefile(training.resume)
+        ):
+            raise UsageError(
+                f"{folder} holds a training already: go on with --resume {state}, or choose another --output"
+            )
+        check_writable(folder, "--output")

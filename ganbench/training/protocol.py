@@ -1,0 +1,100 @@
+"""What a training is told, what it says while it runs, and what it writes into its log: one JSON line each."""
+
+from typing import Literal
+
+import msgspec
+
+from ..gan import GANSpec
+from ..registry import Target
+
+FORMAT = 1
+
+
+class TrainJob(msgspec.Struct, frozen=True):
+    """What the process of one target must do; the folder holds its rows and the oracle's answers."""
+
+    target: Target
+    spec: GANSpec
+    dtype: str
+    cpus: list[int]  # empty where this system cannot pin a process
+    folder: str
+    output: str
+    iterations: int  # counted from the first, also where it resumes
+    seed: int
+    data: str  # a hash over the rows
+    resume: str  # a state, or ''
+    sound: bool
+    parent: int
+
+
+class Message(msgspec.Struct, frozen=True, tag_field="type"):
+    """Base of what a training says."""
+
+
+class Started(Message, tag="start", frozen=True, kw_only=True):
+    """The program passed the gate and training begins after iteration ``step``."""
+
+    format: int
+    version: str  # of ganbench
+    timestamp: str
+    target: str
+    framework_version: str
+    device_name: str
+    denormals: str  # "kept" or "flushed" by this framework's Adam
+    spec: GANSpec
+    dtype: str
+    threads: int
+    seed: int
+    data: str
+    rows: int
+    per_epoch: int
+    step: int
+    iterations: int
+    max_rel_error: float  # of the gate
+
+
+class Cost(Message, tag="cost", frozen=True):
+    """Seconds per iteration of the program alone and fed; what feeding adds, as a share, in its 95 % interval."""
+
+    alone_s: float
+    fed_s: float
+    share: float
+    low: float
+    high: float
+
+
+class Epoch(Message, tag="epoch", frozen=True):
+    """Means over the iterations of one epoch; ``v`` is V(D,G) = -d_loss. A last one may be incomplete."""
+
+    epoch: int
+    step: int  # at its end
+    iterations: int
+    d_loss: float
+    g_loss: float
+    v: float
+    images_per_s: float
+
+
+class Progress(Message, tag="progress", frozen=True):
+    """Enqueued so far; not written into the log."""
+
+    step: int
+
+
+class Ended(Message, tag="end", frozen=True):
+    """Training stopped after iteration ``step``; ``saving_s`` of ``seconds`` went into state and pictures."""
+
+    reason: Literal["complete", "interrupted"]
+    step: int
+    seconds: float
+    saving_s: float
+
+
+class Failed(Message, tag="failed", frozen=True):
+    """Why it cannot go on: the name of one of our errors, and its message."""
+
+    error: str
+    reason: str
+
+
+AnyMessage = Started | Cost | Epoch | Progress | Ended | Failed

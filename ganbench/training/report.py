@@ -1,0 +1,105 @@
+"""What a user sees of a training: some of its epochs, what it cost, and where it was left."""
+
+import statistics
+from collections.abc import Callable
+
+from ..registry import Target
+from .plan import Training
+from .protocol import AnyMessage, Cost, Ended, Epoch, Progress, Started
+from .run import Trained
+
+LINES = 10  # epochs shown; the log has all of them
+HEADING = f"{'epoch':>7}{'iteration':>11}{'d_loss':>10}{'g_loss':>10}{'V(D,G)':>10}{'images/s':>11}"
+
+Show = Callable[[int, str], None]  # (iterations done, what is going on)
+
+
+class Screen:
+    """Turns what trainings say into lines for ``echo`` and, where there is a bar, into its state."""
+
+    def __init__(self, training: Training, echo: Callable[[str], None], show: Show) -> None:
+        self._training, self._echo, self._show = training, echo, show
+        self._finished = 0  # targets
+        self._cost: Cost | None = None
+        self._epoch: Epoch | None = None
+        self._shown: Epoch | None = None
+        self._rates: list[float] = []
+
+    def begin(self) -> None:
+        """Say what will be trained on what."""
+        training, plan = self._training, self._training.plan
+        threads = f"{plan.threads} thread{'s' * (plan.threads != 1)}"
+        self._echo(f"{plan.spec.name} ({plan.spec.describe()}), {plan.dtype}, {threads}, seed {plan.seed}")
+        self._echo(
+            f"{training.note}; {training.per_epoch:,} iterations make an epoch, "
+            f"{training.iterations:,} iterations are asked for"
+        )
+        self._show(0, "asking the oracle")
+
+    def tell(self, target: Target, message: AnyMessage) -> None:
+        """Take one message of the training on ``target``."""
+        done = self._finished * self._training.iterations
+        match message:
+            case Started():
+                self._epoch = self._shown = None
+                self._rates = []
+                after = f", after iteration {message.step:,}" if message.step else ""
+                self._echo(f"\n{target} ({message.framework_version}, {message.device_name}){after}")
+                self._echo(HEADING)
+            case Cost():
+                self._cost = message
+            case Progress():
+                self._show(done + message.step, self._description(target))
+            case Epoch():
+                self._epoch = message
+                self._rates.append(message.images_per_s)
+                due = self._shown is None or message.step >= self._shown.step + self._training.iterations / LINES
+                if due:
+                    self._line(message)
+            case Ended():
+                if self._epoch is not None and self._epoch is not self._shown:
+                    self._line(self._epoch)
+                self._conclude(message)
+                self._finished += 1
+
+    def _description(self, target: Target) -> str:
+        last = self._epoch
+        if last is None:
+            return f"{target}: training"
+        losses = f"d_loss {last.d_loss:.2f}, g_loss {last.g_loss:.2f}, V {last.v:.2f}"
+        return f"{target}, epoch {last.epoch:,}: {losses}, {last.images_per_s:,.0f} images/s"
+
+    def _line(self, epoch: Epoch) -> None:
+        self._shown = epoch
+        losses = "".join(f"{value:>10.4f}" for value in (epoch.d_loss, epoch.g_loss, epoch.v))
+        self._echo(f"{epoch.epoch:>7,}{epoch.step:>11,}{losses}{epoch.images_per_s:>11,.0f}")
+
+    def _conclude(self, ended: Ended) -> None:
+        self._echo(
+            f"{ended.reason} at iteration {ended.step:,} after {ended.seconds:.1f} s, "
+            f"of which saving took {ended.saving_s:.1f} s"
+        )
+        batch, cost = self._training.spec.batch, self._cost
+        if cost is not None:
+            alone, fed = (f"{batch / seconds:,.0f}" for seconds in (cost.alone_s, cost.fed_s))
+            self._echo(
+                f"gan_iteration alone: {alone} images/s; with shuffled data and noise: {fed}; "
+                f"feeding costs {cost.share:.1%} [{cost.low:.1%}, {cost.high:.1%}]"
+            )
+        tenth = len(self._rates) // 10
+        if tenth >= 3:
+            first, last = (statistics.median(part) for part in (self._rates[:tenth], self._rates[-tenth:]))
+            self._echo(f"the last tenth of the epochs ran at {last / first:.2f} of the speed of the first")
+
+
+def conclusion(training: Training, trained: Trained) -> list[str]:
+    """Return what is to be said at the end."""
+    lines = [""] if trained.folders else []
+    if trained.parity is not None:
+        lines.append(trained.parity.describe())
+    for folder in trained.folders.values():
+        names = sorted(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+        lines.append(f"{folder}: {', '.join(names)}")
+    if trained.parity is not None:
+        lines.append(f"{training.output}: parity.png")
+    return lines

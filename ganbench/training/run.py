@@ -1,0 +1,167 @@
+"""``ganbench.train``: plan, ask the oracle, train one target after the other, and compare their curves."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from .. import errors, registry
+from ..data import staged_images
+from ..errors import GanbenchError, StorageError
+from ..gan import GANSpec
+from ..gan import preset as find_preset
+from ..measure.environment import can_pin
+from ..measure.oracle import IMAGES
+from ..measure.process import Child, WorkerLostError, child_environment
+from ..measure.run import ask_oracle
+from ..registry import Target
+from ..store import replace_file
+from .batches import ROWS
+from .curves import draw
+from .log import read_losses
+from .parity import Parity, compare_losses
+from .plan import Training, make_training
+from .protocol import AnyMessage, Ended, Failed, Started, TrainJob
+
+CURVES, PARITY = "curves.png", "parity.png"
+GRACE_S = 30.0  # how long an interrupted training may take to save
+
+Tell = Callable[[Target, AnyMessage], None]
+
+_decoder: msgspec.json.Decoder[AnyMessage] = msgspec.json.Decoder(AnyMessage)
+
+
+class Trained(NamedTuple):
+    """The folder of every target that was trained; ``interrupted`` where somebody stopped it."""
+
+    folders: dict[str, Path]
+    parity: Parity | None
+    interrupted: bool
+
+
+def train(
+    backends: str | Sequence[str],
+    *,
+    output: str | Path,
+    preset: str | None = None,
+    spec: GANSpec | None = None,
+    tell: Tell | None = None,
+    **settings: Any,
+) -> Trained:
+    """Train a GAN on each of ``backends`` (targets such as ``"numpy,torch,jax"``), with the same numbers.
+
+    ``settings`` are those of ``ganbench.training.plan.make_training``: epochs or iterations, seed, dtype,
+    threads, data, resume, loss. ``tell`` receives whatever a training says while it runs.
+    """
+    if spec is None and preset is not None:
+        spec = find_preset(preset)
+    return carry_out(make_training(backends, output=output, spec=spec, **settings), tell or (lambda *_: None))
+
+
+def carry_out(training: Training, tell: Tell) -> Trained:
+    """Train every target in a process of its own, one after the other.
+
+    Raises the error that stopped one; what the others, and this one, have saved remains.
+    """
+    folders: dict[str, Path] = {}
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ganbench-", ignore_cleanup_errors=True))
+            images = staged_images(training.rows, training.spec, training.plan.seed)
+            np.save(Path(folder) / IMAGES, images)
+            np.save(Path(folder) / ROWS, training.rows.astype(training.plan.dtype))
+        except OSError as error:
+            raise StorageError(
+                f"cannot write temporary files: {error.strerror}; set TMPDIR to a folder with room"
+            ) from error
+        try:
+            ask_oracle(training.plan, folder)
+        except KeyboardInterrupt:
+            return Trained(folders, None, interrupted=True)
+        for target in training.plan.targets:
+            complete = _train_one(training, target, folder, tell)
+            path = training.folder(target.label)
+            if complete is not None:
+                folders[target.label] = path
+                _draw(path / CURVES, {target.label: read_losses(path)}, training, None)
+            if not complete:
+                return Trained(folders, None, interrupted=True)
+    parity = None
+    if len(folders) > 1:
+        losses = {label: read_losses(path) for label, path in folders.items()}
+        parity = compare_losses(losses)
+        _draw(training.output / PARITY, losses, training, parity)
+    return Trained(folders, parity, interrupted=False)
+
+
+def _train_one(training: Training, target: Target, folder: str, tell: Tell) -> bool | None:
+    """Return whether the training was completed; None where it was interrupted before it began."""
+    plan = training.plan
+    job = TrainJob(
+        target=target,
+        spec=plan.spec,
+        dtype=plan.dtype,
+        cpus=list(plan.cpus) if can_pin() else [],
+        folder=folder,
+        output=str(training.folder(target.label)),
+        iterations=training.iterations,
+        seed=plan.seed,
+        data=training.digest,
+        resume="" if training.resume is None else str(training.resume),
+        sound=training.sound,
+        parent=os.getpid(),
+    )
+    cls = registry.load(target.backend)
+    extra = cls.environment(target.device, plan.dtype, plan.precision, str(Path(folder) / "cache"))
+    environment = child_environment(extra, plan.threads)
+    child = Child("ganbench.training.worker", msgspec.json.encode(job), environment, timeout_s=None)
+    reached: bool | None = None
+    try:
+        try:
+            for message in _messages(child, target):
+                reached = _reached(message, reached)
+                tell(target, message)
+        except KeyboardInterrupt:
+            if reached is not None:  # a second Ctrl-C does not wait for this
+                child.timeout_s = GRACE_S
+                child.send(b"stop")
+                for message in _messages(child, target):
+                    reached = _reached(message, reached)
+                    tell(target, message)
+        return reached
+    finally:
+        child.stop()
+
+
+def _reached(message: AnyMessage, before: bool | None) -> bool | None:
+    """Return False once a training has begun, True once it is complete."""
+    if isinstance(message, Started):
+        return False
+    return message.reason == "complete" if isinstance(message, Ended) else before
+
+
+def _messages(child: Child, target: Target) -> Iterator[AnyMessage]:
+    """Yield what a training says, to its end; raises the error that it fails with."""
+    while True:
+        try:
+            message = _decoder.decode(child.receive("save"))
+        except WorkerLostError as error:
+            raise GanbenchError(f"{target}: {error.reason}; the state saved before is whole") from error
+        if isinstance(message, Failed):
+            kind = getattr(errors, message.error, GanbenchError)
+            raise kind(f"{target}: {message.reason}")
+        yield message
+        if isinstance(message, Ended):
+            return
+
+
+def _draw(path: Path, losses: dict[str, np.ndarray], training: Training, parity: Parity | None) -> None:
+    if all(map(len, losses.values())):
+        title = f"{training.spec.name}, {training.plan.dtype}, seed {training.plan.seed}"
+        picture = draw(losses, title, parity)
+        replace_file(path, lambda file: file.write(picture))

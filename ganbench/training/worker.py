@@ -1,0 +1,151 @@
+"""The process of one target: import the framework, pass the gate, train, and leave the files.
+
+Run as ``python -m ganbench.training.worker``; the first line on standard input is the ``TrainJob``, a
+second one, or its end, asks to save and stop. So Ctrl-C loses nothing, and where the parent has died
+nobody trains on.
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from .. import __version__, registry
+from ..backend import GANState, NetworkState
+from ..errors import GanbenchError
+from ..gan import GANSpec
+from ..measure import facts
+from ..measure.engine import first_call
+from ..measure.oracle import read_answers
+from ..measure.worker import OUT_OF_MEMORY, die_with
+from ..operations import GANIteration, initial_state
+from ..state import TrainingState, load_state
+from ..verify import verify
+from .batches import ROWS, stream
+from .feeding import Fed, measure
+from .log import Log
+from .loop import Goal, Loop
+from .protocol import FORMAT, Ended, Failed, Message, Started, TrainJob
+from .saving import STRIP_COLUMNS, Saver
+
+
+def main() -> None:
+    channel = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a framework prints stays off the channel
+    job = msgspec.json.decode(sys.stdin.buffer.readline(), type=TrainJob)
+    die_with(job.parent)
+    if job.cpus:
+        os.sched_setaffinity(0, job.cpus)
+    stop = threading.Event()
+    threading.Thread(target=_wait_for_stop, args=(stop,), daemon=True).start()
+
+    def tell(message: Message) -> None:
+        channel.write(msgspec.json.encode(message) + b"\n")
+        channel.flush()
+
+    try:
+        tell(train(job, stop.is_set, tell))
+    except Exception as error:  # a backend may raise anything
+        tell(failure(error))
+
+
+def train(job: TrainJob, stopping: Callable[[], bool], tell: Callable[[Message], None]) -> Ended:
+    """Do the job; every message but the last goes through ``tell`` while it runs."""
+    target, spec = job.target, job.spec
+    cls = registry.load(target.backend)
+    backend = cls(target.mode, target.device)
+    operation = GANIteration(spec)
+    inputs, answers = read_answers(Path(job.folder), operation, job.dtype)
+    program, _, _ = first_call(backend, operation, inputs)
+    gate = verify(program, operation, answers, job.dtype)
+    if not gate.passed:
+        raise GanbenchError(f"its gan_iteration did not pass the gate: {gate.reason}; run 'ganbench verify'")
+
+    rows = np.asarray(np.load(Path(job.folder) / ROWS, mmap_mode="r"))
+    start = _start(job)
+    goal = Goal(spec, job.iterations, len(rows) // spec.batch)
+    cost = measure(backend, operation, program, stream(rows, spec, job.seed, 0))
+    saver = Saver(Path(job.output), start, job.iterations, job.sound)
+    saver.keep(start.gan, start.losses)  # before the first iteration: a disk that takes no state is found now
+    log = Log(Path(job.output), start.step, goal.per_epoch)
+    try:
+        for message in (
+            Started(
+                format=FORMAT,
+                version=__version__,
+                timestamp=datetime.now(UTC).isoformat(timespec="seconds"),
+                target=target.label,
+                framework_version=cls.probe().version,
+                device_name=facts.device_name(target.device),
+                denormals=facts.denormals(backend),
+                spec=spec,
+                dtype=job.dtype,
+                threads=int(os.environ.get("OMP_NUM_THREADS", "1")),
+                seed=job.seed,
+                data=job.data,
+                rows=len(rows),
+                per_epoch=goal.per_epoch,
+                step=start.step,
+                iterations=job.iterations,
+                max_rel_error=gate.max_rel_error,
+            ),
+            cost,
+        ):
+            log.write(message)
+            tell(message)
+        fed = Fed(backend, program, stream(rows, spec, job.seed, start.step), start.gan)
+        ended = Loop(goal, program, fed, start.step, start.losses, log, saver, tell).run(stopping)
+        log.write(ended)
+        log.sync()
+    finally:
+        log.close()
+    return ended
+
+
+def _start(job: TrainJob) -> TrainingState:
+    """Return where training begins: a state that was saved, in the dtype asked for, or a fresh model."""
+    if not job.resume:
+        return beginning(job.spec, job.dtype, job.seed, job.data)
+    saved = load_state(job.resume, job.spec)
+    generator, discriminator = (
+        NetworkState(*([array.astype(job.dtype) for array in part] for part in network)) for network in saved.gan[:2]
+    )
+    return saved._replace(gan=GANState(generator, discriminator, saved.gan.step))
+
+
+def beginning(spec: GANSpec, dtype: str, seed: int, data: str) -> TrainingState:
+    """Return a training before its first iteration."""
+    return TrainingState(
+        spec=spec,
+        gan=initial_state(np.random.default_rng(seed), spec, dtype),
+        seed=seed,
+        data=data,
+        losses=np.empty((0, 2)),
+        strip_steps=np.empty(0, np.int64),
+        strip=np.empty((0, STRIP_COLUMNS, spec.img_dim), np.float16),
+    )
+
+
+def failure(error: Exception) -> Failed:
+    """Return what to tell the user of an exception, in one line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, GanbenchError):
+        return Failed(type(error).__name__, text)
+    if isinstance(error, MemoryError) or any(sign in text.lower() for sign in OUT_OF_MEMORY):
+        return Failed(GanbenchError.__name__, f"out of memory: {text}")
+    return Failed(GanbenchError.__name__, f"{type(error).__name__}: {text}")
+
+
+def _wait_for_stop(stop: threading.Event) -> None:
+    # Not through sys.stdin: a thread that waits there holds a lock that the interpreter needs to end.
+    os.read(sys.stdin.fileno(), 1)
+    stop.set()
+
+
+if __name__ == "__main__":
+    main()
