@@ -34,21 +34,21 @@ COLUMNS = (
 ).split()
 
 
-def load_results(path: str | Path) -> pd.DataFrame:
-    """Return all runs below ``path`` (a folder, or one file), asv's and ours, as a DataFrame with ``COLUMNS``.
+def load_results(*paths: str | Path) -> pd.DataFrame:
+    """Return all runs below ``paths`` (folders or single files), asv's and ours, as a DataFrame with ``COLUMNS``.
 
-    A file that cannot be read is named in a warning and left out. Raises ``StorageError`` if ``path``
-    does not exist.
+    A file that cannot be read is named in a warning and left out. Raises ``StorageError`` if one of
+    ``paths`` does not exist.
     """
-    root = Path(path)
-    if not root.exists():
-        raise StorageError(f"no results at {root}: the folder does not exist")
     rows: list[dict[str, Any]] = []
-    for file in [root] if root.is_file() else _result_files(root):
-        try:
-            rows += read_asv(file) if is_asv_file(file) else run_rows(read_run(file))
-        except StorageError as error:
-            warnings.warn(f"left out: {error}", DamagedResultsWarning, stacklevel=2)
+    for root in map(Path, paths):
+        if not root.exists():
+            raise StorageError(f"no results at {root}: the folder does not exist")
+        for file in [root] if root.is_file() else _result_files(root):
+            try:
+                rows += read_asv(file) if is_asv_file(file) else run_rows(read_run(file))
+            except StorageError as error:
+                warnings.warn(f"left out: {error}", DamagedResultsWarning, stacklevel=2)
     return frame(rows)
 
 

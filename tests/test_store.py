@@ -99,6 +99,14 @@ def test_an_empty_folder_gives_an_empty_table_and_a_missing_one_an_error(tmp_pat
         ganbench.load_results(tmp_path / "nowhere")
 
 
+def test_several_folders_at_once(run_file, tmp_path):
+    for name in ("one", "two"):
+        folder = tmp_path / name / "machine" / "compare"
+        folder.mkdir(parents=True)
+        (folder / "run.jsonl").write_bytes(run_file.read_bytes())
+    assert len(ganbench.load_results(tmp_path / "one", tmp_path / "two")) == 4
+
+
 def test_a_full_disk_keeps_what_was_written_and_says_so(tmp_path, monkeypatch):
     writes = 0
 
