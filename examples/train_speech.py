@@ -21,5 +21,5 @@ recordings = load_recordings(ganbench.PRESETS["speech"], data)
 print(recordings.describe())
 
 spec = replace(ganbench.PRESETS["speech"], batch=min(128, len(recordings.frames) // 2))
-ganbench.train("torch", spec=spec, data=data, iterations=1000, output=FOLDER)
+ganbench.train("torch", spec=spec, data=data, iterations=300, output=FOLDER)
 print(f"listen to {FOLDER / 'samples.wav'}, and look at {FOLDER / 'samples.png'}")

@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import re
+import signal
 import sys
 
 import pytest
@@ -11,6 +12,8 @@ import pytest
 import ganbench
 from ganbench.cli import main
 
+# A shell that starts tests in the background has them ignore Ctrl-C, and they would hand that on to ganbench.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["JAX_ENABLE_X64"] = "1"  # float64 is tested; float32 stays float32
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 

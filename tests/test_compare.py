@@ -288,7 +288,10 @@ def _gone(processes):
 def test_ctrl_c_keeps_what_was_measured_and_leaves_no_process(tmp_path):
     process, file, workers = _start_long_run(tmp_path)
     os.killpg(process.pid, signal.SIGINT)
-    out, errors = process.communicate(timeout=30)
+    try:
+        out, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130, errors
     assert "interrupted" in errors
     assert "Traceback" not in errors

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-HEAVY = ("numpy", "pandas", "torch", "jax", "cupy", "rich", "scipy")
+HEAVY = ("numpy", "pandas", "torch", "jax", "cupy", "rich", "scipy", "PIL", "altair")
 
 
 def loaded(code):
@@ -24,6 +24,7 @@ def loaded(code):
         "import ganbench",
         "import ganbench.cli\ntry:\n    ganbench.cli.cli.main(['--help'])\nexcept SystemExit: pass",
         "import ganbench.cli\ntry:\n    ganbench.cli.cli.main(['compare', '--help'])\nexcept SystemExit: pass",
+        "import ganbench.cli\ntry:\n    ganbench.cli.cli.main(['train', '--help'])\nexcept SystemExit: pass",
         "import ganbench.cli\ntry:\n    ganbench.cli.cli.main(['report', '--help'])\nexcept SystemExit: pass",
         "import ganbench.report",
     ],

@@ -31,7 +31,8 @@ from ganbench.training.log import read_losses
 from ganbench.training.loop import Goal, Loop
 from ganbench.training.saving import Saver
 
-SPEECH = Path(__file__).resolve().parents[1] / "examples" / "speech"
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+SPEECH = EXAMPLES / "speech"
 TINY = preset("tiny")
 NORMED = replace(TINY, name="tiny-bn", batch_norm=True)
 FILES = {"curves.png", "log.csv", "log.jsonl", "losses.csv", "samples.png", "state.npz", "strip.png"}
@@ -215,6 +216,25 @@ def test_strip_stays_even_when_a_training_is_resumed_for_longer(tmp_path):
     assert len(steps) == 11
     assert (steps[0], steps[-1]) == (0, 1000)
     assert np.diff(steps).max() <= 200
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "said", "left"),
+    [
+        ("train_digits.py", ["4"], "56 iterations; pictures are in ", "digits/finished/samples.png"),
+        ("train_speech.py", [], "84 frames of 1024 samples", "spoken/samples.wav"),
+    ],
+)
+def test_examples(tmp_path, name, arguments, said, left):
+    on_one_core = (
+        "import os, runpy, sys; del sys.argv[0]; hasattr(os, 'sched_setaffinity') and "
+        "os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    command = [sys.executable, "-c", on_one_core, EXAMPLES / name, *arguments]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert said in done.stdout
+    assert (tmp_path / left).exists()
 
 
 # Resuming --------------------------------------------------------------------------------------------

@@ -45,12 +45,13 @@ TINY = np.finfo(np.float32).tiny
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--iterations", type=int, default=2400)
+    parser.add_argument("--threads", type=int, default=1)  # beside other work, two would wait for each other
     parser.add_argument("--output", type=Path, default=Path("results/studies/denormals.jsonl"))
     parser.add_argument("--run", type=int, help=argparse.SUPPRESS)  # the number of one of RUNS, in its own process
     options = parser.parse_args()
     if options.run is not None:
         target, remedy = RUNS[options.run]
-        for row in measure(target, remedy, options.iterations):
+        for row in measure(target, remedy, options.iterations, options.threads):
             print(json.dumps(row), flush=True)
         return
     options.output.parent.mkdir(parents=True, exist_ok=True)
@@ -58,35 +59,36 @@ def main() -> None:
         "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
         "version": __version__,
         "machine": machine_name(),
-        "threads": len(usable_cpus()),
+        "threads": options.threads,
         "preset": "mnist-mlp",
         "dtype": "float32",
         "data": "UCI handwritten digits",
     }
     with options.output.open("w") as file, tempfile.TemporaryDirectory() as cache:
         for number in range(len(RUNS)):
-            rows = in_a_process_of_its_own(number, options.iterations, cache)
+            rows = in_a_process_of_its_own(number, options, cache)
             file.writelines(json.dumps({**about, **row}) + "\n" for row in rows)
             file.flush()
             print(summary(rows), flush=True)
     print(f"written to {options.output}")
 
 
-def in_a_process_of_its_own(number: int, iterations: int, cache: str) -> list[dict]:
+def in_a_process_of_its_own(number: int, options: argparse.Namespace, cache: str) -> list[dict]:
     """Return the rows of one run; its environment must be set before its framework is imported."""
     target = registry.parse_target(RUNS[number][0])
     extra = registry.load(target.backend).environment(target.device, "float32", "ieee", cache)
     done = subprocess.run(
-        [sys.executable, __file__, "--run", str(number), "--iterations", str(iterations)],
-        env=child_environment(extra, len(usable_cpus())), stdout=subprocess.PIPE, text=True, check=True,
+        [sys.executable, __file__, "--run", str(number), "--iterations", str(options.iterations),
+         "--threads", str(options.threads)],
+        env=child_environment(extra, options.threads), stdout=subprocess.PIPE, text=True, check=True,
     )  # fmt: skip
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def measure(label: str, remedy: str, iterations: int) -> list[dict]:
+def measure(label: str, remedy: str, iterations: int, threads: int) -> list[dict]:
     """Train, and return a row for every ``BLOCK`` iterations."""
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, usable_cpus())
+        os.sched_setaffinity(0, usable_cpus()[:threads])
     if "set_flush_denormal" in remedy:
         import torch
 

@@ -113,5 +113,5 @@ def _is_whole_epoch(line: str, step: int, per_epoch: int) -> bool:
 
 def read_losses(folder: Path) -> np.ndarray:
     """Return (n, 3): iteration, d_loss and g_loss, as a training left them in ``folder``."""
-    table: np.ndarray = np.loadtxt(folder / LOSSES, delimiter=",", skiprows=1, ndmin=2)
-    return table.reshape(-1, 3)
+    lines = (folder / LOSSES).read_text().splitlines()[1:]
+    return np.array([line.split(",") for line in lines], np.float64).reshape(-1, 3)
