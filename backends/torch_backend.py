@@ -69,6 +69,9 @@ class TorchBackend(Backend):
     def matmul(self, a: Array, b: Array) -> Array:
         return a @ b
 
+    def matmul_into(self, a: Array, b: Array, out: Array) -> Array:
+        return self.torch.mm(a, b, out=out)
+
     def matmul_grad(self, a: Array, b: Array, grad: Array) -> tuple[Array, Array]:
         return grad @ b.T, a.T @ grad
 

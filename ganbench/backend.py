@@ -259,6 +259,10 @@ class Backend(ABC):
     ) -> tuple[GANState, Array, Array]:
         """Return the new state, d_loss and g_loss after one step on D, then one on G with the updated D."""
 
+    def matmul_into(self, a: Array, b: Array, out: Array) -> Array:
+        """Return ``a b``, written to ``out`` (m,n) where the framework can do that without a copy."""
+        return self.matmul(a, b)
+
     def prepare(self, operation: Operation, inputs: Inputs) -> Program:
         """Return the program that performs ``operation`` on ``inputs``, staged on the device."""
         return BoundProgram(self, operation, inputs)
