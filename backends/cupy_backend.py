@@ -45,6 +45,14 @@ class CupyBackend(ArrayBackend):
         """CuPy's pool never gives back what it once took, so what it holds is its peak."""
         return int(self.xp.get_default_memory_pool().total_bytes())
 
+    def event(self) -> Any:
+        event = self.xp.cuda.Event()
+        event.record()
+        return event
+
+    def elapsed(self, start: Any, end: Any) -> float:
+        return float(self.xp.cuda.get_elapsed_time(start, end)) / 1e3
+
     def to_numpy(self, array: Array) -> np.ndarray:
         return np.asarray(self.xp.asnumpy(array))
 

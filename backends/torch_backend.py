@@ -55,6 +55,16 @@ class TorchBackend(Backend):
     def device_peak(self) -> int | None:
         return None if self.device == "cpu" else int(self.torch.cuda.max_memory_allocated())
 
+    def event(self) -> Any:
+        if self.device == "cpu":
+            return None
+        event = self.torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        event.record()
+        return event
+
+    def elapsed(self, start: Any, end: Any) -> float:
+        return float(start.elapsed_time(end)) / 1e3
+
     def from_numpy(self, array: np.ndarray) -> Array:
         return self.torch.tensor(np.ascontiguousarray(array), device=self.device)
 

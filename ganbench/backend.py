@@ -199,6 +199,14 @@ class Backend(ABC):
         """Return the most bytes that the framework has taken on its device; None on the host."""
         return None
 
+    def event(self) -> Any:
+        """Return a timing event recorded now on the stream of the operations; None where there is none."""
+        return None
+
+    def elapsed(self, start: Any, end: Any) -> float:
+        """Return the seconds between two events of this backend that have both happened."""
+        raise UnsupportedError(f"backend '{self.name}' has no timing events")
+
     # Arrays ---------------------------------------------------------------------------------------
 
     @abstractmethod

@@ -455,7 +455,7 @@ class GANProducts(Operation):
         return Inputs(tuple(pairs), outs, [()])
 
     def outputs(self) -> list[Output]:
-        return _single({f"product{number}": (p.m, p.n) for number, p in enumerate(self.products, 1)})
+        return [Output(f"product{number}", (p.m, p.n), "products") for number, p in enumerate(self.products, 1)]
 
     def apply(self, backend: Backend, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
         made = [

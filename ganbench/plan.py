@@ -14,6 +14,7 @@ from .operations import DEFAULT_OPERATIONS, DTYPES, OPERATIONS
 from .registry import Target
 
 DEFAULT_TIMEOUT_S = 120.0
+FLOOR = "gan_products"  # the operation that is the floor of gan_iteration
 
 
 class Rigor(msgspec.Struct, frozen=True):
@@ -71,10 +72,34 @@ class Plan(msgspec.Struct, frozen=True):
             members += [(target, True) for target in self.targets if target.label == self.baseline]
         return members
 
+    def names(self, target: Target, copy: bool) -> tuple[str, ...]:
+        """Return the operations that a member is timed on: those asked for, and the floor where it is due.
+
+        The matrix products of an iteration are timed once for each library on each device.
+        """
+        asked = self.operations
+        if copy or not self.timed or "gan_iteration" not in asked or FLOOR in asked:
+            return asked
+        return (*asked, FLOOR) if self.speaks_for_library(target, copy) else asked
+
+    def speaks_for_library(self, target: Target, copy: bool) -> bool:
+        """Whether ceilings and floor of a library on a device are measured by this member."""
+        return not copy and target == library_of(target, self.targets)
+
+    @property
+    def timed_operations(self) -> tuple[str, ...]:
+        """Every operation of a round, in the order in which they are timed."""
+        return tuple(dict.fromkeys(name for member in self.members for name in self.names(*member)))
+
     @property
     def cases(self) -> list[Case]:
-        """Everything that is measured in one round."""
+        """Everything that was asked for, as it is measured in one round."""
         return [Case(name, *member) for name in self.operations for member in self.members]
+
+
+def library_of(target: Target, targets: Sequence[Target]) -> Target:
+    """Return the first of ``targets`` on the same backend and device: it speaks for the library behind both."""
+    return next(other for other in targets if (other.backend, other.device) == (target.backend, target.device))
 
 
 def make_plan(

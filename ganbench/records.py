@@ -44,6 +44,28 @@ class Verification(msgspec.Struct, frozen=True):
         return max((entry.error for entry in self.errors), default=math.nan)
 
 
+class Disturbance(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What else happened while a block was timed; None where the system does not tell."""
+
+    steal: float | None = None  # processor time taken by the host, all cores, over wall time
+    switches: int | None = None  # times the process was taken off a processor against its will
+    load: float | None = None  # processes ready to run, over the last minute
+    sm_mhz: int | None = None  # clock of a GPU's multiprocessors at the end
+    throttle: list[str] = []  # why that clock is held down
+
+
+class Ceiling(msgspec.Struct, frozen=True):
+    """The best that one library, or the processor itself, did on one device.
+
+    ``kind`` is ``product`` (FLOP/s of square matrix products, ``size`` their width), ``bandwidth`` (bytes/s
+    of adding arrays, ``size`` the bytes of all three) or ``latency`` (seconds of a product of two numbers).
+    """
+
+    kind: Literal["product", "bandwidth", "latency"]
+    size: int
+    value: float
+
+
 class Record(msgspec.Struct, frozen=True, tag_field="type"):
     """Base of the lines of a run file."""
 
@@ -100,13 +122,25 @@ class Measurement(Record, tag="measurement", frozen=True, kw_only=True):
     flops: int
     bytes: int
     iterations: int = 0  # per timed block
+    iterations_per_call: int = 1
     samples: list[float] = []
     cores: list[float] = []  # CPU time over wall time of each block
+    latency_s: list[float] = []  # of one call, synchronised; on devices that queue work
+    device_s: list[float] = []  # per iteration, between two events on the framework's own stream
+    disturbances: list[Disturbance] = []  # during each block
     prepare_s: float | None = None
     first_run_s: float | None = None
     steady: bool | None = None
     order: list[int] = []  # this worker's place in each interleaved pass
     verification: Verification | None = None
+
+
+class CeilingRecord(Record, tag="ceilings", frozen=True):
+    """What the hardware could do, as measured in this run by ``library``; ``host`` is no framework's."""
+
+    library: str
+    device: str
+    found: list[Ceiling]
 
 
 class RunEnd(Record, tag="end", frozen=True):
@@ -117,4 +151,4 @@ class RunEnd(Record, tag="end", frozen=True):
     seconds: float
 
 
-Line = RunHeader | WorkerRecord | Measurement | RunEnd
+Line = RunHeader | WorkerRecord | Measurement | CeilingRecord | RunEnd

@@ -11,26 +11,29 @@ import pandas as pd
 
 from .asv_results import is_asv_file, read_asv
 from .errors import StorageError
+from .limits import Limits
 from .measure.statistics import Estimate, beyond_band, speed_ratio, typical, verdict
+from .plan import FLOOR, library_of
 from .records import Line, Measurement, RunHeader, WorkerRecord
 from .store import DamagedResultsWarning, read_run
 
 TEXT = (
     "run_id timestamp machine source operation backend mode device target dtype precision preset shape "
-    "status reason baseline verdict denormals framework_version commit"
+    "status reason baseline verdict bound denormals framework_version commit"
 ).split()
 NUMBERS = (
-    "median_s ci_low_s ci_high_s iqr_s ratio ratio_low ratio_high first_call_s compile_s gflops "
-    "percent_of_ceiling percent_of_floor max_rel_error control_ratio control_low control_high "
+    "median_s ci_low_s ci_high_s iqr_s latency_s device_s ratio ratio_low ratio_high import_s prepare_s first_run_s "
+    "first_call_s first_call_warm_s compile_s gflops percent_of_ceiling percent_of_floor max_rel_error "
+    "control_ratio control_low control_high cores steal "
     "host_peak_bytes device_peak_bytes"
 ).split()
 COUNTS = "threads rounds number flops bytes".split()
 COLUMNS = (
     "run_id timestamp machine source operation backend mode device target dtype precision preset shape "
-    "threads status reason median_s ci_low_s ci_high_s iqr_s baseline ratio ratio_low ratio_high verdict "
-    "rounds number samples first_call_s compile_s flops bytes gflops percent_of_ceiling percent_of_floor "
-    "max_rel_error host_peak_bytes device_peak_bytes steady control_ratio control_low control_high denormals "
-    "framework_version commit dirty"
+    "threads status reason median_s ci_low_s ci_high_s iqr_s latency_s device_s baseline ratio ratio_low ratio_high "
+    "verdict rounds number samples import_s prepare_s first_run_s first_call_s first_call_warm_s compile_s flops bytes "
+    "gflops percent_of_ceiling bound percent_of_floor max_rel_error host_peak_bytes device_peak_bytes steady cores "
+    "steal control_ratio control_low control_high denormals framework_version commit dirty"
 ).split()
 
 
@@ -80,7 +83,7 @@ def run_rows(records: Sequence[Line]) -> list[dict[str, Any]]:
             measured.setdefault((record.operation, record.target, record.copy), []).append(record)
         elif isinstance(record, WorkerRecord):
             workers.setdefault(record.target, record)
-    rows = []
+    rows, limits = [], Limits(records)
     for operation in header.operations:
         baseline = _medians(measured.get((operation, header.baseline, False), []))
         control = _ratio(baseline, _medians(measured.get((operation, header.baseline, True), [])))
@@ -89,6 +92,11 @@ def run_rows(records: Sequence[Line]) -> list[dict[str, Any]]:
             if not taken:
                 continue
             row = _common(header, workers.get(target.label)) | _measured(taken)
+            row |= _limited(row, limits, target.device)
+            if operation == "gan_iteration":
+                products = _medians(measured.get((FLOOR, library_of(target, header.targets).label, False), []))
+                floor = _ratio(products, _medians(taken))
+                row |= {} if floor is None else {"percent_of_floor": 100 * floor.value}
             row |= {"operation": operation, "target": target.label}
             row |= {"backend": target.backend, "mode": target.mode, "device": target.device}
             row |= _against(baseline, taken, control, is_baseline=target.label == header.baseline)
@@ -102,7 +110,16 @@ def _common(header: RunHeader, worker: WorkerRecord | None) -> dict[str, Any]:
     row |= {"source": "compare", "preset": header.spec.name}
     if worker is not None:
         row |= {"denormals": worker.denormals, "framework_version": worker.framework_version}
+        row |= {"import_s": worker.import_s}
     return row
+
+
+def _limited(row: dict[str, Any], limits: Limits, device: str) -> dict[str, Any]:
+    """Return how near a case came to what the hardware could do."""
+    bound = limits.bound(device, row["flops"], row["bytes"])
+    if bound is None or "median_s" not in row:
+        return {}
+    return {"percent_of_ceiling": 100 * bound.seconds / row["median_s"], "bound": bound.by}
 
 
 def _measured(taken: Sequence[Measurement]) -> dict[str, Any]:
@@ -118,8 +135,11 @@ def _measured(taken: Sequence[Measurement]) -> dict[str, Any]:
     errors = [entry.verification.max_rel_error for entry in taken if entry.verification is not None]
     if errors:
         row["max_rel_error"] = max(errors)
-    if first.prepare_s is not None and first.first_run_s is not None:
-        row["first_call_s"] = first.prepare_s + first.first_run_s
+    starts = [e.prepare_s + e.first_run_s for e in taken if e.prepare_s is not None and e.first_run_s is not None]
+    if starts:
+        row |= {"prepare_s": first.prepare_s, "first_run_s": first.first_run_s, "first_call_s": starts[0]}
+    if len(starts) > 1:  # the compile cache is private to the run: cold in its first round, warm in the others
+        row["first_call_warm_s"] = float(np.median(starts[1:]))
     if last.status != "ok":
         return row
     if first.verification is not None and first.verification.loose:
@@ -139,8 +159,19 @@ def _measured(taken: Sequence[Measurement]) -> dict[str, Any]:
             "samples": samples,
             "gflops": first.flops / location.value / 1e9,
             "steady": _steady(taken),
+            "cores": _middle(cores for entry in taken for cores in entry.cores),
+            "steal": _middle(d.steal for entry in taken for d in entry.disturbances if d.steal is not None),
+            "latency_s": _middle(seconds for entry in taken for seconds in entry.latency_s),
+            "device_s": _middle(seconds for entry in taken for seconds in entry.device_s),
         }
+        if starts:  # what the first call cost beyond the work that it did
+            row["compile_s"] = max(0.0, starts[0] - location.value * first.iterations_per_call)
     return row
+
+
+def _middle(values: Iterable[float]) -> float:
+    """Return the median; NaN of none."""
+    return float(np.median(found)) if (found := list(values)) else math.nan
 
 
 def _steady(taken: Sequence[Measurement]) -> bool:

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 from ..backend import Backend, Program
 from ..operations import Inputs, Operation
+from ..records import Disturbance
+from .disturbance import Watch
 
 VERSION = "1"  # raised when the same program would be given another time
 
@@ -21,14 +23,23 @@ MAX_ITERATIONS = 400
 
 LEAD_IN = 4  # the untimed lead-in of a block is this fraction of it
 WINDOW = 4  # blocks of one warm-up window
+LATENCIES = 20  # synchronised calls after a block, on a device that queues work
 AGREEMENT = 0.01  # two windows of a steady state agree this closely
 
 
 class Timing(NamedTuple):
-    """One block: seconds per iteration, and CPU time over wall time."""
+    """One block: seconds per iteration, CPU time over wall time, and what else happened.
+
+    On a device that queues work, ``seconds`` is its throughput (one sync per piece of a block);
+    ``latency_s`` is the median of single synchronised calls after it, per call, and ``device_s`` the time
+    between two events on the framework's own stream, per iteration, where it has such events.
+    """
 
     seconds: float
     cores: float
+    disturbance: Disturbance
+    latency_s: float | None = None
+    device_s: float | None = None
 
 
 class WarmUp(NamedTuple):
@@ -56,21 +67,42 @@ def time_block(backend: Backend, operation: Operation, program: Program, number:
     program.reset()
     for _ in range(min(longest, max(1, number // LEAD_IN))):
         program()  # untimed: brings code, data and threads back after whatever ran in between
-    wall = cpu = 0.0
+    wall = cpu = device = 0.0
     left = number
+    watch = Watch(backend.device)
     with _collector_off():
         while left:
             calls = min(left, longest)
             program.reset()
             backend.synchronize(program.result)
             cpu_start, start = time.process_time(), time.perf_counter()
+            began = backend.event()
             for _ in range(calls):
                 program()
+            ended = backend.event()
             backend.synchronize(program.result)
             wall += time.perf_counter() - start
             cpu += time.process_time() - cpu_start
+            device += backend.elapsed(began, ended) if began is not None else 0.0
             left -= calls
-    return Timing(wall / (number * program.iterations), cpu / wall)
+        disturbance = watch.stop()
+        latency = None if backend.device == "cpu" else _latency(backend, program, min(number, longest, LATENCIES))
+    per_iteration = 1 / (number * program.iterations)
+    device_s = device * per_iteration if device else None
+    return Timing(wall * per_iteration, cpu / wall, disturbance, latency, device_s)
+
+
+def _latency(backend: Backend, program: Program, calls: int) -> float:
+    """Return the median seconds of a call that is waited for, from the staged state."""
+    program.reset()
+    backend.synchronize(program.result)
+    seconds = []
+    for _ in range(calls):
+        start = time.perf_counter()
+        program()
+        backend.synchronize(program.result)
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
 
 
 def calibrate(backend: Backend, operation: Operation, program: Program, block_s: float) -> int:

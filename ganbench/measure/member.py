@@ -1,5 +1,6 @@
 """One target's place in one round: its worker, what that has prepared, and the rows that come of it."""
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,10 +11,23 @@ import numpy as np
 from .. import registry
 from ..operations import operation as make_operation
 from ..plan import Case, Plan
-from ..records import Measurement, Record, Status, Verification, WorkerRecord
+from ..records import CeilingRecord, Disturbance, Measurement, Record, Status, Verification, WorkerRecord
 from .environment import can_pin
 from .process import Worker, WorkerLostError, child_environment
-from .protocol import Block, Check, Checked, Job, Prepare, Prepared, Refusal, Timed, Warm, Warmed
+from .protocol import (
+    Block,
+    Check,
+    Checked,
+    Job,
+    Limited,
+    Limits,
+    Prepare,
+    Prepared,
+    Refusal,
+    Timed,
+    Warm,
+    Warmed,
+)
 
 
 class Ledger:
@@ -34,6 +48,9 @@ class Timings:
         self.warmed = warmed
         self.samples: list[float] = []
         self.cores: list[float] = []
+        self.latency_s: list[float] = []
+        self.device_s: list[float] = []
+        self.disturbances: list[Disturbance] = []
         self.order: list[int] = []
 
 
@@ -45,14 +62,15 @@ class Member:
     ) -> None:
         self.target = target
         self._plan, self._folder, self._ledger = plan, folder, ledger
-        self._round, self._copy = round_number, copy
+        self._round, self.copy = round_number, copy
+        self._names = plan.names(target, copy)
         self._worker: Worker | None = None
         self._greeted = False
         self._timings: dict[str, Timings] = {}
 
     def spawn(self) -> None:
         """Start the process, unless there is one, without waiting for it."""
-        if self._worker is not None or not self._pending(self._plan.operations):
+        if self._worker is not None or not self._pending(self._names):
             return
         plan, target = self._plan, self.target
         cache = Path(self._folder) / "cache" / target.label.replace("@", "-").replace(":", "-")
@@ -76,16 +94,17 @@ class Member:
         try:
             ready = self._worker.wait()
         except WorkerLostError as error:
-            for name in self._pending(self._plan.operations):
+            for name in self._pending(self._names):
                 self._fail(name, error.status, error.reason)
             return self.stop()
         facts = {name: getattr(ready, name) for name in ready.__struct_fields__}
-        self._ledger.write(WorkerRecord(round=self._round, target=self.target.label, copy=self._copy, **facts))
+        self._ledger.write(WorkerRecord(round=self._round, target=self.target.label, copy=self.copy, **facts))
         self._greeted = True
         self._worker.pause()
 
-    def prepare(self, names: tuple[str, ...]) -> None:
-        """Prepare, verify and warm up every operation that this target can do, then pause."""
+    def prepare(self, names: tuple[str, ...] | None = None) -> None:
+        """Prepare, verify and warm up ``names``, or all operations that are pending, then pause."""
+        names = self._names if names is None else names
         while names := self._pending(names):
             self.spawn()
             self.greet()
@@ -119,6 +138,18 @@ class Member:
             self._ledger.numbers[self.target.label, name] = warmed.number
             self._timings[name].warmed = warmed
 
+    def measure_ceilings(self) -> None:
+        """Write down what this target's library can do at best, while all others are paused."""
+        if self._worker is None:
+            return
+        with contextlib.suppress(WorkerLostError):  # whoever asks it next finds out
+            reply = self._worker.ask(Limits(self._plan.rigor.block_s))
+            if isinstance(reply, Limited):
+                self._ledger.write(
+                    CeilingRecord(library=self.target.backend, device=self.target.device, found=reply.found)
+                )
+            self._worker.pause()
+
     def can_time(self, name: str) -> bool:
         """Whether an operation is prepared, warm and has not failed."""
         timings = self._timings.get(name)
@@ -134,6 +165,11 @@ class Member:
             timings = self._timings[name]
             timings.samples.append(timed.seconds)
             timings.cores.append(timed.cores)
+            timings.disturbances.append(timed.disturbance)
+            if timed.latency_s is not None:
+                timings.latency_s.append(timed.latency_s)
+            if timed.device_s is not None:
+                timings.device_s.append(timed.device_s)
             timings.order.append(place)
         if self._worker is not None:
             self._worker.pause()
@@ -164,7 +200,7 @@ class Member:
     # Rows -----------------------------------------------------------------------------------------
 
     def _case(self, name: str) -> Case:
-        return Case(name, self.target, self._copy)
+        return Case(name, self.target, self.copy)
 
     def _pending(self, names: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(name for name in names if self._case(name) not in self._ledger.failed)
@@ -185,8 +221,7 @@ class Member:
     def _replace(self, name: str, error: WorkerLostError) -> None:
         """Bring up another worker for the operations that are still to be timed."""
         self._lost(name, error)
-        names = self._plan.operations
-        self.prepare(names[names.index(name) + 1 :])
+        self.prepare(self._names[self._names.index(name) + 1 :])
 
     def _record(self, name: str) -> None:
         timings = self._timings[name]
@@ -195,8 +230,12 @@ class Member:
             name,
             status="ok",
             iterations=warmed.number * warmed.iterations if warmed else 0,
+            iterations_per_call=warmed.iterations if warmed else 1,
             samples=timings.samples,
             cores=timings.cores,
+            latency_s=timings.latency_s,
+            device_s=timings.device_s,
+            disturbances=timings.disturbances,
             prepare_s=timings.prepared.prepare_s,
             first_run_s=timings.prepared.first_run_s,
             steady=warmed.steady if warmed else None,
@@ -215,7 +254,7 @@ class Member:
                 round=self._round,
                 operation=name,
                 target=self.target.label,
-                copy=self._copy,
+                copy=self.copy,
                 shape=operation.shape,
                 flops=operation.flops,
                 bytes=operation.bytes(np.dtype(self._plan.dtype).itemsize),

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from ..gan import GANSpec
-from ..records import Status, Verification
+from ..records import Ceiling, Disturbance, Status, Verification
 from ..registry import Target
 
 
@@ -47,6 +47,12 @@ class Block(Request, tag="block", frozen=True):
     number: int
 
 
+class Limits(Request, tag="limits", frozen=True):
+    """Measure what this library can do on this device at best, in blocks of ``block_s`` seconds."""
+
+    block_s: float
+
+
 class Check(Request, tag="check", frozen=True):
     """Pass the gate once more, after the timing, and let go of the operation."""
 
@@ -86,10 +92,19 @@ class Warmed(Reply, tag="warmed", frozen=True):
 
 
 class Timed(Reply, tag="timed", frozen=True):
-    """One block: seconds per iteration, CPU time over wall time."""
+    """One block, as ``engine.Timing``."""
 
     seconds: float
     cores: float
+    disturbance: Disturbance
+    latency_s: float | None
+    device_s: float | None
+
+
+class Limited(Reply, tag="limited", frozen=True):
+    """What this library can do at best."""
+
+    found: list[Ceiling]
 
 
 class Checked(Reply, tag="checked", frozen=True):
@@ -105,5 +120,5 @@ class Refusal(Reply, tag="refusal", frozen=True):
     reason: str
 
 
-AnyRequest = Prepare | Warm | Block | Check
-AnyReply = Ready | Prepared | Warmed | Timed | Checked | Refusal
+AnyRequest = Prepare | Warm | Block | Limits | Check
+AnyReply = Ready | Prepared | Warmed | Timed | Limited | Checked | Refusal

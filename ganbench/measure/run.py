@@ -21,7 +21,9 @@ import numpy as np
 from ..data import load_images, staged_images
 from ..errors import GanbenchError, StorageError
 from ..plan import Case, Plan
-from ..records import Record, RunEnd
+from ..records import CeilingRecord, Record, RunEnd
+from .bandwidth import measure_bandwidth
+from .environment import can_pin
 from .member import Ledger, Member
 from .oracle import IMAGES, OracleJob
 from .process import child_environment
@@ -56,7 +58,7 @@ def run(plan: Plan, images: np.ndarray, write: Callable[[Record], None], progres
 
 def ask_oracle(plan: Plan, folder: str) -> None:
     """Run the oracle in a process of its own; it leaves its answers in ``folder``."""
-    job = OracleJob(plan.spec, list(plan.operations), plan.dtype, folder, os.getpid())
+    job = OracleJob(plan.spec, list(plan.timed_operations), plan.dtype, folder, os.getpid())
     with subprocess.Popen(
         [sys.executable, "-m", "ganbench.measure.oracle"],
         stdin=subprocess.PIPE,
@@ -138,14 +140,27 @@ class Rounds:
                     member.greet()
             for position, member in enumerate(members):
                 self._tell(position / len(members) / 2, f"preparing {member.target}")
-                member.prepare(plan.operations)
+                member.prepare()
+            if plan.timed and self._round == 1:
+                self._tell(0.5, "measuring what this machine can do")
+                self._measure_ceilings(members)
             if plan.timed:
-                for position, name in enumerate(plan.operations):
-                    self._tell(0.5 + position / len(plan.operations) / 2, f"timing {name}")
+                names = plan.timed_operations
+                for position, name in enumerate(names):
+                    self._tell(0.5 + position / len(names) / 2, f"timing {name}")
                     self._time(name, members)
         finally:
             for member in members:
                 member.stop()
+
+    def _measure_ceilings(self, members: list[Member]) -> None:
+        plan = self._plan
+        if any(target.device == "cpu" for target in plan.targets):
+            found = measure_bandwidth(plan.cpus if can_pin() else (), plan.threads)
+            self._ledger.write(CeilingRecord(library="host", device="cpu", found=found))
+        for member in members:
+            if plan.speaks_for_library(member.target, member.copy):
+                member.measure_ceilings()
 
     def _time(self, name: str, members: list[Member]) -> None:
         """Time one operation on all workers, block by block in balanced random order."""

@@ -24,6 +24,8 @@ from .protocol import (
     Check,
     Checked,
     Job,
+    Limited,
+    Limits,
     Prepare,
     Prepared,
     Ready,
@@ -93,7 +95,11 @@ class Session:
 
                 operation, program, _ = self._programs[request.operation]
                 timing = time_block(self._backend, operation, program, request.number)
-                return Timed(timing.seconds, timing.cores)
+                return Timed(*timing)
+            case Limits():
+                from .ceilings import measure
+
+                return Limited(measure(self._backend, self._job.dtype, self._job.precision, request.block_s))
             case Check():
                 return Checked(self._verify(request.operation))
 

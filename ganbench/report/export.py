@@ -2,13 +2,17 @@
 
 import io
 import json
+from collections.abc import Sequence
 
+import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
 from ..comparison import Comparison
 from ..records import RunHeader
-from .table import LEGEND, control_line, heading, markdown, summary
+from .notes import notes
+from .start import queue_table, start_table
+from .table import LEGEND, NUMBERS, heading, markdown, summary
 
 WIDTH = 100  # columns that a table may take where there is no terminal to ask
 
@@ -25,27 +29,28 @@ def render(comparison: Comparison, form: str) -> str:
     header = comparison.records[0]
     assert isinstance(header, RunHeader)
     title = heading(header.spec, header.machine, header.dtype, header.threads, header.rigor)
-    control = control_line(table)
     if form == "markdown":
-        return "\n\n".join(part for part in (title, markdown(summary(table)), control, LEGEND) if part) + "\n"
-    return _terminal(title, comparison, control)
+        grids = [markdown(grid) for grid in (summary(table), *_further(table))]
+        return "\n\n".join([title, *grids, *notes(comparison.records, table), LEGEND]) + "\n"
+    return _terminal(title, comparison, table)
 
 
-def _terminal(title: str, comparison: Comparison, control: str) -> str:
-    table = comparison.to_pandas()
+def _further(table: pd.DataFrame) -> list[pd.DataFrame]:
+    """Return the smaller tables under the first: how targets start, and how devices queue."""
+    return [grid for grid in (start_table(table), queue_table(table)) if not grid.empty]
+
+
+def _terminal(title: str, comparison: Comparison, table: pd.DataFrame) -> str:
     console = Console(file=io.StringIO(), width=WIDTH, highlight=False, markup=False)
-    grid = Table(box=None, padding=(0, 1, 0, 0), header_style="", show_edge=False)
     shown = summary(table)
-    for name in shown.columns:
-        number = name in ("time", "first call", "GFLOP/s", "error")
-        grid.add_column(name, justify="right" if number else "left", no_wrap=name != "verdict")
-    notes: dict[str, None] = {}  # each reason once, in order
+    grid = _grid(shown, wraps="verdict", to_the_right=NUMBERS)
+    reasons: dict[str, None] = {}  # each once, in order
     before = None
     for row, (status, reason) in zip(
         shown.to_dict("records"), table[["status", "reason"]].itertuples(index=False), strict=True
     ):
         if status != "ok":
-            notes[f"{row['target']}: {status}: {reason}"] = None
+            reasons[f"{row['target']}: {status}: {reason}"] = None
             row["verdict"] = "see below"
         if row["operation"] == before:
             row["operation"] = ""
@@ -57,9 +62,21 @@ def _terminal(title: str, comparison: Comparison, control: str) -> str:
     console.print()
     console.print(grid)
     console.print()
-    for line in (*notes, control, LEGEND):
-        if line:
-            console.print(line)
+    for further in _further(table):
+        small = _grid(further, wraps=str(further.columns[-1]), to_the_right=())
+        for cells in further.itertuples(index=False):
+            small.add_row(*cells)
+        console.print(small)
+        console.print()
+    for line in (*reasons, *notes(comparison.records, table), LEGEND):
+        console.print(line)
     out = console.file
     assert isinstance(out, io.StringIO)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def _grid(shown: pd.DataFrame, wraps: str, to_the_right: Sequence[str]) -> Table:
+    grid = Table(box=None, padding=(0, 1, 0, 0), header_style="", show_edge=False)
+    for name in shown.columns:
+        grid.add_column(name, justify="right" if name in to_the_right else "left", no_wrap=name != wraps)
+    return grid

@@ -4,7 +4,8 @@ import html
 
 from ..comparison import Comparison
 from ..records import RunHeader
-from .table import LEGEND, control_line, heading, summary
+from .notes import notes
+from .table import LEGEND, NUMBERS, heading, summary
 
 # Translucent and inherited colours only: the page around it may be light or dark.
 CSS = """
@@ -19,7 +20,6 @@ CSS = """
 .ganbench p { margin: 0.3em 0; max-width: 60em }
 .ganbench small { opacity: 0.8 }
 """
-NUMBERS = ("time", "first call", "GFLOP/s", "error")
 
 
 def to_html(comparison: Comparison) -> str:
@@ -41,10 +41,10 @@ def to_html(comparison: Comparison) -> str:
         f"<style>{CSS}</style>",
         f"<p><strong>{html.escape(title)}</strong></p>",
         f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>",
-        f"<p>{html.escape(control_line(table))}</p>",
+        *(f"<p>{html.escape(line)}</p>" for line in notes(comparison.records, table)),
         f"<p><small>{html.escape(LEGEND)}</small></p>",
     )
-    return f'<div class="ganbench">{"".join(part for part in parts if part != "<p></p>")}</div>'
+    return f'<div class="ganbench">{"".join(parts)}</div>'
 
 
 def _kind(column: object) -> str:

@@ -6,9 +6,10 @@ from typing import Any
 import pandas as pd
 
 from ..gan import GANSpec
-from ..measure.statistics import BAND, Estimate, beyond_band
+from ..measure.statistics import BAND
 
-COLUMNS = ("operation", "target", "time", "speed", "verdict", "first call", "GFLOP/s", "error")
+COLUMNS = ("operation", "target", "time", "speed", "verdict", "ceiling")
+NUMBERS = ("time", "ceiling")  # the columns that are set to the right
 UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 
 
@@ -33,15 +34,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 def _row(entry: "pd.Series[Any]", wins: bool) -> dict[str, str]:
     shown = {"operation": entry["operation"], "target": entry["target"]}
     if entry["status"] != "ok":
-        return (
-            dict.fromkeys(COLUMNS, "")
-            | shown
-            | {
-                "time": entry["status"],
-                "verdict": entry["reason"],
-                "error": _error(entry["max_rel_error"]),
-            }
-        )
+        return dict.fromkeys(COLUMNS, "") | shown | {"time": entry["status"], "verdict": entry["reason"]}
     time = seconds(entry["median_s"])
     if not math.isnan(entry["ci_low_s"]):
         time += f" ±{(entry['ci_high_s'] - entry['ci_low_s']) / 2 / entry['median_s']:.1%}"
@@ -50,9 +43,7 @@ def _row(entry: "pd.Series[Any]", wins: bool) -> dict[str, str]:
         "time": time,
         "speed": _speed(entry),
         "verdict": _verdict(entry),
-        "first call": seconds(entry["first_call_s"]),
-        "GFLOP/s": f"{entry['gflops']:.3g}",
-        "error": _error(entry["max_rel_error"]),
+        "ceiling": _ceiling(entry),
     }
 
 
@@ -71,40 +62,25 @@ def _verdict(entry: "pd.Series[Any]") -> str:
     for word in ("faster", "slower"):
         if f"x {word} [" in verdict:
             verdict = word
+    verdict = verdict.replace("would have shown ", "")
     notes = [verdict] if verdict else []
     if entry["reason"]:
         notes.append(str(entry["reason"]).partition(" (")[0])
     if entry["steady"] is False or entry["steady"] == False:  # noqa: E712 (pandas' own boolean)
-        notes.append("no steady state")
+        notes.append("unsteady")
     return "; ".join(notes)
 
 
-def _error(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.0e}"
-
-
-def control_line(table: pd.DataFrame) -> str:
-    """Return what the A/A control showed: the baseline against a second copy of itself."""
-    parts, failed = [], []
-    for operation, rows in table.groupby("operation", sort=False):
-        first = rows.iloc[0]
-        control = Estimate(first["control_ratio"], first["control_low"], first["control_high"])
-        if math.isnan(control.value):
-            continue
-        bounds = f" [{control.low:.2f}, {control.high:.2f}]" if control.has_interval else ""
-        parts.append(f"{operation} {control.value:.2f}{bounds}")
-        if beyond_band(control):
-            failed.append(str(operation))
-    if not parts:
+def _ceiling(entry: "pd.Series[Any]") -> str:
+    if math.isnan(entry["percent_of_ceiling"]):
         return ""
-    end = f"; failed on {', '.join(failed)}: no verdict there" if failed else ""
-    baseline = table["baseline"].iloc[0]
-    return f"control ({baseline} against a second copy of itself): {', '.join(parts)}{end}"
+    return f"{entry['percent_of_ceiling']:.0f}% {entry['bound']}"
 
 
 LEGEND = (
     f"speed: baseline time / target time, more than 1 is faster; [95 % interval]; within {BAND:.0%} is the same. "
-    "* fastest. first call: cold, with compilation. error: worst relative, against float64."
+    "undecided (n%): a difference of n% would have been seen. unsteady: no steady state was reached. "
+    "ceiling: percent of what the hardware could do, as measured in this run. * fastest."
 )
 
 

@@ -1,0 +1,118 @@
+"""The memory bandwidth of the processor itself, by size: one process a core, each adding arrays of its own.
+
+NumPy's ``add`` reads two arrays and writes one, as STREAM's triad does. Processes and not threads, because
+Python's lock would be the limit where the arrays fit into a cache. The largest size is four times the
+last-level cache, so that it measures memory; the smaller ones measure the caches, where small operations
+live. Run as ``python -m ganbench.measure.bandwidth`` for one core.
+"""
+
+import contextlib
+import os
+import re
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import numpy as np
+import psutil
+
+from ..records import Ceiling
+from .process import Child, WorkerLostError, child_environment
+from .worker import die_with
+
+SIZES = (2**18, 2**20, 2**22, 2**24, 2**26)  # bytes of all arrays of all cores together
+UNKNOWN_CACHE = 2**26
+BLOCK_S, BLOCKS = 0.01, 5
+TIMEOUT_S = 60.0
+
+
+class Share(msgspec.Struct, frozen=True):
+    """What one core is told first."""
+
+    cpu: int | None
+    parent: int
+
+
+class Task(msgspec.Struct, frozen=True):
+    """Make arrays of so many bytes in all, or, once every core has, add them."""
+
+    do: Literal["stage", "add"]
+    size: int
+
+
+def measure_bandwidth(cpus: Sequence[int], cores: int) -> list[Ceiling]:
+    """Return bytes/s of ``cores`` processes together, for each size; pinned to ``cpus``, if any are given.
+
+    Sizes that this machine has no memory for are left out; nothing is returned where a process is lost.
+    """
+    found = []
+    with contextlib.ExitStack() as stack:
+        children = []
+        for core in range(cores):
+            share = Share(cpus[core] if cpus else None, os.getpid())
+            child = Child("ganbench.measure.bandwidth", msgspec.json.encode(share), child_environment({}, 1), TIMEOUT_S)
+            stack.callback(child.stop)
+            children.append(child)
+        with contextlib.suppress(WorkerLostError):
+            for size in _sizes():
+                rates = []
+                for _ in range(BLOCKS):
+                    _tell(children, Task("stage", size // cores))
+                    rates.append(sum(_tell(children, Task("add", size // cores))))
+                found.append(Ceiling("bandwidth", size, max(rates)))
+    return found
+
+
+def _tell(children: Sequence[Child], task: Task) -> list[float]:
+    """Give all cores the same task at once; return what each answers."""
+    for child in children:
+        child.send(msgspec.json.encode(task))
+    return [float(child.receive(f"{task.do} arrays")) for child in children]
+
+
+def _sizes() -> list[int]:
+    largest = 4 * last_level_cache()
+    sizes = [*(size for size in SIZES if size < largest), largest]
+    return [size for size in sizes if size < psutil.virtual_memory().available / 2]
+
+
+def last_level_cache() -> int:
+    """Return the bytes of the last-level cache of the first core, or a guess where the system does not tell."""
+    found: list[int] = []
+    for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
+        with contextlib.suppress(OSError):
+            if match := re.fullmatch(r"(\d+)([KM]?)", path.read_text().strip()):
+                found.append(int(match[1]) * {"": 1, "K": 2**10, "M": 2**20}[match[2]])
+    return max(found, default=UNKNOWN_CACHE)
+
+
+def main() -> None:
+    share = msgspec.json.decode(sys.stdin.buffer.readline(), type=Share)
+    die_with(share.parent)
+    if share.cpu is not None:
+        os.sched_setaffinity(0, [share.cpu])
+    staged, arrays = 0, tuple(np.ones((3, 0), np.float32))
+    for line in sys.stdin.buffer:
+        task = msgspec.json.decode(line, type=Task)
+        if task.size != staged:
+            staged, arrays = task.size, tuple(np.ones((3, task.size // 12), np.float32))
+        print(_rate(*arrays) if task.do == "add" else 0, flush=True)
+
+
+def _rate(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> float:
+    """Return bytes/s over one block: two arrays read and one written, in every call."""
+    np.add(a, b, out=c)
+    start, calls, elapsed = time.perf_counter(), 0, 0.0
+    while elapsed < BLOCK_S:
+        for _ in range(8 if a.nbytes < 2**20 else 1):
+            np.add(a, b, out=c)
+            calls += 1
+        elapsed = time.perf_counter() - start
+    return calls * 3 * a.nbytes / elapsed
+
+
+if __name__ == "__main__":
+    main()

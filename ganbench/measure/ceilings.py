@@ -1,0 +1,108 @@
+"""What a library can do at best on its device: the ceilings that rows are held against.
+
+Matrix products of growing width, a product of two numbers for the latency of doing next to nothing, and on
+a GPU the sum of two large arrays for its bandwidth; each through the backend and the engine that time
+everything else. The best of a few blocks counts: a ceiling is what was reached, not what is typical.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..backend import Backend, Program
+from ..errors import GanbenchError
+from ..gan import preset
+from ..operations import Inputs, Matmul, Operation
+from ..records import Ceiling
+from ..verify import TOLERANCES
+from . import engine
+
+BLOCKS = 3
+NARROWEST, WIDEST = 256, 16384
+GAIN = 1.05  # a wider product that is not faster by this ends the sweep
+LONGEST_CALL_S = 0.1  # nor is one tried that would take several times this
+SUM_BYTES = 3 * 2**28  # of three arrays: several times the largest cache of a GPU
+
+
+@dataclass(frozen=True)
+class Square(Matmul):
+    """A product of two square matrices of width ``n``, written to an array that is there already."""
+
+    n: int = 1
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.n, self.n, self.n
+
+    def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
+        return super().inputs(seed, dtype, images)._replace(state=[np.zeros((self.n, self.n), dtype)])
+
+    def apply(self, backend: Backend, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
+        a, b = fixed
+        return [backend.matmul_into(a, b, state[0])], ()
+
+    def collect(self, state: Any, results: Any) -> list[Any]:
+        return list(state)
+
+
+@dataclass(frozen=True)
+class Sum(Matmul):
+    """``a + b`` on vectors of length ``n``: like STREAM's triad it reads two arrays and writes one."""
+
+    n: int = 1
+
+    def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
+        return Inputs((np.ones(self.n, dtype), np.ones(self.n, dtype)), None, [()])
+
+    def apply(self, backend: Backend, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
+        return state, (fixed[0] + fixed[1],)
+
+
+def measure(backend: Backend, dtype: str, precision: str, block_s: float) -> list[Ceiling]:
+    """Return the latency, the matrix products and, on a GPU, the bandwidth of ``backend``."""
+    latency = _best_seconds(backend, Square(preset("tiny"), 1), dtype, block_s)
+    found = [Ceiling("latency", 1, latency), *_products(backend, dtype, precision, block_s)]
+    if backend.device != "cpu":
+        n = SUM_BYTES // 3 // np.dtype(dtype).itemsize
+        seconds = _best_seconds(backend, Sum(preset("tiny"), n), dtype, block_s)
+        found.append(Ceiling("bandwidth", SUM_BYTES, SUM_BYTES / seconds))
+    return found
+
+
+def _products(backend: Backend, dtype: str, precision: str, block_s: float) -> list[Ceiling]:
+    """Return FLOP/s of ever wider products, until they stop growing or take too long."""
+    found: list[Ceiling] = []
+    n, best = NARROWEST, 0.0
+    while n <= WIDEST:
+        square = Square(preset("tiny"), n)
+        seconds = _best_seconds(backend, square, dtype, block_s, TOLERANCES[dtype, precision])
+        rate = square.flops / seconds
+        found.append(Ceiling("product", n, rate))
+        if rate < GAIN * best or 8 * seconds > LONGEST_CALL_S:
+            break
+        n, best = 2 * n, max(rate, best)
+    return found
+
+
+def _best_seconds(
+    backend: Backend, operation: Operation, dtype: str, block_s: float, tolerance: float | None = None
+) -> float:
+    """Return the shortest time of one call over a few blocks; raises ``GanbenchError`` for a wrong product."""
+    inputs = operation.inputs(0, dtype, np.empty(0))
+    program, _, _ = engine.first_call(backend, operation, inputs)
+    if tolerance is not None:
+        _check(program, inputs, tolerance)
+    number = engine.calibrate(backend, operation, program, block_s)
+    return min(engine.time_block(backend, operation, program, number).seconds for _ in range(BLOCKS))
+
+
+def _check(program: Program, inputs: Inputs, tolerance: float) -> None:
+    """Hold a product against its operands by a random vector: c v = a (b v), Freivalds 1977."""
+    a, b = (np.asarray(array, np.float64) for array in inputs.fixed)
+    v = np.random.default_rng(1).choice([-1.0, 1.0], b.shape[1])
+    expected = a @ (b @ v)
+    received = np.asarray(program.outputs()[0], np.float64) @ v
+    error = float(np.linalg.norm(received - expected) / np.linalg.norm(expected))
+    if not error <= tolerance:
+        raise GanbenchError(f"a product of width {len(a)} is off by {error:.2g}: it gives no ceiling")

@@ -1,0 +1,113 @@
+"""The lines under a table: control, ceilings, floor, what disturbed the run, how exact the results were."""
+
+import math
+
+import pandas as pd
+
+from ..limits import Best, Limits
+from ..measure.statistics import Estimate, beyond_band, typical
+from ..plan import FLOOR, library_of
+from ..records import Line, Measurement, RunHeader
+from .table import seconds
+
+
+def notes(records: list[Line], table: pd.DataFrame) -> list[str]:
+    """Return every line that has something to say."""
+    header = records[0]
+    assert isinstance(header, RunHeader)
+    limits = Limits(records)
+    lines = [control_line(table)]
+    for device in dict.fromkeys(target.device for target in header.targets):
+        lines.append(_ceilings(limits, device))
+    lines += [_floor(header, records, table), _disturbance(records), _error(table)]
+    return [line for line in lines if line]
+
+
+def control_line(table: pd.DataFrame) -> str:
+    """Return what the A/A control showed: the baseline against a second copy of itself."""
+    parts, failed = [], []
+    for operation, rows in table.groupby("operation", sort=False):
+        first = rows.iloc[0]
+        control = Estimate(first["control_ratio"], first["control_low"], first["control_high"])
+        if math.isnan(control.value):
+            continue
+        bounds = f" [{control.low:.2f}, {control.high:.2f}]" if control.has_interval else ""
+        parts.append(f"{operation} {control.value:.2f}{bounds}")
+        if beyond_band(control):
+            failed.append(str(operation))
+    if not parts:
+        return ""
+    end = f"; failed on {', '.join(failed)}: no verdict there" if failed else ""
+    baseline = table["baseline"].iloc[0]
+    return f"control ({baseline} against a second copy of itself): {', '.join(parts)}{end}"
+
+
+def _ceilings(limits: Limits, device: str) -> str:
+    product = limits.product(device)
+    if product is None:
+        return ""
+    parts = [f"{product.ceiling.value / 1e9:.3g} GFLOP/s ({product.library}, {product.ceiling.size}² product)"]
+    bandwidth = limits.of("bandwidth", device)
+    if bandwidth:
+        largest = max(best.ceiling.size for best in bandwidth)
+        memory = [best for best in bandwidth if best.ceiling.size == largest]
+        parts.append(f"memory {_rate(memory)} GB/s ({_mebibytes(largest)})")
+        if caches := [best for best in bandwidth if best.ceiling.size < largest]:
+            parts.append(f"caches up to {_rate(caches)} GB/s")
+    calls = (f"{best.library} {seconds(best.ceiling.value)}" for best in limits.of("latency", device))
+    return f"ceilings on {device}: {', '.join(parts)}; smallest call: {', '.join(calls)}"
+
+
+def _rate(found: list[Best]) -> str:
+    return f"{max(best.ceiling.value for best in found) / 1e9:.3g}"
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / 2**20:.0f} MiB"
+
+
+def _floor(header: RunHeader, records: list[Line], table: pd.DataFrame) -> str:
+    """Return what the matrix products of an iteration take alone, and the share that is of each target's time."""
+    rows = table[table["percent_of_floor"].notna()]
+    parts = []
+    for library in dict.fromkeys(library_of(target, header.targets) for target in header.targets):
+        medians = [
+            typical(record.samples).value
+            for record in records
+            if isinstance(record, Measurement) and record.operation == FLOOR and record.target == library.label
+            if record.samples and not record.copy
+        ]
+        shares = [
+            f"{row['percent_of_floor']:.0f}% of {row['target']}'s time"
+            for _, row in rows.iterrows()
+            if (row["backend"], row["device"]) == (library.backend, library.device)
+        ]
+        if medians and shares:
+            parts.append(f"{library.label} {seconds(typical(medians).value)} ({', '.join(shares)})")
+    return f"floor of gan_iteration, its matrix products alone: {'; '.join(parts)}" if parts else ""
+
+
+def _disturbance(records: list[Line]) -> str:
+    """Return what was seen beside the timed blocks, whether or not it mattered."""
+    seen = [
+        (c, d) for r in records if isinstance(r, Measurement) for c, d in zip(r.cores, r.disturbances, strict=False)
+    ]
+    if not found:
+        return ""
+    parts = []
+    if steal := [d.steal for d in found if d.steal is not None]:
+        parts.append(f"steal {sum(steal) / len(steal):.1%} of a core (worst block {max(steal):.0%})")
+    if switches := [d.switches for d in found if d.switches is not None]:
+        parts.append(f"{sum(switches) / len(switches):.1f} involuntary switches a block")
+    if load := [d.load for d in found if d.load is not None]:
+        parts.append(f"load {min(load):.1f} to {max(load):.1f}")
+    if clocks := [d.sm_mhz for d in found if d.sm_mhz is not None]:
+        parts.append(f"GPU clock {min(clocks)} to {max(clocks)} MHz")
+        held = sorted({reason for d in found for reason in d.throttle})
+        parts.append(f"held down by {', '.join(held)}" if held else "never held down")
+    return f"disturbance over {len(found)} blocks: {', '.join(parts)}" if parts else ""
+
+
+def _error(table: pd.DataFrame) -> str:
+    worst = table.loc[table["status"] == "ok", "max_rel_error"].max()
+    return "" if pd.isna(worst) else f"verified against float64 before timing: worst relative error {worst:.0e}"
