@@ -53,6 +53,9 @@ def craft(real_run):
         ]
         written = [head]
         for line in lines:
+            if line["type"] == "ceilings":
+                written.append(line)
+                continue
             for name, speed in (("numpy", 1.0), *speeds.items()) if line["type"] != "end" else ():
                 for second in (False, True) if name == "numpy" else (False,):  # a control that is perfect
                     one = copy.deepcopy(line) | {"target": name, "copy": second}

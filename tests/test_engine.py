@@ -141,3 +141,63 @@ def test_first_call_is_timed_apart():
     assert prepare_s > 0
     assert first_run_s > 0
     assert program.outputs()[0].shape == (16, 36)
+
+
+# Devices that queue work --------------------------------------------------------------------------------
+
+
+class Queueing(NumpyBackend):
+    """Returns at once; a sync waits for what was queued, and events stand on the device's own clock."""
+
+    def __init__(self, program, events=True):
+        super().__init__()
+        self.device, self.program, self.events = "cuda", program, events
+        program.queued = 0.0
+
+    def synchronize(self, result=None):
+        CLOCK.now += self.program.queued
+        self.program.queued = 0.0
+
+    def event(self):
+        return CLOCK.now + self.program.queued if self.events else None
+
+    def elapsed(self, start, end):
+        return end - start
+
+
+class Queued(Recording):
+    def __call__(self):
+        self.log.append("call")
+        CLOCK.now += 1e-5  # what the host takes to enqueue
+        self.queued = max(self.queued, 0.0) + 1e-3
+
+
+def test_latency_throughput_and_device_time_are_told_apart():
+    program = Queued()
+    timing = time_block(Queueing(program), operation("matmul", preset("tiny")), program, 100)
+    assert timing.seconds == pytest.approx(1.01e-3, rel=0.01)
+    assert timing.latency_s == pytest.approx(1.01e-3, rel=0.01)
+    assert timing.device_s == pytest.approx(1.01e-3, rel=0.01)
+    assert program.log.count("call") == 25 + 100 + engine.LATENCIES
+
+
+def test_without_events_there_is_no_device_time():
+    program = Queued()
+    timing = time_block(Queueing(program, events=False), operation("matmul", preset("tiny")), program, 4)
+    assert timing.device_s is None
+    assert timing.latency_s > 0
+
+
+def test_on_the_host_there_is_only_one_time():
+    program = Recording(wait=1e-3)
+    timing = time_block(Syncing(program), operation("matmul", preset("tiny")), program, 4)
+    assert (timing.latency_s, timing.device_s) == (None, None)
+
+
+def test_a_block_says_what_disturbed_it():
+    program = Recording(wait=1e-3)
+    seen = time_block(Syncing(program), operation("matmul", preset("tiny")), program, 4).disturbance
+    assert seen.sm_mhz is None
+    assert seen.throttle == []
+    assert seen.switches is None or seen.switches >= 0
+    assert seen.steal is None or seen.steal >= 0

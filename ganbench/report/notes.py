@@ -89,9 +89,7 @@ def _floor(header: RunHeader, records: list[Line], table: pd.DataFrame) -> str:
 
 def _disturbance(records: list[Line]) -> str:
     """Return what was seen beside the timed blocks, whether or not it mattered."""
-    seen = [
-        (c, d) for r in records if isinstance(r, Measurement) for c, d in zip(r.cores, r.disturbances, strict=False)
-    ]
+    found = [d for record in records if isinstance(record, Measurement) for d in record.disturbances]
     if not found:
         return ""
     parts = []

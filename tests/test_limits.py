@@ -1,0 +1,97 @@
+"""Ceilings: what is measured, how a bound follows from it, what refuses to be one."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import ganbench
+from ganbench import registry
+from ganbench.errors import GanbenchError
+from ganbench.limits import Limits
+from ganbench.measure import bandwidth, ceilings
+from ganbench.records import Ceiling, CeilingRecord
+
+positive = st.floats(1e3, 1e15)
+sizes = st.integers(1, 2**40)
+
+
+def limits(products=(), bandwidths=(), device="cpu"):
+    found = [Ceiling("product", n, rate) for n, rate in products]
+    found += [Ceiling("bandwidth", size, rate) for size, rate in bandwidths]
+    return Limits([CeilingRecord("numpy", device, found)])
+
+
+@given(st.lists(st.tuples(sizes, positive), min_size=1), st.lists(st.tuples(sizes, positive), min_size=1), sizes, sizes)
+def test_a_bound_is_the_larger_of_compute_and_memory(products, bandwidths, flops, size):
+    bound = limits(products, bandwidths).bound("cpu", flops, size)
+    compute = flops / max(rate for _, rate in products)
+    assert bound.seconds >= compute
+    if bound.seconds > compute:
+        assert bound.by == "memory"
+
+
+@given(st.lists(st.tuples(sizes, positive), min_size=1), sizes, sizes)
+def test_more_bytes_never_have_more_bandwidth(bandwidths, one, other):
+    small, large = sorted((one, other))
+    found = limits((), bandwidths)
+    largest = max(size for size, _ in bandwidths)
+    if large <= largest:
+        assert found.bandwidth("cpu", small).ceiling.value >= found.bandwidth("cpu", large).ceiling.value
+    else:
+        assert found.bandwidth("cpu", large).ceiling.size == largest
+
+
+def test_other_devices_give_no_bound():
+    assert limits([(256, 1e9)], [(256, 1e9)], device="cuda").bound("cpu", 1, 1) is None
+    assert limits([(256, 1e9)]).bound("cpu", 1, 1) is None
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch", "jax"])
+def test_every_library_has_ceilings(name):
+    found = ceilings.measure(registry.load(name)(), "float32", "ieee", block_s=1e-3)
+    latency, *products = found
+    assert latency.kind == "latency"
+    assert 0 < latency.value < 1
+    assert {ceiling.kind for ceiling in products} == {"product"}
+    assert [ceiling.size for ceiling in products] == [256 * 2**i for i in range(len(products))]
+    assert all(ceiling.value > 1e8 for ceiling in products)
+
+
+def test_a_wrong_product_gives_no_ceiling():
+    class Wrong(registry.load("numpy")):
+        def matmul_into(self, a, b, out):
+            np.matmul(a, b, out=out)
+            out[0, 0] += 100
+            return out
+
+    with pytest.raises(GanbenchError, match="width 256 is off"):
+        ceilings.measure(Wrong(), "float32", "ieee", block_s=1e-3)
+
+
+def test_bandwidth_of_cores_together(monkeypatch):
+    monkeypatch.setattr(bandwidth, "last_level_cache", lambda: 2**20)
+    found = bandwidth.measure_bandwidth((), cores=2)
+    assert [ceiling.size for ceiling in found] == [2**18, 2**20, 2**22]
+    assert all(1e8 < ceiling.value < 1e13 for ceiling in found)
+
+
+def test_a_run_holds_its_rows_against_its_own_ceilings(tmp_path):
+    run = ganbench.compare(
+        "numpy,torch,torch.textbook",
+        preset="tiny",
+        ops=["matmul", "adam_step", "gan_iteration"],
+        rounds=2,
+        results=None,
+    )
+    found = [(record.library, record.device) for record in run.records if isinstance(record, CeilingRecord)]
+    assert sorted(found) == [("host", "cpu"), ("numpy", "cpu"), ("torch", "cpu")]  # once a library, in one round only
+    table = run.to_pandas().set_index(["operation", "target"])
+    assert "gan_products" not in table.index.get_level_values(0)
+    assert (table["percent_of_ceiling"] > 0).all()
+    assert set(table["bound"]) <= {"compute", "memory"}
+    floor = table["percent_of_floor"]
+    assert floor["gan_iteration"].between(0, 100).all()  # the products alone take less than the iteration
+    assert floor[["matmul", "adam_step"]].isna().all()
+    products = [record.target for record in run.records if getattr(record, "operation", "") == "gan_products"]
+    assert sorted(products) == ["numpy", "numpy", "torch", "torch"]  # one member of each library, in both rounds
