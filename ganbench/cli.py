@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .cli_gate import fail_if_option, failures_leave, judge_all
 from .cli_model import Command, model_options, spec_from
 from .cli_report import report, results_command
 from .cli_train import train
 from .errors import GanbenchError, UsageError
+from .quantities import seconds, share
 from .terminal import check_output, columns, say, write
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ def target_options(command: Command) -> Command:
         click.option("--devices", default="", metavar="LIST", help="cpu, cuda, cuda:1, ...: multiplies the backends."),
         click.option("--ops", default="", metavar="LIST", help="Operations, or 'all'.  [default: five; see 'list']"),
         model_options,
-        click.option("--timeout", default=120.0, show_default=True, metavar="SECONDS",
+        click.option("--timeout", type=seconds, default="120s", show_default=True, metavar="TIME",
                      help="Longest wait for one answer of a worker."),
     ]  # fmt: skip
     for option in reversed(options):
@@ -54,22 +56,34 @@ def target_options(command: Command) -> Command:
 @click.option("--baseline", metavar="TARGET", help="What ratios are taken against.  [default: the first]")
 @click.option("--rigor", default="quick", show_default=True, metavar="quick|full", help="How much care is taken.")
 @click.option("--rounds", default=0, metavar="N", help="Exactly N rounds.  [default: until precise or out of budget]")
-@click.option("--budget", type=float, metavar="SECONDS", help="Time for rounds.  [default: 84 quick, 300 full]")
+@click.option("--precision", type=share, metavar="SHARE",
+              help="Stop once every ratio's interval is within ± this: 1%, 0.01.  [default: 3% quick, 1% full]")
+@click.option("--budget", type=seconds, metavar="TIME",
+              help="Stop after this time, precise or not: 120s, 2m.  [default: 84s quick, 300s full]")
+@fail_if_option
 @click.option("--format", "form", default="table", show_default=True, type=click.Choice(FORMATS))
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the report here.")
 @click.option("--results", default="results", show_default=True, type=click.Path(path_type=Path), metavar="DIR",
               help="Folder that keeps every run.")  # fmt: skip
 @click.option("--machine", metavar="NAME", help="Folder name below it.  [default: named by the hardware]")
-def compare(form: str, output: Path | None, results: Path, machine: str | None, **options: Any) -> None:
+def compare(
+    form: str, output: Path | None, results: Path, machine: str | None, fail_if: tuple[str, ...], **options: Any
+) -> None:
     """Compare targets: verify them, time them side by side, print a table, keep the run."""
+    from .condition import NOT_MEASURED, parse
     from .report.export import render
 
     check_output(output)
-    plan = _plan(options)
-    comparison = _carry_out(plan, results, machine)
-    write(render(comparison, form), output)
-    say(f"kept in {comparison.path}")
-    _conclude(comparison)
+    failure = NOT_MEASURED if fail_if else 1
+    with failures_leave(failure):
+        plan = _plan(options)
+        conditions = [parse(text, plan) for text in fail_if]
+        comparison = _carry_out(plan, results, machine)
+        write(render(comparison, form), output)
+        say(f"kept in {comparison.path}")
+        code = judge_all(conditions, comparison)
+        _conclude(comparison, failure)
+    sys.exit(code)
 
 
 @cli.command()
@@ -133,6 +147,7 @@ def _plan(options: dict[str, Any]) -> Any:
     options["timeout_s"] = options.pop("timeout")
     if "budget" in options:
         options["budget_s"] = options.pop("budget")
+        options["precision_goal"] = options.pop("precision")
     return make_plan(spec, **options)
 
 
@@ -152,17 +167,17 @@ def _carry_out(plan: Any, results: Path | None, machine: str | None) -> "Compari
         )
 
 
-def _conclude(comparison: "Comparison") -> None:
-    """Say what went wrong, and leave with the exit code for it."""
+def _conclude(comparison: "Comparison", failure: int) -> None:
+    """Say what went wrong, and leave with the exit code for it: 130, or ``failure``."""
     if comparison.ended == "interrupted":
         say("interrupted: the table shows what was measured until then")
         sys.exit(130)
     if comparison.ended not in ("complete", "precision", "budget"):
         say(comparison.ended)
-        sys.exit(1)
+        sys.exit(failure)
     if not (comparison.to_pandas()["status"] == "ok").any():
         say("nothing was measured: every row says why")
-        sys.exit(1)
+        sys.exit(failure)
 
 
 def main() -> None:

@@ -115,11 +115,16 @@ def make_plan(
     rigor: str = "quick",
     rounds: int = 0,
     budget_s: float | None = None,
+    precision_goal: float | None = None,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     seed: int = 0,
     timed: bool = True,
 ) -> Plan:
-    """Return a plan whose every name exists; raises ``UsageError`` naming what is valid."""
+    """Return a plan whose every name exists; raises ``UsageError`` naming what is valid.
+
+    ``precision_goal`` is the half-width that every ratio's 95 % interval must reach, as a fraction; it has
+    nothing to do with the precision of the arithmetic. ``budget_s`` outranks it. Either is the rigor's unless given.
+    """
     targets = registry.parse_targets(registry.split_list(backends), registry.split_list(devices))
     operations = registry.split_list(ops)
     for name in operations:
@@ -140,6 +145,10 @@ def make_plan(
     for name, seconds in (("budget", budget_s), ("timeout", timeout_s)):
         if seconds is not None and not 0 < seconds < math.inf:
             raise UsageError(f"{name} {seconds:g} is not valid: a positive number of seconds")
+    if precision_goal is not None and not 0 < precision_goal < 1:
+        raise UsageError(f"precision {precision_goal:.6g} is not valid: more than 0 and less than 1, such as 0.01 or 1%")
+    if rounds and precision_goal is not None:
+        raise UsageError(f"rounds {rounds} and precision {precision_goal:.6g} exclude each other: name one of them")
     care = RIGORS[rigor]
     return Plan(
         spec=spec,
@@ -152,7 +161,9 @@ def make_plan(
         data=data,
         seed=seed,
         rigor_name=rigor,
-        rigor=msgspec.structs.replace(care, rounds=rounds, budget_s=budget_s or care.budget_s),
+        rigor=msgspec.structs.replace(
+            care, rounds=rounds, budget_s=budget_s or care.budget_s, goal=precision_goal or care.goal
+        ),
         timeout_s=timeout_s,
         timed=timed,
     )

@@ -14,6 +14,7 @@ from typing import NamedTuple
 CONFIDENCE = 0.95
 BAND = 0.02  # two targets within 2 % are the same for every practical purpose
 MIN_ROUNDS = 6  # fewer signed ranks cannot give 95 %
+EXACT = 50  # samples of more values take the normal approximation, which is then off by at most one rank
 
 
 class Estimate(NamedTuple):
@@ -62,6 +63,45 @@ def hodges_lehmann(values: Sequence[float]) -> Estimate:
     return Estimate(statistics.median(averages), low, high)
 
 
+@functools.cache
+def rank_sum_cut(m: int, n: int, confidence: float = CONFIDENCE) -> int:
+    """Return k such that the k-th smallest and k-th largest of the m·n differences bound a shift; 0 if none.
+
+    k is the largest with P(U ≤ k − 1) ≤ (1 − confidence)/2: from the exact null distribution of Mann and
+    Whitney's U up to ``EXACT`` values a side, beyond that from its normal approximation.
+    """
+    if max(m, n) > EXACT:
+        spread = math.sqrt(m * n * (m + n + 1) / 12)
+        tail = statistics.NormalDist().inv_cdf((1 - confidence) / 2)
+        return max(0, math.floor(m * n / 2 + 0.5 + tail * spread))
+    # The number of orders of both samples with U = u is a coefficient of the Gaussian binomial
+    # (1 − q^(n+1)) ··· (1 − q^(n+m)) / (1 − q) ··· (1 − q^m).
+    counts = [1] + [0] * (m * n)
+    for i in range(1, m + 1):
+        for u in range(m * n, n + i - 1, -1):
+            counts[u] -= counts[u - n - i]
+        for u in range(i, m * n + 1):
+            counts[u] += counts[u - i]
+    below, allowed = 0, (1 - confidence) / 2 * math.comb(m + n, n)
+    for k, count in enumerate(counts):
+        below += count
+        if below > allowed:
+            return k
+    return 0
+
+
+def shift(before: Sequence[float], after: Sequence[float]) -> Estimate:
+    """Return how far ``after`` lies above ``before``, two samples of which no two values are paired.
+
+    The median of all differences, with the interval that inverts the test of Mann and Whitney (Hollander,
+    Wolfe & Chicken 2013, sections 4.2 and 4.3). It takes the samples to differ in location alone.
+    """
+    differences = sorted(b - a for a in before for b in after)
+    cut = rank_sum_cut(len(before), len(after))
+    low, high = (differences[cut - 1], differences[-cut]) if cut else (math.nan, math.nan)
+    return Estimate(statistics.median(differences), low, high)
+
+
 def typical(seconds: Sequence[float]) -> Estimate:
     """Return the location of the rounds' medians, in seconds; taken on logarithms, as ratios are."""
     return _exp(hodges_lehmann([math.log(s) for s in seconds]))
@@ -70,6 +110,11 @@ def typical(seconds: Sequence[float]) -> Estimate:
 def speed_ratio(baseline: Sequence[float], target: Sequence[float]) -> Estimate:
     """Return baseline time ÷ target time, round by round: more than 1 is faster than the baseline."""
     return _exp(hodges_lehmann([math.log(b / t) for b, t in zip(baseline, target, strict=True)]))
+
+
+def unpaired_ratio(before: Sequence[float], after: Sequence[float]) -> Estimate:
+    """Return after ÷ before for positive values of two runs, whose rounds have nothing to do with one another."""
+    return _exp(shift([math.log(value) for value in before], [math.log(value) for value in after]))
 
 
 def _exp(estimate: Estimate) -> Estimate:
