@@ -14,6 +14,7 @@ _HOMES = {
     "compare": "comparison",
     "Comparison": "comparison",
     "load_results": "results",
+    "diff": "report.difference",
     "train": "training.run",
     "load_state": "state",
     "generate": "generation",
@@ -31,6 +32,7 @@ __all__ = [
     "GanbenchError",
     "Program",
     "compare",
+    "diff",
     "generate",
     "load_results",
     "load_state",
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from .errors import GanbenchError
     from .gan import PRESETS, GANSpec
     from .generation import generate
+    from .report.difference import diff
     from .results import load_results
     from .state import load_state
     from .training.run import train

@@ -10,7 +10,7 @@ import click
 
 from .cli_gate import fail_if_option, failures_leave, judge_all
 from .cli_model import Command, model_options, spec_from
-from .cli_report import report, results_command
+from .cli_report import diff_command, report, results_command
 from .cli_train import train
 from .errors import GanbenchError, UsageError
 from .quantities import seconds, share
@@ -56,10 +56,18 @@ def target_options(command: Command) -> Command:
 @click.option("--baseline", metavar="TARGET", help="What ratios are taken against.  [default: the first]")
 @click.option("--rigor", default="quick", show_default=True, metavar="quick|full", help="How much care is taken.")
 @click.option("--rounds", default=0, metavar="N", help="Exactly N rounds.  [default: until precise or out of budget]")
-@click.option("--precision", type=share, metavar="SHARE",
-              help="Stop once every ratio's interval is within ± this: 1%, 0.01.  [default: 3% quick, 1% full]")
-@click.option("--budget", type=seconds, metavar="TIME",
-              help="Stop after this time, precise or not: 120s, 2m.  [default: 84s quick, 300s full]")
+@click.option(
+    "--precision",
+    type=share,
+    metavar="SHARE",
+    help="Stop once every ratio's interval is within ± this: 1%, 0.01.  [default: 3% quick, 1% full]",
+)
+@click.option(
+    "--budget",
+    type=seconds,
+    metavar="TIME",
+    help="Stop after this time, precise or not: 120s, 2m.  [default: 84s quick, 300s full]",
+)
 @fail_if_option
 @click.option("--format", "form", default="table", show_default=True, type=click.Choice(FORMATS))
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the report here.")
@@ -134,6 +142,7 @@ def doctor() -> None:
 
 cli.add_command(train)
 cli.add_command(report)
+cli.add_command(diff_command)
 cli.add_command(results_command)
 
 

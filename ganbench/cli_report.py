@@ -1,4 +1,4 @@
-"""``ganbench report`` and ``ganbench results``: what was measured before, read, compared and passed on."""
+"""``ganbench report``, ``diff`` and ``results``: what was measured before, read, compared and passed on."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,6 +59,30 @@ def report(
     write(parquet(pivot) if form == "parquet" else render(pivot, form), output)
     if form in ("csv", "json", "parquet"):  # the others hold their notes
         for note in (pivot.attrs["title"], *pivot.attrs["notes"]):
+            say(note)
+
+
+@click.command("diff")
+@click.argument("run_a")
+@click.argument("run_b")
+@RESULTS
+@click.option("--format", "form", default="table", show_default=True, type=click.Choice(RUN_FORMATS))
+@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the report here.")
+def diff_command(run_a: str, run_b: str, results: Path, form: str, output: Path | None) -> None:
+    """Compare two runs of one machine: what became faster or slower from RUN_A to RUN_B.
+
+    A run is its id, the beginning of its id, or its file. Runs that differ in machine, model, dtype, precision,
+    threads or data are refused; versions and commits that differ are shown.
+    """
+    check_output(output)
+    from .report.difference import diff
+    from .report.difference_text import render
+
+    with warnings_said():
+        table = diff(run_a, run_b, results)
+    write(render(table, form), output)
+    if form in ("csv", "json"):
+        for note in (*table.attrs["title"].splitlines(), *table.attrs["notes"]):
             say(note)
 
 

@@ -146,7 +146,9 @@ def make_plan(
         if seconds is not None and not 0 < seconds < math.inf:
             raise UsageError(f"{name} {seconds:g} is not valid: a positive number of seconds")
     if precision_goal is not None and not 0 < precision_goal < 1:
-        raise UsageError(f"precision {precision_goal:.6g} is not valid: more than 0 and less than 1, such as 0.01 or 1%")
+        raise UsageError(
+            f"precision {precision_goal:.6g} is not valid: more than 0 and less than 1, such as 0.01 or 1%"
+        )
     if rounds and precision_goal is not None:
         raise UsageError(f"rounds {rounds} and precision {precision_goal:.6g} exclude each other: name one of them")
     care = RIGORS[rigor]

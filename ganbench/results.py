@@ -220,3 +220,9 @@ def geometric_mean(values: Iterable[float]) -> float:
     """Return the geometric mean of positive numbers; NaN of none."""
     logs = [math.log(value) for value in values]
     return math.exp(sum(logs) / len(logs)) if logs else math.nan
+
+
+def round_medians(records: Sequence[Line], operation: str, target: str, copy: bool = False) -> dict[int, float]:
+    """Return each round's median seconds of one case of a run; nothing where it failed in the end."""
+    case = (operation, target, copy)
+    return _medians([r for r in records if isinstance(r, Measurement) and (r.operation, r.target, r.copy) == case])

@@ -1,0 +1,181 @@
+"""``ganbench diff``: two runs of one machine, side by side, and what that can support.
+
+Rounds of two runs are not paired, and the machine may have changed between them. So the ratio of their times
+is one of code and machine together. Where both measured the same baseline, the ratio of the ratios to it
+cancels whatever slows the machine as a whole: that one supports a claim.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ..comparison import Comparison
+from ..errors import StorageError, UsageError
+from ..measure.statistics import BAND, Estimate, beyond_band, unpaired_ratio, verdict
+from ..records import Measurement
+from ..results import round_medians
+from .comparable import changes, header, obstacles, same_program
+from .runs import find_run, open_run
+from .table import heading
+
+COLUMNS = (
+    "a_s b_s a_rounds b_rounds ratio ratio_low ratio_high relative relative_low relative_high "
+    "control control_low control_high basis verdict reason"
+).split()
+TIMES_ALONE = "times alone"
+LEGEND = f"More than 1 is faster in B; [95 % interval of two unpaired samples]; within {BAND:.0%} is the same."
+
+
+def diff(a: str | Path | Comparison, b: str | Path | Comparison, results: str | Path = "results") -> pd.DataFrame:
+    """Return how the targets of run ``a`` do in run ``b``: a row for each operation and target of both.
+
+    A run is a ``Comparison``, a file, an id below ``results`` or the beginning of one. ``ratio`` is time in
+    ``a`` ÷ time in ``b``, ``relative`` that of the speeds relative to the common baseline: more than 1 is
+    faster in ``b``. ``basis`` says on which of them ``verdict`` rests. Title and notes are in ``attrs``.
+
+    Raises ``UsageError`` naming what differs and must not, ``StorageError`` for what is no run.
+    """
+    first, second = (run if isinstance(run, Comparison) else _opened(run, Path(results)) for run in (a, b))
+    if header(first).run_id == header(second).run_id:
+        raise UsageError(f"A and B are the same run, {header(first).run_id}: name two runs")
+    found = obstacles(first, second)
+    if found:
+        raise UsageError(f"runs that differ in these (A / B) cannot be compared: {'; '.join(found)}")
+    tables = [run.to_pandas().set_index(["operation", "target"]) for run in (first, second)]
+    shared = [case for case in tables[0].index if case in tables[1].index]
+    if not shared:
+        named = (", ".join(dict.fromkeys(f"{target}/{name}" for name, target in table.index)) for table in tables)
+        raise UsageError(f"A and B have measured nothing in common: A {next(named)}; B {next(named)}")
+    baseline, why_not = _common_baseline(first, second)
+    rows = [_row(first, second, case, baseline, [table.loc[case] for table in tables]) for case in shared]
+    table = pd.DataFrame(rows, index=pd.MultiIndex.from_tuples(shared, names=["operation", "target"]), columns=COLUMNS)
+    table.attrs = {
+        "title": _title(first, second),
+        "baseline": baseline,
+        "notes": _notes(first, second, table, baseline, why_not),
+    }
+    return table
+
+
+def _opened(name: str | Path, results: Path) -> Comparison:
+    path = find_run(str(name), results)
+    run = open_run(path)
+    for record in run.records:
+        if isinstance(record, Measurement) and not all(0 < seconds < math.inf for seconds in record.samples):
+            raise StorageError(f"{path} holds a time that is not positive: {record.target}/{record.operation}")
+    return run
+
+
+def _common_baseline(a: Comparison, b: Comparison) -> tuple[str, str]:
+    """Return the baseline whose program is the same in both runs, or '' and why there is none."""
+    ours, theirs = header(a).baseline, header(b).baseline
+    if ours != theirs:
+        return "", f"their baselines are {ours} / {theirs}"
+    found = same_program(a, b, ours)
+    return ("", f"the baseline differs: {'; '.join(found)}") if found else (ours, "")
+
+
+def _row(
+    a: Comparison, b: Comparison, case: tuple[str, str], baseline: str, entries: "Sequence[pd.Series[Any]]"
+) -> dict[str, Any]:
+    operation, target = case
+    row: dict[str, Any] = {"a_s": entries[0]["median_s"], "b_s": entries[1]["median_s"], "basis": "", "verdict": ""}
+    times = [list(round_medians(run.records, operation, target).values()) for run in (a, b)]
+    row |= {"a_rounds": len(times[0]), "b_rounds": len(times[1])}
+    wrong = zip("AB", entries, strict=True)
+    row["reason"] = "; ".join(f"{e['status']} in {name}: {e['reason']}" for name, e in wrong if e["status"] != "ok")
+    if not all(times):
+        return row | {"reason": row["reason"] or "not timed in both"}
+    controls = [Estimate(*(entry[f"control_{part}"] for part in ("ratio", "low", "high"))) for entry in entries]
+    if all(copies := _speeds(a, b, operation, header(a).baseline, copy=True)):
+        controls.append(unpaired_ratio(*copies))
+        row |= _named("control", controls[-1])
+    ratio = unpaired_ratio(times[1], times[0])
+    row |= _named("ratio", ratio)
+    if target == baseline:
+        return row | {"verdict": "baseline"}
+    failed = next(filter(beyond_band, controls), None)
+    if baseline and all(speeds := _speeds(a, b, operation, target)):
+        relative = unpaired_ratio(*speeds)
+        row |= _named("relative", relative)
+        return row | {"basis": f"against {baseline}", "verdict": verdict(relative, min(map(len, speeds)), failed)}
+    return row | {"basis": TIMES_ALONE, "verdict": verdict(ratio, min(map(len, times)), failed)}
+
+
+def _speeds(a: Comparison, b: Comparison, operation: str, target: str, copy: bool = False) -> list[list[float]]:
+    """Return, for each run, the target's speed relative to the run's baseline in each round that has both."""
+    speeds = []
+    for run in (a, b):
+        against = round_medians(run.records, operation, header(run).baseline)
+        medians = round_medians(run.records, operation, target, copy)
+        speeds.append([against[i] / medians[i] for i in sorted(against.keys() & medians.keys())])
+    return speeds
+
+
+def _named(name: str, estimate: Estimate) -> dict[str, float]:
+    return dict(zip((name, f"{name}_low", f"{name}_high"), estimate, strict=True))
+
+
+def _title(a: Comparison, b: Comparison) -> str:
+    first = header(a)
+    lines = [heading(first.spec, first.machine, first.dtype, first.threads, first.rigor)]
+    for name, run in (("A", a), ("B", b)):
+        time = header(run).timestamp[:16].replace("T", " ")
+        lines.append(f"{name}: {header(run).run_id}, {time} UTC, ended: {run.ended}")
+    return "\n".join(lines)
+
+
+def _notes(a: Comparison, b: Comparison, table: pd.DataFrame, baseline: str, why_not: str) -> list[str]:
+    found = changes(a, b)
+    notes = [f"differs (A / B): {'; '.join(found)}" if found else "neither versions nor commit differ"]
+    cases = [[f"{row.target}/{row.operation}" for row in run.to_pandas().itertuples()] for run in (a, b)]
+    for name, mine, others in (("A", *cases), ("B", *reversed(cases))):
+        if alone := [case for case in mine if case not in others]:
+            notes.append(f"only in {name}: {', '.join(alone)}")
+    common = header(a).baseline if header(a).baseline == header(b).baseline else ""
+    if baseline:
+        own = table[table.index.get_level_values("target") == baseline]
+        notes += _line(f"drift from A to B ({baseline} itself): ", own, "ratio")
+    if common:
+        first = table.groupby(level="operation", sort=False).first()
+        notes += _line(f"control ({common} against a second copy of itself, B relative to A): ", first, "control")
+    sitting = "speed: time in A / time in B, which code and machine have changed together"
+    if baseline:
+        same = f", and takes {baseline} to be the same at both commits" if header(a).commit != header(b).commit else ""
+        notes.append(
+            f"{sitting}. against {baseline}: of the speeds relative to it, so that what slows the whole machine cancels; "
+            f"the verdict rests on this one{same}."
+        )
+    else:
+        notes.append(
+            f"{sitting}. The verdict rests on it alone: a lead, not a result. No common baseline tells the two "
+            f"apart: {why_not}."
+        )
+    return [*notes, LEGEND]
+
+
+def _line(words: str, rows: pd.DataFrame, name: str) -> Iterator[str]:
+    """Yield one line that gives an interval for each operation, and says where it lies beyond the band."""
+    known = rows[rows[name].notna()]
+    found = {
+        str(operation): Estimate(*bounds)
+        for operation, bounds in zip(
+            known.index.get_level_values("operation"),
+            known[[name, f"{name}_low", f"{name}_high"]].itertuples(index=False),
+            strict=True,
+        )
+    }
+    if found:
+        beyond = ", ".join(operation for operation, one in found.items() if beyond_band(one))
+        end = f"; beyond {BAND:.0%} on {beyond}" if beyond else ""
+        yield words + ", ".join(f"{operation} {interval(*one)}" for operation, one in found.items()) + end
+
+
+def interval(value: float, low: float, high: float) -> str:
+    """Return ``1.02 [0.99, 1.05]``; without bounds where there are none, '' for NaN."""
+    if math.isnan(value):
+        return ""
+    return f"{value:.2f}" if math.isnan(low) else f"{value:.2f} [{low:.2f}, {high:.2f}]"

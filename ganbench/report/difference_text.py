@@ -1,0 +1,46 @@
+"""The difference of two runs, written in the format that was asked for."""
+
+import pandas as pd
+
+from .difference import interval
+from .formats import render as render_pivot
+from .page import grid, page
+from .table import markdown, seconds
+
+
+def render(table: pd.DataFrame, form: str) -> str:
+    """Return what ``ganbench.diff`` found as ``table``, ``markdown``, ``csv`` or ``json``."""
+    if form in ("csv", "json"):
+        return render_pivot(table, form)
+    shown = readable(table)
+    title, notes = table.attrs["title"], [*_reasons(table), *table.attrs["notes"]]
+    if form == "markdown":
+        return "\n\n".join((*title.splitlines(), markdown(shown), *notes)) + "\n"
+    return page(title, [grid(shown, "verdict", ("A", "B"), grouped=True)], notes)
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows as text: times with units, ratios with intervals, verdicts without what stands beside them."""
+    baseline = table.attrs["baseline"]
+    rows = []
+    for row in table.reset_index().to_dict("records"):
+        line = {
+            "operation": row["operation"],
+            "target": row["target"],
+            "A": seconds(row["a_s"]),
+            "B": seconds(row["b_s"]),
+        }
+        line["speed"] = interval(row["ratio"], row["ratio_low"], row["ratio_high"])
+        if baseline:
+            line[f"against {baseline}"] = interval(row["relative"], row["relative_low"], row["relative_high"])
+        word = str(row["verdict"])
+        short = next((short for short in ("faster", "slower") if f"x {short} [" in word), word)
+        rows.append(line | {"verdict": short or ("see below" if row["reason"] else "")})
+    return pd.DataFrame(rows)
+
+
+def _reasons(table: pd.DataFrame) -> list[str]:
+    """Return each reason why a target has no ratio, once."""
+    wrong = table[table["reason"] != ""]
+    targets = wrong.index.get_level_values("target")
+    return list(dict.fromkeys(f"{target}: {reason}" for target, reason in zip(targets, wrong["reason"], strict=True)))
