@@ -1,6 +1,7 @@
 """What the documents say is run: commands parse, examples work, and every number has its file."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from ganbench import cli
 from ganbench.comparison import Comparison
+from ganbench.condition import parse
 from ganbench.report.export import render
 from ganbench.store import read_run
 
@@ -26,20 +28,23 @@ def blocks(language):
 
 
 def commands():
+    typed = {line for param in blocks("console") for line in re.findall(r"^\$ ganbench (.*)$", *param.values, re.M)}
     return sorted(
-        {line for param in blocks("console") for line in re.findall(r"^\$ ganbench (.*)$", *param.values, re.M)}
+        typed | {line for param in blocks("yaml") for line in re.findall(r"bin/ganbench (.*)$", *param.values, re.M)}
     )
 
 
 @pytest.mark.parametrize("line", commands())
 def test_every_command_is_one_that_exists(line):
-    name, *arguments = line.partition("#")[0].split()
+    name, *arguments = shlex.split(line, comments=True)
     command = cli.cli.commands[name]
     with command.make_context(name, arguments) as context:
         assert isinstance(context, click.Context)
         if name == "compare":
-            options = {k: v for k, v in context.params.items() if k not in ("form", "output", "results", "machine")}
-            assert cli._plan(options).targets
+            apart = ("form", "output", "results", "machine", "fail_if")
+            plan = cli._plan({k: v for k, v in context.params.items() if k not in apart})
+            assert plan.targets
+            assert all(parse(text, plan) for text in context.params["fail_if"])
 
 
 @pytest.mark.parametrize("code", [p for p in blocks("python") if "my_package" not in p.values[0]])

@@ -37,7 +37,8 @@ def workers(run: Comparison) -> dict[str, WorkerRecord]:
 
 def obstacles(a: Comparison, b: Comparison) -> list[str]:
     """Return what differs and must be the same, as ``dtype float32 / float64``; empty if times may be compared."""
-    found = list(_differing(_conditions(header(a)), _conditions(header(b))))
+    if found := list(_differing(_conditions(header(a)), _conditions(header(b)))):
+        return found  # what follows from these need not be named
     there = workers(b)
     for target, worker in workers(a).items():
         if target in there:

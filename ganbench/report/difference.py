@@ -146,8 +146,8 @@ def _notes(a: Comparison, b: Comparison, table: pd.DataFrame, baseline: str, why
     if baseline:
         same = f", and takes {baseline} to be the same at both commits" if header(a).commit != header(b).commit else ""
         notes.append(
-            f"{sitting}. against {baseline}: of the speeds relative to it, so that what slows the whole machine cancels; "
-            f"the verdict rests on this one{same}."
+            f"{sitting}. against {baseline}: of the speeds relative to it, so that what slows the whole machine "
+            f"cancels; the verdict rests on this one{same}."
         )
     else:
         notes.append(
@@ -178,4 +178,5 @@ def interval(value: float, low: float, high: float) -> str:
     """Return ``1.02 [0.99, 1.05]``; without bounds where there are none, '' for NaN."""
     if math.isnan(value):
         return ""
-    return f"{value:.2f}" if math.isnan(low) else f"{value:.2f} [{low:.2f}, {high:.2f}]"
+    shown = [f"{number:.2f}" if 0.1 <= number < 100 else f"{number:.2g}" for number in (value, low, high)]
+    return shown[0] if math.isnan(low) else f"{shown[0]} [{shown[1]}, {shown[2]}]"
