@@ -28,10 +28,9 @@ def blocks(language):
 
 
 def commands():
-    typed = {line for param in blocks("console") for line in re.findall(r"^\$ ganbench (.*)$", *param.values, re.M)}
-    return sorted(
-        typed | {line for param in blocks("yaml") for line in re.findall(r"bin/ganbench (.*)$", *param.values, re.M)}
-    )
+    texts = [(r"^\$ ganbench (.*)$", *param.values) for param in blocks("console")]
+    texts += [(r"bin/ganbench (.*?)(?: \|\||$)", *param.values) for param in blocks("yaml")]
+    return sorted({line for pattern, text in texts for line in re.findall(pattern, text, re.M)})
 
 
 @pytest.mark.parametrize("line", commands())
