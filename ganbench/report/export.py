@@ -40,7 +40,7 @@ def _terminal(title: str, comparison: Comparison, table: pd.DataFrame) -> str:
     reasons: dict[str, None] = {}  # each once, in order
     for row, (status, reason) in enumerate(table[["status", "reason"]].itertuples(index=False)):
         if status != "ok":
-            reasons[f"{shown.loc[row, 'target']}: {status}: {reason}"] = None
+            reasons[f"{shown['target'].iloc[row]}: {status}: {reason}"] = None
             shown.loc[row, "verdict"] = "see below"
     grids = [grid(shown, "verdict", NUMBERS, grouped=True)]
     grids += [grid(further, str(further.columns[-1])) for further in _further(table)]
