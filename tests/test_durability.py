@@ -82,7 +82,7 @@ def test_a_resumed_run_is_the_run_it_would_have_been(interrupted, whole, outside
         assert row.status == expected[key].status
         if key[0] <= rounds:
             assert row == expected[key]
-    numbers = {(row.target, row.operation, row.number) for row in found.values() if row.status == "ok"}
+    numbers = {(row.target, row.operation, row.iterations) for row in found.values() if row.status == "ok"}
     assert len(numbers) == 5  # loops fixed across rounds: numpy twice, torch twice, outside once
     rows = json.loads(done.stdout)
     assert {row["rounds"] for row in rows if row["status"] == "ok"} == {3}
