@@ -5,6 +5,7 @@ the clean commit. This one records versions, the GPU and the changes of a dirty 
 name, and refuses any commit but the one that is checked out. It uses asv's internals: see pyproject.toml.
 """
 
+import functools
 import hashlib
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from asv.machine import Machine, MachineCollection
 from . import registry
 from .errors import GanbenchError
 from .measure import environment
+from .measure.lock import run_lock
 
 
 def setup() -> None:
@@ -64,10 +66,19 @@ class CurrentEnvironment(Environment):  # type: ignore[misc]
                 f"this environment measures the installed code, commit {head[:8]}, not {str(commit_hash)[:8]}; "
                 "for other commits run asv with --config asv.virtualenv.json"
             )
+        _lock()
 
     def run(self, args: list[str], **kwargs: Any) -> Any:
         log.debug(f"Running '{' '.join(args)}' in {self.name}")
         return util.check_output([sys.executable, *args], **kwargs)
+
+
+@functools.cache
+def _lock() -> Any:
+    """Keep other runs out until asv ends; asv asks more than once."""
+    held = run_lock(log.warning)
+    held.__enter__()
+    return held
 
 
 def _installed() -> dict[str, str]:

@@ -3,10 +3,12 @@
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from .cli_gate import fail_if_option, failures_leave, judge_all
 from .cli_model import Command, model_options, spec_from
@@ -18,8 +20,20 @@ from .terminal import check_output, columns, say, write
 
 if TYPE_CHECKING:
     from .comparison import Comparison
+    from .measure.run import Progress
+    from .plan import Plan
 
 FORMATS = ("table", "markdown", "csv", "json")
+WITH_RESUME = (
+    "resume",
+    "rounds",
+    "budget",
+    "precision",
+    "fail_if",
+    "form",
+    "output",
+    "results",
+)  # all else is the run's own
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -74,19 +88,34 @@ def target_options(command: Command) -> Command:
 @click.option("--results", default="results", show_default=True, type=click.Path(path_type=Path), metavar="DIR",
               help="Folder that keeps every run.")  # fmt: skip
 @click.option("--machine", metavar="NAME", help="Folder name below it.  [default: named by the hardware]")
+@click.option("--resume", metavar="RUN", help="Go on with a run that was interrupted: its file or id.")
+@click.pass_context
 def compare(
-    form: str, output: Path | None, results: Path, machine: str | None, fail_if: tuple[str, ...], **options: Any
+    context: click.Context,
+    /,
+    form: str,
+    output: Path | None,
+    results: Path,
+    machine: str | None,
+    fail_if: tuple[str, ...],
+    resume: str | None,
+    **options: Any,
 ) -> None:
     """Compare targets: verify them, time them side by side, print a table, keep the run."""
+    from .comparison import carry_out
     from .condition import NOT_MEASURED, parse
     from .report.export import render
 
     check_output(output)
     failure = NOT_MEASURED if fail_if else 1
     with failures_leave(failure):
-        plan = _plan(options)
+        if resume is None:
+            plan = _plan(options)
+            work: Callable[[Progress], Comparison] = partial(carry_out, plan, results, machine)
+        else:
+            plan, work = _resuming(context, resume, results, options)
         conditions = [parse(text, plan) for text in fail_if]
-        comparison = _carry_out(plan, results, machine)
+        comparison = _shown(work)
         write(render(comparison, form), output)
         say(f"kept in {comparison.path}")
         code = judge_all(conditions, comparison)
@@ -98,9 +127,11 @@ def compare(
 @target_options
 def verify(**options: Any) -> None:
     """Run the gate alone: the relative error of every group of outputs, against the float64 oracle."""
+    from .comparison import carry_out
     from .records import Measurement
 
-    comparison = _carry_out(_plan({**options, "timed": False}), None, None)
+    plan = _plan({**options, "timed": False})
+    comparison = _shown(partial(carry_out, plan, None, None))
     lines: list[tuple[str, ...]] = [("operation", "target", "outputs", "after", "error", "tolerance", "status")]
     failed = False
     for record in comparison.records:
@@ -160,20 +191,36 @@ def _plan(options: dict[str, Any]) -> Any:
     return make_plan(spec, **options)
 
 
-def _carry_out(plan: Any, results: Path | None, machine: str | None) -> "Comparison":
-    from .comparison import carry_out
+def _resuming(
+    context: click.Context, run: str, results: Path, options: dict[str, Any]
+) -> "tuple[Plan, Callable[[Progress], Comparison]]":
+    """Return the plan of a run that is to go on, and what goes on with it."""
+    from .report.runs import find_run
+    from .resuming import examine, resume
 
+    for name in context.params:
+        if name not in WITH_RESUME and context.get_parameter_source(name) == ParameterSource.COMMANDLINE:
+            raise UsageError(
+                f"--{name} cannot be given with --resume: the run goes on as it was planned; "
+                "to compare something else, start another"
+            )
+    path = find_run(run, results)
+    asked = options["rounds"], options["budget"], options["precision"]
+    return examine(path, *asked).plan, partial(resume, path, *asked)
+
+
+def _shown(work: "Callable[[Progress], Comparison]") -> "Comparison":
+    """Do ``work`` under a progress bar, if there is a terminal for it."""
     if not sys.stderr.isatty():
-        return carry_out(plan, results, machine, lambda share, text: None)
+        return work(lambda share, text: None)
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
 
     parts = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*parts, console=Console(stderr=True), transient=True) as bar:
+    with Bar(*parts, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("starting", total=1.0)
-        return carry_out(
-            plan, results, machine, lambda share, text: bar.update(task, completed=share, description=text)
-        )
+        return work(lambda share, text: bar.update(task, completed=share, description=text))
 
 
 def _conclude(comparison: "Comparison", failure: int) -> None:

@@ -1,5 +1,7 @@
 """``ganbench.compare``: plan, run, keep, and hand back what was measured."""
 
+import contextlib
+import hashlib
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -11,16 +13,20 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from . import __version__
+from . import __version__, registry
 from .errors import StorageError, UsageError
 from .gan import GANSpec
 from .gan import preset as find_preset
 from .measure import environment
+from .measure.lock import run_lock
 from .measure.run import Progress, run, stage
 from .plan import Plan, make_plan
 from .records import FORMAT, Line, Record, RunHeader
 from .results import frame, run_rows
 from .store import RunWriter, check_writable, new_run_id, run_path
+from .terminal import say
+
+DIGITS = "UCI handwritten digits"  # what a header calls the packaged data
 
 
 class Comparison:
@@ -78,32 +84,49 @@ def carry_out(plan: Plan, results: Path | None, machine: str | None, progress: P
     if machine is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", machine):
         raise UsageError(f"machine '{machine}' is not valid: letters, digits, '.', '_' and '-' only")
     images = stage(plan)
-    header = _header(plan, machine)
-    records: list[Any] = [header]
-    if results is None:
-        return Comparison(records, None, _run(plan, images, records.append, progress))
-    check_writable(results)
-    with RunWriter(run_path(results, header.machine, header.run_id)) as writer:
-        writer.write(header)
-
-        def keep(record: Record) -> None:
-            records.append(record)
-            writer.write(record)
-
-        ended = _run(plan, images, keep, progress)
-    return Comparison(records, writer.path, ended)
+    if results is not None:
+        check_writable(results)
+    with run_lock(say) if plan.timed else contextlib.nullcontext():
+        header = describe(plan, images, machine)
+        if results is None:
+            records: list[Line] = [header]
+            return Comparison(records, None, _run(plan, images, records.append, progress))
+        with RunWriter(run_path(results, header.machine, header.run_id)) as writer:
+            writer.write(header)
+            return measure(plan, images, [header], writer, progress)
 
 
-def _run(plan: Plan, images: np.ndarray, write: Callable[[Record], None], progress: Progress) -> str:
+def measure(
+    plan: Plan, images: np.ndarray, records: Sequence[Line], writer: RunWriter, progress: Progress
+) -> Comparison:
+    """Carry out what is left of ``plan`` after ``records``, which ``writer`` has written."""
+    everything = list(records)
+
+    def keep(record: Record) -> None:
+        everything.append(record)  # type: ignore[arg-type]  # whatever a run writes is a Line
+        writer.write(record)
+
+    ended = _run(plan, images, keep, progress, records)
+    return Comparison(everything, writer.path, ended)
+
+
+def _run(
+    plan: Plan,
+    images: np.ndarray,
+    write: Callable[[Any], None],
+    progress: Progress,
+    before: Sequence[Line] = (),
+) -> str:
     try:
-        return run(plan, images, write, progress)
+        return run(plan, images, write, progress, before)
     except KeyboardInterrupt:
         return "interrupted"
     except StorageError as error:  # the disk filled up: what was measured is still worth showing
         return str(error)
 
 
-def _header(plan: Plan, machine: str | None) -> RunHeader:
+def describe(plan: Plan, images: np.ndarray, machine: str | None) -> RunHeader:
+    """Return the header of a run that begins now, here, with this code."""
     commit, dirty = environment.source_state()
     return RunHeader(
         format=FORMAT,
@@ -116,7 +139,7 @@ def _header(plan: Plan, machine: str | None) -> RunHeader:
         dirty=dirty,
         command=[Path(sys.argv[0]).name, *sys.argv[1:]],
         spec=plan.spec,
-        data=str(plan.data) if plan.data else "UCI handwritten digits",
+        data=str(plan.data) if plan.data else DIGITS,
         operations=list(plan.operations),
         targets=list(plan.targets),
         baseline=plan.baseline,
@@ -126,4 +149,8 @@ def _header(plan: Plan, machine: str | None) -> RunHeader:
         rigor=plan.rigor_name,
         settings=msgspec.to_builtins(plan.rigor),
         seed=plan.seed,
+        timeout_s=plan.timeout_s,
+        data_digest=hashlib.sha256(images.tobytes()).hexdigest()[:16],
+        versions={name: registry.load(name).probe().version for name in dict.fromkeys(t.backend for t in plan.targets)},
+        changes=environment.source_changes(),
     )

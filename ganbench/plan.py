@@ -139,19 +139,8 @@ def make_plan(
     cpus = usable_cpus()
     if threads is not None and not 1 <= threads <= len(cpus):
         raise UsageError(f"threads {threads} is not valid: this machine offers 1 to {len(cpus)}")
-    for name, value, least in (("rounds", rounds, 0), ("seed", seed, 0)):
-        if value < least:
-            raise UsageError(f"{name} {value} is not valid: at least {least}")
-    for name, seconds in (("budget", budget_s), ("timeout", timeout_s)):
-        if seconds is not None and not 0 < seconds < math.inf:
-            raise UsageError(f"{name} {seconds:g} is not valid: a positive number of seconds")
-    if precision_goal is not None and not 0 < precision_goal < 1:
-        raise UsageError(
-            f"precision {precision_goal:.6g} is not valid: more than 0 and less than 1, such as 0.01 or 1%"
-        )
-    if rounds and precision_goal is not None:
-        raise UsageError(f"rounds {rounds} and precision {precision_goal:.6g} exclude each other: name one of them")
-    care = RIGORS[rigor]
+    _check_count("seed", seed)
+    _check_seconds("timeout", timeout_s)
     return Plan(
         spec=spec,
         operations=tuple(dict.fromkeys(operations)),
@@ -163,12 +152,39 @@ def make_plan(
         data=data,
         seed=seed,
         rigor_name=rigor,
-        rigor=msgspec.structs.replace(
-            care, rounds=rounds, budget_s=budget_s or care.budget_s, goal=precision_goal or care.goal
-        ),
+        rigor=reaching(RIGORS[rigor], rounds, budget_s, precision_goal),
         timeout_s=timeout_s,
         timed=timed,
     )
+
+
+def reaching(care: Rigor, rounds: int, budget_s: float | None, precision_goal: float | None) -> Rigor:
+    """Return ``care`` until ``rounds`` are done, ``budget_s`` spent or intervals within ± ``precision_goal``.
+
+    0 rounds: until one of the others is reached; None: the value of ``care``. Raises ``UsageError``.
+    """
+    _check_count("rounds", rounds)
+    if budget_s is not None:
+        _check_seconds("budget", budget_s)
+    if precision_goal is not None and not 0 < precision_goal < 1:
+        raise UsageError(
+            f"precision {precision_goal:.6g} is not valid: more than 0 and less than 1, such as 0.01 or 1%"
+        )
+    if rounds and precision_goal is not None:
+        raise UsageError(f"rounds {rounds} and precision {precision_goal:.6g} exclude each other: name one of them")
+    return msgspec.structs.replace(
+        care, rounds=rounds, budget_s=budget_s or care.budget_s, goal=precision_goal or care.goal
+    )
+
+
+def _check_count(name: str, value: int) -> None:
+    if value < 0:
+        raise UsageError(f"{name} {value} is not valid: at least 0")
+
+
+def _check_seconds(name: str, value: float) -> None:
+    if not 0 < value < math.inf:
+        raise UsageError(f"{name} {value:g} is not valid: a positive number of seconds")
 
 
 def _baseline(text: str | None, targets: Sequence[Target]) -> str:

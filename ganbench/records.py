@@ -93,6 +93,11 @@ class RunHeader(Record, tag="run", frozen=True):
     rigor: str
     settings: dict[str, Any]  # of the rigor: blocks, passes, budget
     seed: int
+    # What resuming needs besides; empty in files of earlier versions, which cannot be resumed.
+    timeout_s: float = 120.0
+    data_digest: str = ""  # of the real images
+    versions: dict[str, str] = {}  # of each backend's framework
+    changes: str = ""  # a hash of how the code differs from the commit
 
 
 class WorkerRecord(Record, tag="worker", frozen=True):
@@ -133,6 +138,18 @@ class Measurement(Record, tag="measurement", frozen=True, kw_only=True):
     steady: bool | None = None
     order: list[int] = []  # this worker's place in each interleaved pass
     verification: Verification | None = None
+    elapsed_s: float = 0.0  # since the run began, without the time in which it was interrupted
+
+
+class Resumed(Record, tag="resumed", frozen=True):
+    """The run goes on with ``round``; what stands above of that round or a later one does not count."""
+
+    round: int
+    timestamp: str  # ISO 8601, UTC
+    command: list[str]
+    environment: dict[str, Any]
+    settings: dict[str, Any]  # of the rigor, from now on
+    elapsed_s: float  # what the run had taken until then
 
 
 class CeilingRecord(Record, tag="ceilings", frozen=True):
@@ -151,4 +168,4 @@ class RunEnd(Record, tag="end", frozen=True):
     seconds: float
 
 
-Line = RunHeader | WorkerRecord | Measurement | CeilingRecord | RunEnd
+Line = RunHeader | WorkerRecord | Measurement | CeilingRecord | Resumed | RunEnd

@@ -8,7 +8,7 @@ import contextlib
 import os
 import secrets
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +17,7 @@ from typing import BinaryIO
 import msgspec
 
 from .errors import StorageError, UsageError
-from .records import FORMAT, Line, Record, RunHeader
+from .records import FORMAT, Line, Record, Resumed, RunEnd, RunHeader
 
 _decoder = msgspec.json.Decoder(Line)
 _encoder = msgspec.json.Encoder()
@@ -44,17 +44,26 @@ def run_path(results: Path, machine: str, run_id: str) -> Path:
 
 
 class RunWriter:
-    """Appends records to one run file, each flushed to the disk."""
+    """Appends records to one run file, each flushed to the disk.
 
-    def __init__(self, path: Path) -> None:
+    The file is a new one, unless ``keep`` says how much of an existing one is whole.
+    """
+
+    def __init__(self, path: Path, keep: int | None = None) -> None:
         self.path = path
         self._failed = False
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("xb")
+            if keep is None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._file: BinaryIO = path.open("xb")
+            else:
+                self._file = path.open("r+b")
+                self._file.truncate(keep)
+                self._file.seek(keep)
         except OSError as error:
             raise StorageError(
-                f"cannot write results to {path.parent}: {error.strerror}; try another --results"
+                f"cannot write results to {path if keep else path.parent}: {error.strerror}"
+                + "; try another --results" * (keep is None)
             ) from error
 
     def write(self, record: Record) -> None:
@@ -153,4 +162,30 @@ def parse_run(content: bytes, path: object) -> list[Line]:
             raise StorageError(f"{path}, line {number}: {error}") from error
     if not isinstance(records[0], RunHeader):
         raise StorageError(f"{path} does not begin with a run header")
-    return records
+    return without_void(records)
+
+
+def without_void(records: Sequence[Line]) -> list[Line]:
+    """Return what counts: not the round in flight when the run was interrupted, nor an end that was none."""
+    kept: list[Line] = []
+    for record in records:
+        if isinstance(record, Resumed):
+            kept = [line for line in kept if not isinstance(line, RunEnd) and not _since(line, record.round)]
+        kept.append(record)
+    return kept
+
+
+def _since(line: Line, round_number: int) -> bool:
+    # What names no round, such as the ceilings, was found in the first.
+    return not isinstance(line, RunHeader | Resumed) and getattr(line, "round", 1) >= round_number
+
+
+def whole_length(content: bytes) -> int:
+    """Return how many bytes of a run file hold whole records: all but a torn last line."""
+    keep = content.rfind(b"\n") + 1
+    last = content.rfind(b"\n", 0, max(0, keep - 1)) + 1
+    try:
+        _decoder.decode(content[last:keep])
+    except DAMAGE:
+        return last
+    return keep

@@ -5,17 +5,44 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
 import ganbench
 from ganbench.cli import main
 
+PLUGIN = Path(__file__).parent / "plugin"
+
 # A shell that starts tests in the background has them ignore Ctrl-C, and they would hand that on to ganbench.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["JAX_ENABLE_X64"] = "1"  # float64 is tested; float32 stays float32
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary(tmp_path_factory):
+    """Give ganbench a temporary folder of its own, so that a run elsewhere on this machine holds up no test."""
+    folder = str(tmp_path_factory.mktemp("temporary"))
+    os.environ["TMPDIR"] = tempfile.tempdir = folder
+    return folder
+
+
+@pytest.fixture(scope="session")
+def outside(tmp_path_factory):
+    """Install the outside distribution into a folder of its own; return an environment that sees it."""
+    folder = tmp_path_factory.mktemp("outside")
+    source = folder / "source"
+    source.mkdir()
+    for file in PLUGIN.iterdir():
+        if file.is_file():
+            (source / file.name).write_bytes(file.read_bytes())
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    subprocess.run([*pip, "--target", str(folder / "site"), str(source)], check=True, capture_output=True)
+    return {**os.environ, "PYTHONPATH": str(folder / "site")}
 
 
 @pytest.fixture(scope="session")

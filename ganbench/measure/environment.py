@@ -1,14 +1,18 @@
 """What machine this is, which of its processors may be used, and what may disturb a timing on it."""
 
 import functools
+import hashlib
 import os
 import platform
 import re
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+from .lock import CAN_LOCK
 
 
 @functools.cache
@@ -77,6 +81,25 @@ def can_pin() -> bool:
     return hasattr(os, "sched_setaffinity")
 
 
+def can_pause() -> bool:
+    """Whether this system lets a group of processes be stopped and continued."""
+    return hasattr(os, "killpg") and hasattr(signal, "SIGSTOP") and hasattr(signal, "SIGCONT")
+
+
+def uncontrolled() -> list[str]:
+    """Return, in plain words, what a run cannot control on this system."""
+    found = []
+    if not can_pause():
+        found.append("idle workers could not be paused")
+    if not can_pin():
+        found.append("workers could not be pinned to processors, so JAX may have used more threads than the others")
+    if not CAN_LOCK:
+        found.append("another run at the same time would have gone unnoticed")
+    if not hasattr(os, "getloadavg"):
+        found.append("the load of the machine could not be read")
+    return found
+
+
 def metadata() -> dict[str, Any]:
     """Return what a reader must know of this machine to judge a number measured on it."""
     memory = psutil.virtual_memory()
@@ -91,6 +114,7 @@ def metadata() -> dict[str, Any]:
         "python": platform.python_version(),
         "virtual": "hypervisor" in _read("/proc/cpuinfo"),
         "pinned": can_pin(),
+        "uncontrolled": uncontrolled(),
         "load": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
     }
 
@@ -110,6 +134,14 @@ def source_state() -> tuple[str | None, bool | None]:
         return None, None
     changed = _output("git", "-C", str(root), "status", "--porcelain", "--", ".", ":!results")
     return commit, bool(changed)
+
+
+def source_changes() -> str:
+    """Return a short hash of how the code that runs differs from its commit; '' where it does not."""
+    git = ("git", "-C", str(Path(__file__).resolve().parents[2]))
+    code = ("--", "ganbench", "backends")
+    texts = _output(*git, "status", "--porcelain", *code), _output(*git, "diff", "HEAD", *code)
+    return hashlib.sha256("".join(texts).encode()).hexdigest()[:12] if any(texts) else ""
 
 
 def disturbances() -> list[str]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,11 @@ class Ledger:
         self.failed: set[Case] = set()  # left out of later rounds
         self.numbers: dict[tuple[str, str], int] = {}  # calls per block, fixed once calibrated
         self.medians: dict[Case, dict[int, float]] = {}  # by round
+        self.start = time.monotonic()
+
+    def elapsed(self) -> float:
+        """Return seconds since the run began, without the time in which it was interrupted."""
+        return time.monotonic() - self.start
 
 
 class Timings:
@@ -258,6 +264,7 @@ class Member:
                 shape=operation.shape,
                 flops=operation.flops,
                 bytes=operation.bytes(np.dtype(self._plan.dtype).itemsize),
+                elapsed_s=self._ledger.elapsed(),
                 **fields,
             )
         )

@@ -13,10 +13,11 @@ from typing import IO, NoReturn
 import msgspec
 
 from ..records import Status
+from . import guard
+from .environment import can_pause
 from .protocol import AnyReply, AnyRequest, Job, Ready, Refusal
 
 _decoder: msgspec.json.Decoder[AnyReply] = msgspec.json.Decoder(AnyReply)
-CAN_PAUSE = hasattr(os, "killpg")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -30,8 +31,8 @@ class WorkerLostError(Exception):
 
 
 def child_environment(extra: dict[str, str], threads: int) -> dict[str, str]:
-    """Return the environment of a worker: ours, with threads and the framework's own variables set."""
-    return {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads)), **extra}
+    """Return the environment of a worker: ours, with threads, the framework's own variables and our mark set."""
+    return {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads)), **extra, guard.MARK: guard.OWNER}
 
 
 class Child:
@@ -41,7 +42,9 @@ class Child:
     """
 
     def __init__(self, module: str, told: bytes, environment: dict[str, str], timeout_s: float | None) -> None:
+        guard.watch()
         self.timeout_s = timeout_s
+        self._grouped = can_pause()
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (stop() closes it)
         self._replies: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._process = subprocess.Popen(
@@ -50,7 +53,7 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             env=environment,
-            start_new_session=CAN_PAUSE,  # a group of its own, so that it is paused and killed whole
+            start_new_session=self._grouped,  # a group of its own, so that it is paused and killed whole
         )
         threading.Thread(target=self._listen, daemon=True).start()
         self._paused = False
@@ -60,7 +63,7 @@ class Child:
 
     def pause(self) -> None:
         """Stop every thread of the worker, so that none spins beside the one being timed."""
-        if CAN_PAUSE and not self._paused and self._process.poll() is None:
+        if self._grouped and not self._paused and self._process.poll() is None:
             self._signal(signal.SIGSTOP)
             self._paused = True
 
@@ -72,7 +75,7 @@ class Child:
 
     def stop(self) -> None:
         """Kill the worker and whatever it started; returns when it is gone. May be called again."""
-        if CAN_PAUSE:
+        if self._grouped:
             self._signal(signal.SIGKILL)
         else:
             self._process.kill()
@@ -133,7 +136,7 @@ class Child:
         said = self._errors.read().decode(errors="replace").strip().splitlines()
         self.stop()
         last = f": {said[-1].strip()}" if said else ""
-        if code == -signal.SIGKILL:
+        if code < 0 and -code == signal.SIGKILL:  # Windows, which has no such signal, has no such code
             return WorkerLostError(
                 "out of memory", "the worker was killed (SIGKILL), most likely because memory ran out"
             )

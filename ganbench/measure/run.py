@@ -10,9 +10,8 @@ import os
 import random
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -21,13 +20,15 @@ import numpy as np
 from ..data import load_images, staged_images
 from ..errors import GanbenchError, StorageError
 from ..plan import Case, Plan
-from ..records import CeilingRecord, Record, RunEnd
+from ..records import CeilingRecord, Line, Record, RunEnd
 from .bandwidth import measure_bandwidth
 from .environment import can_pin
 from .member import Ledger, Member
 from .oracle import IMAGES, OracleJob
+from .past import recall
 from .process import child_environment
 from .statistics import MIN_ROUNDS, half_width, speed_ratio
+from .workspace import workspace
 
 Progress = Callable[[float, str], None]  # (share done, what is being done)
 
@@ -37,15 +38,19 @@ def stage(plan: Plan) -> np.ndarray:
     return staged_images(load_images(plan.spec, plan.data), plan.spec, plan.seed)
 
 
-def run(plan: Plan, images: np.ndarray, write: Callable[[Record], None], progress: Progress) -> str:
+def run(
+    plan: Plan, images: np.ndarray, write: Callable[[Record], None], progress: Progress, before: Sequence[Line] = ()
+) -> str:
     """Carry out ``plan``, writing each record as it is known; return why it ended.
+
+    ``before`` holds the records of a run that goes on: its finished rounds count.
 
     Raises ``GanbenchError`` where the oracle fails. On KeyboardInterrupt every process is gone before it
     is passed on.
     """
     with contextlib.ExitStack() as stack:
         try:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ganbench-", ignore_cleanup_errors=True))
+            folder = stack.enter_context(workspace())
             np.save(Path(folder) / IMAGES, images)
         except OSError as error:
             raise StorageError(
@@ -53,7 +58,9 @@ def run(plan: Plan, images: np.ndarray, write: Callable[[Record], None], progres
             ) from error
         progress(0.0, "asking the oracle")
         ask_oracle(plan, folder)
-        return Rounds(plan, folder, Ledger(write), progress).run()
+        ledger = Ledger(write)
+        finished = recall(ledger, plan, before)
+        return Rounds(plan, folder, ledger, progress, finished).run()
 
 
 def ask_oracle(plan: Plan, folder: str) -> None:
@@ -77,29 +84,30 @@ def ask_oracle(plan: Plan, folder: str) -> None:
 
 
 class Rounds:
-    """The rounds of one run."""
+    """The rounds of one run; ``finished`` of them are already in its ledger."""
 
-    def __init__(self, plan: Plan, folder: str, ledger: Ledger, progress: Progress) -> None:
+    def __init__(self, plan: Plan, folder: str, ledger: Ledger, progress: Progress, finished: int = 0) -> None:
         self._plan, self._folder, self._ledger, self._progress = plan, folder, ledger, progress
-        self._random = random.Random(plan.seed)
-        self._round = 0
+        self._round = finished
         self._share = 0.0  # of the run that is done
 
     def run(self) -> str:
         """Measure rounds until the plan is fulfilled; return ``complete``, ``precision`` or ``budget``."""
-        start, longest = time.monotonic(), 0.0
-        while True:
+        elapsed = self._ledger.elapsed()
+        longest = elapsed / self._round if self._round else 0.0
+        reason = self._why_stop(elapsed, longest) if self._round else ""
+        while not reason:
             began = time.monotonic()
             self._round += 1
             self._one_round()
             # Later rounds are shorter than the first, so its length is forgotten by and by.
             longest = max(0.8 * longest, time.monotonic() - began)
-            elapsed = time.monotonic() - start
-            if reason := self._why_stop(elapsed, longest):
-                self._ledger.write(RunEnd(reason=reason, rounds=self._round, seconds=elapsed))
-                return reason
+            elapsed = self._ledger.elapsed()
+            reason = self._why_stop(elapsed, longest)
             rounds = self._plan.rigor.rounds
             self._share = self._round / rounds if rounds else elapsed / self._plan.rigor.budget_s
+        self._ledger.write(RunEnd(reason=reason, rounds=self._round, seconds=elapsed))
+        return reason
 
     def _why_stop(self, elapsed: float, longest: float) -> str:
         """Say why no further round is due, or ''. Significance is never a reason."""
@@ -126,6 +134,8 @@ class Rounds:
 
     def _one_round(self) -> None:
         plan = self._plan
+        # Of seed and round alone, so that a run that was interrupted goes on in the order it would have had.
+        self._random = random.Random(f"{plan.seed}.{self._round}")
         members = [Member(plan, self._folder, self._ledger, self._round, target, copy) for target, copy in plan.members]
         if plan.timed:
             self._random.shuffle(members)

@@ -1,7 +1,6 @@
 """What ``ganbench doctor`` says: the machine, each framework as a worker sees it, what may disturb timing."""
 
 import os
-import tempfile
 from collections.abc import Iterator
 
 from .. import registry
@@ -10,6 +9,7 @@ from ..gan import preset
 from ..measure import environment
 from ..measure.process import Worker, WorkerLostError, child_environment
 from ..measure.protocol import Job
+from ..measure.workspace import workspace
 
 
 def examination() -> Iterator[str]:
@@ -33,7 +33,7 @@ def _backend(name: str, cpus: list[int]) -> Iterator[str]:
     try:
         cls = registry.load(name)
         target = registry.parse_target(name)
-        with tempfile.TemporaryDirectory() as folder:
+        with workspace() as folder:
             job = Job(
                 target=target,
                 spec=preset("tiny"),

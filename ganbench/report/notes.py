@@ -7,7 +7,7 @@ import pandas as pd
 from ..limits import Best, Limits
 from ..measure.statistics import Estimate, beyond_band, typical
 from ..plan import FLOOR, library_of
-from ..records import Line, Measurement, RunHeader
+from ..records import Line, Measurement, Resumed, RunHeader
 from .table import seconds
 
 
@@ -20,7 +20,18 @@ def notes(records: list[Line], table: pd.DataFrame) -> list[str]:
     for device in dict.fromkeys(target.device for target in header.targets):
         lines.append(_ceilings(limits, device))
     lines += [_floor(header, records, table), _disturbance(records), _error(table)]
+    lines += [_uncontrolled(header), _resumed(records)]
     return [line for line in lines if line]
+
+
+def _uncontrolled(header: RunHeader) -> str:
+    missing = header.environment.get("uncontrolled")
+    return f"not controlled on this system: {'; '.join(missing)}" if missing else ""
+
+
+def _resumed(records: list[Line]) -> str:
+    rounds = [f"round {record.round} ({record.timestamp})" for record in records if isinstance(record, Resumed)]
+    return f"resumed with {', '.join(rounds)}" if rounds else ""
 
 
 def control_line(table: pd.DataFrame) -> str:

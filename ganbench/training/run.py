@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +18,7 @@ from ..measure.environment import can_pin
 from ..measure.oracle import IMAGES
 from ..measure.process import Child, WorkerLostError, child_environment
 from ..measure.run import ask_oracle
+from ..measure.workspace import workspace
 from ..registry import Target
 from ..store import replace_file
 from .batches import ROWS
@@ -71,7 +71,7 @@ def carry_out(training: Training, tell: Tell) -> Trained:
     folders: dict[str, Path] = {}
     with contextlib.ExitStack() as stack:
         try:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ganbench-", ignore_cleanup_errors=True))
+            folder = stack.enter_context(workspace())
             images = staged_images(training.rows, training.spec, training.plan.seed)
             np.save(Path(folder) / IMAGES, images)
             np.save(Path(folder) / ROWS, training.rows.astype(training.plan.dtype))

@@ -1,0 +1,121 @@
+"""One run at a time on one machine: two that time at once would measure one another.
+
+The lock is a file in the temporary folder that all users share; the system lets go of it when its owner
+ends, however it ends.
+"""
+
+import contextlib
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+NAME = "ganbench.lock"
+
+
+class Holder(msgspec.Struct):
+    """Who holds the lock, as whoever waits for it is told."""
+
+    pid: int
+    since: str
+    command: str
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    CAN_LOCK = True
+    FAR = 2**30  # the locked byte; what is written before it stays readable to others
+
+    def _take(file: IO[bytes], wait: bool) -> bool:
+        while True:
+            file.seek(FAR)
+            try:
+                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            except OSError:
+                if not wait:
+                    return False
+                time.sleep(0.2)
+            else:
+                return True
+else:
+    try:
+        import fcntl
+
+        CAN_LOCK = True
+    except ImportError:
+        CAN_LOCK = False
+
+    def _take(file: IO[bytes], wait: bool) -> bool:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
+@contextlib.contextmanager
+def run_lock(tell: Callable[[str], None]) -> Iterator[None]:
+    """Hold the machine's lock; while another process does, ``tell`` who, and wait for its end.
+
+    Where there can be no lock the run goes on, and its header says so.
+    """
+    if not CAN_LOCK:
+        yield
+        return
+    path = Path(tempfile.gettempdir()) / NAME
+    try:
+        file = _open(path)
+    except OSError as error:
+        tell(f"cannot open {path} ({error.strerror}): another run at the same time would go unnoticed")
+        yield
+        return
+    with file:
+        if not _take(file, wait=False):
+            tell(f"waiting until {_holder(file)} has ended, because two at once disturb each other; Ctrl-C leaves")
+            _take(file, wait=True)
+        _write(file, Holder(os.getpid(), datetime.now(UTC).isoformat(timespec="seconds"), _command()))
+        try:
+            yield
+        finally:
+            _write(file, None)
+
+
+def _open(path: Path) -> IO[bytes]:
+    """Open the lock's file for whoever asks; Linux refuses O_CREAT on another user's file in /tmp."""
+    flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    while True:
+        try:
+            return os.fdopen(os.open(path, flags), "r+b", buffering=0)
+        except FileNotFoundError:
+            with contextlib.suppress(FileExistsError):  # another was faster
+                created = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
+                path.chmod(0o666)  # whatever the umask
+                os.close(created)
+
+
+def _holder(file: IO[bytes]) -> str:
+    file.seek(0)
+    try:
+        holder = msgspec.json.decode(file.read(), type=Holder)
+    except msgspec.MsgspecError:  # it has not written yet
+        return "another run"
+    return f"process {holder.pid} (since {holder.since}: {holder.command})"
+
+
+def _write(file: IO[bytes], holder: Holder | None) -> None:
+    with contextlib.suppress(OSError):  # a full disk: the lock holds without a name
+        file.seek(0)
+        file.truncate()
+        if holder is not None:
+            file.write(msgspec.json.encode(holder))
+
+
+def _command() -> str:
+    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:200]
