@@ -52,7 +52,7 @@ def main() -> None:
     rounds = round(statistics.median(len(case) for case in recorded(runs, every=True)))
     for tail, draw in TAILS.items():
         for name, sigma in sorted(sigmas(runs).items()):
-            cases = [list(sigma * draw(rng, rounds)) for _ in range(simulations)]
+            cases = [(sigma * draw(rng, rounds)).tolist() for _ in range(simulations)]
             study.add({"kind": f"simulated {tail}", "case": name, "sigma": sigma, **count(cases)})
     for entry in study.pieces:
         case = f"{entry['case']} (sigma {entry['sigma']:.1%})" if "case" in entry else ""
@@ -83,7 +83,7 @@ def resampled(runs: list[dict], rng: np.random.Generator, number: int) -> list[l
                 rounds = max(rounds, len(ratios))
                 pools.setdefault((run["framework"], operation), []).extend(ratios)
     centred = [np.array(pool) - np.median(pool) for pool in pools.values()]
-    return [list(rng.choice(centred[i % len(centred)], rounds)) for i in range(number)]
+    return [rng.choice(centred[i % len(centred)], rounds).tolist() for i in range(number)]
 
 
 def count(cases: list[list[float]]) -> dict:
@@ -114,7 +114,7 @@ def judge(pieces: list[dict]) -> dict:
     bound = upper_bound(few, many) if many else 1.0
     return {
         "passed": passed,
-        "goal": f"the 95 % interval excludes 1 in at most {LIMIT:.0%} of at least {LEAST} comparisons without difference",
+        "goal": f"the 95 % interval excludes 1 in at most {LIMIT:.0%} of {LEAST} comparisons without difference",
         "measured": "; ".join(said),
         "rates": rates,
         "disjoint_upper_bound": bound,

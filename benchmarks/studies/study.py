@@ -13,6 +13,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NoReturn
 
 from ganbench import __version__
 from ganbench.measure import environment
@@ -71,7 +72,7 @@ class Study:
         head, *self.pieces = read_lines(self._part)
         for name in ("machine", "version", "settings"):
             if head[name] != json.loads(json.dumps(self.head[name])):
-                sys.exit(f"cannot resume {self._part}: its {name} is {head[name]}, now it is {self.head[name]}")
+                stop(f"cannot resume {self._part}: its {name} is {head[name]}, now it is {self.head[name]}")
         self.head = head
         print(f"{len(self.pieces)} finished before: {self._part}")
 
@@ -98,10 +99,16 @@ class Study:
         replace_file(path, lambda file: file.write(text.encode()))
 
 
+def stop(reason: str) -> NoReturn:
+    """End the program as every usage error does."""
+    print(reason, file=sys.stderr)
+    sys.exit(2)
+
+
 def read_lines(path: Path) -> list[dict]:
     """Return the lines of a study's file; ends the program where there is no such file."""
     if not path.exists():
-        sys.exit(f"no study at {path}: run it first")
+        stop(f"no study at {path}: run it first")
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 

@@ -86,7 +86,7 @@ def judge(pieces: list[dict]) -> dict:
     worst = max((abs(value - 1) for value, _, _ in ratios.values()), default=1.0)
     return {
         "passed": set(ratios) == set(DEFAULT_OPERATIONS) and worst <= LIMIT,
-        "goal": f"engine and torch.utils.benchmark.Timer within {LIMIT:.0%} on the {len(DEFAULT_OPERATIONS)} operations",
+        "goal": f"within {LIMIT:.0%} of torch.utils.benchmark.Timer on each of {len(DEFAULT_OPERATIONS)} operations",
         "measured": "engine ÷ Timer: " + ", ".join(map(in_words, pieces)),
         "ratios": ratios,
         "worst": worst,
