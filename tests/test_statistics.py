@@ -6,6 +6,7 @@ import statistics
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,6 +62,21 @@ def test_hodges_lehmann_matches_a_worked_example():
     estimate = hodges_lehmann(z)
     assert estimate.value == pytest.approx(-0.46)
     assert (estimate.low, estimate.high) == pytest.approx((-0.786, -0.010))
+
+
+@pytest.mark.parametrize("n", [6, 8, 11, 20])
+def test_interval_holds_what_the_exact_test_does_not_reject(n):
+    """The bounds are where SciPy's exact signed-rank test begins to reject, tried a little to either side."""
+    rng = np.random.default_rng(n)
+    for _ in range(10):
+        z = rng.standard_normal(n)
+        estimate = hodges_lehmann(z.tolist())
+        assert estimate.value == pytest.approx(np.median([(a + b) / 2 for i, a in enumerate(z) for b in z[i:]]))
+        for bound, outward in ((estimate.low, -1e-9), (estimate.high, 1e-9)):
+            inside, outside = (
+                scipy.stats.wilcoxon(z - centre, method="exact").pvalue for centre in (bound - outward, bound + outward)
+            )
+            assert outside <= 0.05 < inside
 
 
 finite = st.floats(-5, 5, allow_nan=False)

@@ -1,0 +1,129 @@
+"""Does a target compared with itself under another name ever come out faster or slower?
+
+Each run compares one framework with five copies of itself, the very same class under other names, on the five
+default operations at quick rigor; the built-in control is a sixth copy. Every copy on every operation is one
+comparison: 30 in a run, 210 in seven. A comparison is false if its row in the table says ``faster`` or
+``slower``; the control has no row, so it is false where it would be said to have failed. The six of one run
+and operation share their baseline, so they are not independent: the count is of rows that a user would read.
+Beside it stands the same for disjoint pairs of copies, which share nothing.
+
+Six rounds is the fewest that decide anything, and what the quick profile reaches here within its budget.
+From the repository's root, about 13 minutes on 2 cores: ``python benchmarks/studies/aa_verdicts.py``
+"""
+
+import math
+import statistics
+import time
+from itertools import pairwise
+
+from study import BASELINE, CONTROL, Study, options, round_medians, upper_bound, use_plugin
+
+import ganbench
+from ganbench.measure.statistics import MIN_ROUNDS, beyond_band, speed_ratio
+from ganbench.operations import DEFAULT_OPERATIONS
+
+FRAMEWORKS = ("numpy", "torch", "jax", "numpy", "torch", "jax", "numpy")  # one run each
+COPIES = "abcde"
+LEAST = 200
+
+
+def main() -> None:
+    parser = options("aa_verdicts", __doc__, resumable=True)
+    parser.add_argument("--rounds", type=int, default=MIN_ROUNDS)
+    chosen = parser.parse_args()
+    frameworks = FRAMEWORKS[:1] if chosen.short else FRAMEWORKS
+    copies = COPIES[:2] if chosen.short else COPIES
+    operations = ("batch_norm",) if chosen.short else DEFAULT_OPERATIONS
+    preset = "tiny" if chosen.short else "mnist-mlp"
+    study = Study(chosen, frameworks=frameworks, copies=copies, operations=operations, preset=preset,
+                  rigor="quick", rounds=chosen.rounds)  # fmt: skip
+    use_plugin()
+    for number, framework in enumerate(frameworks):
+        if number < len(study.pieces):
+            continue
+        start = time.monotonic()
+        targets = [framework, *(f"{framework}_{letter}" for letter in copies)]
+        comparison = ganbench.compare(
+            targets, preset=preset, ops=operations, rounds=chosen.rounds, seed=number, results=None
+        )
+        study.add(piece(framework, comparison) | {"seconds": time.monotonic() - start})
+        study.say(f"run {number + 1} of {len(frameworks)}, {framework}: {judge(study.pieces)['measured']}")
+    study.conclude(judge(study.pieces))
+
+
+def piece(framework: str, comparison: ganbench.Comparison) -> dict:
+    """Return what one run leaves: the rounds' medians, and the verdicts of its table."""
+    table = comparison.to_pandas()
+    verdicts = {
+        operation: dict(zip(rows["target"], rows["verdict"], strict=True))
+        for operation, rows in table[table["target"] != framework].groupby("operation")
+    }
+    return {"framework": framework, "medians": round_medians(comparison.records), "verdicts": verdicts}
+
+
+def judge(pieces: list[dict]) -> dict:
+    """Return the verdict over all runs; what could not be compared (too few rounds, no row) does not count."""
+    compared = false = gated = 0
+    pairs = false_pairs = 0
+    false_rows = []
+    for run in pieces:
+        for operation, medians in run["medians"].items():
+            for name, seconds in medians.items():
+                if name == BASELINE or len(seconds) < MIN_ROUNDS:
+                    continue
+                compared += 1
+                beyond = beyond_band(speed_ratio(medians[BASELINE], seconds))
+                said = run["verdicts"].get(operation, {}).get(name, "")
+                wrong = beyond if name == CONTROL else claims(said)
+                gated += beyond and not wrong
+                if wrong:
+                    false += 1
+                    false_rows.append([run["framework"], operation, name, said])
+            for one, other in disjoint_pairs(medians):
+                pairs += 1
+                false_pairs += beyond_band(speed_ratio(one, other))
+    bound = upper_bound(false, compared) if compared else 1.0
+    return {
+        "passed": compared >= LEAST and false == 0,
+        "goal": f"0 false verdicts in at least {LEAST} comparisons of a target with itself, at quick rigor",
+        "measured": f"{false} in {compared} (95 % upper bound {bound:.1%}); "
+        f"{false_pairs} in {pairs} disjoint pairs; {gated} kept back by a failed control",
+        "compared": compared,
+        "false": false,
+        "false_rows": false_rows,
+        "upper_bound": bound,
+        "kept_back_by_control": gated,
+        "disjoint_pairs": pairs,
+        "false_disjoint_pairs": false_pairs,
+    }
+
+
+def claims(verdict: str) -> bool:
+    """Whether a row of the table says that one is faster."""
+    return "faster" in verdict or "slower" in verdict
+
+
+def disjoint_pairs(medians: dict[str, list[float]]) -> list[tuple[list[float], list[float]]]:
+    """Return pairs of copies of which no two share a worker."""
+    copies = [seconds for seconds in medians.values() if len(seconds) >= MIN_ROUNDS]
+    return list(pairwise(copies))[::2]
+
+
+def log_ratios(one: list[float], other: list[float]) -> list[float]:
+    """Return the log-ratio of each round."""
+    return [math.log(a / b) for a, b in zip(one, other, strict=True)]
+
+
+def sigmas(pieces: list[dict]) -> dict[str, float]:
+    """Return the standard deviation of the per-round log-ratio, by framework and operation; its mean is 0."""
+    squares: dict[str, list[float]] = {}
+    for run in pieces:
+        for operation, medians in run["medians"].items():
+            for pair in disjoint_pairs(medians):
+                found = squares.setdefault(f"{run['framework']} {operation}", [])
+                found += [ratio**2 for ratio in log_ratios(*pair)]
+    return {name: math.sqrt(statistics.fmean(values)) for name, values in squares.items()}
+
+
+if __name__ == "__main__":
+    main()

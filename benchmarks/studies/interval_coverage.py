@@ -1,0 +1,125 @@
+"""How often does the 95 % interval exclude 1 where there is no difference?
+
+*Recorded*: every pair of copies in the rounds that ``aa_verdicts.py`` kept, real blocks of real operations. A
+worker takes part in several pairs, which leaves the expected rate as it is but makes the count less certain
+than so many independent ones; disjoint pairs, which share nothing, stand beside it.
+
+*Resampled*: rounds drawn at random from the recorded log-ratios of one framework and operation, less their
+median: the tails of this machine, without whatever ties one round to the next.
+
+*Simulated*: normal and heavy-tailed (Student's t with 3 and 1.5 degrees of freedom) log-ratios with the
+measured standard deviation. Whether 1 is excluded does not depend on that; whether the whole interval leaves
+the band of 2 %, a false verdict, does.
+
+A few seconds: ``python benchmarks/studies/interval_coverage.py``
+"""
+
+import statistics
+from collections.abc import Callable
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+from aa_verdicts import disjoint_pairs, log_ratios, sigmas
+from study import RESULTS, Study, options, read_lines, upper_bound
+
+from ganbench.measure.statistics import BAND, MIN_ROUNDS, Estimate, hodges_lehmann
+
+LIMIT, LEAST = 0.07, 400
+EDGE = float(np.log1p(BAND))
+TAILS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
+    "normal": lambda rng, n: rng.standard_normal(n),
+    "t3": lambda rng, n: rng.standard_t(3, n) / 3**0.5,  # of unit variance
+    "t1.5": lambda rng, n: rng.standard_t(1.5, n) / 3**0.5,  # has no variance: stalls of any length
+}
+
+
+def main() -> None:
+    parser = options("interval_coverage", __doc__)
+    parser.add_argument("--recorded", type=Path, default=RESULTS / "aa_verdicts.jsonl")
+    parser.add_argument("--simulations", type=int, help="per case; default 4000, with --short 400")
+    chosen = parser.parse_args()
+    simulations = chosen.simulations or (400 if chosen.short else 4000)
+    study = Study(chosen, recorded=chosen.recorded.name, simulations=simulations, seed=0)
+    runs = [line for line in read_lines(chosen.recorded) if line["type"] == "piece"]
+    rng = np.random.default_rng(0)
+    for kind, cases in (
+        ("recorded, every pair", recorded(runs, every=True)),
+        ("recorded, disjoint pairs", recorded(runs, every=False)),
+        ("resampled", resampled(runs, rng, LEAST)),
+    ):
+        study.add({"kind": kind, **count(cases)})
+    rounds = round(statistics.median(len(case) for case in recorded(runs, every=True)))
+    for tail, draw in TAILS.items():
+        for name, sigma in sorted(sigmas(runs).items()):
+            cases = [(sigma * draw(rng, rounds)).tolist() for _ in range(simulations)]
+            study.add({"kind": f"simulated {tail}", "case": name, "sigma": sigma, **count(cases)})
+    for entry in study.pieces:
+        case = f"{entry['case']} (sigma {entry['sigma']:.1%})" if "case" in entry else ""
+        rate, beyond = (entry[key] / entry["intervals"] for key in ("excluded", "beyond_band"))
+        print(f"{entry['kind']:<26}{case:<38} 1 excluded {rate:5.1%}, beyond the band {beyond:5.2%}"
+              f" of {entry['intervals']}")  # fmt: skip
+    study.conclude(judge(study.pieces))
+
+
+def recorded(runs: list[dict], every: bool) -> list[list[float]]:
+    """Return the log-ratios of each recorded pair of copies."""
+    cases = []
+    for run in runs:
+        for medians in run["medians"].values():
+            enough = [seconds for seconds in medians.values() if len(seconds) >= MIN_ROUNDS]
+            cases += [log_ratios(*pair) for pair in (combinations(enough, 2) if every else disjoint_pairs(medians))]
+    return cases
+
+
+def resampled(runs: list[dict], rng: np.random.Generator, number: int) -> list[list[float]]:
+    """Return ``number`` cases, each of rounds drawn from one framework and operation."""
+    pools: dict[tuple[str, str], list[float]] = {}
+    rounds = MIN_ROUNDS
+    for run in runs:
+        for operation, medians in run["medians"].items():
+            for pair in disjoint_pairs(medians):
+                ratios = log_ratios(*pair)
+                rounds = max(rounds, len(ratios))
+                pools.setdefault((run["framework"], operation), []).extend(ratios)
+    centred = [np.array(pool) - np.median(pool) for pool in pools.values()]
+    return [rng.choice(centred[i % len(centred)], rounds).tolist() for i in range(number)]
+
+
+def count(cases: list[list[float]]) -> dict:
+    """Return in how many cases the interval excludes 1, and lies wholly beyond the band."""
+    estimates = [hodges_lehmann(case) for case in cases]
+    return {
+        "intervals": len(estimates),
+        "excluded": sum(excludes(e, 0.0) for e in estimates),
+        "beyond_band": sum(excludes(e, EDGE) for e in estimates),
+    }
+
+
+def excludes(estimate: Estimate, edge: float) -> bool:
+    """Whether the interval of a log-ratio lies wholly beyond ± ``edge``."""
+    return estimate.low > edge or estimate.high < -edge
+
+
+def judge(pieces: list[dict]) -> dict:
+    """Return the verdict: each kind of case by its own rate."""
+    rates = {}
+    for kind in dict.fromkeys(entry["kind"] for entry in pieces):
+        same = [entry for entry in pieces if entry["kind"] == kind]
+        rates[kind] = [sum(entry[key] for entry in same) for key in ("excluded", "intervals")]
+    decisive = {kind: rate for kind, rate in rates.items() if "disjoint" not in kind}
+    passed = all(n >= LEAST and hits <= LIMIT * n for hits, n in decisive.values()) and bool(decisive)
+    said = [f"{kind} {hits}/{n} = {hits / n:.1%}" for kind, (hits, n) in rates.items() if n]
+    few, many = rates.get("recorded, disjoint pairs", [0, 0])
+    bound = upper_bound(few, many) if many else 1.0
+    return {
+        "passed": passed,
+        "goal": f"the 95 % interval excludes 1 in at most {LIMIT:.0%} of {LEAST} comparisons without difference",
+        "measured": "; ".join(said),
+        "rates": rates,
+        "disjoint_upper_bound": bound,
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""One picture for each study, drawn from the file that it left.
+
+``python benchmarks/studies/pictures.py`` draws those that have been run into docs/pictures/.
+"""
+
+import argparse
+import io
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import altair as alt
+from PIL import Image
+from study import BASELINE, RESULTS, read_lines
+
+from ganbench.measure.statistics import BAND, hodges_lehmann, speed_ratio
+
+FOLDER = Path("docs/pictures")
+WIDTH, HEIGHT = 560, 300
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--output", type=Path, default=FOLDER)
+    chosen = parser.parse_args()
+    chosen.output.mkdir(parents=True, exist_ok=True)
+    for name, draw in PICTURES.items():
+        path = chosen.results / f"{name}.jsonl"
+        if not path.exists():
+            print(f"{name}: not run yet")
+            continue
+        head, *pieces, _ = read_lines(path)
+        title = f"{name}: {head['machine']}, {head['date'][:10]}"
+        (chosen.output / f"{name}.png").write_bytes(png(draw(pieces).properties(title=title)))
+        print(f"drawn: {chosen.output / name}.png")
+
+
+def png(chart: alt.TopLevelMixin) -> bytes:
+    """Return a chart as a PNG of few colours, which is a fifth of the bytes."""
+    drawn, packed = io.BytesIO(), io.BytesIO()
+    chart.save(drawn, format="png", ppi=110)
+    Image.open(drawn).convert("RGB").quantize(128, Image.Quantize.FASTOCTREE).save(packed, "PNG", optimize=True)
+    return packed.getvalue()
+
+
+def intervals(rows: list[dict], order: str, colour: str) -> alt.LayerChart:
+    """Return ratios with their intervals, in order, over the band within which targets are the same."""
+    data = alt.Chart(alt.InlineData([row | {order: number} for number, row in enumerate(rows, 1)]))
+    x = alt.X(f"{order}:Q", axis=alt.Axis(tickMinStep=1))
+    y = alt.Y("low:Q", title="ratio", scale=alt.Scale(zero=False))
+    bars = data.mark_rule(opacity=0.6).encode(x=x, y=y, y2="high:Q", color=f"{colour}:N")
+    points = data.mark_point(filled=True, size=22).encode(x=x, y="ratio:Q", color=f"{colour}:N")
+    return alt.layer(band(), bars, points).properties(width=WIDTH, height=HEIGHT)
+
+
+def band() -> alt.Chart:
+    """Return the band of 2 % as a grey stripe."""
+    edges = alt.InlineData([{"from": 1 / (1 + BAND), "to": 1 + BAND}])
+    return alt.Chart(edges).mark_rect(color="#ddd").encode(y="from:Q", y2="to:Q")
+
+
+def ratio_row(estimate: tuple[float, float, float], **fields: object) -> dict:
+    """Return a row for ``intervals``."""
+    return dict(zip(("ratio", "low", "high"), estimate, strict=True)) | fields
+
+
+def aa_verdicts(pieces: list[dict]) -> alt.LayerChart:
+    rows = [
+        ratio_row(speed_ratio(medians[BASELINE], seconds), framework=piece["framework"])
+        for piece in pieces
+        for medians in piece["medians"].values()
+        for name, seconds in medians.items()
+        if name != BASELINE
+    ]
+    return intervals(sorted(rows, key=lambda row: row["ratio"]), "comparison, by ratio", "framework")
+
+
+def interval_coverage(pieces: list[dict]) -> alt.LayerChart:
+    rows = [{"kind": p["kind"], "1 excluded": p["excluded"] / p["intervals"]} for p in pieces]
+    x = alt.X("1 excluded:Q", axis=alt.Axis(format="%"), scale=alt.Scale(domainMin=0))
+    points = alt.Chart(alt.InlineData(rows)).mark_point(filled=True).encode(x=x, y=alt.Y("kind:N", title=None))
+    limit = alt.Chart(alt.InlineData([{"1 excluded": 0.07}])).mark_rule(strokeDash=[4, 3]).encode(x=x)
+    return alt.layer(points, limit).properties(width=WIDTH, height=HEIGHT // 2)
+
+
+def repeatability(pieces: list[dict]) -> alt.VConcatChart:
+    charts = []
+    for operation in pieces[0]["medians"]:
+        rows = []
+        for piece in pieces:
+            baseline, target = (piece["medians"][operation][name] for name in (BASELINE, "torch"))
+            logs = hodges_lehmann([math.log(a / b) for a, b in zip(baseline, target, strict=True)])
+            rows.append(ratio_row(tuple(map(math.exp, logs)), run=len(rows) + 1))
+        centre = sorted(row["ratio"] for row in rows)[len(rows) // 2]
+        data = alt.Chart(alt.InlineData(rows))
+        y = alt.Y("low:Q", title="torch against numpy", scale=alt.Scale(zero=False))
+        bars = data.mark_rule().encode(x="run:Q", y=y, y2="high:Q")
+        points = data.mark_point(filled=True).encode(x="run:Q", y="ratio:Q")
+        edges = alt.InlineData([{"from": centre / (1 + BAND / 2), "to": centre * (1 + BAND / 2)}])
+        stripe = alt.Chart(edges).mark_rect(color="#ddd").encode(y="from:Q", y2="to:Q")
+        charts.append(alt.layer(stripe, bars, points).properties(width=WIDTH, height=HEIGHT // 2, title=operation))
+    return alt.vconcat(*charts)
+
+
+def sensitivity(pieces: list[dict]) -> alt.LayerChart:
+    rows = [
+        ratio_row((row["ratio"], row["low"], row["high"]), slower=f"{row['percent']} %")
+        for piece in pieces
+        for row in piece["rows"]
+    ]
+    return intervals(sorted(rows, key=lambda row: (row["slower"], row["ratio"])), "comparison", "slower")
+
+
+def loop_overhead(pieces: list[dict]) -> alt.Chart:
+    (spin,) = (piece for piece in pieces if piece["program"] == "spin")
+    rows = [{"µs": 1e6 * seconds} for seconds in spin["seconds"]]
+    x = alt.X("µs:Q", bin=alt.Bin(maxbins=60), title="what the engine says of 100 µs, in µs")
+    chart = alt.Chart(alt.InlineData(rows), width=WIDTH, height=HEIGHT // 2)
+    return chart.mark_bar().encode(x=x, y=alt.Y("count():Q", title="blocks"))
+
+
+def torch_timer(pieces: list[dict]) -> alt.LayerChart:
+    rows = [ratio_row(speed_ratio(p["engine_s"], p["timer_s"]), operation=p["operation"]) for p in pieces]
+    data = alt.Chart(alt.InlineData(rows))
+    y = alt.Y("low:Q", title="engine ÷ Timer", scale=alt.Scale(zero=False))
+    x = alt.X("operation:N", title=None, axis=alt.Axis(labelAngle=0))
+    bars = data.mark_rule().encode(x=x, y=y, y2="high:Q")
+    points = data.mark_point(filled=True).encode(x=x, y="ratio:Q")
+    return alt.layer(band(), bars, points).properties(width=WIDTH, height=HEIGHT // 2)
+
+
+PICTURES: dict[str, Callable[[list[dict]], alt.TopLevelMixin]] = {
+    draw.__name__: draw
+    for draw in (aa_verdicts, interval_coverage, repeatability, sensitivity, loop_overhead, torch_timer)
+}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""What every study shares: its options, the file it leaves, and the plug-in that only studies use.
+
+A study's file holds one line that says what was asked of which machine, one line for each finished piece,
+and last the verdict. Until the verdict is known the lines stand in a ``.part`` beside it, whole after each
+piece, so that ``--resume`` goes on there and a study cut short never passes for a complete one.
+"""
+
+import argparse
+import json
+import math
+import os
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NoReturn
+
+from ganbench import __version__
+from ganbench.measure import environment
+from ganbench.records import Measurement
+from ganbench.store import replace_file
+
+PLUGIN = Path(__file__).parent / "plugin"
+RESULTS = Path("results/studies")
+BASELINE, CONTROL = "baseline", "control"  # the two copies that every run has, whatever its targets are called
+
+
+def use_plugin() -> None:
+    """Let this process and its workers find the studies' own backends; nothing is installed."""
+    sys.path.insert(0, str(PLUGIN))
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PLUGIN.resolve()), os.environ.get("PYTHONPATH")]))
+
+
+def options(name: str, description: str, resumable: bool = False) -> argparse.ArgumentParser:
+    """Return a parser with what every study understands."""
+    parser = argparse.ArgumentParser(prog=f"{name}.py", description=description.splitlines()[0])
+    parser.add_argument("--short", action="store_true", help="seconds instead of minutes: shows the form, no result")
+    parser.add_argument("--output", type=Path, help=f"default {RESULTS}/{name}.jsonl, with --short below build/")
+    parser.set_defaults(study=name, resume=False)
+    if resumable:
+        parser.add_argument("--resume", action="store_true", help="go on with what an earlier start has finished")
+    return parser
+
+
+class Study:
+    """The file of one study; ``pieces`` are the lines that are finished."""
+
+    def __init__(self, chosen: argparse.Namespace, **settings: object) -> None:
+        folder = Path("build/studies") if chosen.short else RESULTS
+        self.path: Path = chosen.output or folder / f"{chosen.study}.jsonl"
+        self._part = self.path.with_suffix(".part")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        commit, dirty = environment.source_state()
+        self.head = {
+            "type": "study",
+            "study": chosen.study,
+            "machine": environment.machine_name(),
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "version": __version__,
+            "commit": commit,
+            "dirty": dirty,
+            "command": [f"benchmarks/studies/{chosen.study}.py", *sys.argv[1:]],
+            "settings": {"short": chosen.short, **settings},
+            "environment": environment.metadata(),
+        }
+        self.pieces: list[dict] = []
+        self._began = time.monotonic()
+        if chosen.resume and self._part.exists():
+            self._go_on()
+
+    def _go_on(self) -> None:
+        head, *self.pieces = read_lines(self._part)
+        for name in ("machine", "version", "settings"):
+            if head[name] != json.loads(json.dumps(self.head[name])):
+                stop(f"cannot resume {self._part}: its {name} is {head[name]}, now it is {self.head[name]}")
+        self.head = head
+        print(f"{len(self.pieces)} finished before: {self._part}")
+
+    def say(self, text: str) -> None:
+        """Print a line of progress, with the seconds since the start."""
+        print(f"[{time.monotonic() - self._began:6.0f} s] {text}", flush=True)
+
+    def add(self, piece: dict) -> None:
+        """Keep one finished piece."""
+        self.pieces.append({"type": "piece", **piece})
+        self._write(self._part, [self.head, *self.pieces])
+
+    def conclude(self, verdict: dict) -> None:
+        """Write the file with its verdict (``passed``, ``goal`` and ``measured`` in words, figures), and print it."""
+        self._write(self.path, [self.head, *self.pieces, {"type": "verdict", **verdict}])
+        self._part.unlink(missing_ok=True)
+        outcome = "passed" if verdict["passed"] else "NOT PASSED"
+        print(f"{self.head['study']}: {outcome}\n  goal      {verdict['goal']}\n  measured  {verdict['measured']}")
+        print(f"written to {self.path}")
+
+    @staticmethod
+    def _write(path: Path, lines: list[dict]) -> None:
+        text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
+        replace_file(path, lambda file: file.write(text.encode()))
+
+
+def stop(reason: str) -> NoReturn:
+    """End the program as every usage error does."""
+    print(reason, file=sys.stderr)
+    sys.exit(2)
+
+
+def read_lines(path: Path) -> list[dict]:
+    """Return the lines of a study's file; ends the program where there is no such file."""
+    if not path.exists():
+        stop(f"no study at {path}: run it first")
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def round_medians(records: list) -> dict[str, dict[str, list[float]]]:
+    """Return, per operation and target, each round's median in seconds; the two baselines are called so."""
+    baseline = records[0].baseline
+    names = {(baseline, False): BASELINE, (baseline, True): CONTROL}
+    found: dict[str, dict[str, dict[int, float]]] = {}
+    for record in records:
+        if isinstance(record, Measurement) and record.samples:
+            name = names.get((record.target, record.copy), record.target)
+            samples = sorted(record.samples)
+            middle = (samples[(len(samples) - 1) // 2] + samples[len(samples) // 2]) / 2
+            found.setdefault(record.operation, {}).setdefault(name, {})[record.round] = middle
+    return {
+        operation: {name: [medians[i] for i in sorted(medians)] for name, medians in by_name.items()}
+        for operation, by_name in found.items()
+    }
+
+
+def upper_bound(hits: int, trials: int, confidence: float = 0.95) -> float:
+    """Return the exact one-sided upper bound of a proportion (Clopper & Pearson 1934): without hits about 3/trials."""
+    if hits >= trials:
+        return 1.0
+    low, high = hits / trials, 1.0
+    for _ in range(60):
+        p = (low + high) / 2
+        tail = sum(math.comb(trials, k) * p**k * (1 - p) ** (trials - k) for k in range(hits + 1))
+        low, high = (p, high) if tail > 1 - confidence else (low, p)
+    return high
