@@ -164,7 +164,7 @@ def list_command() -> None:
 
 @cli.command()
 def doctor() -> None:
-    """Examine this machine: hardware, versions, BLAS, threads, and what may disturb timing."""
+    """Examine this machine: hardware, versions, BLAS, threads, and what differences it can tell apart (20 s)."""
     from .report.doctor import examination
 
     for line in examination():

@@ -58,6 +58,7 @@ class Plan(msgspec.Struct, frozen=True):
     rigor: Rigor
     timeout_s: float
     timed: bool = True
+    control: bool = False  # the A/A control even where there is nothing to compare
 
     @property
     def threads(self) -> int:
@@ -68,7 +69,7 @@ class Plan(msgspec.Struct, frozen=True):
     def members(self) -> list[tuple[Target, bool]]:
         """Every worker of a round: each target, and the control copy of the baseline."""
         members = [(target, False) for target in self.targets]
-        if self.timed and len(self.targets) > 1:
+        if self.timed and (self.control or len(self.targets) > 1):
             members += [(target, True) for target in self.targets if target.label == self.baseline]
         return members
 

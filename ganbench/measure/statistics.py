@@ -138,7 +138,12 @@ def verdict(ratio: Estimate, rounds: int, control: Estimate | None) -> str:
         return f"{1 / ratio.value:.2f}x slower [{1 / ratio.high:.2f}, {1 / ratio.low:.2f}]"
     if ratio.low > 1 / (1 + BAND) and ratio.high < 1 + BAND:
         return f"same within {BAND:.0%}"
-    return f"undecided (would have shown {math.expm1(half_width(ratio) + math.log1p(BAND)):.0%})"
+    return f"undecided (would have shown {detectable(half_width(ratio)):.0%})"
+
+
+def detectable(half_width: float) -> float:
+    """Return the smallest relative difference that an interval of this half-width shows to be beyond the band."""
+    return math.expm1(half_width + math.log1p(BAND))
 
 
 def beyond_band(ratio: Estimate) -> bool:

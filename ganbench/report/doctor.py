@@ -1,4 +1,4 @@
-"""What ``ganbench doctor`` says: the machine, each framework as a worker sees it, what may disturb timing."""
+"""What ``ganbench doctor`` says: the machine, each framework as a worker sees it, what it can tell apart."""
 
 import os
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ from ..measure import environment
 from ..measure.process import Worker, WorkerLostError, child_environment
 from ..measure.protocol import Job
 from ..measure.workspace import workspace
+from .trial import trial
 
 
 def examination() -> Iterator[str]:
@@ -22,8 +23,9 @@ def examination() -> Iterator[str]:
     yield f"system     {facts['os']}, Python {facts['python']}"
     for name in registry.names():
         yield from _backend(name, facts["cpus"])
-    found = environment.disturbances()
     yield ""
+    yield from trial()
+    found = environment.disturbances()
     yield "what may disturb timing here:" if found else "nothing was found that would disturb timing"
     yield from (f"  - {text}" for text in found)
 

@@ -19,7 +19,7 @@ def notes(records: list[Line], table: pd.DataFrame) -> list[str]:
     lines = [control_line(table)]
     for device in dict.fromkeys(target.device for target in header.targets):
         lines.append(_ceilings(limits, device))
-    lines += [_floor(header, records, table), _disturbance(records), _error(table)]
+    lines += [_floor(header, records, table), disturbance(records), _error(table)]
     lines += [_uncontrolled(header), _resumed(records)]
     return [line for line in lines if line]
 
@@ -98,7 +98,7 @@ def _floor(header: RunHeader, records: list[Line], table: pd.DataFrame) -> str:
     return f"floor of gan_iteration, its matrix products alone: {'; '.join(parts)}" if parts else ""
 
 
-def _disturbance(records: list[Line]) -> str:
+def disturbance(records: list[Line]) -> str:
     """Return what was seen beside the timed blocks, whether or not it mattered."""
     found = [d for record in records if isinstance(record, Measurement) for d in record.disturbances]
     if not found:
