@@ -147,6 +147,36 @@ def test_every_backend_learns_the_same(parity):
         assert out.count(line) == 3
 
 
+def test_the_picture_of_parity_tells_one_curve_from_another(parity):
+    from ganbench.training import curves
+    from ganbench.training import parity as parities
+
+    def colours(losses, found):
+        with Image.open(io.BytesIO(curves.draw(losses, "drawn", found))) as picture:
+            pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3).astype(int)
+        bright = pixels[np.ptp(pixels, axis=1) > 60]
+        return {tuple(colour) for colour in np.round(bright / 48)}
+
+    same = {target: read_losses(parity[0] / target) for target in ("numpy", "torch", "jax")}
+    found = parities.compare_losses(same)
+    assert found.parted is None
+    alone, together = (colours(losses, found) for losses in ({"numpy": same["numpy"]}, same))
+    assert len(together) > len(alone) + 1, "curves that are the same hide one another"
+    apart = {**same, "jax": same["jax"] + np.array([0, 0.1, 0]) * (same["jax"][:, :1] >= 150)}
+    parted = parities.compare_losses(apart)
+    assert parted.parted == 150
+    assert parted.explain()[1].startswith("the curves part at iteration 150, ")
+    assert "amplifies" in parted.explain()[-1]
+
+
+def test_parity_compares_the_same_iterations_of_trainings_that_began_apart():
+    from ganbench.training.parity import compare_losses
+
+    whole = np.stack([np.arange(1, 51), np.linspace(2, 1, 50), np.linspace(1, 2, 50)], axis=1)
+    found = compare_losses({"numpy": whole, "torch": whole[20:]})
+    assert (found.steps[0], found.steps[-1], found.largest) == (21, 50, 0)
+
+
 def test_torch_modules_load_a_state(parity):
     import torch
 
@@ -340,6 +370,28 @@ def test_ctrl_c_saves_what_was_reached_and_leaves_no_process(tmp_path):
     state = load_state(tmp_path / "state.npz")
     assert state.step >= before
     assert read_losses(tmp_path)[-1, 0] == state.step
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a folder cannot be locked there")
+def test_two_trainings_do_not_share_a_folder(tmp_path):
+    process, _ = _started(tmp_path / "out")
+    state = tmp_path / "out" / "state.npz"
+    second = start("--backend", "numpy", "--iterations", 10**7, "--resume", state, "--output", tmp_path / "out")
+    code, _, errors = finished(second)
+    assert code == 2
+    assert f"another training is writing into {tmp_path / 'out'}: wait for it, or choose another" in errors
+    os.killpg(process.pid, signal.SIGINT)
+    assert finished(process)[0] == 130
+    assert read_losses(tmp_path / "out")[:, 0].tolist() == list(range(1, load_state(state).step + 1))
+
+
+def test_two_trainings_that_begin_together_leave_one(tmp_path):
+    given = ("--backend", "numpy", "--preset", "tiny", "--iterations", 40, "--output", tmp_path)
+    both = [start(*given, "--seed", seed) for seed in (0, 1)]
+    codes, said = zip(*((code, errors) for code, _, errors in map(finished, both)), strict=True)
+    assert sorted(codes) == [0, 2], said
+    assert "another training is writing" in "".join(said) or "holds a training already" in "".join(said)
+    assert load_state(tmp_path / "state.npz").seed == codes.index(0)
 
 
 def test_a_full_disk_is_exit_1_and_the_state_is_whole(tmp_path):

@@ -18,7 +18,7 @@ from ..plan import Plan, make_plan
 from ..sound import load_recordings
 from ..state import TrainingState, differences, load_state
 from ..store import check_writable
-from .saving import STATE
+from .folder import check_free
 
 EXTRA = {"PIL": "Pillow", "altair": "Altair", "vl_convert": "vl-convert-python"}
 
@@ -150,11 +150,5 @@ def _check_output(training: Training) -> None:
     """Raise ``UsageError`` where files could not be written, or would take the place of another training."""
     for target in training.plan.targets:
         folder = training.folder(target.label)
-        state = folder / STATE
-        if state.exists() and not (
-            training.resume is not None and training.resume.exists() and state.samefile(training.resume)
-        ):
-            raise UsageError(
-                f"{folder} holds a training already: go on with --resume {state}, or choose another --output"
-            )
+        check_free(folder, training.resume)
         check_writable(folder, "--output")
