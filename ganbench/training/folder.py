@@ -14,9 +14,7 @@ def check_free(folder: Path, resume: Path | None) -> None:
     """Raise ``UsageError`` where ``folder`` holds a training other than the one that is resumed."""
     state = folder / STATE
     if state.exists() and not (resume is not None and resume.exists() and state.samefile(resume)):
-        raise UsageError(
-            f"{folder} holds a training already: go on with --resume {state}, or choose another --output"
-        )
+        raise UsageError(f"{folder} holds a training already: go on with --resume {state}, or choose another --output")
 
 
 @contextlib.contextmanager
