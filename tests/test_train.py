@@ -1,6 +1,7 @@
 """``ganbench train`` as a user runs it: what is learned, what is left, and what an interruption costs."""
 
 import csv
+import importlib.util
 import io
 import json
 import os
@@ -440,6 +441,9 @@ def test_diverged_training_stops_before_it_spoils_the_state(tmp_path):
         (["--loss", "hinge"], 2, "unknown loss 'hinge' (known: non-saturating, saturating)"),
         (["--seed", "-1"], 2, "seed -1 is not valid"),
         (["--epochs", "0"], 2, "epochs 0 is not valid: at least 1"),
+        (["--seed", str(2**63)], 2, "seed 9223372036854775808 is not valid: at most 9223372036854775807"),
+        (["--iterations", str(2**31)], 2, "2,147,483,648 iterations are not valid: at most 2,147,483,647"),
+        (["--epochs", str(10**30)], 2, "iterations are not valid: at most 2,147,483,647"),
         (["--iterations", "-5"], 2, "iterations -5 is not valid"),
         (["--epochs", "1", "--iterations", "1"], 2, "either --epochs N or --iterations N"),
         (["--batch", "1798"], 2, "1797 rows of data do not fill a batch of 1798: pass --batch 1797 or less"),
@@ -463,6 +467,25 @@ def test_how_long_and_where_must_be_said(monkeypatch, capsys, tmp_path):
     assert "how long to train is either --epochs N or --iterations N" in errors
     assert here(monkeypatch, capsys, "--backend", "numpy", "--epochs", "1")[0] == 2
     assert here(monkeypatch, capsys, "--output", tmp_path, "--epochs", "1")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("missing", "named"),
+    [
+        ({"PIL"}, "training draws with Pillow: pip install"),
+        ({"altair", "vl_convert"}, "training draws with Altair, vl-convert-python: pip install"),
+        ({"scipy"}, "WAV files are read with SciPy: pip install"),
+    ],
+    ids=str,
+)
+def test_what_is_not_installed_is_named_with_the_command(monkeypatch, capsys, tmp_path, missing, named):
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name in missing else real(name, *more))
+    given = ("--backend", "numpy", "--preset", "speech", "--data", SPEECH, "--epochs", 1, "--output", tmp_path / "out")
+    code, errors = here(monkeypatch, capsys, *given)
+    assert code == 1
+    assert f'{named} "ganbench[train]"' in errors
+    assert not (tmp_path / "out").exists()
 
 
 def test_output_that_cannot_be_written_or_holds_a_training(monkeypatch, capsys, tmp_path, parity):

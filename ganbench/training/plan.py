@@ -20,6 +20,7 @@ from ..state import TrainingState, differences, load_state
 from ..store import check_writable
 from .folder import check_free
 
+LARGEST_STEP = np.iinfo(np.int32).max  # Adam counts in this type on every backend
 EXTRA = {"PIL": "Pillow", "altair": "Altair", "vl_convert": "vl-convert-python"}
 
 
@@ -102,6 +103,8 @@ def make_training(
         )
     digest = hashlib.sha256(np.ascontiguousarray(rows).data).hexdigest()
     total = iterations if iterations is not None else (epochs or 0) * (len(rows) // spec.batch)
+    if total > LARGEST_STEP:
+        raise UsageError(f"{total:,} iterations are not valid: at most {LARGEST_STEP:,}")
     if saved is not None:
         if saved.data != digest:
             raise DataError(f"state {resume} was trained on other data: pass the same --data")
