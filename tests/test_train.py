@@ -289,6 +289,15 @@ def test_resumed_equals_uninterrupted(normed, tmp_path):
     assert np.array_equal(read_losses(tmp_path), read_losses(normed))
 
 
+@pytest.mark.parametrize("target", ["torch", "jax"])
+def test_resumed_inside_an_epoch_equals_uninterrupted(target, parity, tmp_path):
+    train(target, tmp_path, dtype="float64", iterations=150)
+    ganbench.train(target, output=tmp_path, threads=1, iterations=230, resume=tmp_path / "state.npz")
+    assert_same_states(tmp_path / "state.npz", parity[0] / target / "state.npz")
+    assert np.array_equal(read_losses(tmp_path), read_losses(parity[0] / target))
+    assert table(tmp_path) == table(parity[0] / target)
+
+
 def test_generation_uses_running_statistics(normed):
     import torch
 
