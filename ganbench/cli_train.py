@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     "backends",
     required=True,
     metavar="TARGETS",
-    help="A target backend[.mode][@device]; several, separated by commas, are compared.",
+    help="A target backend[.mode][@device]. Several, separated by commas, show whether they learn the same.",
 )
 @model_options
 @click.option("--loss", metavar="NAME", help="non-saturating or saturating.  [default: the model's own]")
-@click.option("--epochs", type=int, metavar="N", help="How often every row is shown, counted from the first epoch.")
+@click.option("--epochs", type=int, metavar="N", help="How often every row is shown.")
 @click.option("--iterations", type=int, metavar="N", help="How many iterations, instead of --epochs.")
 @click.option("--seed", type=int, metavar="N", help="Of initial weights, order and noise.  [default: 0]")
 @click.option(
@@ -42,11 +42,19 @@ if TYPE_CHECKING:
     "--resume",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Go on from a state.npz, to the number of epochs or iterations given here.",
+    help="Go on from a state.npz, with its model, loss, seed and dtype. Epochs and iterations count from the first.",
 )
 @click.pass_context
 def train(context: click.Context, /, **options: Any) -> None:
-    """Train a GAN on real data with the program that is measured; see what it learned and what it cost."""
+    """Train a GAN on real data with the program that is measured; see what it learned and what it cost.
+
+    How long is either --epochs or --iterations:
+
+    \b
+      ganbench train --backend jax --epochs 100 --output digits
+      ganbench train --backend torch --epochs 200 --output digits --resume digits/state.npz
+      ganbench train --backends numpy,torch,jax --iterations 200 --dtype float64 --output parity
+    """
     from .training.plan import make_training
     from .training.report import Screen, conclusion
     from .training.run import carry_out

@@ -14,6 +14,7 @@ from .operations import DEFAULT_OPERATIONS, DTYPES, OPERATIONS
 from .registry import Target
 
 DEFAULT_TIMEOUT_S = 120.0
+LARGEST_INTEGER = 2**63 - 1  # of the messages to a worker
 FLOOR = "gan_products"  # the operation that is the floor of gan_iteration
 
 
@@ -181,6 +182,8 @@ def reaching(care: Rigor, rounds: int, budget_s: float | None, precision_goal: f
 def _check_count(name: str, value: int) -> None:
     if value < 0:
         raise UsageError(f"{name} {value} is not valid: at least 0")
+    if value > LARGEST_INTEGER:
+        raise UsageError(f"{name} {value} is not valid: at most {LARGEST_INTEGER}")
 
 
 def _check_seconds(name: str, value: float) -> None:

@@ -120,9 +120,8 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             fresh.unlink()
-        raise StorageError(
-            f"cannot write {path}: {error.strerror or error}; what stood there before is whole"
-        ) from error
+        kept = "; what stood there before is whole" if path.exists() else ""
+        raise StorageError(f"cannot write {path}: {error.strerror or error}{kept}") from error
 
 
 def read_run(path: Path) -> list[Line]:

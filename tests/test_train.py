@@ -1,6 +1,7 @@
 """``ganbench train`` as a user runs it: what is learned, what is left, and what an interruption costs."""
 
 import csv
+import importlib.util
 import io
 import json
 import os
@@ -147,6 +148,36 @@ def test_every_backend_learns_the_same(parity):
         assert out.count(line) == 3
 
 
+def test_the_picture_of_parity_tells_one_curve_from_another(parity):
+    from ganbench.training import curves
+    from ganbench.training import parity as parities
+
+    def colours(losses, found):
+        with Image.open(io.BytesIO(curves.draw(losses, "drawn", found))) as picture:
+            pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3).astype(int)
+        bright = pixels[np.ptp(pixels, axis=1) > 60]
+        return {tuple(colour) for colour in np.round(bright / 48)}
+
+    same = {target: read_losses(parity[0] / target) for target in ("numpy", "torch", "jax")}
+    found = parities.compare_losses(same)
+    assert found.parted is None
+    alone, together = (colours(losses, found) for losses in ({"numpy": same["numpy"]}, same))
+    assert len(together) > len(alone) + 1, "curves that are the same hide one another"
+    apart = {**same, "jax": same["jax"] + np.array([0, 0.1, 0]) * (same["jax"][:, :1] >= 150)}
+    parted = parities.compare_losses(apart)
+    assert parted.parted == 150
+    assert parted.explain()[1].startswith("the curves part at iteration 150, ")
+    assert "amplifies" in parted.explain()[-1]
+
+
+def test_parity_compares_the_same_iterations_of_trainings_that_began_apart():
+    from ganbench.training.parity import compare_losses
+
+    whole = np.stack([np.arange(1, 51), np.linspace(2, 1, 50), np.linspace(1, 2, 50)], axis=1)
+    found = compare_losses({"numpy": whole, "torch": whole[20:]})
+    assert (found.steps[0], found.steps[-1], found.largest) == (21, 50, 0)
+
+
 def test_torch_modules_load_a_state(parity):
     import torch
 
@@ -258,6 +289,15 @@ def test_resumed_equals_uninterrupted(normed, tmp_path):
     assert np.array_equal(read_losses(tmp_path), read_losses(normed))
 
 
+@pytest.mark.parametrize("target", ["torch", "jax"])
+def test_resumed_inside_an_epoch_equals_uninterrupted(target, parity, tmp_path):
+    train(target, tmp_path, dtype="float64", iterations=150)
+    ganbench.train(target, output=tmp_path, threads=1, iterations=230, resume=tmp_path / "state.npz")
+    assert_same_states(tmp_path / "state.npz", parity[0] / target / "state.npz")
+    assert np.array_equal(read_losses(tmp_path), read_losses(parity[0] / target))
+    assert table(tmp_path) == table(parity[0] / target)
+
+
 def test_generation_uses_running_statistics(normed):
     import torch
 
@@ -342,6 +382,28 @@ def test_ctrl_c_saves_what_was_reached_and_leaves_no_process(tmp_path):
     assert read_losses(tmp_path)[-1, 0] == state.step
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a folder cannot be locked there")
+def test_two_trainings_do_not_share_a_folder(tmp_path):
+    process, _ = _started(tmp_path / "out")
+    state = tmp_path / "out" / "state.npz"
+    second = start("--backend", "numpy", "--iterations", 10**7, "--resume", state, "--output", tmp_path / "out")
+    code, _, errors = finished(second)
+    assert code == 2
+    assert f"another training is writing into {tmp_path / 'out'}: wait for it, or choose another" in errors
+    os.killpg(process.pid, signal.SIGINT)
+    assert finished(process)[0] == 130
+    assert read_losses(tmp_path / "out")[:, 0].tolist() == list(range(1, load_state(state).step + 1))
+
+
+def test_two_trainings_that_begin_together_leave_one(tmp_path):
+    given = ("--backend", "numpy", "--preset", "tiny", "--iterations", 40, "--output", tmp_path)
+    both = [start(*given, "--seed", seed) for seed in (0, 1)]
+    codes, said = zip(*((code, errors) for code, _, errors in map(finished, both)), strict=True)
+    assert sorted(codes) == [0, 2], said
+    assert "another training is writing" in "".join(said) or "holds a training already" in "".join(said)
+    assert load_state(tmp_path / "state.npz").seed == codes.index(0)
+
+
 def test_a_full_disk_is_exit_1_and_the_state_is_whole(tmp_path):
     # No file may outgrow a limit, which losses.csv does after some ten thousand iterations.
     limited = (
@@ -388,6 +450,9 @@ def test_diverged_training_stops_before_it_spoils_the_state(tmp_path):
         (["--loss", "hinge"], 2, "unknown loss 'hinge' (known: non-saturating, saturating)"),
         (["--seed", "-1"], 2, "seed -1 is not valid"),
         (["--epochs", "0"], 2, "epochs 0 is not valid: at least 1"),
+        (["--seed", str(2**63)], 2, "seed 9223372036854775808 is not valid: at most 9223372036854775807"),
+        (["--iterations", str(2**31)], 2, "2,147,483,648 iterations are not valid: at most 2,147,483,647"),
+        (["--epochs", str(10**30)], 2, "iterations are not valid: at most 2,147,483,647"),
         (["--iterations", "-5"], 2, "iterations -5 is not valid"),
         (["--epochs", "1", "--iterations", "1"], 2, "either --epochs N or --iterations N"),
         (["--batch", "1798"], 2, "1797 rows of data do not fill a batch of 1798: pass --batch 1797 or less"),
@@ -411,6 +476,25 @@ def test_how_long_and_where_must_be_said(monkeypatch, capsys, tmp_path):
     assert "how long to train is either --epochs N or --iterations N" in errors
     assert here(monkeypatch, capsys, "--backend", "numpy", "--epochs", "1")[0] == 2
     assert here(monkeypatch, capsys, "--output", tmp_path, "--epochs", "1")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("missing", "named"),
+    [
+        ({"PIL"}, "training draws with Pillow: pip install"),
+        ({"altair", "vl_convert"}, "training draws with Altair, vl-convert-python: pip install"),
+        ({"scipy"}, "WAV files are read with SciPy: pip install"),
+    ],
+    ids=str,
+)
+def test_what_is_not_installed_is_named_with_the_command(monkeypatch, capsys, tmp_path, missing, named):
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name in missing else real(name, *more))
+    given = ("--backend", "numpy", "--preset", "speech", "--data", SPEECH, "--epochs", 1, "--output", tmp_path / "out")
+    code, errors = here(monkeypatch, capsys, *given)
+    assert code == 1
+    assert f'{named} "ganbench[train]"' in errors
+    assert not (tmp_path / "out").exists()
 
 
 def test_output_that_cannot_be_written_or_holds_a_training(monkeypatch, capsys, tmp_path, parity):

@@ -1,7 +1,7 @@
 """Loss curves as a PNG: of one training, or of several backends laid over one another."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from .parity import PARTED, Parity
 if TYPE_CHECKING:
     import altair
 
-POINTS = 500  # more of them than pixels: the means of neighbours are drawn instead
+POINTS = 500  # a curve with more of them than pixels is thinned
 WIDTH, HEIGHT = 640, 180
 LOSSES = ("d_loss", "g_loss")
 
@@ -27,7 +27,8 @@ def draw(losses: Mapping[str, np.ndarray], title: str, parity: Parity | None = N
     panels: list[Any] = [_panel(losses, column, name, parity) for column, name in enumerate(LOSSES, 1)]
     if parity is not None:
         panels.append(_spread(parity))
-    chart = alt.vconcat(*panels, title=title).configure_view(stroke="#ddd")
+    heading = alt.Title(title, subtitle=parity.explain() if parity else [], subtitleColor="#555", anchor="start")
+    chart = alt.vconcat(*panels, title=heading).configure_view(stroke="#ddd")
     drawn, packed = io.BytesIO(), io.BytesIO()
     chart.save(drawn, format="png", ppi=110)
     # A fifth of the bytes: lines and letters need few colours.
@@ -42,10 +43,11 @@ def _panel(
 
     legend = alt.Undefined if len(losses) > 1 else None
     widths = [1.2 + 2.4 * under for under in range(len(losses) - 1, -1, -1)]
+    scale = alt.Scale(type="ordinal", domain=list(losses), range=widths)
     values = [
         {"iteration": step, name: loss, "backend": target}
         for target, table in losses.items()
-        for step, loss in zip(*_thinned(table[:, 0], table[:, column]), strict=True)
+        for step, loss in _thinned(table[:, 0], table[:, column], np.mean)
     ]
     lines = (
         alt.Chart(alt.InlineData(values), width=WIDTH, height=HEIGHT)
@@ -53,9 +55,9 @@ def _panel(
         .encode(
             x=alt.X("iteration:Q"),
             y=alt.Y(f"{name}:Q", scale=alt.Scale(zero=False)),
-            color=alt.Color("backend:N", scale=alt.Scale(domain=list(losses)), legend=legend),
+            color=alt.Color("backend:N", scale=alt.Scale(domain=list(losses), scheme="dark2"), legend=legend),
             # The first is the widest, because curves that are the same would hide one another.
-            strokeWidth=alt.StrokeWidth("backend:N", scale=alt.Scale(domain=list(losses), range=widths), legend=legend),
+            strokeWidth=alt.StrokeWidth("backend:N", scale=scale, legend=legend),
         )
     )
     return alt.layer(lines, *_rule(parity))
@@ -66,13 +68,12 @@ def _spread(parity: Parity) -> "altair.LayerChart | altair.FacetChart":
 
     name = "largest difference"
     values = [
-        {"iteration": int(step), name: float(difference)}
-        for step, difference in zip(parity.steps, parity.spread, strict=True)
+        {"iteration": step, name: difference}
+        for step, difference in _thinned(parity.steps, parity.spread, np.max)
         if difference > 0  # a logarithmic axis has no zero
     ]
-    data = alt.InlineData(values[:: max(1, len(values) // POINTS)])
     lines = (
-        alt.Chart(data, width=WIDTH, height=HEIGHT)
+        alt.Chart(alt.InlineData(values), width=WIDTH, height=HEIGHT)
         .mark_line(strokeWidth=1.5, color="black")
         .encode(x=alt.X("iteration:Q"), y=alt.Y(f"{name}:Q", scale=alt.Scale(type="log"), axis=alt.Axis(format=".0e")))
     )
@@ -90,10 +91,11 @@ def _rule(parity: Parity | None) -> list[Any]:
     return [chart.mark_rule(color="firebrick").encode(x="iteration:Q")]
 
 
-def _thinned(steps: np.ndarray, values: np.ndarray) -> tuple[list[int], list[float]]:
-    """Return at most ``POINTS`` points: means over runs of neighbours, each at the last of its run."""
+def _thinned(
+    steps: np.ndarray, values: np.ndarray, reduce: Callable[[np.ndarray], float]
+) -> Iterator[tuple[int, float]]:
+    """Yield at most ``POINTS`` points: runs of neighbours reduced to one value, each at the last of its run."""
     run = -(-len(steps) // POINTS)
-    starts = np.arange(0, len(steps), run)
-    ends = np.minimum(starts + run, len(steps)) - 1
-    means = np.add.reduceat(values, starts) / (ends - starts + 1)
-    return steps[ends].astype(int).tolist(), means.tolist()
+    for start in range(0, len(steps), run):
+        part = slice(start, start + run)
+        yield int(steps[part][-1]), float(reduce(values[part]))

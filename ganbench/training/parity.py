@@ -1,5 +1,6 @@
 """How far the loss curves of several backends lie apart that began with the same numbers."""
 
+import functools
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -37,10 +38,19 @@ class Parity(NamedTuple):
             return f"{text}; the curves have not parted by more than {PARTED:g} in {len(self.steps):,}"
         return f"{text}; the curves part at iteration {self.parted:,}, where they first differ by more than {PARTED:g}"
 
+    def explain(self) -> list[str]:
+        """Return lines for a picture: what was found, and where the curves part, why."""
+        lines = self.describe().split("; ")
+        if self.parted is not None:
+            lines.append(
+                "Red line: the first difference above the dotted one. Every backend rounds in its own order, "
+                "and each network learns from the other, which amplifies it."
+            )
+        return lines
+
 
 def compare_losses(losses: Mapping[str, np.ndarray]) -> Parity:
     """Return the parity of tables (iteration, d_loss, g_loss), over the iterations that all of them have."""
-    length = min(map(len, losses.values()))
-    tables = np.stack([table[:length] for table in losses.values()])
-    spread = np.ptp(tables[:, :, 1:], axis=0).max(axis=1)
-    return Parity(list(losses), tables[0, :, 0].astype(int), spread)
+    steps = functools.reduce(np.intersect1d, (table[:, 0] for table in losses.values()))
+    tables = np.stack([table[np.isin(table[:, 0], steps), 1:] for table in losses.values()])
+    return Parity(list(losses), steps.astype(int), np.ptp(tables, axis=0).max(axis=1))

@@ -18,8 +18,9 @@ from ..plan import Plan, make_plan
 from ..sound import load_recordings
 from ..state import TrainingState, differences, load_state
 from ..store import check_writable
-from .saving import STATE
+from .folder import check_free
 
+LARGEST_STEP = np.iinfo(np.int32).max  # Adam counts in this type on every backend
 EXTRA = {"PIL": "Pillow", "altair": "Altair", "vl_convert": "vl-convert-python"}
 
 
@@ -102,6 +103,8 @@ def make_training(
         )
     digest = hashlib.sha256(np.ascontiguousarray(rows).data).hexdigest()
     total = iterations if iterations is not None else (epochs or 0) * (len(rows) // spec.batch)
+    if total > LARGEST_STEP:
+        raise UsageError(f"{total:,} iterations are not valid: at most {LARGEST_STEP:,}")
     if saved is not None:
         if saved.data != digest:
             raise DataError(f"state {resume} was trained on other data: pass the same --data")
@@ -150,11 +153,5 @@ def _check_output(training: Training) -> None:
     """Raise ``UsageError`` where files could not be written, or would take the place of another training."""
     for target in training.plan.targets:
         folder = training.folder(target.label)
-        state = folder / STATE
-        if state.exists() and not (
-            training.resume is not None and training.resume.exists() and state.samefile(training.resume)
-        ):
-            raise UsageError(
-                f"{folder} holds a training already: go on with --resume {state}, or choose another --output"
-            )
+        check_free(folder, training.resume)
         check_writable(folder, "--output")

@@ -28,6 +28,7 @@ from ..state import TrainingState, load_state
 from ..verify import verify
 from .batches import ROWS, stream
 from .feeding import Fed, measure
+from .folder import check_free, sole_writer
 from .log import Log
 from .loop import Goal, Loop
 from .protocol import FORMAT, Ended, Failed, Message, Started, TrainJob
@@ -49,7 +50,9 @@ def main() -> None:
         channel.flush()
 
     try:
-        tell(train(job, stop.is_set, tell))
+        with sole_writer(Path(job.output)):
+            check_free(Path(job.output), Path(job.resume) if job.resume else None)
+            tell(train(job, stop.is_set, tell))
     except Exception as error:  # a backend may raise anything
         tell(failure(error))
 
