@@ -152,7 +152,7 @@ def gate(monkeypatch, craft, tmp_path, ganbench_cli):
                 raise error
             return comparison
 
-        monkeypatch.setattr(cli, "_carry_out", carried_out)
+        monkeypatch.setattr("ganbench.comparison.carry_out", carried_out)
         options = [part for condition in conditions for part in ("--fail-if", condition)]
         return ganbench_cli("compare", "--backends", "numpy,torch", "--ops", "matmul,adam_step", *options, *out)
 
