@@ -40,7 +40,7 @@ def test_every_command_is_one_that_exists(line):
     with command.make_context(name, arguments) as context:
         assert isinstance(context, click.Context)
         if name == "compare":
-            apart = ("form", "output", "results", "machine", "fail_if")
+            apart = ("form", "output", "results", "machine", "fail_if", "resume")
             plan = cli._plan({k: v for k, v in context.params.items() if k not in apart})
             assert plan.targets
             assert all(parse(text, plan) for text in context.params["fail_if"])
