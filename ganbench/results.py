@@ -12,7 +12,7 @@ import pandas as pd
 from .asv_results import is_asv_file, read_asv
 from .errors import StorageError
 from .limits import Limits
-from .measure.statistics import Estimate, beyond_band, speed_ratio, typical, verdict
+from .measure.statistics import Estimate, beyond_band, paired_speed, speed_ratio, typical, verdict
 from .plan import FLOOR, library_of
 from .records import Line, Measurement, RunHeader, WorkerRecord
 from .store import DamagedResultsWarning, read_run
@@ -85,8 +85,8 @@ def run_rows(records: Sequence[Line]) -> list[dict[str, Any]]:
             workers.setdefault(record.target, record)
     rows, limits = [], Limits(records)
     for operation in header.operations:
-        baseline = _medians(measured.get((operation, header.baseline, False), []))
-        control = _ratio(baseline, _medians(measured.get((operation, header.baseline, True), [])))
+        baseline = _blocks(measured.get((operation, header.baseline, False), []))
+        control = _ratio(baseline, _blocks(measured.get((operation, header.baseline, True), [])))
         for target in header.targets:
             taken = measured.get((operation, target.label, False))
             if not taken:
@@ -95,8 +95,9 @@ def run_rows(records: Sequence[Line]) -> list[dict[str, Any]]:
             row |= _limited(row, limits, target.device)
             if operation == "gan_iteration":
                 products = _medians(measured.get((FLOOR, library_of(target, header.targets).label, False), []))
-                floor = _ratio(products, _medians(taken))
-                row |= {} if floor is None else {"percent_of_floor": 100 * floor.value}
+                shared = [(products[i], median) for i, median in _medians(taken).items() if i in products]
+                if shared:
+                    row["percent_of_floor"] = 100 * speed_ratio(*zip(*shared, strict=True)).value
             row |= {"operation": operation, "target": target.label}
             row |= {"backend": target.backend, "mode": target.mode, "device": target.device}
             row |= _against(baseline, taken, control, is_baseline=target.label == header.baseline)
@@ -184,7 +185,7 @@ def _steady(taken: Sequence[Measurement]) -> bool:
 
 
 def _against(
-    baseline: dict[int, float], taken: Sequence[Measurement], control: Estimate | None, is_baseline: bool
+    baseline: dict[int, list[float]], taken: Sequence[Measurement], control: Estimate | None, is_baseline: bool
 ) -> dict[str, Any]:
     """Return the columns that compare a case with the baseline, round by round."""
     row: dict[str, Any] = {}
@@ -192,28 +193,33 @@ def _against(
         row |= dict(zip(("control_ratio", "control_low", "control_high"), control, strict=True))
     if taken[-1].status != "ok":
         return row
-    medians = _medians(taken)
+    blocks = _blocks(taken)
     if is_baseline:
-        return row | {"ratio": 1.0, "verdict": "baseline"} if medians else row
-    ratio = _ratio(baseline, medians)
+        return row | {"ratio": 1.0, "verdict": "baseline"} if blocks else row
+    ratio = _ratio(baseline, blocks)
     if ratio is None:
         return row
     row |= dict(zip(("ratio", "ratio_low", "ratio_high"), ratio, strict=True))
-    return row | {"verdict": verdict(ratio, len(baseline.keys() & medians.keys()), control)}
+    return row | {"verdict": verdict(ratio, len(baseline.keys() & blocks.keys()), control)}
+
+
+def _blocks(taken: Sequence[Measurement]) -> dict[int, list[float]]:
+    """Return each round's blocks; nothing where the case failed in the end."""
+    if not taken or taken[-1].status != "ok":
+        return {}
+    return {entry.round: entry.samples for entry in taken if entry.samples}
 
 
 def _medians(taken: Sequence[Measurement]) -> dict[int, float]:
     """Return each round's median; nothing where the case failed in the end."""
-    if not taken or taken[-1].status != "ok":
-        return {}
-    return {entry.round: float(np.median(entry.samples)) for entry in taken if entry.samples}
+    return {number: float(np.median(samples)) for number, samples in _blocks(taken).items()}
 
 
-def _ratio(baseline: dict[int, float], medians: dict[int, float]) -> Estimate | None:
-    shared = sorted(baseline.keys() & medians.keys())
+def _ratio(baseline: dict[int, list[float]], blocks: dict[int, list[float]]) -> Estimate | None:
+    shared = sorted(baseline.keys() & blocks.keys())
     if not shared:
         return None
-    return speed_ratio([baseline[i] for i in shared], [medians[i] for i in shared])
+    return paired_speed([baseline[i] for i in shared], [blocks[i] for i in shared])
 
 
 def geometric_mean(values: Iterable[float]) -> float:
@@ -222,7 +228,7 @@ def geometric_mean(values: Iterable[float]) -> float:
     return math.exp(sum(logs) / len(logs)) if logs else math.nan
 
 
-def round_medians(records: Sequence[Line], operation: str, target: str, copy: bool = False) -> dict[int, float]:
-    """Return each round's median seconds of one case of a run; nothing where it failed in the end."""
+def round_blocks(records: Sequence[Line], operation: str, target: str, copy: bool = False) -> dict[int, list[float]]:
+    """Return the seconds of each round's blocks for one case of a run; nothing where it failed in the end."""
     case = (operation, target, copy)
-    return _medians([r for r in records if isinstance(r, Measurement) and (r.operation, r.target, r.copy) == case])
+    return _blocks([r for r in records if isinstance(r, Measurement) and (r.operation, r.target, r.copy) == case])

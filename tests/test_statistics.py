@@ -15,6 +15,8 @@ from ganbench.measure.statistics import (
     Estimate,
     half_width,
     hodges_lehmann,
+    paired_speed,
+    pass_ratio,
     rank_sum_cut,
     shift,
     signed_rank_cut,
@@ -221,3 +223,44 @@ def test_unpaired_interval_covers_the_truth_as_often_as_it_says(sizes):
     runs = 1000 if max(sizes) < EXACT else 200
     found = (unpaired_ratio(*(list(rng.lognormal(0, 0.05, size)) for size in sizes)) for _ in range(runs))
     assert sum(not (e.low <= 1 <= e.high) for e in found) / runs <= 0.07
+
+
+# Blocks of one pass are neighbours in time ------------------------------------------------------------------
+
+blocks = st.lists(st.floats(1e-6, 1e2), min_size=1, max_size=9)
+
+
+@given(blocks, st.floats(0.1, 10))
+def test_a_drift_that_hits_both_blocks_of_a_pass_cancels(drift, ratio):
+    assert pass_ratio([ratio * d for d in drift], drift) == pytest.approx(ratio)
+    assert pass_ratio(drift, [ratio * d for d in drift]) == pytest.approx(1 / ratio)
+
+
+def test_a_stall_of_one_block_in_five_changes_nothing():
+    assert pass_ratio([1.0, 1.0, 9.0, 1.0, 1.0], [0.5] * 5) == 2.0
+
+
+def test_paired_speed_is_the_speed_of_the_rounds_ratios():
+    baseline, target = [[2.0, 2.2, 1.8]] * 8, [[1.0, 1.1, 0.9]] * 8
+    assert paired_speed(baseline, target) == pytest.approx((2.0, 2.0, 2.0))
+
+
+# What the control saw of the noise ---------------------------------------------------------------------------
+
+
+def test_a_difference_that_the_control_does_not_exceed_is_no_verdict():
+    ratio = Estimate(1.06, 1.03, 1.09)  # beyond the band, but by less than the baseline differs from itself
+    assert verdict(ratio, 6, Estimate(1.0, 0.99, 1.01)).startswith("1.06x faster")
+    assert verdict(ratio, 6, Estimate(1.0, 0.90, 1.10)).startswith("undecided")
+    assert verdict(ratio, 6, None).startswith("1.06x faster")
+
+
+def test_the_control_keeps_false_verdicts_rare_at_few_rounds():
+    """Six rounds that scatter by 5 %: 0.36 % of A/A intervals leave the band, of verdicts not a quarter of that."""
+    rng = np.random.default_rng(0)
+    false = 0
+    for _ in range(4000):
+        base, copy, target = np.exp(0.05 / 2**0.5 * rng.standard_normal((3, 6)))
+        control, ratio = (speed_ratio(list(base), list(other)) for other in (copy, target))
+        false += "er [" in verdict(ratio, 6, control)
+    assert false / 4000 < 0.0015

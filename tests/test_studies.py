@@ -30,10 +30,10 @@ def run(name, *arguments, cwd):
 
 
 def rounds(rng, copies=7, n=6, sigma=0.02, shift=0.0):
-    """Medians of copies in an A/A run, the last of them slower by ``shift``."""
+    """Rounds of one block each, of copies in an A/A run, the last of them slower by ``shift``."""
     names = ["baseline", "control", *(f"numpy_{letter}" for letter in "abcdefgh")][:copies]
-    made = {name: list(np.exp(sigma * rng.standard_normal(n))) for name in names}
-    made[names[-1]] = [seconds * math.exp(shift) for seconds in made[names[-1]]]
+    made = {name: [[seconds] for seconds in np.exp(sigma * rng.standard_normal(n))] for name in names}
+    made[names[-1]] = [[seconds * math.exp(shift)] for (seconds,) in made[names[-1]]]
     return made
 
 
@@ -44,8 +44,8 @@ def aa_runs(said="undecided", runs=7, shift=0.0, **settings):
         {
             "type": "piece",
             "framework": "numpy",
-            "medians": (medians := {name: rounds(rng, shift=shift, **settings) for name in operations}),
-            "verdicts": {name: dict.fromkeys(medians[name], said) for name in operations},
+            "blocks": (blocks := {name: rounds(rng, shift=shift, **settings) for name in operations}),
+            "verdicts": {name: dict.fromkeys(blocks[name], said) for name in operations},
         }
         for _ in range(runs)
     ]
@@ -119,7 +119,7 @@ def test_false_verdicts_are_counted(study):
 
 def test_a_control_that_fails_is_a_false_verdict(study):
     runs = aa_runs()
-    runs[0]["medians"]["matmul"]["control"] = [1.2 * s for s in runs[0]["medians"]["matmul"]["baseline"]]
+    runs[0]["blocks"]["matmul"]["control"] = [[1.2 * s] for (s,) in runs[0]["blocks"]["matmul"]["baseline"]]
     verdict = study("aa_verdicts").judge(runs)
     assert verdict["false"] == 1
     assert not verdict["passed"]
@@ -149,7 +149,9 @@ def repeated(rng, sigma, between=0.0, runs=20, n=20):
     pieces = []
     for _ in range(runs):
         target = np.exp(sigma * rng.standard_normal(n) + between * rng.standard_normal())
-        pieces.append({"medians": {"matmul": {"baseline": [1.0] * n, "torch": list(target)}}, "seconds": 100.0})
+        pieces.append(
+            {"blocks": {"matmul": {"baseline": [[1.0]] * n, "torch": [[t] for t in target]}}, "seconds": 100.0}
+        )
     return pieces
 
 

@@ -16,15 +16,16 @@ import statistics
 import time
 from itertools import pairwise
 
-from study import BASELINE, CONTROL, Study, options, round_medians, upper_bound, use_plugin
+from study import BASELINE, CONTROL, Study, options, round_blocks, upper_bound, use_plugin
 
 import ganbench
-from ganbench.measure.statistics import MIN_ROUNDS, beyond_band, speed_ratio
+from ganbench.measure.statistics import MIN_ROUNDS, beyond_band, paired_speed, pass_ratio
 from ganbench.operations import DEFAULT_OPERATIONS
 
 FRAMEWORKS = ("numpy", "torch", "jax", "numpy", "torch", "jax", "numpy")  # one run each
 COPIES = "abcde"
 LEAST = 200
+Rounds = list[list[float]]  # the seconds of the blocks of each round
 
 
 def main() -> None:
@@ -52,13 +53,13 @@ def main() -> None:
 
 
 def piece(framework: str, comparison: ganbench.Comparison) -> dict:
-    """Return what one run leaves: the rounds' medians, and the verdicts of its table."""
+    """Return what one run leaves: the rounds' blocks, and the verdicts of its table."""
     table = comparison.to_pandas()
     verdicts = {
         operation: dict(zip(rows["target"], rows["verdict"], strict=True))
         for operation, rows in table[table["target"] != framework].groupby("operation")
     }
-    return {"framework": framework, "medians": round_medians(comparison.records), "verdicts": verdicts}
+    return {"framework": framework, "blocks": round_blocks(comparison.records), "verdicts": verdicts}
 
 
 def judge(pieces: list[dict]) -> dict:
@@ -67,21 +68,21 @@ def judge(pieces: list[dict]) -> dict:
     pairs = false_pairs = 0
     false_rows = []
     for run in pieces:
-        for operation, medians in run["medians"].items():
-            for name, seconds in medians.items():
+        for operation, blocks in run["blocks"].items():
+            for name, seconds in blocks.items():
                 if name == BASELINE or len(seconds) < MIN_ROUNDS:
                     continue
                 compared += 1
-                beyond = beyond_band(speed_ratio(medians[BASELINE], seconds))
+                beyond = beyond_band(paired_speed(blocks[BASELINE], seconds))
                 said = run["verdicts"].get(operation, {}).get(name, "")
                 wrong = beyond if name == CONTROL else claims(said)
                 gated += beyond and not wrong
                 if wrong:
                     false += 1
                     false_rows.append([run["framework"], operation, name, said])
-            for one, other in disjoint_pairs(medians):
+            for one, other in disjoint_pairs(blocks):
                 pairs += 1
-                false_pairs += beyond_band(speed_ratio(one, other))
+                false_pairs += beyond_band(paired_speed(one, other))
     bound = upper_bound(false, compared) if compared else 1.0
     return {
         "passed": compared >= LEAST and false == 0,
@@ -103,23 +104,23 @@ def claims(verdict: str) -> bool:
     return "faster" in verdict or "slower" in verdict
 
 
-def disjoint_pairs(medians: dict[str, list[float]]) -> list[tuple[list[float], list[float]]]:
+def disjoint_pairs(blocks: dict[str, Rounds]) -> list[tuple[Rounds, Rounds]]:
     """Return pairs of copies of which no two share a worker."""
-    copies = [seconds for seconds in medians.values() if len(seconds) >= MIN_ROUNDS]
+    copies = [seconds for seconds in blocks.values() if len(seconds) >= MIN_ROUNDS]
     return list(pairwise(copies))[::2]
 
 
-def log_ratios(one: list[float], other: list[float]) -> list[float]:
+def log_ratios(one: Rounds, other: Rounds) -> list[float]:
     """Return the log-ratio of each round."""
-    return [math.log(a / b) for a, b in zip(one, other, strict=True)]
+    return [math.log(pass_ratio(a, b)) for a, b in zip(one, other, strict=True)]
 
 
 def sigmas(pieces: list[dict]) -> dict[str, float]:
     """Return the standard deviation of the per-round log-ratio, by framework and operation; its mean is 0."""
     squares: dict[str, list[float]] = {}
     for run in pieces:
-        for operation, medians in run["medians"].items():
-            for pair in disjoint_pairs(medians):
+        for operation, blocks in run["blocks"].items():
+            for pair in disjoint_pairs(blocks):
                 found = squares.setdefault(f"{run['framework']} {operation}", [])
                 found += [ratio**2 for ratio in log_ratios(*pair)]
     return {name: math.sqrt(statistics.fmean(values)) for name, values in squares.items()}

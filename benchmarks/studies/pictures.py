@@ -5,7 +5,6 @@
 
 import argparse
 import io
-import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import altair as alt
 from PIL import Image
 from study import BASELINE, RESULTS, read_lines
 
-from ganbench.measure.statistics import BAND, hodges_lehmann, speed_ratio
+from ganbench.measure.statistics import BAND, paired_speed
 
 FOLDER = Path("docs/pictures")
 WIDTH, HEIGHT = 560, 300
@@ -67,10 +66,10 @@ def ratio_row(estimate: tuple[float, float, float], **fields: object) -> dict:
 
 def aa_verdicts(pieces: list[dict]) -> alt.LayerChart:
     rows = [
-        ratio_row(speed_ratio(medians[BASELINE], seconds), framework=piece["framework"])
+        ratio_row(paired_speed(blocks[BASELINE], seconds), framework=piece["framework"])
         for piece in pieces
-        for medians in piece["medians"].values()
-        for name, seconds in medians.items()
+        for blocks in piece["blocks"].values()
+        for name, seconds in blocks.items()
         if name != BASELINE
     ]
     return intervals(sorted(rows, key=lambda row: row["ratio"]), "comparison, by ratio", "framework")
@@ -86,12 +85,11 @@ def interval_coverage(pieces: list[dict]) -> alt.LayerChart:
 
 def repeatability(pieces: list[dict]) -> alt.VConcatChart:
     charts = []
-    for operation in pieces[0]["medians"]:
+    for operation in pieces[0]["blocks"]:
         rows = []
         for piece in pieces:
-            baseline, target = (piece["medians"][operation][name] for name in (BASELINE, "torch"))
-            logs = hodges_lehmann([math.log(a / b) for a, b in zip(baseline, target, strict=True)])
-            rows.append(ratio_row(tuple(map(math.exp, logs)), run=len(rows) + 1))
+            baseline, target = (piece["blocks"][operation][name] for name in (BASELINE, "torch"))
+            rows.append(ratio_row(paired_speed(baseline, target), run=len(rows) + 1))
         centre = sorted(row["ratio"] for row in rows)[len(rows) // 2]
         data = alt.Chart(alt.InlineData(rows))
         y = alt.Y("low:Q", title="torch against numpy", scale=alt.Scale(zero=False))
@@ -121,7 +119,7 @@ def loop_overhead(pieces: list[dict]) -> alt.Chart:
 
 
 def torch_timer(pieces: list[dict]) -> alt.LayerChart:
-    rows = [ratio_row(speed_ratio(p["engine_s"], p["timer_s"]), operation=p["operation"]) for p in pieces]
+    rows = [ratio_row(paired_speed(p["engine_s"], p["timer_s"]), operation=p["operation"]) for p in pieces]
     data = alt.Chart(alt.InlineData(rows))
     y = alt.Y("low:Q", title="engine ÷ Timer", scale=alt.Scale(zero=False))
     x = alt.X("operation:N", title=None, axis=alt.Axis(labelAngle=0))

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 
-from study import Study, options, round_medians, use_plugin
+from study import Study, options, round_blocks, use_plugin
 
 import ganbench
 from ganbench import registry
@@ -86,7 +86,7 @@ def found(framework: str, comparison: ganbench.Comparison) -> dict:
         for row in table[table["target"] != framework].itertuples()
         if row.status == "ok"
     ]
-    return {"framework": framework, "rows": rows, "medians": round_medians(comparison.records)}
+    return {"framework": framework, "rows": rows, "blocks": round_blocks(comparison.records)}
 
 
 def check_injection(framework: str, preset: str, bursts: int) -> dict[str, dict[str, float]]:

@@ -17,6 +17,7 @@ from typing import NoReturn
 
 from ganbench import __version__
 from ganbench.measure import environment
+from ganbench.plan import FLOOR
 from ganbench.records import Measurement
 from ganbench.store import replace_file
 
@@ -112,20 +113,19 @@ def read_lines(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def round_medians(records: list) -> dict[str, dict[str, list[float]]]:
-    """Return, per operation and target, each round's median in seconds; the two baselines are called so."""
+def round_blocks(records: list) -> dict[str, dict[str, list[list[float]]]]:
+    """Return, per operation and target, the seconds of each round's blocks; the two baselines are called so."""
     baseline = records[0].baseline
     names = {(baseline, False): BASELINE, (baseline, True): CONTROL}
-    found: dict[str, dict[str, dict[int, float]]] = {}
+    found: dict[str, dict[str, dict[int, list[float]]]] = {}
     for record in records:
         if isinstance(record, Measurement) and record.samples:
             name = names.get((record.target, record.copy), record.target)
-            samples = sorted(record.samples)
-            middle = (samples[(len(samples) - 1) // 2] + samples[len(samples) // 2]) / 2
-            found.setdefault(record.operation, {}).setdefault(name, {})[record.round] = middle
+            found.setdefault(record.operation, {}).setdefault(name, {})[record.round] = record.samples
     return {
-        operation: {name: [medians[i] for i in sorted(medians)] for name, medians in by_name.items()}
+        operation: {name: [blocks[i] for i in sorted(blocks)] for name, blocks in by_name.items()}
         for operation, by_name in found.items()
+        if operation != FLOOR  # timed for the report, compared with nothing
     }
 
 

@@ -38,7 +38,7 @@ class Ledger:
         self.write = write
         self.failed: set[Case] = set()  # left out of later rounds
         self.numbers: dict[tuple[str, str], int] = {}  # calls per block, fixed once calibrated
-        self.medians: dict[Case, dict[int, float]] = {}  # by round
+        self.blocks: dict[Case, dict[int, list[float]]] = {}  # by round
         self.start = time.monotonic()
 
     def elapsed(self) -> float:
@@ -193,8 +193,7 @@ class Member:
         if not checked.verification.passed:
             reason = f"after it was timed, {checked.verification.reason}"
             return self._fail(name, "invalid", reason, checked.verification)
-        median = float(np.median(self._timings[name].samples))
-        self._ledger.medians.setdefault(self._case(name), {})[self._round] = median
+        self._ledger.blocks.setdefault(self._case(name), {})[self._round] = self._timings[name].samples
         self._record(name)
 
     def stop(self) -> None:

@@ -3,8 +3,6 @@
 import time
 from collections.abc import Sequence
 
-import numpy as np
-
 from ..plan import Case, Plan
 from ..records import Line, Measurement, Resumed
 from .member import Ledger
@@ -34,7 +32,7 @@ def recall(ledger: Ledger, plan: Plan, records: Sequence[Line]) -> int:
             ledger.failed.add(case)
         elif row.samples:
             ledger.numbers[row.target, row.operation] = row.iterations // row.iterations_per_call
-            ledger.medians.setdefault(case, {})[row.round] = float(np.median(row.samples))
+            ledger.blocks.setdefault(case, {})[row.round] = row.samples
     return finished
 
 

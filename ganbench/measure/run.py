@@ -27,7 +27,7 @@ from .member import Ledger, Member
 from .oracle import IMAGES, OracleJob
 from .past import recall
 from .process import child_environment
-from .statistics import MIN_ROUNDS, half_width, speed_ratio
+from .statistics import MIN_ROUNDS, half_width, paired_speed
 from .workspace import workspace
 
 Progress = Callable[[float, str], None]  # (share done, what is being done)
@@ -125,11 +125,11 @@ class Rounds:
         baseline = next(target for target in self._plan.targets if target.label == self._plan.baseline)
         widths = [0.0]
         for case in set(self._plan.cases) - self._ledger.failed:
-            against = self._ledger.medians.get(Case(case.operation, baseline), {})
-            medians = self._ledger.medians.get(case, {})
-            shared = against.keys() & medians.keys()
+            against = self._ledger.blocks.get(Case(case.operation, baseline), {})
+            blocks = self._ledger.blocks.get(case, {})
+            shared = against.keys() & blocks.keys()
             if shared and (case.target != baseline or case.copy):
-                widths.append(half_width(speed_ratio([against[i] for i in shared], [medians[i] for i in shared])))
+                widths.append(half_width(paired_speed([against[i] for i in shared], [blocks[i] for i in shared])))
         return max(widths)
 
     def _one_round(self) -> None:

@@ -117,6 +117,20 @@ def unpaired_ratio(before: Sequence[float], after: Sequence[float]) -> Estimate:
     return _exp(shift([math.log(value) for value in before], [math.log(value) for value in after]))
 
 
+def pass_ratio(baseline: Sequence[float], target: Sequence[float]) -> float:
+    """Return baseline time ÷ target time of one round: the median over its passes, block by block.
+
+    The blocks of one pass are neighbours in time, so what slows the machine for some tenths of a second
+    cancels; in the quotient of two medians it would not.
+    """
+    return math.exp(statistics.median(math.log(b / t) for b, t in zip(baseline, target, strict=True)))
+
+
+def paired_speed(baseline: Sequence[Sequence[float]], target: Sequence[Sequence[float]]) -> Estimate:
+    """Return baseline time ÷ target time from the blocks of each round, in seconds."""
+    return _exp(hodges_lehmann([math.log(pass_ratio(b, t)) for b, t in zip(baseline, target, strict=True)]))
+
+
 def _exp(estimate: Estimate) -> Estimate:
     return Estimate(*map(math.exp, estimate))
 
@@ -132,7 +146,7 @@ def verdict(ratio: Estimate, rounds: int, control: Estimate | None) -> str:
         return f"undecided ({rounds} round{'s' * (rounds != 1)})"
     if control is not None and beyond_band(control):
         return "undecided (control failed)"
-    if beyond_band(ratio):
+    if beyond_band(ratio) and exceeds_control(ratio, control):
         if ratio.value > 1:
             return f"{ratio.value:.2f}x faster [{ratio.low:.2f}, {ratio.high:.2f}]"
         return f"{1 / ratio.value:.2f}x slower [{1 / ratio.high:.2f}, {1 / ratio.low:.2f}]"
@@ -144,6 +158,17 @@ def verdict(ratio: Estimate, rounds: int, control: Estimate | None) -> str:
 def detectable(half_width: float) -> float:
     """Return the smallest relative difference that an interval of this half-width shows to be beyond the band."""
     return math.expm1(half_width + math.log1p(BAND))
+
+
+def exceeds_control(ratio: Estimate, control: Estimate | None) -> bool:
+    """Whether ``ratio`` leaves the band by more than the control's half-width; without a control it does.
+
+    With few rounds an interval may be narrow by chance; the control's, from the same rounds, is a second look
+    at the noise. With many rounds both are about the same, and this asks for nothing more.
+    """
+    if control is None or not control.has_interval:
+        return True
+    return abs(math.log(ratio.value)) > math.log1p(BAND) + half_width(control)
 
 
 def beyond_band(ratio: Estimate) -> bool:

@@ -8,15 +8,16 @@ cancels whatever slows the machine as a whole: that one supports a claim.
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pandas as pd
 
 from ..comparison import Comparison
 from ..errors import StorageError, UsageError
-from ..measure.statistics import BAND, Estimate, beyond_band, unpaired_ratio, verdict
+from ..measure.statistics import BAND, Estimate, beyond_band, pass_ratio, unpaired_ratio, verdict
 from ..records import Measurement
-from ..results import round_medians
+from ..results import round_blocks
 from .comparable import changes, header, obstacles, same_program
 from .runs import find_run, open_run
 from .table import heading
@@ -83,7 +84,7 @@ def _row(
 ) -> dict[str, Any]:
     operation, target = case
     row: dict[str, Any] = {"a_s": entries[0]["median_s"], "b_s": entries[1]["median_s"], "basis": "", "verdict": ""}
-    times = [list(round_medians(run.records, operation, target).values()) for run in (a, b)]
+    times = [[median(b) for b in round_blocks(run.records, operation, target).values()] for run in (a, b)]
     row |= {"a_rounds": len(times[0]), "b_rounds": len(times[1])}
     wrong = zip("AB", entries, strict=True)
     row["reason"] = "; ".join(f"{e['status']} in {name}: {e['reason']}" for name, e in wrong if e["status"] != "ok")
@@ -109,9 +110,9 @@ def _speeds(a: Comparison, b: Comparison, operation: str, target: str, copy: boo
     """Return, for each run, the target's speed relative to the run's baseline in each round that has both."""
     speeds = []
     for run in (a, b):
-        against = round_medians(run.records, operation, header(run).baseline)
-        medians = round_medians(run.records, operation, target, copy)
-        speeds.append([against[i] / medians[i] for i in sorted(against.keys() & medians.keys())])
+        against = round_blocks(run.records, operation, header(run).baseline)
+        blocks = round_blocks(run.records, operation, target, copy)
+        speeds.append([pass_ratio(against[i], blocks[i]) for i in sorted(against.keys() & blocks.keys())])
     return speeds
 
 
