@@ -10,6 +10,9 @@ from ganbench.errors import UnavailableError
 from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec, Layer, by_layer
 from ganbench.operations import Inputs, Operation
 
+from .inplace import InPlaceProgram
+from .torch_manual import TorchKernels
+
 
 class TorchBackend(Backend):
     """Tensors on one device; methods update state in place, as PyTorch's optimisers do."""
@@ -17,6 +20,7 @@ class TorchBackend(Backend):
     name = "torch"
     modes: ClassVar[dict[str, str]] = {
         "eager": "autograd, fake batch detached, only the trained network's gradients, Adam(fused=True)",
+        "manual": "gradients by hand through out= kernels, real and fake in one batch, Adam fused on flat buffers",
         "textbook": "two nn.Sequential, BCELoss on sigmoids, fake batch not detached, default Adam",
     }
     device_kinds = ("cpu", "cuda")
@@ -194,7 +198,14 @@ class TorchBackend(Backend):
     def prepare(self, operation: Operation, inputs: Inputs) -> Program:
         if self.mode == "textbook" and operation.name == "gan_iteration":
             return Textbook(self, operation, inputs)
+        if self.mode == "manual" and operation.name == "gan_iteration":
+            return InPlaceProgram(self, self._kernels(inputs), operation, inputs)
         return super().prepare(operation, inputs)
+
+
+    def _kernels(self, inputs: Inputs) -> TorchKernels:
+        dtype = str(inputs.state.generator.params[0].dtype)
+        return TorchKernels(self.torch, self.device, getattr(self.torch, dtype))
 
 
 class Textbook(Program):
