@@ -10,7 +10,6 @@ import itertools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -109,7 +108,7 @@ class Kernels(ABC):
         """Count one iteration."""
 
     @abstractmethod
-    def set_step(self, step: int) -> None:
+    def set_step(self, spec: GANSpec, step: int) -> None:
         """Set how many iterations are completed."""
 
 
@@ -132,12 +131,10 @@ class Iteration:
         """Go to the state ``start``, on the host."""
         for network, begin in ((self.generator, start.generator), (self.discriminator, start.discriminator)):
             live = network.state
-            for target, source in zip(
-                itertools.chain(*live), itertools.chain(*begin), strict=True
-            ):
+            for target, source in zip(itertools.chain(*live), itertools.chain(*begin), strict=True):
                 self.kernels.copy(source, target)
         self.step = int(start.step)
-        self.kernels.set_step(self.step)
+        self.kernels.set_step(self.spec, self.step)
 
     @property
     def state(self) -> GANState:
@@ -233,7 +230,7 @@ class InPlaceProgram(Program):
 
     def outputs(self) -> list[np.ndarray]:
         self._backend.synchronize()
-        live = self._operation.collect(self.iteration.state, self.losses())
+        live = self._operation.collect(self.iteration.state, self._last_losses())
         return [self._backend.to_numpy(array) for array in live]
 
     def feed(self, batches: Sequence[tuple[np.ndarray, ...]], state: GANState | None = None) -> None:
@@ -245,6 +242,9 @@ class InPlaceProgram(Program):
         if state is not None:
             self._start = state
             self.reset()
+
+    def _last_losses(self) -> tuple[Array, Array]:
+        return self._loss_views
 
     def losses(self) -> tuple[Array, Array]:
         kept = self._kernels.empty(2)

@@ -78,7 +78,7 @@ class TorchKernels(Kernels):
     def begin_step(self, spec: GANSpec) -> None:
         self._step.add_(1)
 
-    def set_step(self, step: int) -> None:
+    def set_step(self, spec: GANSpec, step: int) -> None:
         self._step.fill_(step)
 
     def adam(self, spec: GANSpec, flat: Sequence[Array]) -> None:
