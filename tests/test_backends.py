@@ -124,7 +124,7 @@ class TestCupyGraphOnNumpy(TestCupyOnNumpy):
 
 
 def test_a_graph_needs_a_gpu():
-    with pytest.raises(UnsupportedError, match="torch.graph@cuda"):
+    with pytest.raises(UnsupportedError, match=r"torch\.graph@cuda"):
         TorchBackend(mode="graph", device="cpu")
 
 
