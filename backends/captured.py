@@ -27,8 +27,8 @@ class CapturedProgram(InPlaceProgram):
         self.reset()
 
     def _all(self) -> None:
-        for turn, batch in enumerate(self._batches):
-            self.iteration(*batch, self._losses[turn, 0, ...], self._losses[turn, 1, ...])
+        for turn, (rows, z_d, z_g) in enumerate(self._batches):
+            self.iteration(rows, z_d, z_g, self._losses[turn, 0, ...], self._losses[turn, 1, ...])
 
     def __call__(self) -> None:
         self._launch()

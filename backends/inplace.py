@@ -214,8 +214,8 @@ class InPlaceProgram(Program):
         self.iteration = Iteration(kernels, spec, inputs.state)
         self._losses = kernels.empty(2)
         self._loss_views = self._losses[0, ...], self._losses[1, ...]
-        self._batches = [
-            (kernels.empty(2 * spec.batch, spec.img_dim), *(kernels.empty(spec.batch, spec.z_dim) for _ in range(2)))
+        self._batches: list[tuple[Array, ...]] = [
+            (kernels.empty(2 * spec.batch, spec.img_dim), *[kernels.empty(spec.batch, spec.z_dim) for _ in range(2)])
             for _ in inputs.batches
         ]
         self.feed(inputs.batches, inputs.state)
@@ -226,7 +226,8 @@ class InPlaceProgram(Program):
         self.result = (self.iteration.state, ())
 
     def __call__(self) -> None:
-        self.iteration(*self._next_batch(), *self._loss_views)
+        rows, z_d, z_g = self._next_batch()
+        self.iteration(rows, z_d, z_g, *self._loss_views)
 
     def outputs(self) -> list[np.ndarray]:
         self._backend.synchronize()

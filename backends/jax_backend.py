@@ -86,7 +86,9 @@ class JaxBackend(Backend):
         """Return ``step`` over batches stacked along a first axis; its results are stacked likewise."""
 
         def scanned(fixed: Any, state: Any, stacked: Any) -> tuple[Any, Any]:
-            return self.jax.lax.scan(lambda state, batch: step(fixed, state, batch), state, stacked)
+            return self.jax.lax.scan(  # type: ignore[no-any-return]
+                lambda state, batch: step(fixed, state, batch), state, stacked
+            )
 
         return scanned
 

@@ -225,7 +225,8 @@ class TorchBackend(Backend):
 
     def _capture(self, function: Callable[[], None]) -> Callable[[], None]:
         """Run once on a side stream, as CUDA graphs need, then record; return what replays."""
-        cuda, side = self.torch.cuda, self.torch.cuda.Stream()
+        cuda: Any = self.torch.cuda
+        side = cuda.Stream()
         side.wait_stream(cuda.current_stream())
         with cuda.stream(side):
             function()

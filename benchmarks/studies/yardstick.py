@@ -60,7 +60,7 @@ def floor():
     outs = [torch.empty(a.shape[0], b.shape[1]) for a, b in pairs]
 
     def products():
-        for (a, b), out in zip(pairs, outs):
+        for (a, b), out in zip(pairs, outs, strict=True):
             torch.mm(a, b, out=out)
 
     return products
