@@ -1,13 +1,19 @@
 """CuPy: the shared mathematics on a CUDA device; here stands only what the device adds."""
 
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ganbench.backend import Array
+from ganbench.backend import Array, Program
 from ganbench.errors import UnavailableError
+from ganbench.gan import GANSpec
+from ganbench.operations import Inputs, Operation
 
 from .array_backend import ArrayBackend
+from .array_inplace import ArrayKernels
+from .captured import CapturedProgram
 
 
 class CupyBackend(ArrayBackend):
@@ -16,6 +22,8 @@ class CupyBackend(ArrayBackend):
     name = "cupy"
     modes: ClassVar[dict[str, str]] = {
         "eager": "the NumPy program with cupy for numpy: gradients by hand, one kernel per expression",
+        "fused": "the same with @cupy.fuse on activations and Adam: one kernel per formula",
+        "graph": "the in-place program, eight iterations captured in one CUDA graph and launched",
     }
     device_kinds = ("cuda",)
     module = "cupy"
@@ -36,6 +44,10 @@ class CupyBackend(ArrayBackend):
             raise UnavailableError(f"no CUDA device {index}: CuPy sees {count}")
         cupy.cuda.Device(index).use()
         self.xp = cupy
+        if self.mode == "fused":  # each formula becomes one kernel, compiled at its first call
+            self._activate = _fused(cupy, super()._activate)  # type: ignore[method-assign]
+            self._through_activation = _fused(cupy, super()._through_activation)  # type: ignore[method-assign]
+            self._adam_kernel = cupy.fuse(_adam(cupy))
 
     @classmethod
     def environment(cls, device: str, dtype: str, precision: str, cache: str) -> dict[str, str]:
@@ -59,3 +71,64 @@ class CupyBackend(ArrayBackend):
     def synchronize(self, result: Any = None) -> None:
         """Wait for the stream, which every result of this backend was enqueued on."""
         self.xp.cuda.get_current_stream().synchronize()
+
+    def adam_step(
+        self,
+        spec: GANSpec,
+        params: Sequence[Array],
+        grads: Sequence[Array],
+        m: Sequence[Array],
+        v: Sequence[Array],
+        step: Any,
+    ) -> tuple[list[Array], list[Array], list[Array]]:
+        if self.mode != "fused":
+            return super().adam_step(spec, params, grads, m, v, step)
+        root = (1 - spec.beta2 ** int(step)) ** 0.5
+        lr = spec.lr * root / (1 - spec.beta1 ** int(step))
+        for p, g, mi, vi in zip(params, grads, m, v, strict=True):
+            self._adam_kernel(p, g, mi, vi, spec.beta1, spec.beta2, lr, spec.eps * root)
+        return list(params), list(m), list(v)
+
+    def prepare(self, operation: Operation, inputs: Inputs) -> Program:
+        if self.mode == "graph" and operation.name == "gan_iteration":
+            dtype, whole = inputs.state.generator.params[0].dtype, operation.spec.n_params
+            kernels = ArrayKernels(self.xp, dtype, piece=whole)  # a GPU wants Adam in one piece
+            return CapturedProgram(self, kernels, operation, inputs, self._capture)
+        return super().prepare(operation, inputs)
+
+    def _capture(self, function: Callable[[], None]) -> Callable[[], None]:
+        """Run once, so that every buffer and library handle is there, then record on a stream of its own."""
+        side = self.xp.cuda.Stream(non_blocking=True)
+        self.synchronize()
+        with side:
+            function()
+            side.synchronize()
+            side.begin_capture()
+            function()
+            graph = side.end_capture()
+        return graph.launch  # type: ignore[no-any-return]
+
+
+def _fused(cupy: Any, activation: Callable[..., Array]) -> Callable[..., Array]:
+    """Return ``activation``, whose first argument names a formula, as one fused kernel for each name."""
+    kernels: dict[str, Callable[..., Array]] = {}
+
+    def apply(name: str, *arrays: Array) -> Array:
+        if name == "identity":
+            return arrays[-1]
+        if name not in kernels:
+            kernels[name] = cupy.fuse(functools.partial(activation, name))
+        return kernels[name](*arrays)
+
+    return apply
+
+
+def _adam(cupy: Any) -> Callable[..., None]:
+    def adam(p: Array, g: Array, m: Array, v: Array, beta1: float, beta2: float, lr: float, eps: float) -> None:
+        m *= beta1
+        m += (1 - beta1) * g
+        v *= beta2
+        v += (1 - beta2) * (g * g)
+        p -= lr * m / (cupy.sqrt(v) + eps)
+
+    return adam

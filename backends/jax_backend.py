@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ganbench.backend import Array, Backend, BoundProgram, GANState, NetworkState, Program
+from ganbench.backend import Array, Backend, BoundProgram, GANState, NetworkState, Program, Step
 from ganbench.errors import UnavailableError, UnsupportedError
 from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec, Layer, by_layer
 from ganbench.operations import Inputs, Operation
@@ -17,6 +17,7 @@ class JaxBackend(Backend):
     name = "jax"
     modes: ClassVar[dict[str, str]] = {
         "jit": "value_and_grad under one jit per iteration, the state donated",
+        "scan": "the same under lax.scan: the eight staged iterations in one call",
     }
     device_kinds = ("cpu", "cuda")
     module = "jax"
@@ -76,8 +77,20 @@ class JaxBackend(Backend):
         self.jax.block_until_ready(result)  # type: ignore[no-untyped-call]
 
     def prepare(self, operation: Operation, inputs: Inputs) -> Program:
-        step = self.jax.jit(operation.step(self), donate_argnums=1)
-        return BoundProgram(self, operation, inputs, step)
+        step = operation.step(self)
+        if self.mode == "scan" and len(inputs.batches) > 1 and operation.stateful:
+            return ScannedProgram(self, operation, inputs, self.jax.jit(self._scanned(step), donate_argnums=1))
+        return BoundProgram(self, operation, inputs, self.jax.jit(step, donate_argnums=1))
+
+    def _scanned(self, step: Step) -> Step:
+        """Return ``step`` over batches stacked along a first axis; its results are stacked likewise."""
+
+        def scanned(fixed: Any, state: Any, stacked: Any) -> tuple[Any, Any]:
+            return self.jax.lax.scan(  # type: ignore[no-any-return]
+                lambda state, batch: step(fixed, state, batch), state, stacked
+            )
+
+        return scanned
 
     def matmul(self, a: Array, b: Array) -> Array:
         return a @ b
@@ -129,10 +142,11 @@ class JaxBackend(Backend):
         g, d, step = state.generator, state.discriminator, state.step + 1
         fake, running = self._forward(spec.generator_layers, g.params, z_d, g.running)
 
+        both = self.jax.numpy.concatenate([real, fake])  # one product of 2 B rows is faster than two of B
+
         def d_loss_of(params: Any) -> Array:
-            on_real = self.discriminator_forward(spec, params, real)
-            on_fake = self.discriminator_forward(spec, params, fake)
-            return softplus(-on_real).mean() + softplus(on_fake).mean()
+            logits = self.discriminator_forward(spec, params, both)
+            return softplus(-logits[: spec.batch]).mean() + softplus(logits[spec.batch :]).mean()
 
         d_loss, grads = grad_of(d_loss_of)(d.params)
         d = NetworkState(*self.adam_step(spec, d.params, grads, d.m, d.v, step), d.running)
@@ -175,3 +189,23 @@ class JaxBackend(Backend):
         if name == "identity":
             return x
         return {"relu": nn.relu, "tanh": nn.tanh, "sigmoid": nn.sigmoid}[name](x)
+
+
+class ScannedProgram(BoundProgram):
+    """All staged batches in one call, stacked on the host before they are staged."""
+
+    def __init__(self, backend: JaxBackend, operation: Operation, inputs: Inputs, step: Step) -> None:
+        self.iterations = len(inputs.batches)
+        super().__init__(backend, operation, inputs._replace(batches=_stacked(inputs.batches)), step)
+
+    def outputs(self) -> list[np.ndarray]:
+        state, results = self.result
+        last = [np.asarray(stack)[-1] for stack in results]
+        return [self._backend.to_numpy(array) for array in self._operation.collect(state, last)]
+
+    def feed(self, batches: Sequence[tuple[np.ndarray, ...]], state: GANState | None = None) -> None:
+        super().feed(_stacked(batches), state)
+
+
+def _stacked(batches: Sequence[tuple[np.ndarray, ...]]) -> list[tuple[np.ndarray, ...]]:
+    return [tuple(map(np.stack, zip(*batches, strict=True)))]

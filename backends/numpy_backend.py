@@ -4,9 +4,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ganbench.backend import Array
+from ganbench.backend import Array, Program
+from ganbench.operations import Inputs, Operation
 
 from .array_backend import ArrayBackend
+from .array_inplace import ArrayKernels
+from .inplace import InPlaceProgram
+
+ADAM_PIECE = 1 << 14  # values: four buffers and a scratch of 64 KiB each stay in a second-level cache
 
 
 class NumpyBackend(ArrayBackend):
@@ -15,6 +20,7 @@ class NumpyBackend(ArrayBackend):
     name = "numpy"
     modes: ClassVar[dict[str, str]] = {
         "plain": "gradients by hand, one expression per formula, Adam in place",
+        "inplace": "the same with out= everywhere, one batch for D, Adam on flat buffers in cache-sized pieces",
     }
     device_kinds = ("cpu",)
     module = "numpy"
@@ -30,3 +36,9 @@ class NumpyBackend(ArrayBackend):
 
     def synchronize(self, result: Any = None) -> None:
         """Return at once: a NumPy call has finished when it returns."""
+
+    def prepare(self, operation: Operation, inputs: Inputs) -> Program:
+        if self.mode == "inplace" and operation.name == "gan_iteration":
+            kernels = ArrayKernels(np, inputs.state.generator.params[0].dtype, ADAM_PIECE)
+            return InPlaceProgram(self, kernels, operation, inputs)
+        return super().prepare(operation, inputs)

@@ -1,14 +1,23 @@
-"""PyTorch: autograd and the fused Adam; and, as a mode of its own, the loop that most tutorials print."""
+"""PyTorch: autograd and the fused Adam by default; its other modes have a file each."""
 
+import importlib.util
+import os
+import shutil
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ganbench.backend import Array, Backend, GANState, NetworkState, Program
-from ganbench.errors import UnavailableError
+from ganbench.backend import Array, Backend, GANState, Program
+from ganbench.errors import UnavailableError, UnsupportedError
 from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec, Layer, by_layer
 from ganbench.operations import Inputs, Operation
+
+from .captured import CapturedProgram
+from .inplace import InPlaceProgram
+from .torch_compiled import CompiledProgram
+from .torch_manual import TorchKernels
+from .torch_textbook import Textbook
 
 
 class TorchBackend(Backend):
@@ -17,6 +26,9 @@ class TorchBackend(Backend):
     name = "torch"
     modes: ClassVar[dict[str, str]] = {
         "eager": "autograd, fake batch detached, only the trained network's gradients, Adam(fused=True)",
+        "manual": "gradients by hand through out= kernels, real and fake in one batch, Adam fused on flat buffers",
+        "compile": "the same mathematics as a function of tensors, Adam included, under torch.compile(fullgraph=True)",
+        "graph": "eight in-place iterations captured in one CUDA graph and replayed",
         "textbook": "two nn.Sequential, BCELoss on sigmoids, fake batch not detached, default Adam",
     }
     device_kinds = ("cpu", "cuda")
@@ -37,6 +49,10 @@ class TorchBackend(Backend):
             if index >= torch.cuda.device_count():
                 raise UnavailableError(f"no CUDA device {index}: PyTorch sees {torch.cuda.device_count()}")
             torch.cuda.set_device(index)  # so that streams and events belong to the device that works
+        if self.mode == "graph" and self.device == "cpu":
+            raise UnsupportedError("torch.graph captures CUDA graphs: name a GPU, torch.graph@cuda")
+        if self.mode == "compile":
+            _require_compiler(self.device)
         torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
         self.torch, self._adam = torch, adam
 
@@ -45,6 +61,11 @@ class TorchBackend(Backend):
         if kind == "cuda" and version.endswith("+cpu"):
             return f"PyTorch {version} is a CPU build"
         return super().missing_device(kind, version)
+
+    @classmethod
+    def environment(cls, device: str, dtype: str, precision: str, cache: str) -> dict[str, str]:
+        """Compile in the worker itself: processes of a pool would outlive it when it is killed."""
+        return {"TORCHINDUCTOR_CACHE_DIR": cache, "TORCHINDUCTOR_COMPILE_THREADS": "1"}
 
     def libraries(self) -> list[str]:
         """What Intel calls oneMKL and oneDNN is linked into PyTorch, where it is; its build record names it."""
@@ -192,107 +213,40 @@ class TorchBackend(Backend):
         return named[name]
 
     def prepare(self, operation: Operation, inputs: Inputs) -> Program:
-        if self.mode == "textbook" and operation.name == "gan_iteration":
-            return Textbook(self, operation, inputs)
-        return super().prepare(operation, inputs)
+        if operation.name != "gan_iteration" or self.mode == "eager":
+            return super().prepare(operation, inputs)
+        if self.mode == "textbook":
+            return Textbook(self, self.torch, operation, inputs)
+        if self.mode == "compile":
+            return CompiledProgram(self, self.torch, operation, inputs)
+        if self.mode == "graph":
+            return CapturedProgram(self, self._kernels(inputs), operation, inputs, self._capture)
+        return InPlaceProgram(self, self._kernels(inputs), operation, inputs)
+
+    def _capture(self, function: Callable[[], None]) -> Callable[[], None]:
+        """Run once on a side stream, as CUDA graphs need, then record; return what replays."""
+        cuda: Any = self.torch.cuda
+        side = cuda.Stream()
+        side.wait_stream(cuda.current_stream())
+        with cuda.stream(side):
+            function()
+        cuda.current_stream().wait_stream(side)
+        graph = cuda.CUDAGraph()
+        with cuda.graph(graph):
+            function()
+        return graph.replay  # type: ignore[no-any-return]
+
+    def _kernels(self, inputs: Inputs) -> TorchKernels:
+        dtype = str(inputs.state.generator.params[0].dtype)
+        return TorchKernels(self.torch, self.device, getattr(self.torch, dtype))
 
 
-class Textbook(Program):
-    """The loop as tutorials print it: 1.43 times the FLOP of the minimum for the same result.
-
-    D learns from a fake batch that was not detached, so autograd also runs back through G; in the G step
-    D's weight gradients are computed and thrown away by the next ``zero_grad``.
-    """
-
-    def __init__(self, backend: TorchBackend, operation: Operation, inputs: Inputs) -> None:
-        torch, self._backend, self._operation = backend.torch, backend, operation
-        self._spec, self._start = operation.spec, inputs.state
-        self._batches = [tuple(map(backend.from_numpy, batch)) for batch in inputs.batches]
-        self._bce = torch.nn.BCELoss()
-        self.reset()
-
-    def reset(self) -> None:
-        spec, step = self._spec, int(self._start.step)
-        self._g, self._adam_g = self._network(spec.generator_layers, self._start.generator, step)
-        self._d, self._adam_d = self._network(spec.discriminator_layers, self._start.discriminator, step)
-        self._d.append(self._backend.torch.nn.Sigmoid())
-        self._turn, self.result = 0, ()
-
-    def _network(self, layers: Sequence[Layer], start: NetworkState, step: int) -> tuple[Any, Any]:
-        """Return an ``nn.Sequential`` and its Adam, both in the state ``start``."""
-        nn, spec, stage = self._backend.torch.nn, self._spec, self._backend.from_numpy
-        modules: list[Any] = []
-        for layer in layers:
-            modules.append(nn.Linear(layer.n_in, layer.n_out, bias=not layer.batch_norm))
-            if layer.batch_norm:
-                modules.append(nn.BatchNorm1d(layer.n_out, BATCH_NORM_EPS, BATCH_NORM_MOMENTUM))
-            if layer.activation != "identity":
-                modules.append(
-                    {
-                        "relu": nn.ReLU,
-                        "leaky_relu": lambda: nn.LeakyReLU(LEAKY_SLOPE),
-                        "tanh": nn.Tanh,
-                        "sigmoid": nn.Sigmoid,
-                    }[layer.activation]()
-                )
-        network = nn.Sequential(*modules)
-        for parameter, value in zip(network.parameters(), start.params, strict=True):
-            parameter.data = stage(value)
-        buffers = [buffer for name, buffer in network.named_buffers() if "running" in name]
-        for buffer, value in zip(buffers, start.running, strict=True):
-            buffer.data = stage(value)
-        adam = self._backend.torch.optim.Adam(
-            network.parameters(), lr=spec.lr, betas=(spec.beta1, spec.beta2), eps=spec.eps
-        )
-        for parameter, m, v in zip(network.parameters(), start.m, start.v, strict=True):
-            adam.state[parameter] = {
-                "step": self._backend.torch.tensor(float(step)),
-                "exp_avg": stage(m),
-                "exp_avg_sq": stage(v),
-            }
-        return network.to(self._backend.device), adam
-
-    def __call__(self) -> None:
-        torch, bce = self._backend.torch, self._bce
-        real, z_d, z_g = self._batches[self._turn % len(self._batches)]
-        self._turn += 1
-
-        p_real, p_fake = self._d(real), self._d(self._g(z_d))
-        d_loss = bce(p_real, torch.ones_like(p_real)) + bce(p_fake, torch.zeros_like(p_fake))
-        self._adam_d.zero_grad()
-        d_loss.backward()
-        self._adam_d.step()
-
-        p_fake = self._d(self._g(z_g))
-        if self._spec.loss == "non-saturating":
-            g_loss = bce(p_fake, torch.ones_like(p_fake))
-        else:
-            g_loss = -bce(p_fake, torch.zeros_like(p_fake))
-        self._adam_g.zero_grad()
-        g_loss.backward()
-        self._adam_g.step()
-        self.result = d_loss.detach(), g_loss.detach()
-
-    def feed(self, batches: Sequence[tuple[np.ndarray, ...]], state: GANState | None = None) -> None:
-        self._batches = [tuple(map(self._backend.from_numpy, batch)) for batch in batches]
-        self._turn = 0
-        if state is not None:
-            self._start = state
-            self.reset()
-
-    def losses(self) -> tuple[Array, Array]:
-        d_loss, g_loss = self.result
-        return d_loss, g_loss
-
-    def outputs(self) -> list[np.ndarray]:
-        self._backend.synchronize()
-        networks = [self._state(self._g, self._adam_g), self._state(self._d, self._adam_d)]
-        state = GANState(networks[0], networks[1], self._turn)
-        return [self._backend.to_numpy(array) for array in self._operation.collect(state, self.result)]
-
-    @staticmethod
-    def _state(network: Any, adam: Any) -> NetworkState:
-        params = list(network.parameters())
-        m, v = ([adam.state[p][key] for p in params] for key in ("exp_avg", "exp_avg_sq"))
-        running = [buffer for name, buffer in network.named_buffers() if "running" in name]
-        return NetworkState(params, m, v, running)
+def _require_compiler(device: str) -> None:
+    """Raise ``UnavailableError`` where torch.compile would find no compiler for ``device``."""
+    if device != "cpu":
+        if importlib.util.find_spec("triton") is None:
+            raise UnavailableError("torch.compile on a GPU needs Triton: pip install triton")
+        return
+    named = os.environ.get("CXX")
+    if not any(map(shutil.which, [named] if named else ["g++", "clang++"])):
+        raise UnavailableError(f"torch.compile needs a C++ compiler, and finds {named or 'neither g++ nor clang++'}")

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from ganbench import reference, registry, testing
-from ganbench.errors import UnavailableError
+from ganbench.errors import UnavailableError, UnsupportedError
 from ganbench.gan import preset
 from ganbench.operations import DTYPES, OPERATIONS
 from ganbench.testing import BackendConformance, images
@@ -21,6 +21,10 @@ NumpyBackend, TorchBackend, JaxBackend, CupyBackend = BUILT_IN = tuple(
 )
 
 
+# torch.compile takes ten seconds and more for each model: those that reach every formula, in the strict dtype.
+COMPILED = (preset("tiny"), testing.ODD_SPECS[-1])
+
+
 def _suites():
     """One class for each mode on each device here, so that a new mode is tested without a new line."""
     for backend in BUILT_IN:
@@ -28,7 +32,10 @@ def _suites():
             for mode in backend.modes:
                 name = f"Test{backend.name.title()}{mode.title()}{device.title()}"
                 marks = [] if device == "cpu" else [pytest.mark.gpu]
-                yield name, {"backend_class": backend, "mode": mode, "device": device, "pytestmark": marks}
+                if (mode, device) == ("graph", "cpu"):  # CUDA only, and says so: a test of its own
+                    continue
+                attributes = {"specs": COMPILED, "dtypes": ("float64",)} if mode == "compile" else {}
+                yield name, attributes | {"backend_class": backend, "mode": mode, "device": device, "pytestmark": marks}
 
 
 for _name, _attributes in _suites():
@@ -79,6 +86,7 @@ def _stand_in(devices=2, used=None, synchronised=None):
     module.__spec__ = importlib.util.spec_from_loader("cupy", loader=None)
     module.__getattr__ = lambda name: getattr(np, name)
     module.asnumpy = np.array
+    module.fuse = lambda function: function
     module.cuda = types.SimpleNamespace(
         runtime=runtime,
         Device=lambda index: types.SimpleNamespace(use=lambda: used is None or used.append(index)),
@@ -95,6 +103,36 @@ class TestCupyOnNumpy(BackendConformance):
     @pytest.fixture(autouse=True)
     def _cupy(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "cupy", _stand_in())
+
+
+class TestCupyFusedOnNumpy(TestCupyOnNumpy):
+    """Its formulas, unfused."""
+
+    mode = "fused"
+    operations = ("adam_step", "generator_forward", "gan_iteration")
+
+
+class TestCupyGraphOnNumpy(TestCupyOnNumpy):
+    """What is captured, run as it is: every buffer is used as on the device."""
+
+    mode = "graph"
+    operations = ("gan_iteration",)
+
+    @pytest.fixture(autouse=True)
+    def _capture(self, monkeypatch):
+        monkeypatch.setattr(CupyBackend, "_capture", lambda self, function: function)
+
+
+def test_a_graph_needs_a_gpu():
+    with pytest.raises(UnsupportedError, match=r"torch\.graph@cuda"):
+        TorchBackend(mode="graph", device="cpu")
+
+
+def test_compile_without_a_compiler(monkeypatch):
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(UnavailableError, match="needs a C"):
+        TorchBackend(mode="compile")
 
 
 def test_cupy_uses_the_device_it_is_given(monkeypatch):

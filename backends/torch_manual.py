@@ -1,0 +1,90 @@
+"""PyTorch without autograd: gradients by hand through ``out=`` kernels, on flat buffers."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ganbench.backend import Array
+from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec
+
+from .inplace import Kernels
+
+SOFTPLUS_LINEAR = 40  # above this softplus(x) is x in float64 too
+
+
+class TorchKernels(Kernels):
+    """ATen's own forward and backward kernels, each with ``out=``; nothing waits for the device."""
+
+    def __init__(self, torch: Any, device: str, dtype: Any) -> None:
+        self._torch, self._aten, self._device, self._dtype = torch, torch.ops.aten, device, dtype
+        self._step = torch.zeros((), device=device)  # where the fused Adam wants it
+
+    def empty(self, *shape: int) -> Array:
+        return self._torch.empty(shape, dtype=self._dtype, device=self._device)
+
+    def copy(self, source: Array, target: Array) -> None:
+        target.copy_(self._torch.as_tensor(source))
+
+    def product(self, a: Array, b: Array, out: Array) -> None:
+        self._torch.mm(a, b, out=out)
+
+    def dense(self, x: Array, w: Array, b: Array, activation: str, out: Array) -> None:
+        self._torch.addmm(b, x, w.t(), out=out)
+        self.activate(activation, out)
+
+    def activate(self, activation: str, x: Array) -> None:
+        if activation == "leaky_relu":
+            self._aten.leaky_relu_(x, LEAKY_SLOPE)
+        elif activation != "identity":
+            getattr(x, f"{activation}_")()
+
+    def through(self, activation: str, out: Array, grad: Array) -> None:
+        aten = self._aten
+        if activation == "relu":
+            aten.threshold_backward.grad_input(grad, out, 0, grad_input=grad)
+        elif activation == "leaky_relu":
+            aten.leaky_relu_backward.grad_input(grad, out, LEAKY_SLOPE, True, grad_input=grad)
+        elif activation == "tanh":
+            aten.tanh_backward.grad_input(grad, out, grad_input=grad)
+        elif activation == "sigmoid":
+            aten.sigmoid_backward.grad_input(grad, out, grad_input=grad)
+
+    def column_sums(self, x: Array, out: Array) -> None:
+        self._torch.sum(x, 0, out=out)
+
+    def batch_norm(
+        self, x: Array, gamma: Array, beta: Array, running: Sequence[Array], saved: Sequence[Array], out: Array
+    ) -> None:
+        self._aten.native_batch_norm.out(
+            x, gamma, beta, *running, True, BATCH_NORM_MOMENTUM, BATCH_NORM_EPS,
+            out=out, save_mean=saved[0], save_invstd=saved[1],
+        )  # fmt: skip
+
+    def batch_norm_grad(
+        self, x: Array, gamma: Array, saved: Sequence[Array], grad: Array, grad_gamma: Array, grad_beta: Array
+    ) -> None:
+        found = self._aten.native_batch_norm_backward(
+            grad, x, gamma, None, None, *saved, True, BATCH_NORM_EPS, [True, True, True]
+        )
+        for source, target in zip(found, (grad, grad_gamma, grad_beta), strict=True):
+            target.copy_(source)
+
+    def judge(self, logits: Array, sign: Array, scale: float, loss: Array, grad: Array) -> None:
+        torch = self._torch
+        torch.mul(logits, sign, out=grad)
+        torch.sum(self._aten.softplus(grad, 1, SOFTPLUS_LINEAR), (0, 1), out=loss)
+        loss.mul_(scale)
+        grad.sigmoid_().mul_(sign).mul_(scale)
+
+    def begin_step(self, spec: GANSpec) -> None:
+        self._step.add_(1)
+
+    def set_step(self, spec: GANSpec, step: int) -> None:
+        self._step.fill_(step)
+
+    def adam(self, spec: GANSpec, flat: Sequence[Array]) -> None:
+        params, m, v, grads = flat
+        self._torch._fused_adam_(
+            [params], [grads], [m], [v], [], [self._step],
+            lr=spec.lr, beta1=spec.beta1, beta2=spec.beta2, weight_decay=0.0, eps=spec.eps,
+            amsgrad=False, maximize=False,
+        )  # fmt: skip

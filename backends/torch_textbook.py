@@ -1,0 +1,109 @@
+"""The loop that most tutorials print, in PyTorch."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ganbench.backend import Array, Backend, GANState, NetworkState, Program
+from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, Layer
+from ganbench.operations import Inputs, Operation
+
+
+class Textbook(Program):
+    """The loop as tutorials print it: 1.43 times the FLOP of the minimum for the same result.
+
+    D learns from a fake batch that was not detached, so autograd also runs back through G; in the G step
+    D's weight gradients are computed and thrown away by the next ``zero_grad``.
+    """
+
+    def __init__(self, backend: Backend, torch: Any, operation: Operation, inputs: Inputs) -> None:
+        self._torch, self._backend, self._operation = torch, backend, operation
+        self._spec, self._start = operation.spec, inputs.state
+        self._batches = [tuple(map(backend.from_numpy, batch)) for batch in inputs.batches]
+        self._bce = torch.nn.BCELoss()
+        self.reset()
+
+    def reset(self) -> None:
+        spec, step = self._spec, int(self._start.step)
+        self._g, self._adam_g = self._network(spec.generator_layers, self._start.generator, step)
+        self._d, self._adam_d = self._network(spec.discriminator_layers, self._start.discriminator, step)
+        self._d.append(self._torch.nn.Sigmoid())
+        self._turn, self.result = 0, ()
+
+    def _network(self, layers: Sequence[Layer], start: NetworkState, step: int) -> tuple[Any, Any]:
+        """Return an ``nn.Sequential`` and its Adam, both in the state ``start``."""
+        nn, spec, stage = self._torch.nn, self._spec, self._backend.from_numpy
+        modules: list[Any] = []
+        for layer in layers:
+            modules.append(nn.Linear(layer.n_in, layer.n_out, bias=not layer.batch_norm))
+            if layer.batch_norm:
+                modules.append(nn.BatchNorm1d(layer.n_out, BATCH_NORM_EPS, BATCH_NORM_MOMENTUM))
+            if layer.activation != "identity":
+                modules.append(
+                    {
+                        "relu": nn.ReLU,
+                        "leaky_relu": lambda: nn.LeakyReLU(LEAKY_SLOPE),
+                        "tanh": nn.Tanh,
+                        "sigmoid": nn.Sigmoid,
+                    }[layer.activation]()
+                )
+        network = nn.Sequential(*modules)
+        for parameter, value in zip(network.parameters(), start.params, strict=True):
+            parameter.data = stage(value)
+        buffers = [buffer for name, buffer in network.named_buffers() if "running" in name]
+        for buffer, value in zip(buffers, start.running, strict=True):
+            buffer.data = stage(value)
+        adam = self._torch.optim.Adam(network.parameters(), lr=spec.lr, betas=(spec.beta1, spec.beta2), eps=spec.eps)
+        for parameter, m, v in zip(network.parameters(), start.m, start.v, strict=True):
+            adam.state[parameter] = {
+                "step": self._torch.tensor(float(step)),
+                "exp_avg": stage(m),
+                "exp_avg_sq": stage(v),
+            }
+        return network.to(self._backend.device), adam
+
+    def __call__(self) -> None:
+        torch, bce = self._torch, self._bce
+        real, z_d, z_g = self._batches[self._turn % len(self._batches)]
+        self._turn += 1
+
+        p_real, p_fake = self._d(real), self._d(self._g(z_d))
+        d_loss = bce(p_real, torch.ones_like(p_real)) + bce(p_fake, torch.zeros_like(p_fake))
+        self._adam_d.zero_grad()
+        d_loss.backward()
+        self._adam_d.step()
+
+        p_fake = self._d(self._g(z_g))
+        if self._spec.loss == "non-saturating":
+            g_loss = bce(p_fake, torch.ones_like(p_fake))
+        else:
+            g_loss = -bce(p_fake, torch.zeros_like(p_fake))
+        self._adam_g.zero_grad()
+        g_loss.backward()
+        self._adam_g.step()
+        self.result = d_loss.detach(), g_loss.detach()
+
+    def feed(self, batches: Sequence[tuple[np.ndarray, ...]], state: GANState | None = None) -> None:
+        self._batches = [tuple(map(self._backend.from_numpy, batch)) for batch in batches]
+        self._turn = 0
+        if state is not None:
+            self._start = state
+            self.reset()
+
+    def losses(self) -> tuple[Array, Array]:
+        d_loss, g_loss = self.result
+        return d_loss, g_loss
+
+    def outputs(self) -> list[np.ndarray]:
+        self._backend.synchronize()
+        networks = [self._state(self._g, self._adam_g), self._state(self._d, self._adam_d)]
+        state = GANState(networks[0], networks[1], self._turn)
+        return [self._backend.to_numpy(array) for array in self._operation.collect(state, self.result)]
+
+    @staticmethod
+    def _state(network: Any, adam: Any) -> NetworkState:
+        params = list(network.parameters())
+        m, v = ([adam.state[p][key] for p in params] for key in ("exp_avg", "exp_avg_sq"))
+        running = [buffer for name, buffer in network.named_buffers() if "running" in name]
+        return NetworkState(params, m, v, running)
