@@ -15,7 +15,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 compare: setup
-	$(BIN)/ganbench compare --backends numpy,torch,torch.textbook,jax
+	$(BIN)/ganbench compare --backends numpy,torch,torch.textbook,jax --budget 2m
 
 test: setup
 	$(BIN)/python -m pytest

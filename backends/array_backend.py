@@ -98,13 +98,12 @@ class ArrayBackend(Backend):
         g_layers, d_layers = spec.generator_layers, spec.discriminator_layers
 
         fake = self._forward(g_layers, g.params, z_d, g.running)[-1]
-        on_real = self._forward(d_layers, d.params, real)
-        on_fake = self._forward(d_layers, d.params, fake)
-        d_loss = self._softplus(-on_real[-1]).mean() + self._softplus(on_fake[-1]).mean()
-        grads = self._backward(d_layers, d.params, on_real, self._sigmoid(-on_real[-1]) / -spec.batch)
-        grads_fake = self._backward(d_layers, d.params, on_fake, self._sigmoid(on_fake[-1]) / spec.batch)
-        for grad, grad_fake in zip(grads, grads_fake, strict=True):
-            grad += grad_fake
+        judged = self._forward(d_layers, d.params, self.xp.concatenate([real, fake]))
+        on_real, on_fake = judged[-1][: spec.batch], judged[-1][spec.batch :]
+        d_loss = self._softplus(-on_real).mean() + self._softplus(on_fake).mean()
+        grad = self.xp.concatenate([-self._sigmoid(-on_real), self._sigmoid(on_fake)])
+        grad /= spec.batch
+        grads = self._backward(d_layers, d.params, judged, grad)
         d = NetworkState(*self.adam_step(spec, d.params, grads, d.m, d.v, step), d.running)
 
         made = self._forward(g_layers, g.params, z_g, g.running)

@@ -169,9 +169,8 @@ class TorchBackend(Backend):
         with self.torch.no_grad():
             fake = self._forward(spec.generator_layers, g.params, z_d, g.running)
         leaves = [p.requires_grad_() for p in d.params]
-        on_real = self._forward(spec.discriminator_layers, leaves, real)
-        on_fake = self._forward(spec.discriminator_layers, leaves, fake)
-        d_loss = softplus(-on_real).mean() + softplus(on_fake).mean()
+        judged = self._forward(spec.discriminator_layers, leaves, self.torch.cat([real, fake]))
+        d_loss = softplus(-judged[: spec.batch]).mean() + softplus(judged[spec.batch :]).mean()
         self.adam_step(spec, leaves, self.torch.autograd.grad(d_loss, leaves), d.m, d.v, step)
 
         for p in d.params:

@@ -35,6 +35,8 @@ def _suites():
                 if (mode, device) == ("graph", "cpu"):  # CUDA only, and says so: a test of its own
                     continue
                 attributes = {"specs": COMPILED, "dtypes": ("float64",)} if mode == "compile" else {}
+                if mode != next(iter(backend.modes)):  # the rest is the default mode's, tested there
+                    attributes |= {"operations": ("adam_step", "gan_iteration")}
                 yield name, attributes | {"backend_class": backend, "mode": mode, "device": device, "pytestmark": marks}
 
 

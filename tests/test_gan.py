@@ -54,6 +54,33 @@ WORK = {
     "adam_step": (12 * G_PARAMS, 7 * G_PARAMS, (G_PARAMS,)),
     "generator_forward": (2 * B * (Z * H + H * X), G_PARAMS + B * (Z + X), (B, Z, H, X)),
     "discriminator_forward": (2 * B * (X * D + D), D_PARAMS + B * (X + 1), (B, X, D, 1)),
+    "gan_products": (
+        # Eleven products: D step forward of G and D, gradient of D's W; G step forward, down to G's hidden layer.
+        2 * B * (2 * (Z * H + H * X) + 2 * X * D + 2 * D * X + X * D + D * X + X * H + X * H + H * Z),
+        2 * (B * Z + Z * H + B * H + H * X)
+        + 2 * (2 * B * X)
+        + X * D
+        + 2 * B * D  # D step
+        + B * X
+        + X * D
+        + B * D
+        + D * X
+        + B * X
+        + B * H
+        + B * X
+        + X * H
+        + B * H
+        + B * Z  # G step
+        + 2 * (B * H + B * X)
+        + 2 * B * D
+        + D * X
+        + B * D
+        + B * X
+        + X * H
+        + B * H
+        + H * Z,  # the products themselves
+        (B, Z, H, X, D, 1),
+    ),
     "gan_iteration": (372_506_624, 6 * (G_PARAMS + D_PARAMS) + B * (X + 2 * Z) + 2, (B, Z, H, X, D, 1)),
 }
 

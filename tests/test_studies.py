@@ -51,6 +51,19 @@ def aa_runs(said="undecided", runs=7, shift=0.0, **settings):
     ]
 
 
+def test_the_study_of_limits_has_a_line_for_every_goal_and_mode(tmp_path):
+    path = tmp_path / "limit.jsonl"
+    done = run("limit", "--short", "--output", path, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    fields = {"target", "ratio", "ratio_low", "ratio_high", "percent_of_floor", "goal", "passed", "machine", "date"}
+    assert all(fields <= line.keys() for line in lines)
+    goals = [line["target"] for line in lines if line["goal"]]
+    assert len(goals) == 6
+    assert goals[-1] == "yardstick / torch.textbook"
+    assert "mode: jax.scan" in [line["target"] for line in lines if not line["goal"]]
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "interval_coverage"])
 def test_short_mode_leaves_a_whole_file_and_claims_no_result(name, tmp_path):
     path = tmp_path / f"{name}.jsonl"

@@ -1,4 +1,4 @@
-"""How near every framework comes to its limit: the targets of docs/limit.md, measured in one run.
+"""How near every framework comes to its limit, measured in one run.
 
 ``gan_iteration`` on ``mnist-mlp`` in float32, every mode against ``torch.textbook`` and against the matrix
 products alone, in interleaved rounds; the independent yardstick runs once in every round, while all workers
@@ -7,23 +7,26 @@ are stopped. From the repository's root: ``python benchmarks/studies/limit.py`` 
 
 import argparse
 import json
+import math
 import os
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import ganbench
-from ganbench.measure.environment import machine_name, usable_cpus
+from ganbench.measure.environment import machine_name, source_state, usable_cpus
 from ganbench.measure.process import child_environment
 from ganbench.measure.statistics import Estimate, speed_ratio
-from ganbench.records import Measurement
+from ganbench.plan import FLOOR
+from ganbench.results import round_blocks
 
 MODES = ("torch", "torch.manual", "torch.compile", "jax", "jax.scan", "numpy", "numpy.inplace")
 YARDSTICK = Path(__file__).with_name("yardstick.py")
-ITERATION, FLOOR = "gan_iteration", "gan_products"
+ITERATION, TEXTBOOK = "gan_iteration", "torch.textbook"
 
 
 def main() -> None:
@@ -43,33 +46,40 @@ def main() -> None:
 
     began = time.monotonic()
     comparison = ganbench.compare(
-        ["torch.textbook", *modes],
+        [TEXTBOOK, *modes],
         preset="tiny" if options.short else "mnist-mlp",
         ops=[ITERATION],
-        baseline="torch.textbook",
+        baseline=TEXTBOOK,
         rounds=2 if options.short else options.rounds,
         threads=options.threads,
-        results=None,
+        results=None if options.short else "results",
         progress=between_blocks,
     )
-    seconds = medians(comparison.records)
-    lines = list(judge(seconds, [found["textbook_s"] for found in yardsticks], modes))
+    lines = list(judge(comparison, [found["textbook_s"] for found in yardsticks]))
     about = {
         "preset": "tiny" if options.short else "mnist-mlp",
         "rounds": len(yardsticks),
         "threads": options.threads,
         "seconds": round(time.monotonic() - began),
         "machine": machine_name(),
+        "commit": source_state()[0],
+        "run": comparison.path and comparison.path.name,
         "date": datetime.now(UTC).date().isoformat(),
     }
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text("".join(json.dumps({**line, **about}) + "\n" for line in lines))
     for line in lines:
-        interval = f"[{line['ratio_low']:.2f}, {line['ratio_high']:.2f}]" if line["ratio_low"] else "[too few rounds]"
-        share = f"{line['percent_of_floor']:.0f} % of the floor" if line["percent_of_floor"] else ""
-        print(f"{line['target']:<44} {line['ratio']:.2f} {interval}  {share:<18} goal {line['goal']:<30} "
-              f"{'pass' if line['passed'] else 'below target'}")  # fmt: skip
+        print(in_words(line))
     print(f"written to {options.output}")
+
+
+def in_words(line: dict) -> str:
+    """Return one line of the file as it is printed."""
+    interval = f"[{line['ratio_low']:.2f}, {line['ratio_high']:.2f}]" if line["ratio_low"] else "[too few rounds]"
+    ratio = f"{line['ratio']:.2f} {interval}" if line["ratio"] else "not measured"
+    share = f"{line['percent_of_floor']:.0f} % of the floor" if line["percent_of_floor"] else ""
+    verdict = ("pass" if line["passed"] else "below target") if line["goal"] else ""
+    return f"{line['target']:<36} {ratio:<20}  {share:<18}  {line['goal']:<24} {verdict}".rstrip()
 
 
 def yardstick(threads: int) -> dict:
@@ -81,43 +91,45 @@ def yardstick(threads: int) -> dict:
     return json.loads(done.stdout)
 
 
-def medians(records) -> dict[tuple[str, str], list[float]]:
-    """Return the seconds of every round by (operation, target), the control left out."""
-    found: dict[tuple[str, str], list[float]] = {}
-    for record in records:
-        if isinstance(record, Measurement) and record.samples and not record.copy:
-            found.setdefault((record.operation, record.target), []).append(statistics.median(record.samples))
-    return found
+def judge(comparison: ganbench.Comparison, yardsticks: list[float]) -> Iterator[dict]:
+    """Yield a line for every goal, then one without a goal for every other mode that was measured."""
+    table = comparison.to_pandas().set_index("target")
+    rows = {label: found for label, found in table.iterrows() if found["status"] == "ok"}
+    best_floor = min(filter(None, (medians(comparison, FLOOR, label) for label in rows)), key=statistics.median)
 
+    def line(name: str, label: str | None, goal: str, passed: Callable[[float, float], bool], best: bool = False):
+        if label is None:
+            return row(name, Estimate(math.nan, math.nan, math.nan), None, goal, passed=False)
+        found = rows[label]
+        floor = best_floor, medians(comparison, ITERATION, label)
+        share = 100 * speed_ratio(*floor).value if best else float(found["percent_of_floor"])
+        ratio = Estimate(*found[["ratio", "ratio_low", "ratio_high"]])
+        return row(f"{name}: {label}", ratio, share, goal, bool(passed(ratio.value, share)))
 
-def judge(seconds: dict[tuple[str, str], list[float]], yardsticks: list[float], modes):
-    """Yield a line for every target; each mode beside the targets has one without a goal."""
-    textbook = seconds[ITERATION, "torch.textbook"]
-    floors = {label.split(".")[0]: found for (name, label), found in seconds.items() if name == FLOOR}
-    best_floor = min(floors.values(), key=statistics.median)
+    def fastest(library: str = "") -> str | None:
+        candidates = [label for label in rows if label.startswith(library) and label != TEXTBOOK]
+        return max(candidates, key=lambda label: rows[label]["ratio"], default=None)
 
-    def line(target, mode, goal, passed, floor=None):
-        taken = seconds[ITERATION, mode]
-        ratio = speed_ratio(textbook, taken)
-        share = speed_ratio(floor, taken).value * 100 if floor else None
-        return row(f"{target}: {mode}", ratio, share, goal, bool(passed(ratio.value, share)))
-
-    def best(library=""):
-        candidates = [m for m in modes if m.startswith(library) and (ITERATION, m) in seconds]
-        return max(candidates, key=lambda mode: speed_ratio(textbook, seconds[ITERATION, mode]).value)
-
-    yield line("best torch mode", best("torch"), "2.3x", lambda r, s: r >= 2.3, floors["torch"])
-    yield line("best jax mode", best("jax"), "2.1x", lambda r, s: r >= 2.1, floors["jax"])
-    yield line("numpy in place", "numpy.inplace", "1.45x", lambda r, s: r >= 1.45, floors["numpy"])
-    yield line("best of all", best(), "68 % of the floor", lambda r, s: s >= 68, best_floor)
-    yield line("numpy in place", "numpy.inplace", "55 % of its own floor", lambda r, s: s >= 55, floors["numpy"])
-    same = speed_ratio(yardsticks, textbook)
+    in_place = "numpy.inplace" if "numpy.inplace" in rows else None
+    yield line("best torch mode", fastest("torch"), "2.3x", lambda ratio, share: ratio >= 2.3)
+    yield line("best jax mode", fastest("jax"), "2.1x", lambda ratio, share: ratio >= 2.1)
+    yield line("numpy in place", in_place, "1.45x", lambda ratio, share: ratio >= 1.45)
+    yield line("best of all", fastest(), "68 % of the best floor", lambda ratio, share: share >= 68, best=True)
+    yield line("numpy in place", in_place, "55 % of its own floor", lambda ratio, share: share >= 55)
+    same = speed_ratio(yardsticks, medians(comparison, ITERATION, TEXTBOOK))
     yield row("yardstick / torch.textbook", same, None, "within 8 %", abs(same.value - 1) <= 0.08)
+    for label in rows:
+        yield line("mode", label, "", lambda ratio, share: True)
+
+
+def medians(comparison: ganbench.Comparison, operation: str, label: str) -> list[float]:
+    """Return the median seconds of each round of one case, the control left out."""
+    return [statistics.median(blocks) for blocks in round_blocks(comparison.records, operation, label).values()]
 
 
 def row(target: str, ratio: Estimate, share: float | None, goal: str, passed: bool) -> dict:
-    low, high = (ratio.low, ratio.high) if ratio.has_interval else (None, None)
-    return {"target": target, "ratio": ratio.value, "ratio_low": low, "ratio_high": high,
+    value, low, high = (None if math.isnan(bound) else bound for bound in ratio)
+    return {"target": target, "ratio": value, "ratio_low": low, "ratio_high": high,
             "percent_of_floor": share, "goal": goal, "passed": passed}  # fmt: skip
 
 
