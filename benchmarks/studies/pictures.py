@@ -12,7 +12,7 @@ import altair as alt
 from PIL import Image
 from study import BASELINE, RESULTS, read_lines
 
-from ganbench.measure.statistics import BAND, paired_speed
+from ganbench.measure.statistics import BAND, paired_speed, speed_ratio
 
 FOLDER = Path("docs/pictures")
 WIDTH, HEIGHT = 560, 300
@@ -119,7 +119,7 @@ def loop_overhead(pieces: list[dict]) -> alt.Chart:
 
 
 def torch_timer(pieces: list[dict]) -> alt.LayerChart:
-    rows = [ratio_row(paired_speed(p["engine_s"], p["timer_s"]), operation=p["operation"]) for p in pieces]
+    rows = [ratio_row(speed_ratio(p["engine_s"], p["timer_s"]), operation=p["operation"]) for p in pieces]
     data = alt.Chart(alt.InlineData(rows))
     y = alt.Y("low:Q", title="engine ÷ Timer", scale=alt.Scale(zero=False))
     x = alt.X("operation:N", title=None, axis=alt.Axis(labelAngle=0))
