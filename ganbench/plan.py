@@ -30,7 +30,7 @@ class Rigor(msgspec.Struct, frozen=True):
 
 
 RIGORS = {
-    "quick": Rigor(block_s=0.02, passes=7, warm_cap_s=0.2, budget_s=84.0, goal=0.03),
+    "quick": Rigor(block_s=0.02, passes=4, warm_cap_s=0.2, budget_s=84.0, goal=0.03),
     "full": Rigor(block_s=0.05, passes=9, warm_cap_s=1.0, budget_s=300.0, goal=0.01),
 }
 

@@ -12,6 +12,7 @@ import pytest
 
 import ganbench
 from ganbench.measure.statistics import pass_ratio
+from ganbench.plan import RIGORS
 from ganbench.results import COLUMNS
 
 QUICK = ("--preset", "tiny", "--rounds", "1")
@@ -54,7 +55,7 @@ def test_default_frameworks_measured_and_kept(tmp_path):
     assert list(table.columns) == COLUMNS
     assert len(table) == 8
     assert set(table["source"]) == {"compare"}
-    assert all(len(samples) == 7 for samples in table["samples"])
+    assert all(len(samples) == RIGORS["quick"].passes for samples in table["samples"])
     blocks = table.set_index(["operation", "target"])["samples"]["matmul"]
     assert rows["matmul", "torch"]["ratio"] == pytest.approx(pass_ratio(blocks["numpy"], blocks["torch"]))
 
