@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ganbench.measure.statistics import (
     EXACT,
     Estimate,
+    detectable,
     half_width,
     hodges_lehmann,
     paired_speed,
@@ -133,7 +134,7 @@ NOTHING = Estimate(1.0, 0.99, 1.01)
         (Estimate(1.34, 1.31, 1.37), 8, NOTHING, "1.34x faster [1.31, 1.37]"),
         (Estimate(0.8, 0.78, 0.82), 8, NOTHING, "1.25x slower [1.22, 1.28]"),
         (Estimate(1.0, 0.99, 1.01), 8, NOTHING, "same within 2%"),
-        (Estimate(1.03, 1.01, 1.05), 8, NOTHING, "undecided (would have shown 4%)"),
+        (Estimate(1.03, 1.01, 1.05), 8, NOTHING, "undecided (would have shown 5%)"),
         (Estimate(1.021, 1.019, 1.023), 8, None, "undecided (would have shown 2%)"),
         (Estimate(9.0, math.nan, math.nan), 5, NOTHING, "undecided (5 rounds)"),
         (Estimate(9.0, math.nan, math.nan), 1, NOTHING, "undecided (1 round)"),
@@ -245,22 +246,35 @@ def test_paired_speed_is_the_speed_of_the_rounds_ratios():
     assert paired_speed(baseline, target) == pytest.approx((2.0, 2.0, 2.0))
 
 
-# What the control saw of the noise ---------------------------------------------------------------------------
+# The margin -----------------------------------------------------------------------------------------------------
 
 
-def test_a_difference_that_the_control_does_not_exceed_is_no_verdict():
-    ratio = Estimate(1.06, 1.03, 1.09)  # beyond the band, but by less than the baseline differs from itself
-    assert verdict(ratio, 6, Estimate(1.0, 0.99, 1.01)).startswith("1.06x faster")
-    assert verdict(ratio, 6, Estimate(1.0, 0.90, 1.10)).startswith("undecided")
+def test_a_difference_must_leave_the_band_by_more_than_its_own_interval_and_the_controls():
+    ratio = Estimate(1.06, 1.04, 1.08)
     assert verdict(ratio, 6, None).startswith("1.06x faster")
+    assert verdict(ratio, 6, Estimate(1.0, 0.99, 1.01)).startswith("1.06x faster")
+    assert verdict(ratio, 6, Estimate(1.0, 0.96, 1.04)) == "undecided (would have shown 8%)"
+    assert verdict(ratio._replace(low=1.03, high=1.09), 6, None) == "undecided (would have shown 6%)"
+    assert verdict(ratio, 6, Estimate(1.0, math.nan, math.nan)).startswith("1.06x faster")
 
 
-def test_the_control_keeps_false_verdicts_rare_at_few_rounds():
-    """Six rounds that scatter by 5 %: 0.36 % of A/A intervals leave the band, of verdicts not a quarter of that."""
+@given(st.floats(0.001, 0.3), st.floats(1.05, 3.0))
+def test_what_would_have_been_shown_is_what_is_shown(scatter, factor):
+    interval = [math.exp(scatter * side) for side in (-1, 1)]
+    shown = 1 + detectable(scatter)
+    for ratio in (shown * factor, 1 / (shown * factor), shown / factor):
+        expected = "faster" if ratio > shown else "slower" if ratio < 1 / shown else "undecided"
+        said = verdict(Estimate(ratio, ratio * interval[0], ratio * interval[1]), 8, None)
+        assert expected in said or (expected == "undecided" and "same" in said)
+
+
+def test_the_margin_keeps_false_verdicts_rare_whatever_the_rounds():
+    """A/A that scatters by 10 % a round: 0.3 to 1 % of the intervals leave the band, of verdicts one in 2,000."""
     rng = np.random.default_rng(0)
-    false = 0
-    for _ in range(4000):
-        base, copy, target = np.exp(0.05 / 2**0.5 * rng.standard_normal((3, 6)))
-        control, ratio = (speed_ratio(list(base), list(other)) for other in (copy, target))
-        false += "er [" in verdict(ratio, 6, control)
-    assert false / 4000 < 0.0015
+    for rounds in (6, 8, 20):
+        false = 0
+        for _ in range(4000):
+            base, copy, target = np.exp(0.1 / 2**0.5 * rng.standard_normal((3, rounds)))
+            control, ratio = (speed_ratio(list(base), list(other)) for other in (copy, target))
+            false += "er [" in verdict(ratio, rounds, control)
+        assert false / 4000 < 0.001

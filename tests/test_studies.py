@@ -222,7 +222,7 @@ def test_a_waiting_program_is_what_it_wraps_and_later(study, monkeypatch):
             self.now += 1e-6
             return self.now
 
-    class Program(waiting.Empty):
+    class Program:
         iterations, calls = 8, 0
 
         def __call__(self):
@@ -234,13 +234,13 @@ def test_a_waiting_program_is_what_it_wraps_and_later(study, monkeypatch):
 
     clock = Clock()
     monkeypatch.setattr(waiting, "time", clock)
-    program = waiting.Waiting(Program(), 0.05)
-    before = clock.now
-    program()
-    assert clock.now - before == pytest.approx(1.05e-3, abs=5e-6)
-    assert program.iterations == 8
-    assert program.outputs() == [1]
-    assert isinstance(waiting.slowed(Program(), 0), Program)
+    for fraction in (0.05, 0.0):
+        program = waiting.Waiting(Program(), fraction)
+        before = clock.now
+        program()
+        assert clock.now - before == pytest.approx((1 + fraction) * 1e-3, abs=5e-6)
+        assert program.iterations == 8
+        assert program.outputs() == [1]
 
 
 @pytest.mark.parametrize(("seconds", "passed"), [(100.5e-6, True), (102e-6, False), (99e-6, False)])

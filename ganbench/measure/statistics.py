@@ -14,6 +14,9 @@ from typing import NamedTuple
 CONFIDENCE = 0.95
 BAND = 0.02  # two targets within 2 % are the same for every practical purpose
 MIN_ROUNDS = 6  # fewer signed ranks cannot give 95 %
+# How far a ratio must leave the band to be called faster or slower, in half-widths of the wider of its own interval
+# and the control's. An interval of 95 % alone is wrong too often for a table of twenty rows: docs/decisions/0006.
+MARGIN = 1.5
 EXACT = 50  # samples of more values take the normal approximation, which is then off by at most one rank
 
 
@@ -146,29 +149,20 @@ def verdict(ratio: Estimate, rounds: int, control: Estimate | None) -> str:
         return f"undecided ({rounds} round{'s' * (rounds != 1)})"
     if control is not None and beyond_band(control):
         return "undecided (control failed)"
-    if beyond_band(ratio) and exceeds_control(ratio, control):
+    second_look = half_width(control) if control is not None and control.has_interval else 0.0
+    scatter = max(half_width(ratio), second_look)
+    if beyond_band(ratio) and abs(math.log(ratio.value)) > math.log(1 + BAND) + MARGIN * scatter:
         if ratio.value > 1:
             return f"{ratio.value:.2f}x faster [{ratio.low:.2f}, {ratio.high:.2f}]"
         return f"{1 / ratio.value:.2f}x slower [{1 / ratio.high:.2f}, {1 / ratio.low:.2f}]"
     if ratio.low > 1 / (1 + BAND) and ratio.high < 1 + BAND:
         return f"same within {BAND:.0%}"
-    return f"undecided (would have shown {detectable(half_width(ratio)):.0%})"
+    return f"undecided (would have shown {detectable(scatter):.0%})"
 
 
-def detectable(half_width: float) -> float:
-    """Return the smallest relative difference that an interval of this half-width shows to be beyond the band."""
-    return math.expm1(half_width + math.log1p(BAND))
-
-
-def exceeds_control(ratio: Estimate, control: Estimate | None) -> bool:
-    """Whether ``ratio`` leaves the band by more than the control's half-width; without a control it does.
-
-    With few rounds an interval may be narrow by chance; the control's, from the same rounds, is a second look
-    at the noise. With many rounds both are about the same, and this asks for nothing more.
-    """
-    if control is None or not control.has_interval:
-        return True
-    return abs(math.log(ratio.value)) > math.log1p(BAND) + half_width(control)
+def detectable(scatter: float) -> float:
+    """Return the smallest relative difference that is called one, where intervals are ± ``scatter`` wide."""
+    return math.expm1(MARGIN * scatter + math.log1p(BAND))
 
 
 def beyond_band(ratio: Estimate) -> bool:
