@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: setup compare test lint clean
+.PHONY: setup compare test lint gpu clean
 
 setup: $(STAMP)
 
@@ -24,6 +24,10 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# With the PyTorch, JAX and CuPy that $(PYTHON) has already: nothing is created or installed.
+gpu:
+	$(PYTHON) benchmarks/gpu.py
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info

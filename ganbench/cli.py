@@ -12,7 +12,9 @@ from click.core import ParameterSource
 
 from .cli_gate import fail_if_option, failures_leave, judge_all
 from .cli_model import Command, model_options, spec_from
+from .cli_recommend import recommend
 from .cli_report import diff_command, report, results_command
+from .cli_run import conclude, shown
 from .cli_train import train
 from .errors import GanbenchError, UsageError
 from .quantities import seconds, share
@@ -115,11 +117,11 @@ def compare(
         else:
             plan, work = _resuming(context, resume, results, options)
         conditions = [parse(text, plan) for text in fail_if]
-        comparison = _shown(work)
+        comparison = shown(work)
         write(render(comparison, form), output)
         say(f"kept in {comparison.path}")
         code = judge_all(conditions, comparison)
-        _conclude(comparison, failure)
+        conclude(comparison, failure)
     sys.exit(code)
 
 
@@ -131,7 +133,7 @@ def verify(**options: Any) -> None:
     from .records import Measurement
 
     plan = _plan({**options, "timed": False})
-    comparison = _shown(partial(carry_out, plan, None, None))
+    comparison = shown(partial(carry_out, plan, None, None))
     lines: list[tuple[str, ...]] = [("operation", "target", "outputs", "after", "error", "tolerance", "status")]
     failed = False
     for record in comparison.records:
@@ -171,6 +173,7 @@ def doctor() -> None:
         click.echo(line)
 
 
+cli.add_command(recommend)
 cli.add_command(train)
 cli.add_command(report)
 cli.add_command(diff_command)
@@ -207,33 +210,6 @@ def _resuming(
     path = find_run(run, results)
     asked = options["rounds"], options["budget"], options["precision"]
     return examine(path, *asked).plan, partial(resume, path, *asked)
-
-
-def _shown(work: "Callable[[Progress], Comparison]") -> "Comparison":
-    """Do ``work`` under a progress bar, if there is a terminal for it."""
-    if not sys.stderr.isatty():
-        return work(lambda share, text: None)
-    from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    parts = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Bar(*parts, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("starting", total=1.0)
-        return work(lambda share, text: bar.update(task, completed=share, description=text))
-
-
-def _conclude(comparison: "Comparison", failure: int) -> None:
-    """Say what went wrong, and leave with the exit code for it: 130, or ``failure``."""
-    if comparison.ended == "interrupted":
-        say("interrupted: the table shows what was measured until then")
-        sys.exit(130)
-    if comparison.ended not in ("complete", "precision", "budget"):
-        say(comparison.ended)
-        sys.exit(failure)
-    if not (comparison.to_pandas()["status"] == "ok").any():
-        say("nothing was measured: every row says why")
-        sys.exit(failure)
 
 
 def main() -> None:

@@ -66,6 +66,18 @@ def load(name: str) -> type[Backend]:
     return found
 
 
+def available() -> list[str]:
+    """Return every mode of every backend that is installed, on every device that it finds here."""
+    found = []
+    for name in names():
+        try:
+            cls = load(name)
+        except BrokenBackendError:
+            continue  # 'ganbench list' says why
+        found += [_target(cls, name, mode, device).label for device in cls.probe().devices for mode in cls.modes]
+    return found
+
+
 def parse_target(text: str) -> Target:
     """Return the target that ``text`` names; raises ``UsageError`` saying what is valid."""
     rest, at, device = text.strip().partition("@")

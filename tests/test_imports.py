@@ -26,6 +26,7 @@ def loaded(code):
         "import ganbench.cli\ntry:\n    ganbench.cli.cli.main(['compare', '--help'])\nexcept SystemExit: pass",
         "import ganbench.cli\ntry:\n    ganbench.cli.cli.main(['train', '--help'])\nexcept SystemExit: pass",
         "import ganbench.cli\ntry:\n    ganbench.cli.cli.main(['report', '--help'])\nexcept SystemExit: pass",
+        "import ganbench.cli\ntry:\n    ganbench.cli.cli.main(['recommend', '--help'])\nexcept SystemExit: pass",
         "import ganbench.report",
     ],
 )

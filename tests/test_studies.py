@@ -64,6 +64,49 @@ def test_the_study_of_limits_has_a_line_for_every_goal_and_mode(tmp_path):
     assert "mode: jax.scan" in [line["target"] for line in lines if not line["goal"]]
 
 
+def test_the_study_of_overhead_has_a_line_for_every_target_and_operation(study, tmp_path):
+    path = tmp_path / "framework_overhead.jsonl"
+    done = run("framework_overhead", "--short", "--output", path, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    head, *pieces, verdict = map(json.loads, path.read_text().splitlines())
+    assert head["settings"]["short"]
+    assert [(piece["operation"], piece["target"]) for piece in pieces] == [
+        ("smallest call", "numpy"),
+        *(("matmul", "numpy"), ("adam_step", "numpy")),
+        *(("gan_iteration", "numpy"), ("gan_iteration", "numpy.inplace")),
+    ]
+    assert all(piece["seconds"] > 0 for piece in pieces)
+    assert not verdict["passed"]  # two targets of eight, in one round
+    assert verdict["measured"] in done.stdout
+    module = study("framework_overhead")
+    text = module.written(f"before\n{module.BEGIN}old\n{module.END}\nafter\n", path)
+    assert "| gan_iteration | numpy.inplace | " in text
+    assert text.startswith("before\n")
+    assert text.endswith("\nafter\n")
+    assert module.written(text, path) == text
+
+
+def overhead(**changed):
+    piece = {"operation": "gan_iteration", "seconds": 1e-4, "low": 9e-5, "high": 2e-4, "arithmetic_s": 5e-6}
+    return lambda target: piece | {"target": target} | changed
+
+
+@pytest.mark.parametrize(
+    ("changed", "passed"),
+    [({}, True), ({"arithmetic_s": 2e-5}, False), ({"low": None}, False), ({"seconds": None}, False)],
+)
+def test_overhead_is_claimed_only_where_arithmetic_is_small_and_all_was_measured(study, changed, passed):
+    module = study("framework_overhead")
+    assert module.judge(list(map(overhead(**changed), module.TARGETS)))["passed"] is passed
+    assert not module.judge(list(map(overhead(**changed), module.TARGETS[1:])))["passed"]
+
+
+def test_the_page_on_limits_shows_what_the_file_says(study):
+    module = study("framework_overhead")
+    text = (ROOT / module.DOCUMENT).read_text()
+    assert text == module.written(text, ROOT / module.RESULTS / "framework_overhead.jsonl")
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "interval_coverage"])
 def test_short_mode_leaves_a_whole_file_and_claims_no_result(name, tmp_path):
     path = tmp_path / f"{name}.jsonl"

@@ -1,0 +1,282 @@
+"""One act for whoever has a card: GPU tests, every mode in every precision on CUDA, the asv suite's GPU cases.
+
+``make gpu``, or ``python benchmarks/gpu.py`` from the repository's root, with whatever PyTorch, JAX and CuPy this
+Python has; nothing is installed. Under ten minutes: every step has its share of them, and whatever others leave.
+What is finished stays finished: run it again to go on where time ran out. Results go where they always go, below
+``results/<machine>/``; logs and the list of steps to ``gpu/`` there.
+"""
+
+import argparse
+import contextlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+RESULTS = Path("results")
+# Precisions that `ganbench compare` knows, as its options. One more is one more line.
+PRECISIONS = {
+    "float32": ("--dtype", "float32"),
+    "tf32": ("--dtype", "float32", "--math", "tf32"),
+    "bfloat16": ("--dtype", "bfloat16"),
+    "float16": ("--dtype", "float16"),
+}
+ROUNDS = "6"  # the fewest that decide anything
+SECONDS = {"tests": 110, "float32": 180, "asv": 90}  # 590 in all
+OTHER_PRECISION = 70
+FRAMEWORKS = ("torch", "jax", "cupy")
+NEEDED = ("click", "msgspec", "numpy", "pandas", "psutil", "rich", "threadpoolctl")
+GRACE = 15  # seconds in which an interrupted step may write down what it has
+
+
+class Step(NamedTuple):
+    """One part of the act; ``run`` gets the seconds it may take and returns how it ended."""
+
+    name: str
+    seconds: float
+    run: Callable[[float], "Outcome"]
+
+
+class Outcome(NamedTuple):
+    """``done``, ``failed``, ``skipped`` or ``cut`` (out of time), and why."""
+
+    status: str
+    reason: str = ""
+
+
+class Record:
+    """The steps that were finished, one line each in a file of the machine; lines of other code do not count."""
+
+    def __init__(self, folder: Path, code: str) -> None:
+        self.path, self._code = folder / "steps.jsonl", code  # not .json: asv would take that for its own
+
+    def done(self) -> set[str]:
+        """Return the names of the steps that need not be run again."""
+        return {line["step"] for line in self._lines() if line["status"] == "done" and line["code"] == self._code}
+
+    def began(self, step: str) -> str | None:
+        """Return when the last start of an unfinished step was, as run ids are written; None without one."""
+        lines = [line for line in self._lines() if line["step"] == step and line["code"] == self._code]
+        started = [line["at"] for line in lines if line["status"] == "started"]
+        return started[-1] if started and lines[-1]["status"] in ("started", "cut") else None
+
+    def add(self, step: str, status: str, reason: str = "", seconds: float = 0.0) -> None:
+        """Append one line."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        line = {"step": step, "status": status, "reason": reason, "seconds": round(seconds), "at": _now()}
+        torn = self.path.exists() and not self.path.read_bytes().endswith(b"\n")  # by a kill in mid-write
+        with self.path.open("a") as file:
+            file.write("\n" * torn + json.dumps(line | {"code": self._code}) + "\n")
+
+    def _lines(self) -> list[dict]:
+        if not self.path.exists():
+            return []
+        lines = []
+        for text in self.path.read_text().splitlines():
+            with contextlib.suppress(ValueError):  # a torn line says nothing
+                lines.append(json.loads(text))
+        return lines
+
+
+def act(steps: Sequence[Step], record: Record, clock: Callable[[], float] = time.monotonic) -> int:
+    """Run what is not done yet and print a summary; return 0 where every step is done or skipped, else 1."""
+    began, limit, done = clock(), sum(step.seconds for step in steps), record.done()
+    outcomes: list[tuple[str, Outcome, float]] = []
+    for place, step in enumerate(steps):
+        if step.name in done:
+            outcomes.append((step.name, Outcome("done", "before"), 0.0))
+            continue
+        start, later = clock(), sum(other.seconds for other in steps[place + 1 :] if other.name not in done)
+        allowed = limit - later - (start - began)
+        print(f"[{start - began:4.0f} s] {step.name}, at most {allowed:.0f} s", flush=True)
+        if record.began(step.name) is None:
+            record.add(step.name, "started")
+        outcome = step.run(allowed)
+        record.add(step.name, *outcome, seconds=clock() - start)
+        outcomes.append((step.name, outcome, clock() - start))
+    print("\nsummary")
+    for name, outcome, seconds in outcomes:
+        print(f"  {name:<10} {outcome.status:<8} {seconds:4.0f} s  {outcome.reason}".rstrip())
+    if any(outcome.status == "cut" for _, outcome, _ in outcomes):
+        print("out of time: run it again to go on from here")
+    return int(any(outcome.status in ("failed", "cut") for _, outcome, _ in outcomes))
+
+
+def command(log: Path, seconds: float, arguments: Sequence[str], environment: dict[str, str] | None = None) -> int:
+    """Run a command with its output in ``log``; return its exit code, or 124 where it was stopped for its time."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a") as file:
+        file.write(f"\n$ {' '.join(arguments)}\n")
+        file.flush()
+        process = subprocess.Popen(
+            arguments, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
+            env={**os.environ, **(environment or {})},
+        )  # fmt: skip
+        try:
+            return process.wait(max(1.0, seconds))
+        except subprocess.TimeoutExpired:
+            _stop(process, signal.SIGINT)  # as Ctrl-C does: what is measured is kept
+            return 124
+        except BaseException:
+            _stop(process, signal.SIGINT)
+            raise
+
+
+def _stop(process: subprocess.Popen, how: signal.Signals) -> None:
+    os.killpg(process.pid, how)
+    try:
+        process.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def outcome_of(code: int, log: Path) -> Outcome:
+    """Return what an exit code means, with the last words of a step that failed."""
+    if code == 124:
+        return Outcome("cut", f"see {log}")
+    said = log.read_text(errors="replace").strip().splitlines()[-1]
+    return Outcome("done") if code == 0 else Outcome("failed", f"{said} (exit code {code}, see {log})")
+
+
+# The steps --------------------------------------------------------------------------------------------------
+
+
+def all_steps(folder: Path, record: Record, targets: Sequence[str], results: Path = RESULTS) -> Iterator[Step]:
+    """Yield every step, in order of importance."""
+    yield Step("tests", SECONDS["tests"], lambda seconds: tests(folder / "tests.log", seconds))
+    for name in PRECISIONS:
+        yield Step(
+            name,
+            SECONDS.get(name, OTHER_PRECISION),
+            lambda seconds, name=name: compared(name, folder, record, targets, results, seconds),
+        )
+    yield Step("asv", SECONDS["asv"], lambda seconds: suite(folder / "asv.log", seconds))
+
+
+def tests(log: Path, seconds: float) -> Outcome:
+    """Run the tests that need a GPU, in the environment that a worker would have."""
+    from ganbench import registry
+
+    modules = {"pytest": "pytest", "pytest_timeout": "pytest-timeout"}
+    if missing := [package for module, package in modules.items() if importlib.util.find_spec(module) is None]:
+        return Outcome("skipped", f"needs {_pip(missing)}")
+    with tempfile.TemporaryDirectory(prefix="ganbench-") as cache:
+        environment: dict[str, str] = {}
+        for name in FRAMEWORKS:
+            environment |= registry.load(name).environment("cuda", "float64", "ieee", cache)
+        arguments = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "tests/test_backends.py", "tests/test_gpu.py"]
+        return outcome_of(command(log, seconds, arguments, environment), log)
+
+
+def compared(name: str, folder: Path, record: Record, targets: Sequence[str], results: Path, seconds: float) -> Outcome:
+    """Compare every target in one precision, or go on with the run that was cut."""
+    log, base = folder / f"{name}.log", [sys.executable, "-m", "ganbench.cli", "compare"]
+    asked = ["--backends", ",".join(targets), "--ops", "gan_iteration", "--rounds", ROUNDS, *PRECISIONS[name]]
+    began, since = time.monotonic(), record.began(name)
+    if since is not None and (run := interrupted(results, since, ["compare", *asked])) is not None:
+        code = command(log, seconds, [*base, "--resume", str(run)])
+        if code != 2:  # else it has ended, or something differs that must not be pooled
+            return outcome_of(code, log)
+    return outcome_of(command(log, seconds - (time.monotonic() - began), [*base, *asked]), log)
+
+
+def interrupted(results: Path, since: str, asked: Sequence[str]) -> Path | None:
+    """Return the newest run since then of exactly this command that wrote no end; None where there is none."""
+    from ganbench.errors import StorageError
+    from ganbench.records import RunEnd, RunHeader
+    from ganbench.store import read_run
+
+    for path in sorted(results.glob("*/compare/*.jsonl"), key=lambda path: path.stem, reverse=True):
+        if path.stem < since:
+            break
+        try:
+            head, *rest = read_run(path)
+        except StorageError:
+            continue
+        ours = isinstance(head, RunHeader) and head.command[1:] == list(asked)
+        if ours and not any(isinstance(line, RunEnd) for line in rest):
+            return path
+    return None
+
+
+def suite(log: Path, seconds: float) -> Outcome:
+    """Run the cases of the quick asv suite that need a GPU, in float32; asv keeps nothing of a run that is cut."""
+    if importlib.util.find_spec("asv") is None:
+        return Outcome("skipped", f"needs {_pip(['asv>=0.6.6,<0.7', 'asv_runner>=0.3.2,<0.4'])}")
+    cases = r"'(\w+(\.\w+)?@cuda|cupy)', 'float32'"
+    return outcome_of(command(log, seconds, [sys.executable, "-m", "asv", "run", "-b", cases]), log)
+
+
+# Before it begins -------------------------------------------------------------------------------------------
+
+
+def obstacle() -> str:
+    """Return why nothing can be measured here, and what to do about it; '' if all is well."""
+    if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
+        return f"{sys.executable} lacks {', '.join(missing)}: {_pip(missing)}"
+    try:
+        importlib.metadata.distribution("ganbench")
+    except importlib.metadata.PackageNotFoundError:
+        return f"ganbench is not installed in {sys.executable}: {sys.executable} -m pip install --no-deps -e ."
+    from ganbench import registry
+    from ganbench.backend import nvidia_gpus
+
+    if not nvidia_gpus():
+        return "no NVIDIA GPU found: neither its driver's /proc/driver/nvidia nor pynvml (nvidia-ml-py) shows one"
+    if not gpu_targets():
+        probes = {name: registry.load(name).probe() for name in FRAMEWORKS}
+        return "; ".join(f"{name}: {probe.reasons.get('cuda', '')}, {probe.install}" for name, probe in probes.items())
+    return ""
+
+
+def gpu_targets() -> list[str]:
+    """Return every mode of the frameworks that can use the GPU, PyTorch's default, the baseline, first."""
+    from ganbench import registry
+
+    found = [registry.parse_target(label) for label in registry.available()]
+    labels = [target.label for target in found if target.device != "cpu"]
+    return sorted(labels, key=lambda label: label != "torch@cuda")
+
+
+def code_state() -> str:
+    """Return what a finished step depends on: commit, changes, and the versions of the frameworks."""
+    from ganbench import registry
+    from ganbench.measure import environment
+
+    versions = {name: registry.load(name).probe().version for name in FRAMEWORKS}
+    return " ".join([str(environment.source_state()[0]), environment.source_changes(), *versions.values()])
+
+
+def _pip(packages: Sequence[str]) -> str:
+    return f"{sys.executable} -m pip install {' '.join(map(repr, packages))}"
+
+
+def _now() -> str:
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+
+
+def main() -> None:
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+    if reason := obstacle():
+        print(f"cannot measure a GPU here: {reason}", file=sys.stderr)
+        sys.exit(2)
+    from ganbench.measure.environment import machine_name
+
+    folder = RESULTS / machine_name() / "gpu"
+    record, targets = Record(folder, code_state()), gpu_targets()
+    print(f"{', '.join(targets)}; logs in {folder}")
+    sys.exit(act(list(all_steps(folder, record, targets)), record))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,189 @@
+"""Which target is done first with a given number of training iterations, and how sure that is.
+
+A total is start + iterations × seconds per iteration. Iterations are timed in every round, so totals are
+compared round by round, as ratios are. A start (import, preparation and first run, the compile cache empty)
+is measured once, so that the rounds say nothing of its scatter: ``START_DOUBT`` stands for that.
+"""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from ..comparison import Comparison
+from ..errors import UsageError
+from ..measure.statistics import Estimate, beyond_band, paired_speed, typical, verdict
+from ..records import RunHeader
+from ..results import round_blocks
+from .start import break_even
+
+OPERATION = "gan_iteration"
+# A start may be this factor longer or shorter than what was seen of it. In one run on xeon-2c the import of JAX
+# took 1.44 s for `jax` and 0.67 s for `jax.scan`, which is the very same import: a factor of 1.46 from their middle.
+START_DOUBT = 1.5
+SLOWER, FASTER = "x slower [", "x faster ["  # what a verdict that claims a difference holds
+
+
+class Candidate(NamedTuple):
+    """One verified target: seconds to start with an empty and with a filled compile cache, and its rounds.
+
+    ``blocks`` are the seconds per iteration of each round's blocks. A start does the work of the first call
+    too, which is not taken off the iterations. ``denormals``: kept or flushed.
+    """
+
+    target: str
+    start_s: float
+    warm_start_s: float
+    blocks: Mapping[int, Sequence[float]]
+    denormals: str = ""
+
+    @property
+    def iteration(self) -> Estimate:
+        """Seconds per iteration."""
+        return typical([statistics.median(block) for block in self.blocks.values()])
+
+    def total(self, iterations: int) -> Estimate:
+        """Return the seconds until ``iterations`` are done, counted from the start of the process."""
+        value, low, high = (iterations * seconds for seconds in self.iteration)
+        return Estimate(self.start_s + value, self.start_s / START_DOUBT + low, self.start_s * START_DOUBT + high)
+
+
+def ratio(a: Candidate, b: Candidate, iterations: int) -> Estimate:
+    """Return the total of ``a`` ÷ that of ``b``; the interval is the widest that ``START_DOUBT`` allows."""
+    middle = _paired(a, b, a.start_s, b.start_s, iterations)
+    low = _paired(a, b, a.start_s / START_DOUBT, b.start_s * START_DOUBT, iterations).low
+    high = _paired(a, b, a.start_s * START_DOUBT, b.start_s / START_DOUBT, iterations).high
+    return Estimate(middle.value, low, high)
+
+
+def _paired(a: Candidate, b: Candidate, start_a: float, start_b: float, iterations: int) -> Estimate:
+    def totals(candidate: Candidate, start: float) -> list[list[float]]:
+        return [[start + iterations * seconds for seconds in candidate.blocks[i]] for i in _shared(a, b)]
+
+    return paired_speed(totals(a, start_a), totals(b, start_b))
+
+
+def _shared(a: Candidate, b: Candidate) -> list[int]:
+    return sorted(a.blocks.keys() & b.blocks.keys())
+
+
+class Standing(NamedTuple):
+    """How one target stands: its total, that total ÷ the first one's, and what may be said of the two."""
+
+    candidate: Candidate
+    total: Estimate
+    against: Estimate
+    verdict: str  # of its speed against the first's, as in every table; '' for the first itself
+    hangs_on_start: bool = False  # whether it would surely take longer, were the starts as they were seen
+
+    @property
+    def target(self) -> str:
+        """Its label."""
+        return self.candidate.target
+
+    @property
+    def behind(self) -> bool:
+        """Whether it surely takes longer than the first."""
+        return SLOWER in self.verdict
+
+
+class Turn(NamedTuple):
+    """The other target that is quicker on the far side of about ``at`` iterations."""
+
+    target: str
+    at: float
+
+
+class Recommendation(NamedTuple):
+    """Every target by its total, the quickest first, and where another would be it.
+
+    ``rivals`` are those that cannot be told from the first; while there are any, nothing is recommended.
+    """
+
+    iterations: int
+    standings: tuple[Standing, ...]
+    control_failed: bool
+    fewer: Turn | None
+    more: Turn | None
+
+    @property
+    def first(self) -> Standing:
+        """The quickest, as far as one value says."""
+        return self.standings[0]
+
+    @property
+    def rivals(self) -> tuple[Standing, ...]:
+        """Those that cannot be told from the first."""
+        return tuple(standing for standing in self.standings[1:] if not standing.behind)
+
+    @property
+    def rounds(self) -> int:
+        """In how many rounds the first was measured."""
+        return len(self.first.candidate.blocks)
+
+
+def recommend(
+    candidates: Sequence[Candidate], iterations: int, control: Estimate | None = None, warm: bool = False
+) -> Recommendation:
+    """Rank at least one candidate for ``iterations`` iterations; ``warm`` counts starts with a filled cache.
+
+    ``control`` is the baseline's speed against its second copy: where it failed, no target is behind another.
+    """
+    if warm:
+        candidates = [candidate._replace(start_s=candidate.warm_start_s) for candidate in candidates]
+    ranked = sorted(candidates, key=lambda candidate: candidate.total(iterations).value)
+    first, *others = ranked
+    standings = [Standing(first, first.total(iterations), Estimate(1.0, 1.0, 1.0), "")]
+    for other in others:
+        against, rounds = ratio(other, first, iterations), len(_shared(first, other))
+        said = verdict(Estimate(1 / against.value, 1 / against.high, 1 / against.low), rounds, control)
+        seen = verdict(_paired(first, other, first.start_s, other.start_s, iterations), rounds, control)
+        standings.append(Standing(other, other.total(iterations), against, said, said != seen and SLOWER in seen))
+    failed = control is not None and beyond_band(control)
+    return Recommendation(iterations, tuple(standings), failed, *_turns(first, others, control))
+
+
+def _turns(first: Candidate, others: Sequence[Candidate], control: Estimate | None) -> tuple[Turn | None, Turn | None]:
+    """Return who is quicker for fewer iterations and who for more, where iterations surely differ."""
+    fewer, more = [], []
+    for other in others:
+        speed = verdict(_paired(first, other, 0.0, 0.0, 1), len(_shared(first, other)), control)
+        if SLOWER in speed:
+            fewer.append(Turn(other.target, _break_even(first, other)))
+        elif FASTER in speed:
+            more.append(Turn(other.target, _break_even(other, first)))
+    # The last to be caught up with, and the first to catch up.
+    before = max((turn for turn in fewer if 0 < turn.at < math.inf), key=lambda turn: turn.at, default=None)
+    after = min((turn for turn in more if 0 < turn.at < math.inf), key=lambda turn: turn.at, default=None)
+    return before, after
+
+
+def _break_even(later: Candidate, sooner: Candidate) -> float:
+    return break_even(later.start_s, later.iteration.value, sooner.start_s, sooner.iteration.value)
+
+
+def candidates(comparison: Comparison) -> tuple[list[Candidate], dict[str, str], Estimate | None]:
+    """Return the verified targets of a run, why each other one is left out, and the control.
+
+    Raises ``UsageError`` for a run that did not measure ``gan_iteration``.
+    """
+    header, table = comparison.records[0], comparison.to_pandas()
+    assert isinstance(header, RunHeader)
+    if OPERATION not in header.operations:
+        raise UsageError(f"run {header.run_id} did not measure {OPERATION}, but {', '.join(header.operations)}")
+    found: list[Candidate] = []
+    left_out: dict[str, str] = {}
+    control = None
+    for row in table[table["operation"] == OPERATION].to_dict("records"):
+        target = str(row["target"])
+        if not math.isnan(row["control_ratio"]):
+            control = Estimate(row["control_ratio"], row["control_low"], row["control_high"])
+        start, warm = (row["import_s"] + row[name] for name in ("first_call_s", "first_call_warm_s"))
+        if row["status"] != "ok":
+            left_out[target] = f"{row['status']}: {row['reason']}"
+        elif math.isnan(start) or math.isnan(row["median_s"]):
+            left_out[target] = "its start was not measured"
+        else:
+            blocks = round_blocks(comparison.records, OPERATION, target)
+            found.append(Candidate(target, start, warm, blocks, str(row["denormals"])))
+    return found, left_out, control

@@ -1,0 +1,153 @@
+"""``make gpu`` where there is no GPU: it says so, and the rest of it is tried on steps that only pretend."""
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ganbench.backend import nvidia_gpus
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPT = ROOT / "benchmarks" / "gpu.py"
+
+
+@pytest.fixture
+def gpu():
+    """The script as a module."""
+    spec = importlib.util.spec_from_file_location("ganbench_gpu_script", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def record(gpu, tmp_path):
+    return gpu.Record(tmp_path / "gpu", "this code")
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def steps(gpu, clock, plan, ran):
+    """Steps of 100 s each; ``plan`` says how each ends and how long it takes."""
+
+    def make(name, status, takes):
+        def run(seconds):
+            ran.append((name, seconds))
+            clock.now += takes
+            return gpu.Outcome(status, f"{name} was {status}")
+
+        return gpu.Step(name, 100, run)
+
+    return [make(name, *rest) for name, rest in plan.items()]
+
+
+@pytest.mark.skipif(nvidia_gpus() > 0, reason="there is a GPU")
+def test_without_a_gpu_it_says_so_and_leaves_with_2(tmp_path):
+    done = subprocess.run([sys.executable, str(SCRIPT)], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "no NVIDIA GPU found" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_package_is_named_with_its_command(gpu, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "psutil" else find(name))
+    assert gpu.obstacle() == f"{sys.executable} lacks psutil: {sys.executable} -m pip install 'psutil'"
+
+
+def test_no_step_keeps_the_others_from_running(gpu, record, capsys):
+    ran, clock = [], Clock()
+    plan = {"a": ("failed", 10), "b": ("skipped", 0), "c": ("cut", 190), "d": ("done", 50)}
+    assert gpu.act(steps(gpu, clock, plan, ran), record, clock) == 1
+    assert ran == [("a", 100), ("b", 190), ("c", 290), ("d", 200)]  # what one leaves the next ones have
+    out = capsys.readouterr().out
+    assert "a          failed     10 s  a was failed" in out
+    assert "run it again" in out
+
+
+def test_what_is_done_is_not_done_again_and_leaves_its_time(gpu, record):
+    ran, clock = [], Clock()
+    plan = {"a": ("cut", 100), "b": ("done", 100), "c": ("done", 100)}
+    assert gpu.act(steps(gpu, clock, plan, ran), record, clock) == 1
+    began = record.began("a")
+    assert began
+    ran.clear()
+    assert gpu.act(steps(gpu, Clock(), plan | {"a": ("done", 150)}, ran), record, Clock()) == 0
+    assert ran == [("a", 300)]
+    assert gpu.act(steps(gpu, Clock(), plan, ran), record, Clock()) == 0
+    assert len(ran) == 1
+
+
+def test_a_cut_step_remembers_its_first_start_and_a_failed_one_does_not(gpu, record):
+    for status, remembered in (("started", True), ("cut", True), ("failed", False)):
+        record.add("a", status)
+        assert (record.began("a") is not None) is remembered
+    assert record.began("b") is None
+
+
+def test_steps_of_other_code_and_torn_lines_do_not_count(gpu, record, tmp_path):
+    record.add("a", "done")
+    assert record.done() == {"a"}
+    assert gpu.Record(tmp_path / "gpu", "other code").done() == set()
+    with record.path.open("a") as file:
+        file.write('{"step": "b", "sta')
+    assert record.done() == {"a"}
+    record.add("b", "done")
+    assert record.done() == {"a", "b"}
+
+
+def test_a_run_that_was_cut_is_found_and_gone_on_with(gpu, record, craft, tmp_path, monkeypatch):
+    asked = ["compare", "--backends", "torch@cuda", "--ops", "gan_iteration", "--rounds", "6", "--dtype", "float32"]
+    craft(tmp_path, command=["cli.py", *asked])  # has ended
+    run = craft(tmp_path, command=["cli.py", *asked], end=False)
+    craft(tmp_path, command=["cli.py", *asked, "--threads", "1"], end=False)
+    assert gpu.interrupted(tmp_path, "20260101T000000Z", asked) == run
+    assert gpu.interrupted(tmp_path, "20260109T000000Z", asked) is None
+
+    codes, commands = iter([124, 0, 2, 0]), []
+    monkeypatch.setattr(gpu, "command", lambda log, seconds, arguments: commands.append(arguments) or next(codes))
+    monkeypatch.setattr(gpu, "_now", lambda: "20260101T000000Z")
+    (tmp_path / "float32.log").write_text("words\n")
+
+    def compared():
+        return gpu.compared("float32", tmp_path, record, ["torch@cuda"], tmp_path, 60)
+
+    assert compared().status == "cut"  # nothing of this step has begun yet
+    assert commands[-1][-len(asked) :] == asked
+    record.add("float32", "started")
+    assert compared().status == "done"
+    assert commands[-1][-2:] == ["--resume", str(run)]
+    assert compared().status == "done"  # it cannot go on, so another is begun
+    assert [line[-2] for line in commands[-2:]] == ["--resume", "--dtype"]
+
+
+def test_a_command_is_stopped_when_its_time_is_over(gpu, tmp_path):
+    code = "import time\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('kept', flush=True)"
+    began = time.monotonic()
+    assert gpu.command(tmp_path / "log", 1.0, [sys.executable, "-c", code]) == 124
+    assert time.monotonic() - began < 50
+    assert (tmp_path / "log").read_text().endswith("kept\n")
+    assert gpu.command(tmp_path / "log", 30.0, [sys.executable, "-c", "print('words'); raise SystemExit(3)"]) == 3
+    assert gpu.outcome_of(3, tmp_path / "log").reason.startswith("words (exit code 3")
+
+
+def test_the_steps_fit_into_ten_minutes(gpu, record, tmp_path):
+    made = list(gpu.all_steps(tmp_path, record, ["torch@cuda"]))
+    assert sum(step.seconds for step in made) < 600
+    assert [step.name for step in made] == ["tests", *gpu.PRECISIONS, "asv"]
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_make_gpu_uses_the_python_it_is_given_and_installs_nothing():
+    done = subprocess.run(["make", "-n", "gpu", "PYTHON=any"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["any", "benchmarks/gpu.py"]
