@@ -13,13 +13,16 @@ from click.core import ParameterSource
 from .cli_gate import fail_if_option, failures_leave, judge_all
 from .cli_model import Command, model_options, spec_from
 from .cli_report import diff_command, report, results_command
+from .cli_sweep import carry_out as carry_out_sweep
+from .cli_sweep import planned, sweep_option
 from .cli_train import train
 from .errors import GanbenchError, UsageError
 from .quantities import seconds, share
-from .terminal import check_output, columns, say, write
+from .terminal import check_output, columns, say, shown, write
 
 if TYPE_CHECKING:
     from .comparison import Comparison
+    from .gan import GANSpec
     from .measure.run import Progress
     from .plan import Plan
 
@@ -82,6 +85,7 @@ def target_options(command: Command) -> Command:
     metavar="TIME",
     help="Stop after this time, precise or not: 120s, 2m.  [default: 84s quick, 300s full]",
 )
+@sweep_option
 @fail_if_option
 @click.option("--format", "form", default="table", show_default=True, type=click.Choice(FORMATS))
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the report here.")
@@ -99,6 +103,7 @@ def compare(
     machine: str | None,
     fail_if: tuple[str, ...],
     resume: str | None,
+    sweep: str | None,
     **options: Any,
 ) -> None:
     """Compare targets: verify them, time them side by side, print a table, keep the run."""
@@ -107,6 +112,8 @@ def compare(
     from .report.export import render
 
     check_output(output)
+    if sweep is not None:
+        return carry_out_sweep(*planned(context, sweep, *_settings(options)), results, machine, form, output)
     failure = NOT_MEASURED if fail_if else 1
     with failures_leave(failure):
         if resume is None:
@@ -115,7 +122,7 @@ def compare(
         else:
             plan, work = _resuming(context, resume, results, options)
         conditions = [parse(text, plan) for text in fail_if]
-        comparison = _shown(work)
+        comparison = shown(work)
         write(render(comparison, form), output)
         say(f"kept in {comparison.path}")
         code = judge_all(conditions, comparison)
@@ -131,7 +138,7 @@ def verify(**options: Any) -> None:
     from .records import Measurement
 
     plan = _plan({**options, "timed": False})
-    comparison = _shown(partial(carry_out, plan, None, None))
+    comparison = shown(partial(carry_out, plan, None, None))
     lines: list[tuple[str, ...]] = [("operation", "target", "outputs", "after", "error", "tolerance", "status")]
     failed = False
     for record in comparison.records:
@@ -177,9 +184,16 @@ cli.add_command(diff_command)
 cli.add_command(results_command)
 
 
-def _plan(options: dict[str, Any]) -> Any:
-    from .operations import DEFAULT_OPERATIONS, OPERATIONS
+def _plan(options: dict[str, Any]) -> "Plan":
     from .plan import make_plan
+
+    spec, settings = _settings(options)
+    return make_plan(spec, **settings)
+
+
+def _settings(options: dict[str, Any]) -> "tuple[GANSpec, dict[str, Any]]":
+    """Return the model that the options describe, and all else as ``make_plan`` takes it."""
+    from .operations import DEFAULT_OPERATIONS, OPERATIONS
 
     spec = spec_from(options)
     ops = options.pop("ops").strip()
@@ -188,7 +202,7 @@ def _plan(options: dict[str, Any]) -> Any:
     if "budget" in options:
         options["budget_s"] = options.pop("budget")
         options["precision_goal"] = options.pop("precision")
-    return make_plan(spec, **options)
+    return spec, options
 
 
 def _resuming(
@@ -207,20 +221,6 @@ def _resuming(
     path = find_run(run, results)
     asked = options["rounds"], options["budget"], options["precision"]
     return examine(path, *asked).plan, partial(resume, path, *asked)
-
-
-def _shown(work: "Callable[[Progress], Comparison]") -> "Comparison":
-    """Do ``work`` under a progress bar, if there is a terminal for it."""
-    if not sys.stderr.isatty():
-        return work(lambda share, text: None)
-    from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    parts = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Bar(*parts, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("starting", total=1.0)
-        return work(lambda share, text: bar.update(task, completed=share, description=text))
 
 
 def _conclude(comparison: "Comparison", failure: int) -> None:

@@ -146,13 +146,23 @@ def verdict(ratio: Estimate, rounds: int, control: Estimate | None) -> str:
         return f"undecided ({rounds} round{'s' * (rounds != 1)})"
     if control is not None and beyond_band(control):
         return "undecided (control failed)"
-    if beyond_band(ratio) and exceeds_control(ratio, control):
-        if ratio.value > 1:
-            return f"{ratio.value:.2f}x faster [{ratio.low:.2f}, {ratio.high:.2f}]"
+    decided = surely(ratio, rounds, control)
+    if decided > 0:
+        return f"{ratio.value:.2f}x faster [{ratio.low:.2f}, {ratio.high:.2f}]"
+    if decided < 0:
         return f"{1 / ratio.value:.2f}x slower [{1 / ratio.high:.2f}, {1 / ratio.low:.2f}]"
     if ratio.low > 1 / (1 + BAND) and ratio.high < 1 + BAND:
         return f"same within {BAND:.0%}"
     return f"undecided (would have shown {detectable(half_width(ratio)):.0%})"
+
+
+def surely(ratio: Estimate, rounds: int, control: Estimate | None) -> int:
+    """Return 1 where ``ratio`` is surely more than 1, -1 where it is surely less, 0 where that is not decided."""
+    if rounds < MIN_ROUNDS or (control is not None and beyond_band(control)):
+        return 0
+    if not (beyond_band(ratio) and exceeds_control(ratio, control)):
+        return 0
+    return 1 if ratio.value > 1 else -1
 
 
 def detectable(half_width: float) -> float:
