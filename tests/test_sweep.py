@@ -5,6 +5,7 @@ import csv
 import io
 import itertools
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -245,9 +246,11 @@ def test_targets_cross_that_are_not_the_baseline(craft, tmp_path):
     assert found == {("torch", "jax", 1, 2), ("jax", "torch", 2, 4)}
     whole = json.loads(report.render(both, "json"))
     assert {"operation": "matmul", "winner": "torch", "loser": "jax", "low": 1, "high": 2} in whole["crossings"]
-    assert len(whole["rows"]) == 3 * 2 * 3
+    assert len(whole["rows"]) == 3 * 4 * 3  # the runs have four operations
     text = report.render(both, "markdown")
     assert "| matmul by batch | numpy | torch | jax |" in text
+    cells = r"\| 1 \| \S+ µs ±\S+, baseline \| \S+ µs ±\S+, 2.00 faster \| \S+ µs ±\S+ \*, 3.00 faster \|"
+    assert re.search(cells, text)
     assert "matmul: jax overtakes torch between batch 2 and 4" in text
 
 

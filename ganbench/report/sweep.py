@@ -112,7 +112,8 @@ def render(swept: Swept, form: str) -> str:
     notes = [*sentences(swept), *_reasons(table), *_runs(swept), _legend(swept)]
     grids = [pivot(table, name) for name in dict.fromkeys(table["operation"])]
     if form == "markdown":
-        return "\n\n".join([_title(swept), *(markdown(one).replace("\n*", " *") for one in grids), *notes]) + "\n"
+        flat = [markdown(one.map(lambda cell: cell.replace("\n", ", "))) for one in grids]
+        return "\n\n".join([_title(swept), *flat, *notes]) + "\n"
     return page(_title(swept), [grid(part, "") for one in grids for part in fitting(one)], notes)
 
 
@@ -136,7 +137,7 @@ def _cell(row: "pd.Series[Any]", wins: bool) -> str:
     verdict = "" if pd.isna(row["verdict"]) else str(row["verdict"])
     word = next((word for word in ("faster", "slower", "same", "undecided") if word in verdict), verdict)
     speed = "" if math.isnan(row["ratio"]) or word == "baseline" else f"{row['ratio']:.2f} "
-    return f"{time(row)}{' *' * wins}\n{speed}{word}"
+    return f"{time(row)}{' *' * wins}\n{speed}{word}".strip()
 
 
 def fitting(shown: pd.DataFrame) -> Iterator[pd.DataFrame]:
