@@ -237,7 +237,7 @@ def test_the_crossing_is_stated_with_its_bracket(craft, tmp_path):
 
 def test_no_crossing_without_decided_ends(craft, tmp_path):
     said = report.sentences(swept(craft, tmp_path, 0.985, 1.0, 1.5))  # slower at first, but within the band
-    assert said == ["no crossing is sure on gan_iteration, matmul"]
+    assert said == ["no target surely overtakes another on gan_iteration, matmul"]
 
 
 def test_targets_cross_that_are_not_the_baseline(craft, tmp_path):

@@ -95,7 +95,7 @@ def sentences(swept: Swept) -> list[str]:
     ]
     without = [name for name in swept.plans[0].operations if name not in {c.operation for c in found}]
     if without and len(swept.plans[0].targets) > 1:
-        said.append(f"no crossing is sure on {', '.join(without)}")
+        said.append(f"no target surely overtakes another on {', '.join(without)}")
     return said
 
 
