@@ -60,6 +60,7 @@ class JaxBackend(Backend):
         }
 
     def device_peak(self) -> int | None:
+        """That of the process so far: JAX cannot forget it, so other operations may be in it."""
         statistics = self._on.memory_stats() if self.device != "cpu" else None
         return int(statistics["peak_bytes_in_use"]) if statistics else None
 

@@ -76,6 +76,12 @@ class TorchBackend(Backend):
     def device_peak(self) -> int | None:
         return None if self.device == "cpu" else int(self.torch.cuda.max_memory_allocated())
 
+    def forget_device_peak(self) -> int:
+        if self.device == "cpu":
+            return 0
+        self.torch.cuda.reset_peak_memory_stats()
+        return int(self.torch.cuda.memory_allocated())
+
     def event(self) -> Any:
         if self.device == "cpu":
             return None

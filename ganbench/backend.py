@@ -199,6 +199,13 @@ class Backend(ABC):
         """Return the most bytes that the framework has taken on its device; None on the host."""
         return None
 
+    def forget_device_peak(self) -> int:
+        """Let ``device_peak`` count from now on; return the bytes that are held now.
+
+        A framework that cannot forget its peak leaves this as it is: 0, above which lies the peak of the process.
+        """
+        return 0
+
     def event(self) -> Any:
         """Return a timing event recorded now on the stream of the operations; None where there is none."""
         return None

@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from .cli_gate import fail_if_option, failures_leave, judge_all
+from .cli_gate import conclude, fail_if_option, failures_leave, judge_all
 from .cli_model import Command, model_options, spec_from
 from .cli_recommend import recommend
 from .cli_report import diff_command, report, results_command
-from .cli_run import conclude, shown
+from .cli_sweep import carry_out as carry_out_sweep
+from .cli_sweep import planned, sweep_option
 from .cli_train import train
 from .errors import GanbenchError, UsageError
 from .quantities import seconds, share
-from .terminal import check_output, columns, say, write
+from .terminal import check_output, columns, say, shown, write
 
 if TYPE_CHECKING:
     from .comparison import Comparison
+    from .gan import GANSpec
     from .measure.run import Progress
     from .plan import Plan
 
@@ -84,6 +86,7 @@ def target_options(command: Command) -> Command:
     metavar="TIME",
     help="Stop after this time, precise or not: 120s, 2m.  [default: 84s quick, 300s full]",
 )
+@sweep_option
 @fail_if_option
 @click.option("--format", "form", default="table", show_default=True, type=click.Choice(FORMATS))
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the report here.")
@@ -101,6 +104,7 @@ def compare(
     machine: str | None,
     fail_if: tuple[str, ...],
     resume: str | None,
+    sweep: str | None,
     **options: Any,
 ) -> None:
     """Compare targets: verify them, time them side by side, print a table, keep the run."""
@@ -109,6 +113,8 @@ def compare(
     from .report.export import render
 
     check_output(output)
+    if sweep is not None:
+        return carry_out_sweep(*planned(context, sweep, *_settings(options)), results, machine, form, output)
     failure = NOT_MEASURED if fail_if else 1
     with failures_leave(failure):
         if resume is None:
@@ -180,9 +186,16 @@ cli.add_command(diff_command)
 cli.add_command(results_command)
 
 
-def _plan(options: dict[str, Any]) -> Any:
-    from .operations import DEFAULT_OPERATIONS, OPERATIONS
+def _plan(options: dict[str, Any]) -> "Plan":
     from .plan import make_plan
+
+    spec, settings = _settings(options)
+    return make_plan(spec, **settings)
+
+
+def _settings(options: dict[str, Any]) -> "tuple[GANSpec, dict[str, Any]]":
+    """Return the model that the options describe, and all else as ``make_plan`` takes it."""
+    from .operations import DEFAULT_OPERATIONS, OPERATIONS
 
     spec = spec_from(options)
     ops = options.pop("ops").strip()
@@ -191,7 +204,7 @@ def _plan(options: dict[str, Any]) -> Any:
     if "budget" in options:
         options["budget_s"] = options.pop("budget")
         options["precision_goal"] = options.pop("precision")
-    return make_plan(spec, **options)
+    return spec, options
 
 
 def _resuming(

@@ -50,3 +50,16 @@ def judge_all(conditions: "Sequence[Condition]", comparison: "Comparison") -> in
     for finding in findings:
         say(str(finding))
     return exit_code(findings)
+
+
+def conclude(comparison: "Comparison", failure: int = 1) -> None:
+    """Say what went wrong, and leave with the exit code for it: 130, or ``failure``."""
+    if comparison.ended == "interrupted":
+        say("interrupted: the table shows what was measured until then")
+        sys.exit(130)
+    if comparison.ended not in ("complete", "precision", "budget"):
+        say(comparison.ended)
+        sys.exit(failure)
+    if not (comparison.to_pandas()["status"] == "ok").any():
+        say("nothing was measured: every row says why")
+        sys.exit(failure)

@@ -8,12 +8,12 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from .cli_gate import conclude
 from .cli_model import model_options, spec_from
 from .cli_report import RESULTS
-from .cli_run import conclude, shown
 from .errors import UsageError
 from .quantities import seconds
-from .terminal import say, warnings_said, write
+from .terminal import say, shown, warnings_said, write
 
 WITH_RUN = ("iterations", "run", "form", "results")  # all else is the run's own
 

@@ -112,6 +112,7 @@ class WorkerRecord(Record, tag="worker", frozen=True):
     denormals: str  # "kept" or "flushed" by this framework's Adam
     blas: list[dict[str, Any]]  # of the process, NumPy's among them
     libraries: list[str]  # inside the framework
+    import_bytes: int | None = None  # of the process in memory once that was done
 
 
 class Measurement(Record, tag="measurement", frozen=True, kw_only=True):
@@ -137,6 +138,9 @@ class Measurement(Record, tag="measurement", frozen=True, kw_only=True):
     first_run_s: float | None = None
     steady: bool | None = None
     order: list[int] = []  # this worker's place in each interleaved pass
+    # The most that preparing, the first run and the warm-up took, above what the process held before.
+    host_peak_bytes: int | None = None
+    device_peak_bytes: int | None = None
     verification: Verification | None = None
     elapsed_s: float = 0.0  # since the run began, without the time in which it was interrupted
 

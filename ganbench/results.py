@@ -25,15 +25,15 @@ NUMBERS = (
     "median_s ci_low_s ci_high_s iqr_s latency_s device_s ratio ratio_low ratio_high import_s prepare_s first_run_s "
     "first_call_s first_call_warm_s compile_s gflops percent_of_ceiling percent_of_floor max_rel_error "
     "control_ratio control_low control_high cores steal "
-    "host_peak_bytes device_peak_bytes"
+    "import_bytes host_peak_bytes device_peak_bytes"
 ).split()
 COUNTS = "threads rounds number flops bytes".split()
 COLUMNS = (
     "run_id timestamp machine source operation backend mode device target dtype precision preset shape "
     "threads status reason median_s ci_low_s ci_high_s iqr_s latency_s device_s baseline ratio ratio_low ratio_high "
     "verdict rounds number samples import_s prepare_s first_run_s first_call_s first_call_warm_s compile_s flops bytes "
-    "gflops percent_of_ceiling bound percent_of_floor max_rel_error host_peak_bytes device_peak_bytes steady cores "
-    "steal control_ratio control_low control_high denormals framework_version commit dirty"
+    "gflops percent_of_ceiling bound percent_of_floor max_rel_error import_bytes host_peak_bytes device_peak_bytes "
+    "steady cores steal control_ratio control_low control_high denormals framework_version commit dirty"
 ).split()
 
 
@@ -111,7 +111,7 @@ def _common(header: RunHeader, worker: WorkerRecord | None) -> dict[str, Any]:
     row |= {"source": "compare", "preset": header.spec.name}
     if worker is not None:
         row |= {"denormals": worker.denormals, "framework_version": worker.framework_version}
-        row |= {"import_s": worker.import_s}
+        row |= {"import_s": worker.import_s, "import_bytes": worker.import_bytes}
     return row
 
 
@@ -141,6 +141,8 @@ def _measured(taken: Sequence[Measurement]) -> dict[str, Any]:
         row |= {"prepare_s": first.prepare_s, "first_run_s": first.first_run_s, "first_call_s": starts[0]}
     if len(starts) > 1:  # the compile cache is private to the run: cold in its first round, warm in the others
         row["first_call_warm_s"] = float(np.median(starts[1:]))
+    for name in ("host_peak_bytes", "device_peak_bytes"):
+        row[name] = max((peak for e in taken if (peak := getattr(e, name)) is not None), default=None)
     if last.status != "ok":
         return row
     if first.verification is not None and first.verification.loose:

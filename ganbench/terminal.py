@@ -1,12 +1,16 @@
 """What the commands share when they speak: one line to stderr, columns, a file with the report."""
 
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
 from .errors import UsageError
+
+T = TypeVar("T")
 
 
 def say(text: str) -> None:
@@ -26,6 +30,20 @@ def warnings_said() -> Iterator[None]:
         finally:
             for warning in caught:
                 say(str(warning.message))
+
+
+def shown(work: Callable[[Callable[[float, str], None]], T]) -> T:
+    """Do ``work`` under a progress bar, if there is a terminal for it."""
+    if not sys.stderr.isatty():
+        return work(lambda share, text: None)
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    parts = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Bar(*parts, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting", total=1.0)
+        return work(lambda share, text: bar.update(task, completed=share, description=text))
 
 
 def columns(lines: Sequence[Sequence[str]]) -> None:

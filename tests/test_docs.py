@@ -34,14 +34,19 @@ def commands():
 
 
 @pytest.mark.parametrize("line", commands())
-def test_every_command_is_one_that_exists(line):
+def test_every_command_is_one_that_exists(line, monkeypatch):
+    monkeypatch.setattr("ganbench.plan.usable_cpus", lambda: [0, 1])  # for those that sweep threads
     name, *arguments = shlex.split(line, comments=True)
     command = cli.cli.commands[name]
     with command.make_context(name, arguments) as context:
         assert isinstance(context, click.Context)
         if name == "compare":
-            apart = ("form", "output", "results", "machine", "fail_if", "resume")
-            plan = cli._plan({k: v for k, v in context.params.items() if k not in apart})
+            apart = ("form", "output", "results", "machine", "fail_if", "resume", "sweep")
+            options = {k: v for k, v in context.params.items() if k not in apart}
+            if sweep := context.params["sweep"]:
+                assert cli.planned(context, sweep, *cli._settings(options))
+                return
+            plan = cli._plan(options)
             assert plan.targets
             assert all(parse(text, plan) for text in context.params["fail_if"])
 

@@ -32,6 +32,7 @@ MISSING = (
     "workers could not be pinned to processors",
     "another run at the same time would have gone unnoticed",
     "the load of the machine could not be read",
+    "the peak of a process's memory could not be reset",
 )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 
 from .lock import CAN_LOCK
+from .memory import forget_peak
 
 
 @functools.cache
@@ -97,6 +98,8 @@ def uncontrolled() -> list[str]:
         found.append("another run at the same time would have gone unnoticed")
     if not hasattr(os, "getloadavg"):
         found.append("the load of the machine could not be read")
+    if not forget_peak():
+        found.append("the peak of a process's memory could not be reset, so those of operations are lower bounds")
     return found
 
 

@@ -245,6 +245,8 @@ class Member:
             first_run_s=timings.prepared.first_run_s,
             steady=warmed.steady if warmed else None,
             order=timings.order,
+            host_peak_bytes=warmed.host_peak_bytes if warmed else None,
+            device_peak_bytes=warmed.device_peak_bytes if warmed else None,
             verification=timings.prepared.verification,
         )
 

@@ -67,6 +67,7 @@ class Ready(Reply, tag="ready", frozen=True):
     """The framework is imported and the backend stands."""
 
     import_s: float
+    import_bytes: int
     framework_version: str
     device_name: str
     denormals: str
@@ -83,12 +84,14 @@ class Prepared(Reply, tag="prepared", frozen=True):
 
 
 class Warmed(Reply, tag="warmed", frozen=True):
-    """How many calls make a block, and whether the times have settled."""
+    """How many calls make a block, whether the times have settled, and the memory that was taken at most."""
 
     number: int
     iterations: int  # per call
     seconds: float  # per call
     steady: bool
+    host_peak_bytes: int | None
+    device_peak_bytes: int | None
 
 
 class Timed(Reply, tag="timed", frozen=True):

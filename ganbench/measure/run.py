@@ -78,6 +78,8 @@ def ask_oracle(plan: Plan, folder: str) -> None:
         except BaseException:
             oracle.kill()
             raise
+    if oracle.returncode == -9:  # SIGKILL, a name that Windows lacks
+        raise GanbenchError("the oracle was killed (SIGKILL), most likely because memory ran out")
     if oracle.returncode:
         said = errors.decode(errors="replace").strip().splitlines()
         raise GanbenchError(f"the oracle ended with exit code {oracle.returncode}: {said[-1] if said else ''}")

@@ -149,15 +149,28 @@ def verdict(ratio: Estimate, rounds: int, control: Estimate | None) -> str:
         return f"undecided ({rounds} round{'s' * (rounds != 1)})"
     if control is not None and beyond_band(control):
         return "undecided (control failed)"
-    second_look = half_width(control) if control is not None and control.has_interval else 0.0
-    scatter = max(half_width(ratio), second_look)
-    if beyond_band(ratio) and abs(math.log(ratio.value)) > math.log(1 + BAND) + MARGIN * scatter:
-        if ratio.value > 1:
-            return f"{ratio.value:.2f}x faster [{ratio.low:.2f}, {ratio.high:.2f}]"
+    decided = surely(ratio, rounds, control)
+    if decided > 0:
+        return f"{ratio.value:.2f}x faster [{ratio.low:.2f}, {ratio.high:.2f}]"
+    if decided < 0:
         return f"{1 / ratio.value:.2f}x slower [{1 / ratio.high:.2f}, {1 / ratio.low:.2f}]"
     if ratio.low > 1 / (1 + BAND) and ratio.high < 1 + BAND:
         return f"same within {BAND:.0%}"
-    return f"undecided (would have shown {detectable(scatter):.0%})"
+    return f"undecided (would have shown {detectable(_scatter(ratio, control)):.0%})"
+
+
+def surely(ratio: Estimate, rounds: int, control: Estimate | None) -> int:
+    """Return 1 where ``ratio`` is surely more than 1, -1 where it is surely less, 0 where that is not decided."""
+    if rounds < MIN_ROUNDS or (control is not None and beyond_band(control)) or not beyond_band(ratio):
+        return 0
+    if abs(math.log(ratio.value)) <= math.log1p(BAND) + MARGIN * _scatter(ratio, control):
+        return 0
+    return 1 if ratio.value > 1 else -1
+
+
+def _scatter(ratio: Estimate, control: Estimate | None) -> float:
+    """Return the half-width of ``ratio``, or of the control where that is wider: a second look at the same noise."""
+    return max(half_width(one) for one in (ratio, control or ratio) if one is ratio or one.has_interval)
 
 
 def detectable(scatter: float) -> float:

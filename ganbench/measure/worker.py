@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
@@ -34,6 +34,9 @@ from .protocol import (
     Warm,
     Warmed,
 )
+
+if TYPE_CHECKING:
+    from .memory import CaseMemory
 
 PR_SET_PDEATHSIG = 1
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "resource_exhausted", "failed to allocate")
@@ -71,11 +74,16 @@ class Session:
         self._backend = cls(mode=job.target.mode, device=job.target.device, precision=job.precision)
         import_s = time.perf_counter() - start
         self._programs: dict[str, Any] = {}
+        self._memory: dict[str, CaseMemory] = {}
         # Only now what the harness itself needs: the framework's import is what was timed.
+        from .memory import resident
+
+        import_bytes = resident()
         from . import facts
 
         self.ready = Ready(
             import_s,
+            import_bytes,
             cls.probe().version,
             facts.device_name(job.target.device),
             facts.denormals(self._backend),
@@ -106,6 +114,7 @@ class Session:
     def _prepare(self, name: str) -> AnyReply:
         from ..operations import operation as make
         from .engine import first_call
+        from .memory import CaseMemory
         from .oracle import read_answers
 
         operation = make(name, self._job.spec)
@@ -114,7 +123,9 @@ class Session:
                 f"{name} needs a batch of at least {operation.minimum_batch}, not {operation.spec.batch}"
             )
         inputs, answers = read_answers(Path(self._job.answers), operation, self._job.dtype)
+        memory = self._memory[name] = CaseMemory(self._backend)
         program, prepare_s, first_run_s = first_call(self._backend, operation, inputs)
+        memory.prepared()
         self._programs[name] = operation, program, answers
         return Prepared(prepare_s, first_run_s, self._verify(name))
 
@@ -128,8 +139,10 @@ class Session:
         from .engine import warm_up
 
         operation, program, _ = self._programs[request.operation]
+        memory = self._memory[request.operation]
+        memory.warming()
         result = warm_up(self._backend, operation, program, request.block_s, request.cap_s, request.number)
-        return Warmed(result.number, program.iterations, result.seconds, result.steady)
+        return Warmed(result.number, program.iterations, result.seconds, result.steady, *memory.peaks())
 
 
 def refusal(error: Exception) -> Refusal:

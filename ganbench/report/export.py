@@ -6,6 +6,7 @@ import pandas as pd
 
 from ..comparison import Comparison
 from ..records import RunHeader
+from . import memory
 from .notes import notes
 from .page import grid, page
 from .start import queue_table, start_table
@@ -26,13 +27,17 @@ def render(comparison: Comparison, form: str) -> str:
     title = heading(header.spec, header.machine, header.dtype, header.threads, header.rigor)
     if form == "markdown":
         grids = [markdown(grid) for grid in (summary(table), *_further(table))]
-        return "\n\n".join([title, *grids, *notes(comparison.records, table), LEGEND]) + "\n"
+        return "\n\n".join([title, *grids, *notes(comparison.records, table), *_legends(table)]) + "\n"
     return _terminal(title, comparison, table)
 
 
 def _further(table: pd.DataFrame) -> list[pd.DataFrame]:
-    """Return the smaller tables under the first: how targets start, and how devices queue."""
-    return [grid for grid in (start_table(table), queue_table(table)) if not grid.empty]
+    """Return the smaller tables under the first: how targets start, what memory they take, how devices queue."""
+    return [grid for grid in (start_table(table), memory.memory_table(table), queue_table(table)) if not grid.empty]
+
+
+def _legends(table: pd.DataFrame) -> list[str]:
+    return [LEGEND] if memory.memory_table(table).empty else [LEGEND, memory.LEGEND]
 
 
 def _terminal(title: str, comparison: Comparison, table: pd.DataFrame) -> str:
@@ -44,4 +49,4 @@ def _terminal(title: str, comparison: Comparison, table: pd.DataFrame) -> str:
             shown.loc[row, "verdict"] = "see below"
     grids = [grid(shown, "verdict", NUMBERS, grouped=True)]
     grids += [grid(further, str(further.columns[-1])) for further in _further(table)]
-    return page(title, grids, (*reasons, *notes(comparison.records, table), LEGEND))
+    return page(title, grids, (*reasons, *notes(comparison.records, table), *_legends(table)))

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 from ganbench.backends.numpy_backend import NumpyBackend
 
 from ganbench.errors import UnavailableError, UnsupportedError
@@ -31,6 +32,7 @@ class OutsideBackend(NumpyBackend):
         "noisy": "prints to standard output",
         "helper": "starts a process in a session of its own, as a compiler's pool may",
         "slow": "takes two milliseconds longer",
+        "hungry": "takes 200 MiB while it works",
     }
     module = "outside"
     distributions = ("ganbench-outside",)
@@ -65,6 +67,8 @@ class OutsideBackend(NumpyBackend):
             time.sleep(1000)
         if self.mode == "noisy":
             print('{"type": "timed", "seconds": 0.0, "cores": 1.0}', flush=True)
+        if self.mode == "hungry":
+            np.ones(200 * 2**20 // 8)
         if self.mode == "slow":
             time.sleep(0.002)
         return a @ b

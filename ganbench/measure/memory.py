@@ -1,0 +1,94 @@
+"""How much memory one case takes, on the host and on its device: read beside the timing, never inside it.
+
+Linux can forget the peak of a process's resident memory, so that each stage of a case has a peak of its own.
+Elsewhere a process has one peak for all its life; a stage that does not raise it shows what is held at its end,
+which is a lower bound. Linux counts pages in batches, so a number is true to some hundred kB for each core.
+"""
+
+import contextlib
+import re
+import sys
+from pathlib import Path
+
+import psutil
+
+from ..backend import Backend
+
+PROCESS = Path("/proc/self")
+
+
+def resident() -> int:
+    """Return the bytes of this process that are in memory now."""
+    return int(psutil.Process().memory_info().rss)
+
+
+def forget_peak() -> bool:
+    """Let the peak of this process's resident memory count from now on; return whether the system can do that."""
+    try:
+        (PROCESS / "clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def peak() -> int | None:
+    """Return the most bytes of this process that were in memory at once since that was last forgotten, if known."""
+    with contextlib.suppress(OSError):
+        if found := re.search(r"VmHWM:\s*(\d+) kB", (PROCESS / "status").read_text()):
+            return int(found[1]) * 1024
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    try:
+        import resource
+    except ImportError:
+        return None
+    kilobyte = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in kilobytes elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kilobyte
+
+
+class Stage:
+    """The resident memory of this process from now on."""
+
+    def __init__(self) -> None:
+        forget_peak()
+        self._before, self._start = peak(), resident()
+
+    def held(self) -> int:
+        """Return how many bytes more are held now than at the start."""
+        return resident() - self._start
+
+    def rise(self) -> int | None:
+        """Return by how many bytes memory rose at most above the start; None where no peak is known."""
+        highest, now = peak(), resident()
+        if highest is None or self._before is None:
+            return None
+        return max(0, now, highest if highest > self._before else 0) - self._start
+
+
+class CaseMemory:
+    """The memory of one case, above what its process held when it began: inputs and the oracle's answers included.
+
+    What the gate takes between the first run and the warm-up is the harness's, and left out.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._device = backend.forget_device_peak()
+        self._stage = Stage()
+        self._first: int | None = None
+        self._held = 0
+
+    def prepared(self) -> None:
+        """Say that the program is prepared and has run once."""
+        self._first, self._held = self._stage.rise(), self._stage.held()
+
+    def warming(self) -> None:
+        """Say that it will be warmed up now."""
+        self._stage = Stage()
+
+    def peaks(self) -> tuple[int | None, int | None]:
+        """Return the peak bytes on the host and on the device, once it is warm; None where not known."""
+        later = self._stage.rise()
+        host = None if self._first is None or later is None else max(0, self._first, self._held + later)
+        device = self._backend.device_peak()
+        return host, None if device is None else device - self._device

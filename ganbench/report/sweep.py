@@ -1,0 +1,185 @@
+"""A sweep made readable: a table for each operation, and where one target overtakes another."""
+
+import itertools
+import json
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from ..comparison import Comparison
+from ..measure.statistics import BAND, Estimate, paired_speed, surely
+from ..results import round_blocks
+from ..sweep import Swept
+from .comparable import header
+from .page import WIDTH, grid, page
+from .table import heading, markdown, time
+
+COLUMNS = (
+    "sweep value operation target status reason median_s ci_low_s ci_high_s ratio ratio_low ratio_high verdict run_id"
+).split()
+NUMBERS = [name for name in COLUMNS if name.endswith("_s") or name.startswith("ratio")]
+
+
+class Crossing(NamedTuple):
+    """``winner`` is surely slower than ``loser`` at ``low`` and surely faster at ``high``."""
+
+    operation: str
+    winner: str
+    loser: str
+    low: int
+    high: int
+
+
+def tidy(swept: Swept) -> pd.DataFrame:
+    """Return one row per value, operation and target, with ``COLUMNS``; what failed has its reason."""
+    rows: list[dict[Any, Any]] = []
+    for point, plan in zip(swept.points, swept.plans, strict=False):
+        shared = {"sweep": swept.sweep.variable, "value": point.value}
+        if point.run is None:
+            blank = shared | {"status": point.status, "reason": point.reason}
+            pairs = itertools.product(plan.operations, plan.targets)
+            rows += [blank | {"operation": name, "target": target.label} for name, target in pairs]
+        else:
+            found = point.run.to_pandas()
+            rows += [shared | row for row in found[found.columns.intersection(COLUMNS)].to_dict("records")]
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    return table.astype(dict.fromkeys(NUMBERS, "float64"))
+
+
+def brackets(values: Sequence[int], sides: Sequence[int]) -> list[tuple[int, int, int]]:
+    """Return (low, high, side at high) of each change between neighbouring values that are decided.
+
+    ``sides`` are 1, -1, or 0 where a value is undecided: such values lie inside a bracket, never at its ends.
+    """
+    decided = [(value, side) for value, side in zip(values, sides, strict=True) if side]
+    return [(low, high, after) for (low, before), (high, after) in itertools.pairwise(decided) if before != after]
+
+
+def crossings(swept: Swept) -> list[Crossing]:
+    """Return where one target overtakes another, in rising order: between values at which each is surely faster."""
+    runs = [(point.value, point.run) for point in swept.points if point.run is not None]
+    labels = [target.label for target in swept.plans[0].targets]
+    found = []
+    for operation in swept.plans[0].operations:
+        for one, other in itertools.combinations(labels, 2):
+            sides = [side(run, operation, one, other) for _, run in runs]
+            for low, high, after in brackets([value for value, _ in runs], sides):
+                winner, loser = (other, one) if after > 0 else (one, other)
+                found.append(Crossing(operation, winner, loser, low, high))
+    return found
+
+
+def side(run: Comparison, operation: str, one: str, other: str) -> int:
+    """Return 1 where ``other`` is surely faster than ``one`` in a run, -1 where slower, 0 where undecided."""
+    baseline = header(run).baseline
+    control, _ = _paired(run, operation, baseline, baseline, copy=True)
+    ratio, rounds = _paired(run, operation, one, other)
+    return 0 if ratio is None else surely(ratio, rounds, control)
+
+
+def _paired(run: Comparison, operation: str, one: str, other: str, copy: bool = False) -> tuple[Estimate | None, int]:
+    """Return time of ``one`` ÷ time of ``other`` (of its copy) over the rounds that have both, and their number."""
+    ours, theirs = round_blocks(run.records, operation, one), round_blocks(run.records, operation, other, copy)
+    shared = sorted(ours.keys() & theirs.keys())
+    return (paired_speed([ours[i] for i in shared], [theirs[i] for i in shared]) if shared else None), len(shared)
+
+
+def sentences(swept: Swept) -> list[str]:
+    """Return each crossing in words, and which operations have none that is sure."""
+    found = crossings(swept)
+    said = [
+        f"{c.operation}: {c.winner} overtakes {c.loser} between {swept.sweep.variable} {c.low} and {c.high}"
+        for c in found
+    ]
+    without = [name for name in swept.plans[0].operations if name not in {c.operation for c in found}]
+    if without and len(swept.plans[0].targets) > 1:
+        said.append(f"no target surely overtakes another on {', '.join(without)}")
+    return said
+
+
+def render(swept: Swept, form: str) -> str:
+    """Return a sweep as ``table``, ``markdown``, ``csv`` or ``json``."""
+    table = tidy(swept)
+    if form == "csv":
+        return str(table.to_csv(index=False))
+    if form == "json":
+        rows = table.astype(object).where(table.notna(), None).to_dict("records")
+        whole = {"sweep": swept.sweep.variable, "values": swept.sweep.values, "rows": rows}
+        whole["crossings"] = [crossing._asdict() for crossing in crossings(swept)]
+        return json.dumps(whole, indent=1, default=str, allow_nan=False) + "\n"
+    notes = [*sentences(swept), *_reasons(table), *_runs(swept), _legend(swept)]
+    grids = [pivot(table, name) for name in dict.fromkeys(table["operation"])]
+    if form == "markdown":
+        flat = [markdown(one.map(lambda cell: cell.replace("\n", ", "))) for one in grids]
+        return "\n\n".join([_title(swept), *flat, *notes]) + "\n"
+    return page(_title(swept), [grid(part, "") for one in grids for part in fitting(one)], notes)
+
+
+def pivot(table: pd.DataFrame, operation: str) -> pd.DataFrame:
+    """Return one operation as text: a row per value, a column per target, time and verdict in each cell."""
+    mine = table[table["operation"] == operation]
+    first = f"{operation} by {mine['sweep'].iloc[0]}"
+    lines: dict[Any, dict[str, str]] = {}
+    for value, rows in mine.groupby("value", sort=False):
+        timed = rows.loc[rows["status"] == "ok", "median_s"].dropna()
+        fastest = timed.idxmin() if len(timed) > 1 else None
+        lines[value] = {first: str(value)}
+        for index, row in rows.iterrows():
+            lines[value][row["target"]] = _cell(row, wins=bool(index == fastest))
+    return pd.DataFrame(lines.values(), columns=[first, *dict.fromkeys(mine["target"])]).fillna("")
+
+
+def _cell(row: "pd.Series[Any]", wins: bool) -> str:
+    if row["status"] != "ok":
+        return str(row["status"])
+    verdict = "" if pd.isna(row["verdict"]) else str(row["verdict"])
+    word = next((word for word in ("faster", "slower", "same", "undecided") if word in verdict), verdict)
+    speed = "" if math.isnan(row["ratio"]) or word == "baseline" else f"{row['ratio']:.2f} "
+    return f"{time(row)}{' *' * wins}\n{speed}{word}".strip()
+
+
+def fitting(shown: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """Yield a wide table in parts that a page can hold, its first column before each."""
+    first, *others = shown.columns
+    widths = {name: max(len(line) for cell in (name, *shown[name]) for line in cell.split("\n")) for name in shown}
+    part: list[str] = []
+    for name in others:
+        if part and sum(widths[column] + 1 for column in (first, *part, name)) > WIDTH:
+            yield shown[[first, *part]]
+            part = []
+        part.append(name)
+    yield shown[[first, *part]]
+
+
+def _title(swept: Swept) -> str:
+    """Return which values were swept, and the model, machine and rigor of the first run that there is."""
+    what = f"{swept.sweep.variable} {', '.join(str(point.value) for point in swept.points)}"
+    first = next((header(point.run) for point in swept.points if point.run is not None), None)
+    if first is None:
+        return what
+    return f"{what}; the first: {heading(first.spec, first.machine, first.dtype, first.threads, first.rigor)}"
+
+
+def _reasons(table: pd.DataFrame) -> list[str]:
+    """Return why something has no time, each reason once with the values and targets that it is of."""
+    failed = table[table["status"] != "ok"]
+    return [
+        f"{', '.join(dict.fromkeys(rows['target']))} at {rows['sweep'].iloc[0]} "
+        f"{', '.join(dict.fromkeys(map(str, rows['value'])))}: {status}: {reason}"
+        for (status, reason), rows in failed.groupby(["status", "reason"], sort=False)
+    ]
+
+
+def _runs(swept: Swept) -> list[str]:
+    kept = [f"{point.value} {header(point.run).run_id}" for point in swept.points if point.run is not None]
+    return [f"runs by {swept.sweep.variable}: {', '.join(kept)}"] if kept else []
+
+
+def _legend(swept: Swept) -> str:
+    return (
+        f"in a cell: time ± half its 95 % interval; speed relative to {swept.plans[0].baseline}, more than 1 is "
+        f"faster; within {BAND:.0%} is the same. * fastest. A crossing is stated where each of the two is surely "
+        "faster at one end: values between that decide nothing widen it."
+    )
