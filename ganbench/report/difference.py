@@ -16,6 +16,7 @@ import pandas as pd
 from ..comparison import Comparison
 from ..errors import StorageError, UsageError
 from ..measure.statistics import BAND, Estimate, beyond_band, pass_ratio, unpaired_ratio, verdict
+from ..precision import titled
 from ..records import Measurement
 from ..results import round_blocks
 from .comparable import changes, header, obstacles, same_program
@@ -122,7 +123,7 @@ def _named(name: str, estimate: Estimate) -> dict[str, float]:
 
 def _title(a: Comparison, b: Comparison) -> str:
     first = header(a)
-    lines = [heading(first.spec, first.machine, first.dtype, first.threads, first.rigor)]
+    lines = [heading(first.spec, first.machine, titled(first.dtype, first.precision), first.threads, first.rigor)]
     for name, run in (("A", a), ("B", b)):
         time = header(run).timestamp[:16].replace("T", " ")
         lines.append(f"{name}: {header(run).run_id}, {time} UTC, ended: {run.ended}")

@@ -5,6 +5,7 @@ import json
 import pandas as pd
 
 from ..comparison import Comparison
+from ..precision import titled
 from ..records import RunHeader
 from .notes import notes
 from .page import grid, page
@@ -23,7 +24,7 @@ def render(comparison: Comparison, form: str) -> str:
         return json.dumps(rows, indent=1, default=str, allow_nan=False) + "\n"
     header = comparison.records[0]
     assert isinstance(header, RunHeader)
-    title = heading(header.spec, header.machine, header.dtype, header.threads, header.rigor)
+    title = heading(header.spec, header.machine, titled(header.dtype, header.precision), header.threads, header.rigor)
     if form == "markdown":
         grids = [markdown(grid) for grid in (summary(table), *_further(table))]
         return "\n\n".join([title, *grids, *notes(comparison.records, table), LEGEND]) + "\n"

@@ -3,6 +3,7 @@
 import html
 
 from ..comparison import Comparison
+from ..precision import titled
 from ..records import RunHeader
 from .notes import notes
 from .table import LEGEND, NUMBERS, heading, summary
@@ -36,7 +37,7 @@ def to_html(comparison: Comparison) -> str:
         before = row["operation"]
         cells = "".join(f'<td class="{_kind(name)}">{html.escape(str(cell))}</td>' for name, cell in row.items())
         body.append(f'<tr class="{" ".join(kinds)}">{cells}</tr>')
-    title = heading(header.spec, header.machine, header.dtype, header.threads, header.rigor)
+    title = heading(header.spec, header.machine, titled(header.dtype, header.precision), header.threads, header.rigor)
     parts = (
         f"<style>{CSS}</style>",
         f"<p><strong>{html.escape(title)}</strong></p>",
