@@ -75,7 +75,7 @@ def test_rounding_is_what_torch_and_numpy_do(array):
     assert np.array_equal(rounded(array, "float16"), float16.astype(np.float64))
 
 
-@given(hnp.arrays(np.float32, 20, elements=st.floats(-1e30, 1e30, width=32)))
+@given(hnp.arrays(np.float32, 20, elements=st.floats(-(2.0**100), 2.0**100, width=32)))
 def test_tf32_keeps_ten_bits(array):
     nearest, towards_zero = rounded(array, "tf32"), cut(array, "tf32")
     normal = np.abs(array) > 1e-37
@@ -107,7 +107,7 @@ def test_halves_pass_the_gate(label, dtype, spec):
         assert (label, dtype) == ("numpy", "bfloat16")
         return
     backend = cls(mode, precision="mixed")
-    for name in ("gan_iteration",) if mode else (*DEFAULT_OPERATIONS, "batch_norm_grad", "generator_forward"):
+    for name in ("gan_iteration",) if mode or spec.batch_norm else DEFAULT_OPERATIONS:
         case = operation(name, spec)
         expected = answers(case, dtype)
         inputs = case.inputs(expected.seed, dtype, images(spec))

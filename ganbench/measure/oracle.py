@@ -51,7 +51,7 @@ def write_answers(folder: Path, made: Operation, answers: Answers) -> None:
     arrays: dict[str, Any] = {
         f"{count}.{index}": array for count, outputs in answers.after.items() for index, array in enumerate(outputs)
     }
-    emulated = {}
+    emulated: dict[str, Any] = {}
     for part in ("deviations", "changes"):
         for (group, count), value in getattr(answers, part).items():
             emulated[f"{part}/{count}/{group}"] = np.array(value)
