@@ -3,7 +3,8 @@
 Both libraries offer the same arrays without automatic differentiation, so the gradients are written out.
 What is written here is what a competent user of either would write: the fake batch is not differentiated
 in the D step, D's weight gradients are not computed in the G step, and temporaries are reused where that
-costs no clarity. In-place buffers, fused kernels and graphs are modes of their own.
+costs no clarity. In-place buffers, fused kernels and graphs are modes of their own. Where halves flow through
+the layers, whatever is summed over a batch is summed in the dtype of the parameters.
 """
 
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from ganbench.gan import (
     GANSpec,
     Layer,
     by_layer,
+    working,
 )
 
 
@@ -40,18 +42,19 @@ class ArrayBackend(Backend):
         return grad @ b.T, a.T @ grad
 
     def batch_norm(self, x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array]:
-        mean = x.mean(axis=0)
+        mean = x.mean(axis=0, dtype=gamma.dtype)
         centred = x - mean
         var = (centred * centred).mean(axis=0)
         centred *= gamma / self.xp.sqrt(var + eps)
         centred += beta
-        return centred, mean, var
+        return _cast(centred, x.dtype), mean, var
 
     def batch_norm_grad(
         self, x: Array, gamma: Array, beta: Array, eps: float, grad: Array
     ) -> tuple[Array, Array, Array]:
         """With x̂ = (x − mean)/std: ∂L/∂x = gamma/std · (grad − mean(grad) − x̂ · mean(grad · x̂))."""
-        x_hat = x - x.mean(axis=0)
+        dtype, grad = x.dtype, _cast(grad, gamma.dtype)
+        x_hat = x - x.mean(axis=0, dtype=gamma.dtype)
         scale = 1 / self.xp.sqrt((x_hat * x_hat).mean(axis=0) + eps)
         x_hat *= scale
         grad_beta = grad.sum(axis=0)
@@ -60,7 +63,7 @@ class ArrayBackend(Backend):
         grad_x = grad - grad_beta / len(x)
         grad_x -= x_hat
         grad_x *= gamma * scale
-        return grad_x, grad_gamma, grad_beta
+        return _cast(grad_x, dtype), grad_gamma, grad_beta
 
     def adam_step(
         self,
@@ -76,6 +79,7 @@ class ArrayBackend(Backend):
         lr = spec.lr * root / (1 - spec.beta1 ** int(step))
         eps = spec.eps * root
         for p, g, mi, vi in zip(params, grads, m, v, strict=True):
+            g = _cast(g, p.dtype)
             mi *= spec.beta1
             mi += (1 - spec.beta1) * g
             vi *= spec.beta2
@@ -96,26 +100,34 @@ class ArrayBackend(Backend):
     ) -> tuple[GANState, Array, Array]:
         g, d, step = state.generator, state.discriminator, state.step + 1
         g_layers, d_layers = spec.generator_layers, spec.discriminator_layers
+        kept = d.params[0].dtype
 
-        fake = self._forward(g_layers, g.params, z_d, g.running)[-1]
-        judged = self._forward(d_layers, d.params, self.xp.concatenate([real, fake]))
-        on_real, on_fake = judged[-1][: spec.batch], judged[-1][spec.batch :]
+        def flowing(array: Array) -> Array:
+            return _cast(array, real.dtype)
+
+        fake = self._forward(g_layers, working(g_layers, g.params, flowing), z_d, g.running)[-1]
+        weights = working(d_layers, d.params, flowing)
+        judged = self._forward(d_layers, weights, self.xp.concatenate([real, fake]))
+        logits = _cast(judged[-1], kept)
+        on_real, on_fake = logits[: spec.batch], logits[spec.batch :]
         d_loss = self._softplus(-on_real).mean() + self._softplus(on_fake).mean()
         grad = self.xp.concatenate([-self._sigmoid(-on_real), self._sigmoid(on_fake)])
         grad /= spec.batch
-        grads = self._backward(d_layers, d.params, judged, grad)
+        grads = self._backward(d_layers, weights, judged, flowing(grad), kept)
         d = NetworkState(*self.adam_step(spec, d.params, grads, d.m, d.v, step), d.running)
 
-        made = self._forward(g_layers, g.params, z_g, g.running)
-        judged = self._forward(d_layers, d.params, made[-1])
+        weights, d_weights = working(g_layers, g.params, flowing), working(d_layers, d.params, flowing)
+        made = self._forward(g_layers, weights, z_g, g.running)
+        judged = self._forward(d_layers, d_weights, made[-1])
+        logits = _cast(judged[-1], kept)
         if spec.loss == "non-saturating":
-            g_loss = self._softplus(-judged[-1]).mean()
-            grad = self._sigmoid(-judged[-1]) / -spec.batch
+            g_loss = self._softplus(-logits).mean()
+            grad = self._sigmoid(-logits) / -spec.batch
         else:
-            g_loss = -self._softplus(judged[-1]).mean()
-            grad = self._sigmoid(judged[-1]) / -spec.batch
-        grad = self._input_gradient(d_layers, d.params, judged, grad)
-        grads = self._backward(g_layers, g.params, made, grad)
+            g_loss = -self._softplus(logits).mean()
+            grad = self._sigmoid(logits) / -spec.batch
+        grad = self._input_gradient(d_layers, d_weights, judged, flowing(grad))
+        grads = self._backward(g_layers, weights, made, grad, kept)
         g = NetworkState(*self.adam_step(spec, g.params, grads, g.m, g.v, step), g.running)
         return GANState(g, d, step), d_loss, g_loss
 
@@ -146,9 +158,9 @@ class ArrayBackend(Backend):
         return kept
 
     def _backward(
-        self, layers: Sequence[Layer], params: Sequence[Array], kept: list[Array], grad: Array
+        self, layers: Sequence[Layer], params: Sequence[Array], kept: list[Array], grad: Array, dtype: Any = None
     ) -> list[Array]:
-        """Return the gradient of every parameter, for ``grad`` = ∂L/∂output."""
+        """Return the gradient of every parameter, for ``grad`` = ∂L/∂output; batches are summed in ``dtype``."""
         kept, grads = list(kept), []
         cut = by_layer(layers, params)
         for index in range(len(layers) - 1, -1, -1):
@@ -158,7 +170,7 @@ class ArrayBackend(Backend):
                 delta, grad_gamma, grad_beta = self.batch_norm_grad(kept.pop(), rest[0], rest[1], BATCH_NORM_EPS, delta)
                 grads += [grad_beta, grad_gamma]
             else:
-                grads.append(delta.sum(axis=0))
+                grads.append(delta.sum(axis=0, dtype=dtype))
             grads.append(delta.T @ kept[-1])
             if index:
                 grad = delta @ w
@@ -212,3 +224,8 @@ class ArrayBackend(Backend):
 
     def _softplus(self, x: Array) -> Array:
         return self.xp.logaddexp(0, x)
+
+
+def _cast(array: Array, dtype: Any) -> Array:
+    """Return ``array`` in ``dtype``: itself, if it has it."""
+    return array if array.dtype == dtype else array.astype(dtype)

@@ -7,13 +7,16 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ganbench.backend import Array, Program
-from ganbench.errors import UnavailableError
+from ganbench.errors import UnavailableError, UnsupportedError
 from ganbench.gan import GANSpec
 from ganbench.operations import Inputs, Operation
+from ganbench.precision import FULL
 
 from .array_backend import ArrayBackend
 from .array_inplace import ArrayKernels
 from .captured import CapturedProgram
+
+AMPERE = 80  # the first compute capability with TF32
 
 
 class CupyBackend(ArrayBackend):
@@ -26,6 +29,7 @@ class CupyBackend(ArrayBackend):
         "graph": "the in-place program, eight iterations captured in one CUDA graph and launched",
     }
     device_kinds = ("cuda",)
+    formats = ("float64", "float32", "tf32", "float16")
     module = "cupy"
     distributions = ("cupy-cuda13x", "cupy-cuda12x", "cupy")
     install = 'pip install "ganbench[cuda13]" (or "ganbench[cuda12]" for a CUDA 12 driver)'
@@ -43,11 +47,17 @@ class CupyBackend(ArrayBackend):
         if index >= count:
             raise UnavailableError(f"no CUDA device {index}: CuPy sees {count}")
         cupy.cuda.Device(index).use()
+        if precision == "tf32" and int(cupy.cuda.Device(index).compute_capability) < AMPERE:
+            raise UnsupportedError(f"GPU {index} has no TF32: that began with Ampere, compute capability 8.0")
         self.xp = cupy
         if self.mode == "fused":  # each formula becomes one kernel, compiled at its first call
             self._activate = _fused(cupy, super()._activate)  # type: ignore[method-assign]
             self._through_activation = _fused(cupy, super()._through_activation)  # type: ignore[method-assign]
             self._adam_kernel = cupy.fuse(_adam(cupy))
+
+    @classmethod
+    def lacks(cls, device: str, dtype: str, precision: str) -> str:
+        return "CuPy has no bfloat16" if dtype == "bfloat16" else super().lacks(device, dtype, precision)
 
     @classmethod
     def environment(cls, device: str, dtype: str, precision: str, cache: str) -> dict[str, str]:
@@ -91,11 +101,13 @@ class CupyBackend(ArrayBackend):
         root = (1 - spec.beta2 ** int(step)) ** 0.5
         lr = spec.lr * root / (1 - spec.beta1 ** int(step))
         for p, g, mi, vi in zip(params, grads, m, v, strict=True):
-            self._adam_kernel(p, g, mi, vi, spec.beta1, spec.beta2, lr, spec.eps * root)
+            self._adam_kernel(p, g.astype(p.dtype, copy=False), mi, vi, spec.beta1, spec.beta2, lr, spec.eps * root)
         return list(params), list(m), list(v)
 
     def prepare(self, operation: Operation, inputs: Inputs) -> Program:
         if self.mode == "graph" and operation.name == "gan_iteration":
+            if inputs.batches[0][0].dtype == np.float16:
+                raise UnsupportedError(f"cupy.graph is written for {' and '.join(FULL)}; float16: cupy")
             dtype, whole = inputs.state.generator.params[0].dtype, operation.spec.n_params
             kernels = ArrayKernels(self.xp, dtype, piece=whole)  # a GPU wants Adam in one piece
             return CapturedProgram(self, kernels, operation, inputs, self._capture)

@@ -7,8 +7,10 @@ import numpy as np
 
 from ganbench.backend import Array, Backend, BoundProgram, GANState, NetworkState, Program, Step
 from ganbench.errors import UnavailableError, UnsupportedError
-from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec, Layer, by_layer
+from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec, Layer, by_layer, working
 from ganbench.operations import Inputs, Operation
+
+AMPERE = 8.0  # the first compute capability with TF32
 
 
 class JaxBackend(Backend):
@@ -20,6 +22,7 @@ class JaxBackend(Backend):
         "scan": "the same under lax.scan: the eight staged iterations in one call",
     }
     device_kinds = ("cpu", "cuda")
+    formats = ("float64", "float32", "tf32", "bfloat16", "float16")
     module = "jax"
     distributions = ("jax",)
     install = 'pip install "ganbench[jax]" (for a GPU: pip install "jax[cuda13]")'
@@ -37,6 +40,8 @@ class JaxBackend(Backend):
         if int(index or 0) >= len(devices):
             raise UnavailableError(f"no CUDA device {index}: JAX sees {len(devices)}")
         self.jax, self._on = jax, devices[int(index or 0)]
+        if precision == "tf32" and float(getattr(self._on, "compute_capability", AMPERE)) < AMPERE:
+            raise UnsupportedError(f"{self._on.device_kind} has no TF32: that began with Ampere")
 
     @classmethod
     def missing_device(cls, kind: str, version: str) -> str:
@@ -65,13 +70,17 @@ class JaxBackend(Backend):
         return int(statistics["peak_bytes_in_use"]) if statistics else None
 
     def from_numpy(self, array: np.ndarray) -> Array:
-        staged = self.jax.device_put(np.array(array), self._on, may_alias=False)
+        array = np.array(array)
+        if array.dtype == np.uint16:  # the bits of a bfloat16
+            array = array.view(self.jax.numpy.bfloat16)
+        staged = self.jax.device_put(array, self._on, may_alias=False)
         if staged.dtype != array.dtype:
             raise UnsupportedError(f"JAX made {staged.dtype} of {array.dtype}: set JAX_ENABLE_X64=1 before import")
         return staged
 
     def to_numpy(self, array: Array) -> np.ndarray:
-        return np.asarray(array)
+        host = np.asarray(array)
+        return host.view(np.uint16) if host.dtype == self.jax.numpy.bfloat16 else host
 
     def synchronize(self, result: Any = None) -> None:
         """Wait for the arrays of ``result``: JAX returns before they are computed."""
@@ -100,8 +109,9 @@ class JaxBackend(Backend):
         return grad @ b.T, a.T @ grad
 
     def batch_norm(self, x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array]:
-        mean, var = x.mean(axis=0), x.var(axis=0)
-        return (x - mean) * (gamma * self.jax.lax.rsqrt(var + eps)) + beta, mean, var
+        wide = x.astype(gamma.dtype)
+        mean, var = wide.mean(axis=0), wide.var(axis=0)
+        return ((wide - mean) * (gamma * self.jax.lax.rsqrt(var + eps)) + beta).astype(x.dtype), mean, var
 
     def batch_norm_grad(
         self, x: Array, gamma: Array, beta: Array, eps: float, grad: Array
@@ -122,6 +132,7 @@ class JaxBackend(Backend):
         np_ = self.jax.numpy
         t = np_.asarray(step, params[0].dtype)
         correct1, correct2 = (-np_.expm1(t * float(np.log(beta))) if beta else 1.0 for beta in (spec.beta1, spec.beta2))
+        grads = [g.astype(t.dtype) for g in grads]
         new_m = [spec.beta1 * mi + (1 - spec.beta1) * g for mi, g in zip(m, grads, strict=True)]
         new_v = [spec.beta2 * vi + (1 - spec.beta2) * g * g for vi, g in zip(v, grads, strict=True)]
         new_params = [
@@ -146,7 +157,7 @@ class JaxBackend(Backend):
         both = self.jax.numpy.concatenate([real, fake])  # one product of 2 B rows is faster than two of B
 
         def d_loss_of(params: Any) -> Array:
-            logits = self.discriminator_forward(spec, params, both)
+            logits = self.discriminator_forward(spec, params, both).astype(params[0].dtype)
             return softplus(-logits[: spec.batch]).mean() + softplus(logits[spec.batch :]).mean()
 
         d_loss, grads = grad_of(d_loss_of)(d.params)
@@ -154,7 +165,7 @@ class JaxBackend(Backend):
 
         def g_loss_of(params: Any) -> tuple[Array, Any]:
             images, new_running = self._forward(spec.generator_layers, params, z_g, running)
-            judged = self.discriminator_forward(spec, d.params, images)
+            judged = self.discriminator_forward(spec, d.params, images).astype(params[0].dtype)
             if spec.loss == "non-saturating":
                 return softplus(-judged).mean(), new_running
             return -softplus(judged).mean(), new_running
@@ -168,6 +179,8 @@ class JaxBackend(Backend):
     ) -> tuple[Array, list[Array]]:
         """Return the output and the updated running statistics."""
         updated: list[Array] = []
+        wide = self.jax.numpy.promote_types(x.dtype, "float32")
+        params = working(layers, params, lambda p: p.astype(x.dtype))
         for layer, (w, *rest) in zip(layers, by_layer(layers, params), strict=True):
             x = x @ w.T
             if layer.batch_norm:
@@ -179,7 +192,8 @@ class JaxBackend(Backend):
                         (1 - BATCH_NORM_MOMENTUM) * o + BATCH_NORM_MOMENTUM * f for o, f in zip(old, fresh, strict=True)
                     ]
             else:
-                x = x + rest[0]
+                # Added in float32, so that the gradient of the bias, a sum over the batch, is not summed in halves.
+                x = (x.astype(wide) + rest[0].astype(wide)).astype(x.dtype)
             x = self._activate(layer.activation, x)
         return x, updated
 

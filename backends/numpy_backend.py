@@ -5,7 +5,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ganbench.backend import Array, Program
+from ganbench.errors import UnsupportedError
 from ganbench.operations import Inputs, Operation
+from ganbench.precision import FULL
 
 from .array_backend import ArrayBackend
 from .array_inplace import ArrayKernels
@@ -23,6 +25,7 @@ class NumpyBackend(ArrayBackend):
         "inplace": "the same with out= everywhere, one batch for D, Adam on flat buffers in cache-sized pieces",
     }
     device_kinds = ("cpu",)
+    formats = ("float64", "float32", "float16")
     module = "numpy"
     distributions = ("numpy",)
     install = "pip install numpy"
@@ -30,6 +33,10 @@ class NumpyBackend(ArrayBackend):
     def __init__(self, mode: str = "", device: str = "", precision: str = "ieee") -> None:
         super().__init__(mode, device, precision)
         self.xp = np
+
+    @classmethod
+    def lacks(cls, device: str, dtype: str, precision: str) -> str:
+        return "NumPy has no bfloat16" if dtype == "bfloat16" else super().lacks(device, dtype, precision)
 
     def to_numpy(self, array: Array) -> np.ndarray:
         return np.array(array)
@@ -39,6 +46,8 @@ class NumpyBackend(ArrayBackend):
 
     def prepare(self, operation: Operation, inputs: Inputs) -> Program:
         if self.mode == "inplace" and operation.name == "gan_iteration":
+            if inputs.batches[0][0].dtype == np.float16:
+                raise UnsupportedError(f"numpy.inplace is written for {' and '.join(FULL)}; float16: numpy")
             kernels = ArrayKernels(np, inputs.state.generator.params[0].dtype, ADAM_PIECE)
             return InPlaceProgram(self, kernels, operation, inputs)
         return super().prepare(operation, inputs)

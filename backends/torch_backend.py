@@ -10,14 +10,17 @@ import numpy as np
 
 from ganbench.backend import Array, Backend, GANState, Program
 from ganbench.errors import UnavailableError, UnsupportedError
-from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec, Layer, by_layer
+from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec, Layer, by_layer, working
 from ganbench.operations import Inputs, Operation
+from ganbench.precision import FULL
 
 from .captured import CapturedProgram
 from .inplace import InPlaceProgram
 from .torch_compiled import CompiledProgram
 from .torch_manual import TorchKernels
 from .torch_textbook import Textbook
+
+AMPERE = (8, 0)  # the first compute capability with TF32
 
 
 class TorchBackend(Backend):
@@ -32,6 +35,7 @@ class TorchBackend(Backend):
         "textbook": "two nn.Sequential, BCELoss on sigmoids, fake batch not detached, default Adam",
     }
     device_kinds = ("cpu", "cuda")
+    formats = ("float64", "float32", "tf32", "bfloat16", "float16")
     module = "torch"
     distributions = ("torch",)
     install = 'pip install "ganbench[torch]"'
@@ -48,6 +52,8 @@ class TorchBackend(Backend):
             index = int(self.device.partition(":")[2] or 0)
             if index >= torch.cuda.device_count():
                 raise UnavailableError(f"no CUDA device {index}: PyTorch sees {torch.cuda.device_count()}")
+            if precision == "tf32" and torch.cuda.get_device_capability(index) < AMPERE:
+                raise UnsupportedError(f"{torch.cuda.get_device_name(index)} has no TF32: that began with Ampere")
             torch.cuda.set_device(index)  # so that streams and events belong to the device that works
         if self.mode == "graph" and self.device == "cpu":
             raise UnsupportedError("torch.graph captures CUDA graphs: name a GPU, torch.graph@cuda")
@@ -93,10 +99,16 @@ class TorchBackend(Backend):
         return float(start.elapsed_time(end)) / 1e3
 
     def from_numpy(self, array: np.ndarray) -> Array:
-        return self.torch.tensor(np.ascontiguousarray(array), device=self.device)
+        array = np.ascontiguousarray(array)
+        if array.dtype == np.uint16:  # the bits of a bfloat16
+            return self.torch.tensor(array.view(np.int16), device=self.device).view(self.torch.bfloat16)
+        return self.torch.tensor(array, device=self.device)
 
     def to_numpy(self, array: Array) -> np.ndarray:
-        return np.asarray(array.detach().cpu().numpy())
+        array = array.detach().cpu()
+        if array.dtype == self.torch.bfloat16:
+            return np.asarray(array.contiguous().view(self.torch.int16).numpy()).view(np.uint16)
+        return np.asarray(array.numpy())
 
     def synchronize(self, result: Any = None) -> None:
         """Wait for the device; on the host a call has finished when it returns."""
@@ -135,8 +147,13 @@ class TorchBackend(Backend):
         v: Sequence[Array],
         step: Any,
     ) -> tuple[list[Array], list[Array], list[Array]]:
-        """Run the function behind ``torch.optim.Adam``, fused unless by the book; it counts the step up."""
+        """Run the function behind ``torch.optim.Adam``, fused unless by the book; it counts the step up.
+
+        It takes parameters and gradients of one dtype, so gradients in halves are cast first.
+        """
         params, grads, m, v = list(params), list(grads), list(m), list(v)
+        if grads[0].dtype != params[0].dtype:
+            grads = [grad.to(params[0].dtype) for grad in grads]
         before = self.torch.full((len(params),), float(step) - 1, device=self.device)
         with self.torch.no_grad():
             self._adam(
@@ -175,7 +192,7 @@ class TorchBackend(Backend):
         with self.torch.no_grad():
             fake = self._forward(spec.generator_layers, g.params, z_d, g.running)
         leaves = [p.requires_grad_() for p in d.params]
-        judged = self._forward(spec.discriminator_layers, leaves, self.torch.cat([real, fake]))
+        judged = self._judge(spec, leaves, self.torch.cat([real, fake]))
         d_loss = softplus(-judged[: spec.batch]).mean() + softplus(judged[spec.batch :]).mean()
         self.adam_step(spec, leaves, self.torch.autograd.grad(d_loss, leaves), d.m, d.v, step)
 
@@ -183,7 +200,7 @@ class TorchBackend(Backend):
             p.requires_grad_(False)
         leaves = [p.requires_grad_() for p in g.params]
         images = self._forward(spec.generator_layers, leaves, z_g, g.running)
-        judged = self._forward(spec.discriminator_layers, d.params, images)
+        judged = self._judge(spec, d.params, images)
         if spec.loss == "non-saturating":
             g_loss = softplus(-judged).mean()
         else:
@@ -191,10 +208,17 @@ class TorchBackend(Backend):
         self.adam_step(spec, leaves, self.torch.autograd.grad(g_loss, leaves), g.m, g.v, step)
         return GANState(g, d, step), d_loss.detach(), g_loss.detach()
 
+    def _judge(self, spec: GANSpec, params: Sequence[Array], x: Array) -> Array:
+        """Return logits in the dtype of the parameters, for the losses."""
+        logits = self._forward(spec.discriminator_layers, params, x)
+        return logits if logits.dtype == params[0].dtype else logits.to(params[0].dtype)
+
     def _forward(
         self, layers: Sequence[Layer], params: Sequence[Array], x: Array, running: Sequence[Array] = ()
     ) -> Array:
         functional, statistics = self.torch.nn.functional, iter(running)
+        if params[0].dtype != x.dtype:
+            params = working(layers, params, lambda p: p.to(x.dtype))
         for layer, (w, *rest) in zip(layers, by_layer(layers, params), strict=True):
             if layer.batch_norm:
                 mean, var = next(statistics, None), next(statistics, None)
@@ -220,6 +244,10 @@ class TorchBackend(Backend):
     def prepare(self, operation: Operation, inputs: Inputs) -> Program:
         if operation.name != "gan_iteration" or self.mode == "eager":
             return super().prepare(operation, inputs)
+        if self.mode != "compile" and inputs.batches[0][0].dtype.itemsize == 2:
+            raise UnsupportedError(
+                f"torch.{self.mode} is written for {' and '.join(FULL)}; halves: torch, torch.compile"
+            )
         if self.mode == "textbook":
             return Textbook(self, self.torch, operation, inputs)
         if self.mode == "compile":

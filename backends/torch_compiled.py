@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ganbench.backend import Array, Backend, BoundProgram, GANState
-from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec, Layer, by_layer
+from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec, Layer, by_layer, working
 from ganbench.operations import Inputs, Operation
 
 Kept = tuple[Array, Array | None, Array | None, Array]  # input, x̂, 1/std, output of one layer
@@ -51,22 +51,24 @@ class Iteration:
         """Train (params, m, v, running) of both networks in place; return both losses."""
         torch, b = self._torch, self._batch
         softplus, sigmoid = torch.nn.functional.softplus, torch.sigmoid
-        fake = self._forward(self._generator, g[0], z_d, g[3])[-1][-1]
-        judged = self._forward(self._discriminator, d[0], torch.cat([real, fake]))
-        logits = judged[-1][-1]
+        fake = self._forward(self._generator, self._working(self._generator, g[0], z_d), z_d, g[3])[-1][-1]
+        weights = self._working(self._discriminator, d[0], real)
+        judged = self._forward(self._discriminator, weights, torch.cat([real, fake]))
+        logits = judged[-1][-1].to(d[0][0].dtype)
         d_loss = softplus(-logits[:b]).mean() + softplus(logits[b:]).mean()
         grad = torch.cat([-sigmoid(-logits[:b]), sigmoid(logits[b:])]) / b
-        self._adam(d, self._backward(self._discriminator, d[0], judged, grad), count)
+        self._adam(d, self._backward(self._discriminator, weights, judged, grad.to(real.dtype)), count)
 
-        made = self._forward(self._generator, g[0], z_g, g[3])
-        judged = self._forward(self._discriminator, d[0], made[-1][-1])
-        logits = judged[-1][-1]
+        made_by, weights = self._working(self._generator, g[0], z_g), self._working(self._discriminator, d[0], real)
+        made = self._forward(self._generator, made_by, z_g, g[3])
+        judged = self._forward(self._discriminator, weights, made[-1][-1])
+        logits = judged[-1][-1].to(d[0][0].dtype)
         sign = 1 if self._saturating else -1
         g_loss = -sign * softplus(sign * logits).mean()
-        grad = -sigmoid(sign * logits) / b
-        for layer, (w, _), kept in reversed(list(zip(self._discriminator, self._cut(d[0]), judged, strict=True))):
+        grad = (-sigmoid(sign * logits) / b).to(real.dtype)
+        for layer, (w, _), kept in reversed(list(zip(self._discriminator, self._cut(weights), judged, strict=True))):
             grad = self._through(layer.activation, kept[-1], grad) @ w
-        self._adam(g, self._backward(self._generator, g[0], made, grad), count)
+        self._adam(g, self._backward(self._generator, made_by, made, grad), count)
         return d_loss, g_loss
 
     def _forward(
@@ -77,7 +79,7 @@ class Iteration:
         for layer, (w, *rest) in zip(layers, by_layer(layers, params), strict=True):
             entered, x_hat, scale = x, None, None
             if layer.batch_norm:
-                x = x @ w.t()
+                x = (x @ w.t()).to(rest[0].dtype)
                 mean = x.mean(0)
                 x_hat = x - mean
                 var = (x_hat * x_hat).mean(0)
@@ -85,7 +87,7 @@ class Iteration:
                 x_hat = x_hat * scale
                 for new in (mean, var * (len(x) / (len(x) - 1))):
                     next(statistics).mul_(1 - BATCH_NORM_MOMENTUM).add_(new * BATCH_NORM_MOMENTUM)
-                x = x_hat * rest[0] + rest[1]
+                x = (x_hat * rest[0] + rest[1]).to(w.dtype)
             else:
                 x = x @ w.t() + rest[0]
             x = self._activate(layer.activation, x)
@@ -98,12 +100,13 @@ class Iteration:
         for index in range(len(layers) - 1, -1, -1):
             layer, (w, *rest), (x, x_hat, scale, out) = layers[index], cut[index], kept[index]
             delta = self._through(layer.activation, out, grad)
-            beta_grad = delta.sum(0)
+            beta_grad = delta.sum(0, dtype=rest[-1].dtype)
             grads.append(beta_grad)
             if x_hat is not None:
                 gamma_grad = (delta * x_hat).sum(0)
                 grads.append(gamma_grad)
                 delta = (delta - beta_grad / len(x) - x_hat * (gamma_grad / len(x))) * (rest[0] * scale)
+                delta = delta.to(w.dtype)
             grads.append(delta.t() @ x)
             if index:
                 grad = delta @ w
@@ -111,13 +114,19 @@ class Iteration:
 
     def _adam(self, network: Any, grads: list[Array], count: Array) -> None:
         beta1, beta2 = self._betas
-        dtype = grads[0].dtype
+        dtype = network[0][0].dtype
         root = (1 - beta2**count).sqrt()
         lr, eps = (self._lr * root / (1 - beta1**count)).to(dtype), (self._eps * root).to(dtype)
         for p, m, v, g in zip(*network[:3], grads, strict=True):
+            g = g.to(dtype)
             m.mul_(beta1).add_(g * (1 - beta1))
             v.mul_(beta2).add_(g * g * (1 - beta2))
             p.sub_(lr * m / (v.sqrt() + eps))
+
+    @staticmethod
+    def _working(layers: Sequence[Layer], params: Sequence[Array], x: Array) -> list[Array]:
+        """Return the parameters in the dtype of ``x``, which flows through them."""
+        return working(layers, params, lambda p: p.to(x.dtype))
 
     def _cut(self, params: Sequence[Array]) -> list[tuple[Array, ...]]:
         return by_layer(self._discriminator, params)

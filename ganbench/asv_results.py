@@ -147,7 +147,7 @@ def _derive(row: Row) -> None:
     if found is None:
         return
     made, preset = found
-    row |= {"flops": made.flops, "bytes": made.bytes(np.dtype(row["dtype"]).itemsize), "preset": preset}
+    row |= {"flops": made.flops, "bytes": made.bytes(row["dtype"]), "preset": preset}
     if row["status"] == "ok":
         row["gflops"] = made.flops / row["median_s"] / 1e9
 

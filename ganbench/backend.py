@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from .errors import UnavailableError, UnsupportedError, unknown
+from .precision import FULL, name_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -145,6 +146,7 @@ class Backend(ABC):
     name: ClassVar[str]
     modes: ClassVar[Mapping[str, str]]  # mode -> what a user would write, in one line; the first is default
     device_kinds: ClassVar[tuple[str, ...]]  # the first is default
+    formats: ClassVar[tuple[str, ...]] = FULL  # it computes in; others are of PRECISIONS, and ``tf32`` on a GPU
     module: ClassVar[str]  # what to import
     distributions: ClassVar[tuple[str, ...]]  # the names under which an index offers it
     install: ClassVar[str]  # the command that installs it
@@ -177,6 +179,14 @@ class Backend(ABC):
     def missing_device(cls, kind: str, version: str) -> str:
         """Return why devices of ``kind`` cannot be used, as far as a cheap look can tell, or ''."""
         return "" if kind == "cpu" or nvidia_gpus() else "no NVIDIA GPU found"
+
+    @classmethod
+    def lacks(cls, device: str, dtype: str, precision: str) -> str:
+        """Return why it cannot compute in a dtype and precision on ``device``, or ''; a mode may lack more."""
+        name = name_of(dtype, precision)
+        if name == "tf32" and device == "cpu":
+            return f"TF32 is a mode of NVIDIA's tensor cores, and {cls.name} was asked for on cpu"
+        return "" if name in cls.formats else f"backend '{cls.name}' has no {name}"
 
     @classmethod
     def environment(cls, device: str, dtype: str, precision: str, cache: str) -> dict[str, str]:
@@ -218,7 +228,10 @@ class Backend(ABC):
 
     @abstractmethod
     def from_numpy(self, array: np.ndarray) -> Array:
-        """Return a device array of the same dtype that shares no memory with ``array``."""
+        """Return a device array of the same dtype that shares no memory with ``array``.
+
+        A bfloat16 comes as its bits in uint16, and goes so: see ``ganbench.precision``.
+        """
 
     @abstractmethod
     def to_numpy(self, array: Array) -> np.ndarray:
@@ -229,6 +242,7 @@ class Backend(ABC):
         """Wait until everything enqueued is done, in particular the arrays of the tree ``result``."""
 
     # Operations: definitions, shapes and formulas are in docs/workload.md ----------------------------
+    # Halves come as arguments: what flows through the layers has their dtype, what is kept is float32.
 
     @abstractmethod
     def matmul(self, a: Array, b: Array) -> Array:

@@ -61,6 +61,8 @@ def target_options(command: Command) -> Command:
         click.option("--devices", default="", metavar="LIST", help="cpu, cuda, cuda:1, ...: multiplies the backends."),
         click.option("--ops", default="", metavar="LIST", help="Operations, or 'all'.  [default: five; see 'list']"),
         model_options,
+        click.option("--math", default="", metavar="ieee|tf32|mixed",
+                     help="How products are computed.  [default: the dtype's own; mixed for halves]"),
         click.option("--timeout", type=seconds, default="120s", show_default=True, metavar="TIME",
                      help="Longest wait for one answer of a worker."),
     ]  # fmt: skip
@@ -150,8 +152,8 @@ def verify(**options: Any) -> None:
         check = record.verification
         if check is not None:
             for entry in check.errors:
-                status = "invalid" if entry.error > check.tolerance else "ok (loose)" if check.loose else "ok"
-                numbers = (str(entry.iterations), f"{entry.error:.1e}", f"{check.tolerance:.0e}")
+                status = "invalid" if entry.error > entry.tolerance else "ok (loose)" if check.loose else "ok"
+                numbers = (str(entry.iterations), f"{entry.error:.1e}", f"{entry.tolerance:.0e}")
                 lines.append((*about, entry.group, *numbers, status))
         if record.status != "ok":
             lines.append((*about, "", "", "", "", f"{record.status}: {record.reason}"))

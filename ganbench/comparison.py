@@ -66,7 +66,7 @@ def compare(
     """Measure ``backends`` (targets such as ``"numpy,torch.textbook,jax@cuda"``) against one another.
 
     ``spec`` overrides ``preset``; ``results=None`` keeps no file; further ``settings`` are those of
-    ``ganbench.plan.make_plan``: devices, ops, dtype, threads, baseline, rigor, rounds, budget_s,
+    ``ganbench.plan.make_plan``: devices, ops, dtype, math, threads, baseline, rigor, rounds, budget_s,
     precision_goal, timeout_s, seed. Raises ``UsageError`` for what cannot be, ``StorageError`` where results cannot be
     written; a backend that fails is a row with its reason.
     """

@@ -4,7 +4,7 @@ Knows neither arrays nor frameworks. Weights are ``(n_out, n_in)`` as ``torch.nn
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -167,6 +167,12 @@ def _layers(widths: Sequence[int], activations: Sequence[Activation], batch_norm
 def parameters(layers: Sequence[Layer]) -> list[tuple[str, tuple[int, ...]]]:
     """Return (name, shape) of every parameter of a network, in the order backends receive them."""
     return [entry for number, layer in enumerate(layers, 1) for entry in layer.parameters(number)]
+
+
+def working(layers: Sequence[Layer], params: Sequence[T], cast: Callable[[T], T]) -> list[T]:
+    """Return parameters as halves flow through them: weights and biases cast, gamma and beta as they are."""
+    names = (name for name, _ in parameters(layers))
+    return [p if name.startswith(("gamma", "beta")) else cast(p) for name, p in zip(names, params, strict=True)]
 
 
 def by_layer(layers: Sequence[Layer], params: Sequence[T]) -> list[tuple[T, ...]]:

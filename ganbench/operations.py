@@ -15,13 +15,13 @@ import numpy as np
 
 from .backend import Array, Backend, GANState, NetworkState, Step, arrays
 from .errors import unknown
-from .gan import BATCH_NORM_EPS, STAGED_BATCHES, GANSpec, Layer, parameters
-
-DTYPES = ("float32", "float64")
+from .gan import BATCH_NORM_EPS, STAGED_BATCHES, GANSpec, Layer, parameters, working
+from .precision import BYTES, kept
+from .rounding import to_host
 
 
 class Inputs(NamedTuple):
-    """Host arrays of one operation, already in the dtype that is measured.
+    """Host arrays of one operation, already in the dtypes that are measured (``ganbench.precision.to_host``).
 
     ``fixed`` is read by every call, ``state`` is carried from call to call, ``batches`` are taken in turn.
     """
@@ -39,11 +39,15 @@ class Inputs(NamedTuple):
 
 
 class Output(NamedTuple):
-    """One output array; errors are taken over each ``group``, concatenated."""
+    """One output array; errors are taken over each ``group``, concatenated.
+
+    ``kept`` arrays (what is carried on, statistics, losses) are float32 where halves are measured.
+    """
 
     name: str
     shape: tuple[int, ...]
     group: str
+    kept: bool = False
 
 
 class AdamState(NamedTuple):
@@ -94,18 +98,26 @@ class Operation(ABC):
         """Return the arrays named by ``outputs``, in that order."""
         return list(results)
 
-    def bytes(self, itemsize: int) -> int:
+    def bytes(self, dtype: str) -> int:
         """Fewest bytes of one iteration: every input read once, every output written once."""
-        return itemsize * (self._values_read + sum(math.prod(output.shape) for output in self.outputs()))
+        written = [(math.prod(output.shape), output.kept) for output in self.outputs()]
+        wide = self._kept_read + sum(count for count, keep in written if keep)
+        narrow = self._values_read - self._kept_read + sum(count for count, keep in written if not keep)
+        return BYTES[kept(dtype)] * wide + BYTES[dtype] * narrow
 
     @property
     @abstractmethod
     def _values_read(self) -> int:
         """How many array values one iteration reads."""
 
+    @property
+    def _kept_read(self) -> int:
+        """How many of them are float32 where halves are measured."""
+        return 0
 
-def _single(names: dict[str, tuple[int, ...]]) -> list[Output]:
-    return [Output(name, shape, name) for name, shape in names.items()]
+
+def _single(names: dict[str, tuple[int, ...]], kept: Sequence[str] = ()) -> list[Output]:
+    return [Output(name, shape, name, name in kept) for name, shape in names.items()]
 
 
 class _Product(Operation):
@@ -118,7 +130,7 @@ class _Product(Operation):
 
     def _draw(self, seed: int, dtype: str, *shapes: tuple[int, ...]) -> Inputs:
         rng = np.random.default_rng(seed)
-        return Inputs(tuple(rng.standard_normal(shape).astype(dtype) for shape in shapes), None, [()])
+        return Inputs(tuple(to_host(rng.standard_normal(shape), dtype) for shape in shapes), None, [()])
 
 
 class Matmul(_Product):
@@ -186,13 +198,17 @@ class _Normalisation(Operation):
         rng = np.random.default_rng(seed)
         batch, n = self.shape
         drawn = [
-            2 * rng.standard_normal((batch, n)) + 0.5,
-            rng.uniform(0.5, 1.5, n),
-            rng.standard_normal(n),
+            to_host(2 * rng.standard_normal((batch, n)) + 0.5, dtype),
+            rng.uniform(0.5, 1.5, n).astype(kept(dtype)),
+            rng.standard_normal(n).astype(kept(dtype)),
         ]
         if with_grad:
-            drawn.append(rng.standard_normal((batch, n)))
-        return Inputs(tuple(array.astype(dtype) for array in drawn), None, [()])
+            drawn.append(to_host(rng.standard_normal((batch, n)), dtype))
+        return Inputs(tuple(drawn), None, [()])
+
+    @property
+    def _kept_read(self) -> int:
+        return 2 * self.shape[1]  # gamma and beta
 
 
 class BatchNorm(_Normalisation):
@@ -214,7 +230,7 @@ class BatchNorm(_Normalisation):
 
     def outputs(self) -> list[Output]:
         _, n = self.shape
-        return _single({"y": self.shape, "mean": (n,), "var": (n,)})
+        return _single({"y": self.shape, "mean": (n,), "var": (n,)}, kept=("mean", "var"))
 
     def apply(self, backend: Backend, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
         x, gamma, beta = fixed
@@ -240,7 +256,8 @@ class BatchNormGrad(_Normalisation):
 
     def outputs(self) -> list[Output]:
         _, n = self.shape
-        return _single({"grad_x": self.shape, "grad_gamma": (n,), "grad_beta": (n,)})
+        named = {"grad_x": self.shape, "grad_gamma": (n,), "grad_beta": (n,)}
+        return _single(named, kept=("grad_gamma", "grad_beta"))
 
     def apply(self, backend: Backend, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
         x, gamma, beta, grad = fixed
@@ -265,10 +282,14 @@ class AdamStep(Operation):
     def _values_read(self) -> int:
         return 4 * self.shape[0]
 
+    @property
+    def _kept_read(self) -> int:
+        return 3 * self.shape[0]
+
     def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
         rng = np.random.default_rng(seed)
-        params = initial_params(rng, self.spec.generator_layers, dtype)
-        grads = [(1e-2 * rng.standard_normal(p.shape)).astype(dtype) for p in params]
+        params = initial_params(rng, self.spec.generator_layers, kept(dtype))
+        grads = [to_host(1e-2 * rng.standard_normal(p.shape), dtype) for p in params]
         zeros = [np.zeros_like(p) for p in params]
         return Inputs((grads,), AdamState(params, zeros, zeros, np.int32(0)), [()])
 
@@ -302,9 +323,14 @@ class GeneratorForward(Operation):
         n_params = sum(math.prod(shape) for _, shape in parameters(self.spec.generator_layers))
         return n_params + self.spec.batch * self.spec.z_dim
 
+    @property
+    def _kept_read(self) -> int:
+        return sum(2 * layer.n_out for layer in self.spec.generator_layers if layer.batch_norm)  # gamma and beta
+
     def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
         rng = np.random.default_rng(seed)
-        params = initial_params(rng, self.spec.generator_layers, dtype)
+        drawn = initial_params(rng, self.spec.generator_layers, kept(dtype))
+        params = working(self.spec.generator_layers, drawn, lambda p: to_host(p, dtype))
         return Inputs((params,), None, [(_noise(rng, self.spec, dtype),) for _ in range(STAGED_BATCHES)])
 
     def outputs(self) -> list[Output]:
@@ -334,7 +360,8 @@ class DiscriminatorForward(Operation):
 
     def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
         rng = np.random.default_rng(seed)
-        params = initial_params(rng, self.spec.discriminator_layers, dtype)
+        drawn = initial_params(rng, self.spec.discriminator_layers, kept(dtype))
+        params = working(self.spec.discriminator_layers, drawn, lambda p: to_host(p, dtype))
         return Inputs((params,), None, [(real,) for real in _staged(images, self.spec, dtype)])
 
     def outputs(self) -> list[Output]:
@@ -364,9 +391,13 @@ class GANIteration(Operation):
         running = sum(2 * layer.n_out for layer in spec.generator_layers if layer.batch_norm)
         return 3 * spec.n_params + running + spec.batch * (spec.img_dim + 2 * spec.z_dim)
 
+    @property
+    def _kept_read(self) -> int:
+        return self._values_read - self.spec.batch * (self.spec.img_dim + 2 * self.spec.z_dim)
+
     def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
         rng = np.random.default_rng(seed)
-        state = initial_state(rng, self.spec, dtype)
+        state = initial_state(rng, self.spec, kept(dtype))
         batches = [
             (real, _noise(rng, self.spec, dtype), _noise(rng, self.spec, dtype))
             for real in _staged(images, self.spec, dtype)
@@ -381,12 +412,12 @@ class GANIteration(Operation):
         ):
             named += _adam_outputs(f"{role} ", layers)
             named += [
-                Output(f"{role} {name}{number}", (layer.n_out,), f"{role} running {name}")
+                Output(f"{role} {name}{number}", (layer.n_out,), f"{role} running {name}", kept=True)
                 for number, layer in enumerate(layers, 1)
                 if layer.batch_norm
                 for name in ("mean", "var")
             ]
-        return [*named, *_single({"d_loss": (), "g_loss": ()})]
+        return [*named, *_single({"d_loss": (), "g_loss": ()}, kept=("d_loss", "g_loss"))]
 
     def apply(self, backend: Backend, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
         state, *losses = backend.gan_iteration(self.spec, state, *batch)
@@ -448,10 +479,10 @@ class GANProducts(Operation):
         rng = np.random.default_rng(seed)
 
         def draw(rows: int, columns: int, transposed: bool) -> np.ndarray:
-            return rng.standard_normal((columns, rows) if transposed else (rows, columns)).astype(dtype)
+            return to_host(rng.standard_normal((columns, rows) if transposed else (rows, columns)), dtype)
 
         pairs = [(draw(p.m, p.k, p.a_transposed), draw(p.k, p.n, p.b_transposed)) for p in self.products]
-        outs = [np.zeros((p.m, p.n), dtype) for p in self.products]
+        outs = [to_host(np.zeros((p.m, p.n)), dtype) for p in self.products]
         return Inputs(tuple(pairs), outs, [()])
 
     def outputs(self) -> list[Output]:
@@ -511,18 +542,18 @@ def initial_state(rng: np.random.Generator, spec: GANSpec, dtype: str) -> GANSta
 
 def _adam_outputs(prefix: str, layers: Sequence[Layer]) -> list[Output]:
     return [
-        Output(f"{prefix}{part} {name}", shape, f"{prefix}{part}")
+        Output(f"{prefix}{part} {name}", shape, f"{prefix}{part}", kept=True)
         for part in ("params", "m", "v")
         for name, shape in parameters(layers)
     ]
 
 
 def _noise(rng: np.random.Generator, spec: GANSpec, dtype: str) -> np.ndarray:
-    return rng.standard_normal((spec.batch, spec.z_dim)).astype(dtype)
+    return to_host(rng.standard_normal((spec.batch, spec.z_dim)), dtype)
 
 
 def _staged(images: np.ndarray, spec: GANSpec, dtype: str) -> list[np.ndarray]:
-    return list(images.astype(dtype).reshape(STAGED_BATCHES, spec.batch, spec.img_dim))
+    return list(to_host(images, dtype).reshape(STAGED_BATCHES, spec.batch, spec.img_dim))
 
 
 OPERATIONS: dict[str, type[Operation]] = {

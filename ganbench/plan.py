@@ -1,7 +1,7 @@
 """From what was asked for to a list of cases, or an error that says what is valid."""
 
-import math
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 
 import msgspec
@@ -10,7 +10,8 @@ from . import registry
 from .errors import UsageError, unknown
 from .gan import GANSpec
 from .measure.environment import usable_cpus
-from .operations import DEFAULT_OPERATIONS, DTYPES, OPERATIONS
+from .operations import DEFAULT_OPERATIONS, OPERATIONS
+from .precision import precision_of
 from .registry import Target
 
 DEFAULT_TIMEOUT_S = 120.0
@@ -111,6 +112,7 @@ def make_plan(
     devices: str | Sequence[str] = (),
     ops: str | Sequence[str] = DEFAULT_OPERATIONS,
     dtype: str = "float32",
+    math: str = "",
     threads: int | None = None,
     data: Path | None = None,
     baseline: str | None = None,
@@ -125,7 +127,8 @@ def make_plan(
     """Return a plan whose every name exists; raises ``UsageError`` naming what is valid.
 
     ``precision_goal`` is the half-width that every ratio's 95 % interval must reach, as a fraction; it has
-    nothing to do with the precision of the arithmetic. ``budget_s`` outranks it. Either is the rigor's unless given.
+    nothing to do with the precision of the arithmetic, which ``dtype`` and ``math`` say. ``budget_s`` outranks it.
+    Either is the rigor's unless given.
     """
     targets = registry.parse_targets(registry.split_list(backends), registry.split_list(devices))
     operations = registry.split_list(ops)
@@ -134,8 +137,7 @@ def make_plan(
             raise unknown("operation", name, OPERATIONS)
     if not operations:
         raise UsageError(f"no operations named (known: {', '.join(OPERATIONS)})")
-    if dtype not in DTYPES:
-        raise unknown("dtype", dtype, DTYPES)
+    precision = precision_of(dtype, math)
     if rigor not in RIGORS:
         raise unknown("rigor", rigor, RIGORS)
     cpus = usable_cpus()
@@ -149,7 +151,7 @@ def make_plan(
         targets=tuple(targets),
         baseline=_baseline(baseline, targets),
         dtype=dtype,
-        precision="ieee",
+        precision=precision,
         cpus=tuple(cpus[: threads or len(cpus)]),
         data=data,
         seed=seed,
@@ -187,7 +189,7 @@ def _check_count(name: str, value: int) -> None:
 
 
 def _check_seconds(name: str, value: float) -> None:
-    if not 0 < value < math.inf:
+    if not 0 < value < inf:
         raise UsageError(f"{name} {value:g} is not valid: a positive number of seconds")
 
 

@@ -17,12 +17,16 @@ Status = Literal["ok", "invalid", "unavailable", "unsupported", "failed", "timeo
 
 
 class GroupError(msgspec.Struct, frozen=True):
-    """The relative error of one group of outputs after ``iterations``; ``worst`` is its worst member."""
+    """The relative error of one group of outputs after ``iterations``; ``worst`` is its worst member.
+
+    ``tolerance`` is the group's own; 0 in files of earlier versions, where the verification's counts for all.
+    """
 
     group: str
     iterations: int
     error: float
     worst: str
+    tolerance: float = 0.0
 
 
 class Verification(msgspec.Struct, frozen=True):
@@ -37,6 +41,11 @@ class Verification(msgspec.Struct, frozen=True):
     def passed(self) -> bool:
         """Whether the program may be timed."""
         return not self.reason
+
+    @property
+    def widest(self) -> float:
+        """The widest tolerance of any group; ``tolerance`` is that of the dtype and precision."""
+        return max((entry.tolerance for entry in self.errors), default=self.tolerance)
 
     @property
     def max_rel_error(self) -> float:

@@ -4,7 +4,7 @@ Written for reading, and independently of the backends: none of them may import 
 central finite differences and against torch autograd. It runs once per run, in a process of its own.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from .backend import Array, Backend, GANState, NetworkState, map_arrays
 from .gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec, Layer, by_layer
 from .operations import Inputs, Operation
+from .rounding import widened
 
 SEEDS = 16  # how many seeds are tried for one whose pre-activations all stay clear of a kink
 GATED_ITERATIONS = 8
@@ -70,7 +71,7 @@ class Reference(Backend):
         self.nearest_kink = np.inf
 
     def from_numpy(self, array: np.ndarray) -> Array:
-        return array.astype(np.float64)
+        return widened(array)
 
     def to_numpy(self, array: Array) -> np.ndarray:
         return np.array(array, dtype=np.float64)
@@ -78,11 +79,19 @@ class Reference(Backend):
     def synchronize(self, result: Any = None) -> None:
         """Do nothing: NumPy returns when it is done."""
 
-    def matmul(self, a: Array, b: Array) -> Array:
+    def _product(self, a: Array, b: Array) -> Array:
+        """Every matrix product."""
         return a @ b
 
+    def _stored(self, array: Array) -> Array:
+        """Every array that a layer leaves for another: kept as it is."""
+        return array
+
+    def matmul(self, a: Array, b: Array) -> Array:
+        return self._product(a, b)
+
     def matmul_grad(self, a: Array, b: Array, grad: Array) -> tuple[Array, Array]:
-        return grad @ b.T, a.T @ grad
+        return self._product(grad, b.T), self._product(a.T, grad)
 
     def batch_norm(self, x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array]:
         mean = x.mean(axis=0)
@@ -122,18 +131,19 @@ class Reference(Backend):
         """Return the output, each layer's trace, and (mean, var) of each batch norm."""
         traces, statistics = [], []
         for layer, (w, *rest) in zip(layers, by_layer(layers, params), strict=True):
-            linear = x @ w.T
+            linear = self._product(x, w.T)
             if layer.batch_norm:
                 pre, mean, var = self.batch_norm(linear, rest[0], rest[1], BATCH_NORM_EPS)
                 statistics += [mean, var]
             else:
-                pre = linear + rest[0]
+                pre = linear + self._stored(rest[0])
+            pre = self._stored(pre)
             if layer.activation in ("relu", "leaky_relu"):
                 self.nearest_kink = min(self.nearest_kink, float(np.abs(pre).min()))
                 if self.nearest_kink < self.margin:
                     raise _NearKinkError
             traces.append(_Trace(x, linear, pre))
-            x = _act(layer.activation, pre)
+            x = self._stored(_act(layer.activation, pre))
         return x, traces, statistics
 
     def _backward(
@@ -142,15 +152,16 @@ class Reference(Backend):
         """Return the gradient of each parameter and of the input, for ``grad`` = ∂L/∂output."""
         grads: list[np.ndarray] = []
         for layer, (w, *rest), trace in reversed(list(zip(layers, by_layer(layers, params), traces, strict=True))):
-            delta = grad * _act_slope(layer.activation, trace.pre)
+            delta = self._stored(grad * _act_slope(layer.activation, trace.pre))
             if layer.batch_norm:
                 delta, grad_gamma, grad_beta = self.batch_norm_grad(
                     trace.linear, rest[0], rest[1], BATCH_NORM_EPS, delta
                 )
-                grads = [delta.T @ trace.a_in, grad_gamma, grad_beta, *grads]
+                delta = self._stored(delta)
+                grads = [self._product(delta.T, trace.a_in), grad_gamma, grad_beta, *grads]
             else:
-                grads = [delta.T @ trace.a_in, delta.sum(axis=0), *grads]
-            grad = delta @ w
+                grads = [self._product(delta.T, trace.a_in), self._stored(delta.sum(axis=0)), *grads]
+            grad = self._product(delta, w)
         return grads, grad
 
     def generator_forward(self, spec: GANSpec, params: Any, z: Array) -> Array:
@@ -214,6 +225,10 @@ class Answers(NamedTuple):
     gated: int
     loose: bool
     after: dict[int, list[np.ndarray]]
+    # In TF32 and halves, by group and number of iterations: how far honest arithmetic deviates from the answers,
+    # and by how much of itself the group has moved from where it started.
+    deviations: dict[tuple[str, int], float] = {}  # noqa: RUF012
+    changes: dict[tuple[str, int], float] = {}  # noqa: RUF012
 
 
 def kink_margin(operation: Operation, dtype: str) -> float:
@@ -271,6 +286,18 @@ def _iterations(reference: Reference, operation: Operation, inputs: Inputs) -> I
         for batch in inputs.batches:
             state, results = operation.apply(reference, fixed, state, map_arrays(reference.from_numpy, batch))
             yield state, results
+
+
+def collected(
+    reference: Reference, operation: Operation, inputs: Inputs, counts: Collection[int]
+) -> dict[int, list[np.ndarray]]:
+    """Return the outputs after each of ``counts`` iterations."""
+    run, after = _iterations(reference, operation, inputs), {}
+    for done in range(1, max(counts) + 1):
+        outcome = operation.collect(*next(run))
+        if done in counts:
+            after[done] = [reference.to_numpy(array) for array in outcome]
+    return after
 
 
 def _answers(operation: Operation, dtype: str, images: np.ndarray, seed: int, gated: int) -> Answers:

@@ -145,8 +145,11 @@ def _measured(taken: Sequence[Measurement]) -> dict[str, Any]:
         row[name] = max((peak for e in taken if (peak := getattr(e, name)) is not None), default=None)
     if last.status != "ok":
         return row
-    if first.verification is not None and first.verification.loose:
-        row["reason"] = f"gated loosely (tolerance {first.verification.tolerance:.0e})"
+    if (gate := first.verification) is not None:
+        if gate.loose:
+            row["reason"] = f"gated loosely (tolerance {gate.tolerance:.0e})"
+        elif gate.widest > gate.tolerance:
+            row["reason"] = f"gated at {gate.widest:.1g} (honest arithmetic in this precision, emulated)"
     medians = [seconds for _, seconds in sorted(_medians(taken).items())]
     if medians:
         samples = [sample for entry in taken for sample in entry.samples]

@@ -27,10 +27,12 @@ import pytest
 from msgspec.structs import replace
 
 from .backend import API_VERSION, Array, Backend, Probe, Program, arrays, map_arrays
+from .emulation import answer
 from .errors import UnavailableError, UsageError
 from .gan import STAGED_BATCHES, GANSpec, preset
-from .operations import DTYPES, OPERATIONS, GANIteration, Operation, operation
-from .reference import Answers, Reference, solve
+from .operations import OPERATIONS, GANIteration, Operation, operation
+from .precision import FULL, precision_of
+from .reference import Answers, Reference
 from .verify import verify
 
 ODD_SPECS = (
@@ -79,7 +81,7 @@ class BackendConformance:
     mode: ClassVar[str] = ""  # '' is the backend's default
     device: ClassVar[str] = ""
     specs: ClassVar[Sequence[GANSpec]] = (*map(preset, ("tiny", "mnist-mlp", "mnist-mlp-bn")), *ODD_SPECS)
-    dtypes: ClassVar[Sequence[str]] = DTYPES
+    dtypes: ClassVar[Sequence[str]] = FULL
     operations: ClassVar[Sequence[str]] = tuple(OPERATIONS)
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
@@ -293,9 +295,9 @@ def images(spec: GANSpec) -> np.ndarray:
 
 
 @functools.cache  # all backends tested in one process share the oracle's answers
-def answers(case: Operation, dtype: str) -> Answers:
-    """Return what the oracle says to ``case`` on ``images``."""
-    return solve(case, dtype, images(case.spec))
+def answers(case: Operation, dtype: str, math: str = "") -> Answers:
+    """Return what the oracle says to ``case`` on ``images``, for arithmetic that ``precision_of`` names."""
+    return answer(case, dtype, precision_of(dtype, math), images(case.spec))
 
 
 @functools.cache

@@ -12,7 +12,8 @@ from msgspec.structs import replace
 from ganbench import reference, registry, testing
 from ganbench.errors import UnavailableError, UnsupportedError
 from ganbench.gan import preset
-from ganbench.operations import DTYPES, OPERATIONS
+from ganbench.operations import OPERATIONS
+from ganbench.precision import FULL
 from ganbench.testing import BackendConformance, images
 from ganbench.verify import verify
 
@@ -59,7 +60,7 @@ def _large_answers(case, dtype):
 
 
 @pytest.mark.parametrize("backend_class", [NumpyBackend, TorchBackend, JaxBackend], ids=lambda cls: cls.name)
-@pytest.mark.parametrize(("case", "dtype"), testing.cases(LARGE, DTYPES, tuple(OPERATIONS)))
+@pytest.mark.parametrize(("case", "dtype"), testing.cases(LARGE, FULL, tuple(OPERATIONS)))
 def test_large_preset(backend_class, case, dtype):
     answers = _large_answers(case, dtype)
     inputs = case.inputs(answers.seed, dtype, images(case.spec))

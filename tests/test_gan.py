@@ -90,15 +90,15 @@ def test_mnist_operation(name):
     flops, values, shape = WORK[name]
     case = operation(name, MNIST)
     assert case.flops == flops
-    assert case.bytes(4) == 4 * values
-    assert case.bytes(8) == 8 * values
+    assert case.bytes("float32") == 4 * values
+    assert case.bytes("float64") == 8 * values
     assert case.shape == shape
 
 
 def test_running_statistics_are_read_and_written():
     plain, normalised = (operation("gan_iteration", preset(name)) for name in ("mnist-mlp", "mnist-mlp-bn"))
     # gamma for b, so beta is what comes on top: value and both moments; then the running mean and variance
-    assert normalised.bytes(1) - plain.bytes(1) == 2 * (3 * H) + 2 * (2 * H)
+    assert normalised.bytes("float32") - plain.bytes("float32") == 4 * (2 * (3 * H) + 2 * (2 * H))
 
 
 def test_unknown_operation():

@@ -18,7 +18,7 @@ SQUARE = GANSpec(name="square", generator=(12, 12, 20), discriminator=(20, 12, 1
 
 
 def gate(backend, case, dtype="float32", precision="ieee"):
-    expected = answers(case, dtype)
+    expected = answers(case, dtype, precision)
     inputs = case.inputs(expected.seed, dtype, images(case.spec))
     return verify(backend.prepare(case, inputs), case, expected, dtype, precision)
 
@@ -272,6 +272,32 @@ def test_a_fault_is_caught_and_named(backend, name, reason):
     found = gate(backend(), operation(name, SQUARE))
     assert not found.passed
     assert re.search(reason, found.reason), found.reason
+
+
+# Faults of the form, not of the numbers, are the same in every precision; the rest must show through its noise.
+NUMERICAL = [(fault, name) for fault, name, reason in FAULTS if "is off by" in reason or "params" in reason]
+
+
+@pytest.mark.parametrize(
+    ("backend", "name"), NUMERICAL, ids=[f"{backend.__name__}-{name}" for backend, name in NUMERICAL]
+)
+@pytest.mark.parametrize("precision", ["tf32", "mixed"])
+def test_a_fault_shows_through_the_noise_of_tf32_and_halves(backend, name, precision):
+    if backend in (WrongDtype, OneElement, StaleDiscriminator):
+        pytest.skip("no fault, or one that moves less than honest rounding does in this precision")
+    if precision == "mixed":
+        found = gate(backend(), operation(name, SQUARE), "float16", "mixed")
+    else:
+        found = gate(type("OnTensorCores", (backend, TensorCores), {})(), operation(name, SQUARE), "float32", "tf32")
+    assert not found.passed
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("precision", ["tf32", "mixed"])
+def test_honest_arithmetic_passes_in_tf32_and_halves(name, precision):
+    backend, dtype = (NumpyBackend(), "float16") if precision == "mixed" else (TensorCores(), "float32")
+    found = gate(backend, operation(name, SQUARE), dtype, precision)
+    assert found.passed, found.reason
 
 
 def test_a_fault_in_float64_that_float32_would_hide():

@@ -14,7 +14,9 @@ from ..backend import Backend, Program
 from ..errors import GanbenchError
 from ..gan import preset
 from ..operations import Inputs, Matmul, Operation
+from ..precision import BYTES
 from ..records import Ceiling
+from ..rounding import to_host, widened
 from ..verify import TOLERANCES
 from . import engine
 
@@ -36,7 +38,7 @@ class Square(Matmul):
         return self.n, self.n, self.n
 
     def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
-        return super().inputs(seed, dtype, images)._replace(state=[np.zeros((self.n, self.n), dtype)])
+        return super().inputs(seed, dtype, images)._replace(state=[to_host(np.zeros((self.n, self.n)), dtype)])
 
     def apply(self, backend: Backend, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
         a, b = fixed
@@ -53,7 +55,8 @@ class Sum(Matmul):
     n: int = 1
 
     def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
-        return Inputs((np.ones(self.n, dtype), np.ones(self.n, dtype)), None, [()])
+        ones = to_host(np.ones(self.n, np.float32), dtype)
+        return Inputs((ones, ones), None, [()])
 
     def apply(self, backend: Backend, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
         return state, (fixed[0] + fixed[1],)
@@ -64,7 +67,7 @@ def measure(backend: Backend, dtype: str, precision: str, block_s: float) -> lis
     latency = _best_seconds(backend, Square(preset("tiny"), 1), dtype, block_s)
     found = [Ceiling("latency", 1, latency), *_products(backend, dtype, precision, block_s)]
     if backend.device != "cpu":
-        n = SUM_BYTES // 3 // np.dtype(dtype).itemsize
+        n = SUM_BYTES // 3 // BYTES[dtype]
         seconds = _best_seconds(backend, Sum(preset("tiny"), n), dtype, block_s)
         found.append(Ceiling("bandwidth", SUM_BYTES, SUM_BYTES / seconds))
     return found
@@ -99,10 +102,10 @@ def _best_seconds(
 
 def _check(program: Program, inputs: Inputs, tolerance: float) -> None:
     """Hold a product against its operands by a random vector: c v = a (b v), Freivalds 1977."""
-    a, b = (np.asarray(array, np.float64) for array in inputs.fixed)
+    a, b = map(widened, inputs.fixed)
     v = np.random.default_rng(1).choice([-1.0, 1.0], b.shape[1])
     expected = a @ (b @ v)
-    received = np.asarray(program.outputs()[0], np.float64) @ v
+    received = widened(program.outputs()[0]) @ v
     error = float(np.linalg.norm(received - expected) / np.linalg.norm(expected))
     if not error <= tolerance:
         raise GanbenchError(f"a product of width {len(a)} is off by {error:.2g}: it gives no ceiling")

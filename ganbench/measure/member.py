@@ -7,8 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .. import registry
 from ..operations import operation as make_operation
 from ..plan import Case, Plan
@@ -264,7 +262,7 @@ class Member:
                 copy=self.copy,
                 shape=operation.shape,
                 flops=operation.flops,
-                bytes=operation.bytes(np.dtype(self._plan.dtype).itemsize),
+                bytes=operation.bytes(self._plan.dtype),
                 elapsed_s=self._ledger.elapsed(),
                 **fields,
             )

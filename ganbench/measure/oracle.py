@@ -11,10 +11,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from ..emulation import answer
 from ..errors import GanbenchError
 from ..gan import GANSpec
 from ..operations import Inputs, Operation, operation
-from ..reference import Answers, solve
+from ..reference import Answers
 
 IMAGES = "images.npy"
 
@@ -25,6 +26,7 @@ class OracleJob(msgspec.Struct, frozen=True):
     spec: GANSpec
     operations: list[str]
     dtype: str
+    precision: str
     folder: str
     parent: int
 
@@ -39,7 +41,7 @@ def main() -> None:
     for name in job.operations:
         made = operation(name, job.spec)
         if job.spec.batch >= made.minimum_batch:
-            write_answers(folder, made, solve(made, job.dtype, images))
+            write_answers(folder, made, answer(made, job.dtype, job.precision, images))
         print(name, flush=True)
 
 
@@ -49,7 +51,11 @@ def write_answers(folder: Path, made: Operation, answers: Answers) -> None:
     arrays: dict[str, Any] = {
         f"{count}.{index}": array for count, outputs in answers.after.items() for index, array in enumerate(outputs)
     }
-    np.savez(folder / f"{made.name}.npz", facts=facts, digest=np.array(answers.digest), **arrays)
+    emulated: dict[str, Any] = {}
+    for part in ("deviations", "changes"):
+        for (group, count), value in getattr(answers, part).items():
+            emulated[f"{part}/{count}/{group}"] = np.array(value)
+    np.savez(folder / f"{made.name}.npz", facts=facts, digest=np.array(answers.digest), **arrays, **emulated)
 
 
 def read_answers(folder: Path, made: Operation, dtype: str) -> tuple[Inputs, Answers]:
@@ -61,13 +67,16 @@ def read_answers(folder: Path, made: Operation, dtype: str) -> tuple[Inputs, Ans
     with np.load(folder / f"{made.name}.npz", allow_pickle=False) as stored:
         seed, gated, loose, nearest_kink = stored["facts"]
         digest = str(stored["digest"])
-        counts = {int(key.partition(".")[0]) for key in stored.files if "." in key}
+        counts = {int(key.partition(".")[0]) for key in stored.files if "." in key and "/" not in key}
         after = {count: [stored[f"{count}.{index}"] for index in range(n_outputs)] for count in counts}
+        emulated: dict[str, dict[tuple[str, int], float]] = {"deviations": {}, "changes": {}}
+        for part, count, group in (key.split("/") for key in stored.files if "/" in key):
+            emulated[part][group, int(count)] = float(stored[f"{part}/{count}/{group}"])
     images = np.load(folder / IMAGES, allow_pickle=False)
     inputs = made.inputs(int(seed), dtype, images)
     if inputs.digest() != digest:
         raise GanbenchError(f"the inputs of {made.name} differ from those that the oracle answered")
-    return inputs, Answers(int(seed), digest, float(nearest_kink), int(gated), bool(loose), after)
+    return inputs, Answers(int(seed), digest, float(nearest_kink), int(gated), bool(loose), after, **emulated)
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ def run(
 
 def ask_oracle(plan: Plan, folder: str) -> None:
     """Run the oracle in a process of its own; it leaves its answers in ``folder``."""
-    job = OracleJob(plan.spec, list(plan.timed_operations), plan.dtype, folder, os.getpid())
+    job = OracleJob(plan.spec, list(plan.timed_operations), plan.dtype, plan.precision, folder, os.getpid())
     with subprocess.Popen(
         [sys.executable, "-m", "ganbench.measure.oracle"],
         stdin=subprocess.PIPE,

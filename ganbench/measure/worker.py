@@ -71,6 +71,8 @@ class Session:
         self._job = job
         start = time.perf_counter()
         cls = registry.load(job.target.backend)
+        if reason := cls.lacks(job.target.device, job.dtype, job.precision):
+            raise UnsupportedError(reason)
         self._backend = cls(mode=job.target.mode, device=job.target.device, precision=job.precision)
         import_s = time.perf_counter() - start
         self._programs: dict[str, Any] = {}

@@ -122,7 +122,7 @@ def _named(name: str, estimate: Estimate) -> dict[str, float]:
 
 def _title(a: Comparison, b: Comparison) -> str:
     first = header(a)
-    lines = [heading(first.spec, first.machine, first.dtype, first.threads, first.rigor)]
+    lines = [heading(first)]
     for name, run in (("A", a), ("B", b)):
         time = header(run).timestamp[:16].replace("T", " ")
         lines.append(f"{name}: {header(run).run_id}, {time} UTC, ended: {run.ended}")

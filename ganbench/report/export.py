@@ -24,7 +24,7 @@ def render(comparison: Comparison, form: str) -> str:
         return json.dumps(rows, indent=1, default=str, allow_nan=False) + "\n"
     header = comparison.records[0]
     assert isinstance(header, RunHeader)
-    title = heading(header.spec, header.machine, header.dtype, header.threads, header.rigor)
+    title = heading(header)
     if form == "markdown":
         grids = [markdown(grid) for grid in (summary(table), *_further(table))]
         return "\n\n".join([title, *grids, *notes(comparison.records, table), *_legends(table)]) + "\n"

@@ -32,5 +32,6 @@ def _backend(name: str) -> list[str]:
         lines.append(f"      @{kind:<10} {'available' if reason is None else f'missing: {reason}'}")
     if probe.reasons:
         lines.append(f"      install     {probe.install}")
+    lines.append(f"      computes in {', '.join(cls.formats)}")
     lines += [f"      .{mode:<10} {text}" for mode, text in cls.modes.items()]
     return lines

@@ -36,7 +36,7 @@ def to_html(comparison: Comparison) -> str:
         before = row["operation"]
         cells = "".join(f'<td class="{_kind(name)}">{html.escape(str(cell))}</td>' for name, cell in row.items())
         body.append(f'<tr class="{" ".join(kinds)}">{cells}</tr>')
-    title = heading(header.spec, header.machine, header.dtype, header.threads, header.rigor)
+    title = heading(header)
     parts = (
         f"<style>{CSS}</style>",
         f"<p><strong>{html.escape(title)}</strong></p>",

@@ -39,7 +39,7 @@ def render(
         return json.dumps(_plain(cold, said, left_out, comparison), indent=1, allow_nan=False) + "\n"
     header = comparison.records[0]
     assert isinstance(header, RunHeader)
-    title = heading(header.spec, header.machine, header.dtype, header.threads, header.rigor)
+    title = heading(header)
     missing = [f"left out: {target}: {reason}" for target, reason in left_out.items()]
     notes = [*missing, control_line(comparison.to_pandas()), _long(cold), LEGEND]
     table = page(title, [grid(_table(cold), "verdict")], [note for note in notes if note])

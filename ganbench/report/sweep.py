@@ -159,7 +159,7 @@ def _title(swept: Swept) -> str:
     first = next((header(point.run) for point in swept.points if point.run is not None), None)
     if first is None:
         return what
-    return f"{what}; the first: {heading(first.spec, first.machine, first.dtype, first.threads, first.rigor)}"
+    return f"{what}; the first: {heading(first)}"
 
 
 def _reasons(table: pd.DataFrame) -> list[str]:

@@ -5,8 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from ..gan import GANSpec
 from ..measure.statistics import BAND
+from ..precision import titled
+from ..records import RunHeader
 
 COLUMNS = ("operation", "target", "time", "speed", "verdict", "ceiling")
 NUMBERS = ("time", "ceiling")  # the columns that are set to the right
@@ -89,10 +90,10 @@ LEGEND = (
 )
 
 
-def heading(spec: GANSpec, machine: str, dtype: str, threads: int, rigor: str) -> str:
+def heading(run: RunHeader) -> str:
     """Return the one line above a table: what was measured where."""
-    plural = "s" * (threads != 1)
-    return f"{spec.name} ({spec.describe()}), {dtype}, {threads} thread{plural}, {machine}, {rigor}"
+    plural, precision = "s" * (run.threads != 1), titled(run.dtype, run.precision)
+    return f"{run.spec.name} ({run.spec.describe()}), {precision}, {run.threads} thread{plural}, {run.machine}, {run.rigor}"
 
 
 def markdown(shown: pd.DataFrame) -> str:

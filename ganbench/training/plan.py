@@ -15,6 +15,7 @@ from ..errors import DataError, SpecError, UnavailableError, UsageError, unknown
 from ..gan import PRESETS, GANSpec, Loss
 from ..operations import GANIteration
 from ..plan import Plan, make_plan
+from ..precision import FULL, PRECISIONS
 from ..sound import load_recordings
 from ..state import TrainingState, differences, load_state
 from ..store import check_writable
@@ -85,6 +86,8 @@ def make_training(
         if seed not in (None, saved.seed):
             raise UsageError(f"seed {seed} is not that of the state, {saved.seed}: leave --seed out")
         seed = saved.seed
+    if dtype in PRECISIONS and dtype not in FULL:
+        raise UsageError(f"dtype '{dtype}' cannot train: valid are {' and '.join(FULL)}; 'compare' measures {dtype}")
     plan = make_plan(
         spec,
         backends=backends,

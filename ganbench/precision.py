@@ -1,0 +1,55 @@
+"""The formats that arithmetic is done in: which there are, and what is kept wider beside them.
+
+Halves are always mixed precision: they flow through the layers and the products, while what is carried from
+iteration to iteration and what is summed over a batch (parameters, moments, statistics, losses) is float32.
+"""
+
+from .errors import UsageError, unknown
+
+PRECISIONS = {  # of each dtype; the first is its default
+    "float64": ("ieee",),
+    "float32": ("ieee", "tf32"),
+    "bfloat16": ("mixed",),
+    "float16": ("mixed",),
+}
+FULL = ("float32", "float64")  # the dtypes that every backend has
+MEANING = {
+    "ieee": "products in the dtype itself",
+    "tf32": "float32 arrays whose products round their factors to 10 bits",
+    "mixed": "halves with float32 parameters, moments and statistics",
+}
+BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}  # of one number
+
+
+def precision_of(dtype: str, math: str = "") -> str:
+    """Return how arrays of ``dtype`` are computed: ``math``, or the dtype's default where that is empty.
+
+    Raises ``UsageError`` naming what is valid.
+    """
+    if dtype not in PRECISIONS:
+        raise unknown("dtype", dtype, PRECISIONS)
+    valid = PRECISIONS[dtype]
+    if math and math not in MEANING:
+        raise unknown("math", math, MEANING)
+    if math and math not in valid:
+        dtypes = " or ".join(name for name, listed in PRECISIONS.items() if math in listed)
+        raise UsageError(
+            f"math '{math}' is not valid with {dtype}: it is {MEANING[math]}, for {dtypes}; "
+            f"{dtype} has {' and '.join(valid)}"
+        )
+    return math or valid[0]
+
+
+def name_of(dtype: str, precision: str) -> str:
+    """Return the one name of a combination: ``tf32``, or else the dtype."""
+    return "tf32" if precision == "tf32" else dtype
+
+
+def titled(dtype: str, precision: str) -> str:
+    """Return what a title says: ``float32``, ``float32 with TF32``, ``bfloat16 (mixed precision)``."""
+    return {"tf32": f"{dtype} with TF32", "mixed": f"{dtype} (mixed precision)"}.get(precision, dtype)
+
+
+def kept(dtype: str) -> str:
+    """Return the dtype of what is carried on or summed up beside arrays of ``dtype``."""
+    return dtype if dtype in FULL else "float32"
