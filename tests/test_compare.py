@@ -273,7 +273,9 @@ def _start_long_run(tmp_path):
     while time.monotonic() < deadline:
         files = list(tmp_path.glob("*/compare/*.jsonl"))
         workers = psutil.Process(process.pid).children(recursive=True)
-        if files and '"measurement"' in files[0].read_text() and workers:
+        lines = files[0].read_text().splitlines() if files else ()
+        # The control may be written first, and is no row of the table.
+        if workers and any('"measurement"' in line and '"copy":false' in line for line in lines):
             return process, files[0], workers
         time.sleep(0.02)
     process.kill()
