@@ -18,7 +18,7 @@ compare: setup
 	$(BIN)/ganbench compare --backends numpy,torch,torch.textbook,jax --budget 2m
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 lint: setup
 	$(BIN)/ruff check .

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 import ganbench
@@ -23,12 +24,38 @@ os.environ["JAX_ENABLE_X64"] = "1"  # float64 is tested; float32 stays float32
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 
+# Two workers (`make test`): each, and all that it starts, keeps to processors of its own. Threads that spin
+# while they wait for one another would otherwise make whatever the other worker does many times slower.
+PROCESSORS = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+if PROCESSORS and (name := os.environ.get("PYTEST_XDIST_WORKER")):
+    number, workers = int(name.removeprefix("gw")), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    os.sched_setaffinity(0, PROCESSORS[number::workers] or PROCESSORS)
+
+# A timing is never a pass or fail, hypothesis's own included.
+hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("untimed")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def temporary(tmp_path_factory):
     """Give ganbench a temporary folder of its own, so that a run elsewhere on this machine holds up no test."""
     folder = str(tmp_path_factory.mktemp("temporary"))
     os.environ["TMPDIR"] = tempfile.tempdir = folder
+    # What JAX has compiled for one test it need not compile for another; a run has a cache of its own.
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = f"{folder}/jax"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
     return folder
+
+
+@pytest.fixture
+def every_processor():
+    """Let a test use the other worker's processors too."""
+    if PROCESSORS:
+        mine = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, PROCESSORS)
+    yield
+    if PROCESSORS:
+        os.sched_setaffinity(0, mine)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from ganbench import reference, registry, testing
 from ganbench.errors import UnavailableError, UnsupportedError
 from ganbench.gan import preset
-from ganbench.operations import OPERATIONS
+from ganbench.operations import OPERATIONS, GANIteration
 from ganbench.precision import FULL
 from ganbench.testing import BackendConformance, images
 from ganbench.verify import verify
@@ -24,6 +24,8 @@ NumpyBackend, TorchBackend, JaxBackend, CupyBackend = BUILT_IN = tuple(
 
 # torch.compile takes ten seconds and more for each model: those that reach every formula, in the strict dtype.
 COMPILED = (preset("tiny"), testing.ODD_SPECS[-1])
+# Under lax.scan the formulas are those of jit, tested on every model there.
+SCANNED = (*map(preset, ("tiny", "mnist-mlp", "mnist-mlp-bn")), testing.ODD_SPECS[-1])
 
 
 def _suites():
@@ -36,6 +38,8 @@ def _suites():
                 if (mode, device) == ("graph", "cpu"):  # CUDA only, and says so: a test of its own
                     continue
                 attributes = {"specs": COMPILED, "dtypes": ("float64",)} if mode == "compile" else {}
+                if mode == "scan":
+                    attributes = {"specs": SCANNED}
                 if mode != next(iter(backend.modes)):  # the rest is the default mode's, tested there
                     attributes |= {"operations": ("adam_step", "gan_iteration")}
                 yield name, attributes | {"backend_class": backend, "mode": mode, "device": device, "pytestmark": marks}
@@ -45,9 +49,25 @@ for _name, _attributes in _suites():
     globals()[_name] = type(_name, (BackendConformance,), _attributes)
 
 
+@pytest.mark.parametrize("name", ["tiny", "mnist-mlp"])
+def test_compiled_in_the_dtype_that_people_use(name):
+    try:
+        backend = TorchBackend(mode="compile")
+    except UnavailableError as error:
+        pytest.skip(str(error))
+    case = GANIteration(preset(name))
+    answers = testing.answers(case, "float32")
+    program = backend.prepare(case, case.inputs(answers.seed, "float32", images(case.spec)))
+    found = verify(program, case, answers, "float32")
+    assert found.passed, found.reason
+
+
 # The presets that are too large to be asked of every backend in every mode ----------------------------
 
 LARGE = (replace(preset("wide"), batch=64), preset("deep"), preset("speech"))
+# Nor in every operation: these are what an iteration is made of, and take as long as it does.
+WITHIN_AN_ITERATION = {"adam_step", "gan_products", "generator_forward", "discriminator_forward"}
+LARGE_OPERATIONS = tuple(name for name in OPERATIONS if name not in WITHIN_AN_ITERATION)
 
 
 @functools.lru_cache(maxsize=1)  # one at a time: the backends take turns on each question
@@ -60,7 +80,7 @@ def _large_answers(case, dtype):
 
 
 @pytest.mark.parametrize("backend_class", [NumpyBackend, TorchBackend, JaxBackend], ids=lambda cls: cls.name)
-@pytest.mark.parametrize(("case", "dtype"), testing.cases(LARGE, FULL, tuple(OPERATIONS)))
+@pytest.mark.parametrize(("case", "dtype"), testing.cases(LARGE, FULL, LARGE_OPERATIONS))
 def test_large_preset(backend_class, case, dtype):
     answers = _large_answers(case, dtype)
     inputs = case.inputs(answers.seed, dtype, images(case.spec))

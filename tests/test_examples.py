@@ -58,7 +58,6 @@ def test_query_of_packed_results(clone):
     assert len(lines) - 1 == table["median_s"].notna().sum()  # no case was measured twice
 
 
-@pytest.mark.timeout(300)  # the first start of a kernel on a cold machine
 def test_notebook(clone):
     run(clone, "-c", EXECUTE)
     notebook = nbformat.read(clone / "executed.ipynb", 4)

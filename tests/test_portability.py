@@ -11,6 +11,8 @@ from ganbench.store import read_run
 POORER = """
 import os, pathlib, signal, sys
 import psutil  # has a form for every system; that of Linux needs what is taken away now
+if hasattr(os, "sched_getaffinity"):  # two threads on the one processor of a test would spin for minutes
+    psutil.cpu_count = lambda logical=True, count=len(os.sched_getaffinity(0)): count
 for name in ("killpg", "sched_setaffinity", "sched_getaffinity", "getloadavg"):
     if hasattr(os, name):
         delattr(os, name)

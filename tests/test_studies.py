@@ -1,5 +1,6 @@
 """The studies: their short modes leave whole files, and their verdicts fail on what is broken. No timing is judged."""
 
+import functools
 import importlib
 import json
 import math
@@ -64,6 +65,19 @@ def test_the_study_of_limits_has_a_line_for_every_goal_and_mode(tmp_path):
     assert "mode: jax.scan" in [line["target"] for line in lines if not line["goal"]]
 
 
+@functools.cache
+def short(name, folder):
+    """Run a study in its short mode, once; return the finished process and the file it should have left."""
+    path = folder / name / f"{name}.jsonl"
+    path.parent.mkdir()
+    return run(name, "--short", "--output", path, cwd=path.parent), path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("short")
+
+
 def test_the_study_of_overhead_has_a_line_for_every_target_and_operation(study, tmp_path):
     path = tmp_path / "framework_overhead.jsonl"
     done = run("framework_overhead", "--short", "--output", path, cwd=tmp_path)
@@ -108,9 +122,8 @@ def test_the_page_on_limits_shows_what_the_file_says(study):
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "interval_coverage"])
-def test_short_mode_leaves_a_whole_file_and_claims_no_result(name, tmp_path):
-    path = tmp_path / f"{name}.jsonl"
-    done = run(name, "--short", "--output", path, cwd=tmp_path)
+def test_short_mode_leaves_a_whole_file_and_claims_no_result(name, folder):
+    done, path = short(name, folder)
     assert done.returncode == 0, done.stderr
     head, *pieces, verdict = map(json.loads, path.read_text().splitlines())
     assert head["type"] == "study"
@@ -122,7 +135,7 @@ def test_short_mode_leaves_a_whole_file_and_claims_no_result(name, tmp_path):
     assert isinstance(verdict["passed"], bool)
     if name != "loop_overhead":  # the others had too few comparisons to pass
         assert not verdict["passed"]
-    assert [path] == list(tmp_path.iterdir())
+    assert [path] == list(path.parent.iterdir())
 
 
 def test_interval_coverage_reads_the_recorded_rounds(tmp_path):
@@ -143,12 +156,10 @@ def test_interval_coverage_without_recorded_rounds_says_what_to_run(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_a_study_is_resumed_only_with_its_own_settings(tmp_path):
+def test_a_study_is_resumed_only_with_its_own_settings(folder, tmp_path):
     path = tmp_path / "aa.jsonl"
-    assert run("aa_verdicts", "--short", "--output", path, cwd=tmp_path).returncode == 0
-    head, piece, verdict = path.read_text().splitlines()
+    head, piece, verdict = short("aa_verdicts", folder)[1].read_text().splitlines()
     path.with_suffix(".part").write_text(head + "\n" + piece + "\n")  # as a kill before the verdict leaves it
-    path.unlink()
     done = run("aa_verdicts", "--short", "--output", path, "--resume", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "1 finished before" in done.stdout

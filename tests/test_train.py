@@ -485,7 +485,7 @@ def test_how_long_and_where_must_be_said(monkeypatch, capsys, tmp_path):
         ({"altair", "vl_convert"}, "training draws with Altair, vl-convert-python: pip install"),
         ({"scipy"}, "WAV files are read with SciPy: pip install"),
     ],
-    ids=str,
+    ids=["pillow", "altair", "scipy"],  # a set is written in another order by every process
 )
 def test_what_is_not_installed_is_named_with_the_command(monkeypatch, capsys, tmp_path, missing, named):
     real = importlib.util.find_spec

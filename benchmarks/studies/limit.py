@@ -31,9 +31,9 @@ ITERATION, TEXTBOOK = "gan_iteration", "torch.textbook"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--short", action="store_true", help="two rounds on 'tiny' without a compiler: does it run?")
+    parser.add_argument("--short", action="store_true", help="one round on 'tiny' without a compiler: does it run?")
     parser.add_argument("--rounds", type=int, default=8)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=min(2, len(usable_cpus())))
     parser.add_argument("--output", type=Path, default=Path("results/studies/limit.jsonl"))
     options = parser.parse_args()
     modes = [mode for mode in MODES if mode != "torch.compile"] if options.short else MODES
@@ -50,7 +50,7 @@ def main() -> None:
         preset="tiny" if options.short else "mnist-mlp",
         ops=[ITERATION],
         baseline=TEXTBOOK,
-        rounds=2 if options.short else options.rounds,
+        rounds=1 if options.short else options.rounds,
         threads=options.threads,
         results=None if options.short else "results",
         progress=between_blocks,

@@ -92,8 +92,8 @@ LEGEND = (
 
 def heading(run: RunHeader) -> str:
     """Return the one line above a table: what was measured where."""
-    plural, precision = "s" * (run.threads != 1), titled(run.dtype, run.precision)
-    return f"{run.spec.name} ({run.spec.describe()}), {precision}, {run.threads} thread{plural}, {run.machine}, {run.rigor}"
+    model, precision = f"{run.spec.name} ({run.spec.describe()})", titled(run.dtype, run.precision)
+    return f"{model}, {precision}, {run.threads} thread{'s' * (run.threads != 1)}, {run.machine}, {run.rigor}"
 
 
 def markdown(shown: pd.DataFrame) -> str:
