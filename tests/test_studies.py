@@ -65,6 +65,16 @@ def test_the_study_of_limits_has_a_line_for_every_goal_and_mode(tmp_path):
     assert "mode: jax.scan" in [line["target"] for line in lines if not line["goal"]]
 
 
+def test_the_kernels_of_an_iteration_are_named(tmp_path):
+    path = tmp_path / "kernels.jsonl"
+    done = run("kernels", "--short", "--output", path, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    _, *pieces, verdict = map(json.loads, path.read_text().splitlines())
+    assert "aten::_fused_adam_" in {piece["kernel"] for piece in pieces}
+    assert sum(piece["share"] for piece in pieces) <= 1.0001
+    assert verdict["measured"] in done.stdout
+
+
 @functools.cache
 def short(name, folder):
     """Run a study in its short mode, once; return the finished process and the file it should have left."""
