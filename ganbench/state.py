@@ -129,9 +129,8 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     except OSError as error:
         raise DataError(f"state {path}: cannot be read: {error.strerror or error}") from error
     except Exception as error:  # damage surfaces as anything: BadZipFile, ValueError, EOFError, AttributeError
-        raise DataError(
-            f"state {path}: is not a whole .npz file of ganbench: {str(error) or type(error).__name__}"
-        ) from error
+        why = "no zip archive" if "pickle" in str(error) else str(error) or type(error).__name__  # NumPy's last guess
+        raise DataError(f"state {path}: is not a whole .npz file of ganbench: {why}") from error
 
 
 def _interpret(arrays: dict[str, np.ndarray]) -> TrainingState:

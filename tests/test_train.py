@@ -531,9 +531,18 @@ def test_what_cannot_be_resumed(monkeypatch, capsys, tmp_path, parity):
 
     whole = state.read_bytes()
     damaged = tmp_path / "damaged.npz"
-    for content in (b"", b"PK", whole[: len(whole) // 2], whole[:-30], whole[:3000] + b"\0" * 64 + whole[3064:]):
+    for content in (
+        b"",
+        b"PK",
+        b"no archive",
+        whole[: len(whole) // 2],
+        whole[:-30],
+        whole[:3000] + b"\0" * 64 + whole[3064:],
+    ):
         damaged.write_bytes(content)
-        assert f"state {damaged}: is not a whole .npz file of ganbench" in resumed(path=damaged)
+        said = resumed(path=damaged)
+        assert f"state {damaged}: is not a whole .npz file of ganbench" in said
+        assert "pickle" not in said  # what NumPy takes every other file for, with advice to load it unsafely
     np.savez(damaged, weights=np.ones(3))
     assert "holds no model" in resumed(path=damaged)
 
