@@ -60,7 +60,7 @@ class Study:
             "version": __version__,
             "commit": commit,
             "dirty": dirty,
-            "command": [f"benchmarks/studies/{chosen.study}.py", *sys.argv[1:]],
+            "command": [f"benchmarks/studies/{chosen.study}.py", *_without_output(sys.argv[1:])],
             "settings": {"short": chosen.short, **settings},
             "environment": environment.metadata(),
         }
@@ -98,6 +98,12 @@ class Study:
     def _write(path: Path, lines: list[dict]) -> None:
         text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
         replace_file(path, lambda file: file.write(text.encode()))
+
+
+def _without_output(arguments: list[str]) -> list[str]:
+    """Return a command line without where the file was to lie, which is nobody else's business."""
+    place = arguments.index("--output") if "--output" in arguments else len(arguments)
+    return arguments[:place] + arguments[place + 2 :]
 
 
 def stop(reason: str) -> NoReturn:
