@@ -29,6 +29,7 @@ TOLERANCES = {
 LOOSE_TOLERANCE = 5e-3  # float32 where a ReLU flips by honest rounding: seen up to 1e-3 after 3 iterations
 # In TF32 and halves only, where the oracle emulates honest arithmetic (docs/decisions/0007-precision.md):
 HONEST = 3  # times the emulated deviation: hardware rounds otherwise than either emulation
+MOST = 0.9  # of what the iterations changed, whatever was emulated: no step at all must never pass
 CHANGE = 0.5  # of what the iterations changed: up to 0.2 was honest in mnist-mlp; no step, or a wrong one, is 1 up
 
 
@@ -88,7 +89,8 @@ def _tolerance(constant: float, answers: Answers, key: tuple[str, int]) -> float
         return constant
     if deviation == 0:
         return TOLERANCES["float32", "ieee"]
-    return max(HONEST * deviation, min(constant, CHANGE * answers.changes.get(key, 1.0)))
+    change = answers.changes.get(key, 1.0)
+    return min(max(HONEST * deviation, min(constant, CHANGE * change)), MOST * change)
 
 
 def _iterations(count: int) -> str:
