@@ -90,7 +90,7 @@ class JaxBackend(Backend):
         step = operation.step(self)
         if self.mode == "scan" and len(inputs.batches) > 1 and operation.stateful:
             return ScannedProgram(self, operation, inputs, self.jax.jit(self._scanned(step), donate_argnums=1))
-        return BoundProgram(self, operation, inputs, self.jax.jit(step, donate_argnums=1))
+        return JaxProgram(self, operation, inputs, self.jax.jit(step, donate_argnums=1))
 
     def _scanned(self, step: Step) -> Step:
         """Return ``step`` over batches stacked along a first axis; its results are stacked likewise."""
@@ -206,7 +206,17 @@ class JaxBackend(Backend):
         return {"relu": nn.relu, "tanh": nn.tanh, "sigmoid": nn.sigmoid}[name](x)
 
 
-class ScannedProgram(BoundProgram):
+class JaxProgram(BoundProgram):
+    """Begins with a step counter on the device: given a Python number first, JAX would compile everything twice."""
+
+    def reset(self) -> None:
+        super().reset()
+        if hasattr(self._state, "step"):
+            self._state = self._state._replace(step=self._backend.from_numpy(np.array(self._state.step, np.int32)))
+            self.result = (self._state, ())
+
+
+class ScannedProgram(JaxProgram):
     """All staged batches in one call, stacked on the host before they are staged."""
 
     def __init__(self, backend: JaxBackend, operation: Operation, inputs: Inputs, step: Step) -> None:

@@ -150,6 +150,25 @@ def test_a_graph_needs_a_gpu():
         TorchBackend(mode="graph", device="cpu")
 
 
+@pytest.mark.parametrize("name", ["adam_step", "gan_iteration"])
+@pytest.mark.parametrize("mode", JaxBackend.modes)
+def test_jax_compiles_a_program_once(mode, name, caplog):
+    import jax
+
+    case = OPERATIONS[name](preset("tiny"))
+    inputs = case.inputs(0, "float32", images(case.spec))
+    backend = JaxBackend(mode)
+    with jax.log_compiles(), caplog.at_level("WARNING", "jax"):
+        program = backend.prepare(case, inputs)
+        for restart in (program.reset, lambda: program.feed(inputs.batches, inputs.state)):
+            program()
+            program()
+            restart()
+        program()
+    compiled = [record.message for record in caplog.records if record.message.startswith("Compiling jit(")]
+    assert len(compiled) == 1
+
+
 def test_compile_without_a_compiler(monkeypatch):
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setattr("shutil.which", lambda name: None)
