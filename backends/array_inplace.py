@@ -20,6 +20,8 @@ class ArrayKernels(Kernels):
     def __init__(self, xp: Any, dtype: Any, piece: int) -> None:
         self._xp, self._dtype, self._piece = xp, dtype, piece
         self._scratch: dict[tuple[int, ...], tuple[Array, Array]] = {}
+        self._masks: dict[tuple[int, ...], Array] = {}
+        self._rows: dict[tuple[int, int], Array] = {}
         self._powers = xp.ones(2, "float64")  # beta1 and beta2 to the power of the step
         self._betas = xp.ones(2, "float64")
         self._scalars = xp.ones(2, "float64")
@@ -34,11 +36,26 @@ class ArrayKernels(Kernels):
             self._scratch[shape] = self.empty(*shape), self.empty(*shape)
         return self._scratch[shape]
 
+    def _row(self, n: int, value: int) -> Array:
+        """Return ``value`` n times over: as an array, NumPy's vector loops take it, and products can sum by it."""
+        if (n, value) not in self._rows:
+            self._rows[n, value] = self._xp.full(n, value, self._dtype)
+        return self._rows[n, value]
+
+    def _positive(self, x: Array) -> Array:
+        """Return where x > 0, in memory that the next call overwrites."""
+        if x.shape not in self._masks:
+            self._masks[x.shape] = self._xp.empty(x.shape, bool)
+        return self._xp.greater(x, 0, out=self._masks[x.shape])
+
     def copy(self, source: Array, target: Array) -> None:
         target[...] = self._xp.asarray(source)
 
     def product(self, a: Array, b: Array, out: Array) -> None:
-        self._xp.matmul(a, b, out=out)
+        if a.shape[1] == 1:  # an outer product, with D's last layer, for which OpenBLAS takes ten times as long
+            self._xp.multiply(a, b, out=out)
+        else:
+            self._xp.matmul(a, b, out=out)
 
     def dense(self, x: Array, w: Array, b: Array, activation: str, out: Array) -> None:
         self._xp.matmul(x, w.T, out=out)
@@ -48,7 +65,7 @@ class ArrayKernels(Kernels):
     def activate(self, activation: str, x: Array) -> None:
         xp = self._xp
         if activation == "relu":
-            xp.maximum(x, 0, out=x)
+            xp.maximum(x, self._row(x.shape[1], 0), out=x)
         elif activation == "leaky_relu":
             scaled, _ = self._two(x.shape)
             xp.multiply(x, LEAKY_SLOPE, out=scaled)
@@ -65,20 +82,20 @@ class ArrayKernels(Kernels):
         xp = self._xp
         if activation == "identity":
             return
-        slope, _ = self._two(out.shape)
         if activation == "relu":
-            xp.sign(out, out=slope)  # relu's output is never negative
-        elif activation == "leaky_relu":
-            xp.sign(out, out=slope)
-            xp.multiply(slope, (1 - LEAKY_SLOPE) / 2, out=slope)
-            xp.add(slope, (1 + LEAKY_SLOPE) / 2, out=slope)
+            xp.multiply(grad, self._positive(out), out=grad)
+            return
+        slope, _ = self._two(out.shape)
+        if activation == "leaky_relu":
+            xp.multiply(self._positive(out), 1 - LEAKY_SLOPE, out=slope, dtype=self._dtype)
+            xp.add(slope, LEAKY_SLOPE, out=slope)
         else:  # tanh: 1 − y²; sigmoid: y − y²
             xp.multiply(out, out, out=slope)
             xp.subtract(1 if activation == "tanh" else out, slope, out=slope)
         xp.multiply(grad, slope, out=grad)
 
     def column_sums(self, x: Array, out: Array) -> None:
-        self._xp.sum(x, axis=0, out=out)
+        self._xp.matmul(self._row(len(x), 1), x, out=out)
 
     def batch_norm(
         self, x: Array, gamma: Array, beta: Array, running: Sequence[Array], saved: Sequence[Array], out: Array
@@ -124,16 +141,10 @@ class ArrayKernels(Kernels):
         xp.multiply(grad, mean, out=grad)
 
     def judge(self, logits: Array, sign: Array, scale: float, loss: Array, grad: Array) -> None:
-        """softplus(t) = max(t, 0) + log(1 + e^−|t|)."""
         xp = self._xp
-        soft, positive = self._two(logits.shape)
+        soft, _ = self._two(logits.shape)
         xp.multiply(logits, sign, out=grad)
-        xp.abs(grad, out=soft)
-        xp.negative(soft, out=soft)
-        xp.exp(soft, out=soft)
-        xp.log1p(soft, out=soft)
-        xp.maximum(grad, 0, out=positive)
-        xp.add(soft, positive, out=soft)
+        xp.logaddexp(0, grad, out=soft)  # softplus
         xp.sum(soft, axis=(0, 1), out=loss)
         xp.multiply(loss, scale, out=loss)
         self.activate("sigmoid", grad)

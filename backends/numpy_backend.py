@@ -13,7 +13,7 @@ from .array_backend import ArrayBackend
 from .array_inplace import ArrayKernels
 from .inplace import InPlaceProgram
 
-ADAM_PIECE = 1 << 14  # values: four buffers and a scratch of 64 KiB each stay in a second-level cache
+ADAM_PIECE = 1 << 15  # values: four buffers and a scratch of 128 KiB each stay in a second-level cache of 1 MiB
 
 
 class NumpyBackend(ArrayBackend):
