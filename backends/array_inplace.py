@@ -95,7 +95,10 @@ class ArrayKernels(Kernels):
         xp.multiply(grad, slope, out=grad)
 
     def column_sums(self, x: Array, out: Array) -> None:
-        self._xp.matmul(self._row(len(x), 1), x, out=out)
+        if x.shape[1] == 1:  # a product of two vectors, for which CuPy would allocate
+            self._xp.sum(x, axis=0, out=out)
+        else:
+            self._xp.matmul(self._row(len(x), 1), x, out=out)
 
     def batch_norm(
         self, x: Array, gamma: Array, beta: Array, running: Sequence[Array], saved: Sequence[Array], out: Array
