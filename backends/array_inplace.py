@@ -6,7 +6,7 @@ from typing import Any
 from ganbench.backend import Array
 from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec
 
-from .inplace import Kernels
+from .inplace import Kernels, Loss
 
 
 class ArrayKernels(Kernels):
@@ -58,7 +58,7 @@ class ArrayKernels(Kernels):
             self._xp.matmul(a, b, out=out)
 
     def dense(self, x: Array, w: Array, b: Array, activation: str, out: Array) -> None:
-        self._xp.matmul(x, w.T, out=out)
+        self._xp.matmul(x, w, out=out)
         self._xp.add(out, b, out=out)
         self.activate(activation, out)
 
@@ -143,16 +143,15 @@ class ArrayKernels(Kernels):
         xp.multiply(gamma, saved[1], out=mean)
         xp.multiply(grad, mean, out=grad)
 
-    def judge(self, logits: Array, sign: Array, scale: float, loss: Array, grad: Array) -> None:
+    def judge(self, logits: Array, loss: Loss, value: Array, grad: Array) -> None:
         xp = self._xp
         soft, _ = self._two(logits.shape)
-        xp.multiply(logits, sign, out=grad)
+        xp.multiply(logits, loss.sign, out=grad)
         xp.logaddexp(0, grad, out=soft)  # softplus
-        xp.sum(soft, axis=(0, 1), out=loss)
-        xp.multiply(loss, scale, out=loss)
+        xp.sum(soft, axis=(0, 1), out=value)
+        xp.multiply(value, loss.scale, out=value)
         self.activate("sigmoid", grad)
-        xp.multiply(grad, sign, out=grad)
-        xp.multiply(grad, scale, out=grad)
+        xp.multiply(grad, loss.slope, out=grad)
 
     def set_step(self, spec: GANSpec, step: int) -> None:
         betas = self._xp.asarray([spec.beta1, spec.beta2])

@@ -10,6 +10,7 @@ import itertools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,6 +29,7 @@ class Network:
         self.params, self.m, self.v, self.grads = (views(flat, layers) for flat in self.flat)
         self.running = [kernels.empty(*array.shape) for array in start.running]
         self.cut, self.cut_grads = by_layer(layers, self.params), by_layer(layers, self.grads)
+        self.turned = [w.T for w, *_ in self.cut]  # views, made once like all others: making one takes microseconds
 
     @property
     def state(self) -> NetworkState:
@@ -41,6 +43,7 @@ class Rows:
     def __init__(self, kernels: "Kernels", layers: Sequence[Layer], rows: int) -> None:
         self.outs = [kernels.empty(rows, layer.n_out) for layer in layers]
         self.deltas = [kernels.empty(rows, layer.n_out) for layer in layers]
+        self.turned = [delta.T for delta in self.deltas]
         self.linear = [kernels.empty(rows, layer.n_out) if layer.batch_norm else None for layer in layers]
         self.saved = [[kernels.empty(layer.n_out) for _ in range(2)] if layer.batch_norm else [] for layer in layers]
 
@@ -48,8 +51,17 @@ class Rows:
         """Return the same memory, cut to its first ``rows`` rows; of a network without batch norm."""
         cut = object.__new__(Rows)
         cut.outs, cut.deltas = ([array[:rows] for array in part] for part in (self.outs, self.deltas))
+        cut.turned = [delta.T for delta in cut.deltas]
         cut.linear, cut.saved = self.linear, self.saved
         return cut
+
+
+class Loss(NamedTuple):
+    """One network's loss: ``sign`` and ``slope = scale · sign`` (rows, 1), ``scale`` ()."""
+
+    sign: Array
+    slope: Array
+    scale: Array
 
 
 class Kernels(ABC):
@@ -69,7 +81,7 @@ class Kernels(ABC):
 
     @abstractmethod
     def dense(self, x: Array, w: Array, b: Array, activation: str, out: Array) -> None:
-        """``out = activation(x Wᵀ + b)``."""
+        """``out = activation(x w + b)``, w being a transposed view."""
 
     @abstractmethod
     def activate(self, activation: str, x: Array) -> None:
@@ -96,8 +108,8 @@ class Kernels(ABC):
         """``grad`` becomes ∂L/∂x; write the gradients of gamma and beta. May overwrite x."""
 
     @abstractmethod
-    def judge(self, logits: Array, sign: Array, scale: float, loss: Array, grad: Array) -> None:
-        """``loss = scale Σ softplus(sign · logits)``, a scalar; ``grad`` its gradient by the logits."""
+    def judge(self, logits: Array, loss: Loss, value: Array, grad: Array) -> None:
+        """``value = scale Σ softplus(sign · logits)``, a scalar; ``grad`` its gradient by the logits."""
 
     @abstractmethod
     def adam(self, spec: GANSpec, flat: Sequence[Array]) -> None:
@@ -123,9 +135,17 @@ class Iteration:
         self._judged = Rows(kernels, spec.discriminator_layers, 2 * b)
         self._judged_fake = self._judged.first(b)
         self._image_grad = self._made.deltas[-1]
-        self._signs = kernels.empty(2 * b, 1)
-        self._signs[:b], self._signs[b:] = -1, 1
+        saturating = spec.loss != "non-saturating"
+        self._d_loss = self._loss([-1] * b + [1] * b, 1 / b)
+        self._g_loss = self._loss([1] * b, -1 / b) if saturating else self._loss([-1] * b, 1 / b)
         self.load(start)
+
+    def _loss(self, signs: Sequence[int], scale: float) -> Loss:
+        kernels, column = self.kernels, np.array(signs, float)[:, None]
+        loss = Loss(kernels.empty(*column.shape), kernels.empty(*column.shape), kernels.empty())
+        for target, source in zip(loss, (column, scale * column, np.array(scale)), strict=True):
+            kernels.copy(source, target)
+        return loss
 
     def load(self, start: GANState) -> None:
         """Go to the state ``start``, on the host."""
@@ -143,24 +163,21 @@ class Iteration:
 
     def __call__(self, rows: Array, z_d: Array, z_g: Array, d_loss: Array, g_loss: Array) -> None:
         """Train on ``rows`` (2 B, img_dim), real images above; below, fake ones are written."""
-        kernels, spec, b, signs = self.kernels, self.spec, self.spec.batch, self._signs
+        kernels, spec, b = self.kernels, self.spec, self.spec.batch
         kernels.begin_step(spec)
         self.step += 1
 
         self._forward(self.generator, z_d, self._made, last=rows[b:])
         judged = self._judged
         self._forward(self.discriminator, rows, judged)
-        kernels.judge(judged.outs[-1], signs, 1 / b, d_loss, judged.deltas[-1])
+        kernels.judge(judged.outs[-1], self._d_loss, d_loss, judged.deltas[-1])
         self._backward(self.discriminator, rows, judged)
         kernels.adam(spec, self.discriminator.flat)
 
         made, judged = self._made, self._judged_fake
         self._forward(self.generator, z_g, made)
         self._forward(self.discriminator, made.outs[-1], judged)
-        if spec.loss == "non-saturating":
-            kernels.judge(judged.outs[-1], signs[:b], 1 / b, g_loss, judged.deltas[-1])
-        else:
-            kernels.judge(judged.outs[-1], signs[b:], -1 / b, g_loss, judged.deltas[-1])
+        kernels.judge(judged.outs[-1], self._g_loss, g_loss, judged.deltas[-1])
         self._to_images(judged)
         self._backward(self.generator, z_g, made)
         kernels.adam(spec, self.generator.flat)
@@ -169,10 +186,12 @@ class Iteration:
         """Leave every layer's output in ``rows``; the last one in ``last``, where given."""
         outs = rows.outs if last is None else [*rows.outs[:-1], last]
         normed = 0
-        for index, (layer, (w, *rest), out) in enumerate(zip(network.layers, network.cut, outs, strict=True)):
+        for index, (layer, (_, *rest), w, out) in enumerate(
+            zip(network.layers, network.cut, network.turned, outs, strict=True)
+        ):
             if layer.batch_norm:
                 linear = rows.linear[index]
-                self.kernels.product(x, w.T, linear)
+                self.kernels.product(x, w, linear)
                 running = network.running[normed : normed + 2]
                 self.kernels.batch_norm(linear, rest[0], rest[1], running, rows.saved[index], out)
                 normed += 2
@@ -192,7 +211,7 @@ class Iteration:
                 kernels.batch_norm_grad(rows.linear[index], rest[0], rows.saved[index], delta, grads[0], grads[1])
             else:
                 kernels.column_sums(delta, grads[0])
-            kernels.product(delta.T, rows.outs[index - 1] if index else x, grad_w)
+            kernels.product(rows.turned[index], rows.outs[index - 1] if index else x, grad_w)
             if index:
                 kernels.product(delta, w, rows.deltas[index - 1])
 

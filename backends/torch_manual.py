@@ -6,7 +6,7 @@ from typing import Any
 from ganbench.backend import Array
 from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec
 
-from .inplace import Kernels
+from .inplace import Kernels, Loss
 
 SOFTPLUS_LINEAR = 40  # above this softplus(x) is x in float64 too
 
@@ -17,6 +17,7 @@ class TorchKernels(Kernels):
     def __init__(self, torch: Any, device: str, dtype: Any) -> None:
         self._torch, self._aten, self._device, self._dtype = torch, torch.ops.aten, device, dtype
         self._step = torch.zeros((), device=device)  # where the fused Adam wants it
+        self._one = torch.ones((), device=device)  # a Python number would be made a tensor at every step
 
     def empty(self, *shape: int) -> Array:
         return self._torch.empty(shape, dtype=self._dtype, device=self._device)
@@ -28,7 +29,7 @@ class TorchKernels(Kernels):
         self._torch.mm(a, b, out=out)
 
     def dense(self, x: Array, w: Array, b: Array, activation: str, out: Array) -> None:
-        self._torch.addmm(b, x, w.t(), out=out)
+        self._torch.addmm(b, x, w, out=out)
         self.activate(activation, out)
 
     def activate(self, activation: str, x: Array) -> None:
@@ -68,15 +69,15 @@ class TorchKernels(Kernels):
         for source, target in zip(found, (grad, grad_gamma, grad_beta), strict=True):
             target.copy_(source)
 
-    def judge(self, logits: Array, sign: Array, scale: float, loss: Array, grad: Array) -> None:
+    def judge(self, logits: Array, loss: Loss, value: Array, grad: Array) -> None:
         torch = self._torch
-        torch.mul(logits, sign, out=grad)
-        torch.sum(self._aten.softplus(grad, 1, SOFTPLUS_LINEAR), (0, 1), out=loss)
-        loss.mul_(scale)
-        grad.sigmoid_().mul_(sign).mul_(scale)
+        torch.mul(logits, loss.sign, out=grad)
+        torch.sum(self._aten.softplus(grad, 1, SOFTPLUS_LINEAR), (0, 1), out=value)
+        value.mul_(loss.scale)
+        grad.sigmoid_().mul_(loss.slope)
 
     def begin_step(self, spec: GANSpec) -> None:
-        self._step.add_(1)
+        self._step.add_(self._one)
 
     def set_step(self, spec: GANSpec, step: int) -> None:
         self._step.fill_(step)
