@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from .cli_gate import conclude, fail_if_option, failures_leave, judge_all
-from .cli_model import Command, model_options, spec_from
+from .cli_model import Command, math_option, model_options, spec_from
 from .cli_recommend import recommend
 from .cli_report import diff_command, report, results_command
 from .cli_sweep import carry_out as carry_out_sweep
@@ -61,8 +61,7 @@ def target_options(command: Command) -> Command:
         click.option("--devices", default="", metavar="LIST", help="cpu, cuda, cuda:1, ...: multiplies the backends."),
         click.option("--ops", default="", metavar="LIST", help="Operations, or 'all'.  [default: five; see 'list']"),
         model_options,
-        click.option("--math", default="", metavar="ieee|tf32|mixed",
-                     help="How products are computed.  [default: the dtype's own; mixed for halves]"),
+        math_option,
         click.option("--timeout", type=seconds, default="120s", show_default=True, metavar="TIME",
                      help="Longest wait for one answer of a worker."),
     ]  # fmt: skip

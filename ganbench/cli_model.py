@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 MODEL = ("preset", "model", "generator", "discriminator", "batch")  # the options that make a GANSpec
 Command = Callable[..., Any]
 
+math_option = click.option(
+    "--math", default="", metavar="ieee|tf32|mixed",
+    help="How products are computed.  [default: the dtype's own; mixed for halves]",
+)  # fmt: skip
+
 
 def model_options(command: Command) -> Command:
     """Add the options that describe what is computed, and on what data."""

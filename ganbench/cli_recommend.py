@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from .cli_gate import conclude
-from .cli_model import model_options, spec_from
+from .cli_model import math_option, model_options, spec_from
 from .cli_report import RESULTS
 from .errors import UsageError
 from .quantities import seconds
@@ -24,6 +24,7 @@ WITH_RUN = ("iterations", "run", "form", "results")  # all else is the run's own
               help="Targets backend[.mode][@device].  [default: every mode of all that is here]")  # fmt: skip
 @click.option("--devices", default="", metavar="LIST", help="cpu, cuda, cuda:1, ...: multiplies the backends.")
 @model_options
+@math_option
 @click.option("--budget", type=seconds, default="5m", show_default=True, metavar="TIME",
               help="Stop measuring after this time: 120s, 2m. Each round takes every target.")  # fmt: skip
 @click.option("--timeout", type=seconds, default="120s", show_default=True, metavar="TIME",

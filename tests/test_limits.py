@@ -1,5 +1,7 @@
 """Ceilings: what is measured, how a bound follows from it, what refuses to be one."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,7 +12,8 @@ from ganbench import registry
 from ganbench.errors import GanbenchError
 from ganbench.limits import Limits
 from ganbench.measure import bandwidth, ceilings
-from ganbench.records import Ceiling, CeilingRecord
+from ganbench.records import Ceiling, CeilingRecord, Measurement
+from ganbench.report.notes import notes
 
 positive = st.floats(1e3, 1e15)
 sizes = st.integers(1, 2**40)
@@ -95,3 +98,16 @@ def test_a_run_holds_its_rows_against_its_own_ceilings(tmp_path):
     assert floor[["matmul", "adam_step"]].isna().all()
     products = [record.target for record in run.records if getattr(record, "operation", "") == "gan_products"]
     assert sorted(products) == ["numpy", "numpy", "torch", "torch"]  # one member of each library, in both rounds
+
+
+def test_device_times_are_held_against_the_floor():
+    run = ganbench.compare("numpy,numpy.inplace", preset="tiny", ops=["gan_iteration"], rounds=1, results=None)
+    shares = {"gan_products": 0.1, "gan_iteration": 0.4}
+    for record in run.records:
+        if isinstance(record, Measurement):  # as a device would that is idle most of the time
+            record.device_s[:] = [shares[record.operation] * seconds for seconds in record.samples]
+    table = run.to_pandas().set_index("target")
+    (line,) = [line for line in notes(run.records, run.to_pandas()) if line.startswith("floor of gan_iteration")]
+    best = table["device_s"].idxmin()
+    share = table.loc[best, "percent_of_floor"] / 4
+    assert re.search(rf", on the device .*: (\d+)% of the .* that {best} takes there", line)[1] == f"{share:.0f}"

@@ -196,6 +196,8 @@ def test_nothing_verified_is_exit_1(ganbench_cli, craft, tmp_path):
         ([], "Missing option '--iterations'"),
         (["--iterations", "9", "--run", "nope"], "no run 'nope'"),
         (["--iterations", "9", "--run", "nope", "--preset", "tiny"], "--preset cannot be given with --run"),
+        (["--iterations", "9", "--run", "nope", "--math", "tf32"], "--math cannot be given with --run"),
+        (["--iterations", "9", "--math", "fast"], "fast"),
         (["--iterations", "9", "--backends", "toch"], "unknown backend 'toch'"),
         (["--iterations", "9", "--preset", "huge"], "known: deep"),
         (["--iterations", "9", "--budget", "-3"], "budget -3"),

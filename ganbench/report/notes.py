@@ -82,19 +82,25 @@ def _floor(header: RunHeader, records: list[Line], table: pd.DataFrame) -> str:
     rows = table[table["percent_of_floor"].notna()]
     parts = []
     for library in dict.fromkeys(library_of(target, header.targets) for target in header.targets):
-        medians = [
-            typical(record.samples).value
+        floor = [
+            record
             for record in records
             if isinstance(record, Measurement) and record.operation == FLOOR and record.target == library.label
             if record.samples and not record.copy
         ]
-        shares = [
-            f"{row['percent_of_floor']:.0f}% of {row['target']}'s time"
-            for _, row in rows.iterrows()
-            if (row["backend"], row["device"]) == (library.backend, library.device)
-        ]
-        if medians and shares:
-            parts.append(f"{library.label} {seconds(typical(medians).value)} ({', '.join(shares)})")
+        own = rows[(rows["backend"] == library.backend) & (rows["device"] == library.device)]
+        if not floor or own.empty:
+            continue
+        shares = ", ".join(f"{row['percent_of_floor']:.0f}% of {row['target']}'s time" for _, row in own.iterrows())
+        least = typical([typical(record.samples).value for record in floor]).value
+        parts.append(f"{library.label} {seconds(least)} ({shares})")
+        alone = [typical(record.device_s).value for record in floor if record.device_s]
+        if alone and own["device_s"].notna().any():
+            best, least = own.sort_values("device_s").iloc[0], typical(alone).value
+            parts[-1] += (
+                f", on the device {seconds(least)}: {least / best['device_s']:.0%} of the {seconds(best['device_s'])} "
+                f"that {best['target']} takes there"
+            )
     return f"floor of gan_iteration, its matrix products alone: {'; '.join(parts)}" if parts else ""
 
 
