@@ -16,7 +16,7 @@ import numpy as np
 
 from ganbench.backend import Array, Backend, GANState, NetworkState, Program
 from ganbench.gan import GANSpec, Layer, by_layer, parameters
-from ganbench.operations import Inputs, Operation
+from ganbench.operation import Inputs, Operation
 
 
 class Network:
