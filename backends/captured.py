@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from ganbench.backend import Array, Backend
-from ganbench.operations import Inputs, Operation
+from ganbench.operation import Inputs, Operation
 
 from .inplace import InPlaceProgram, Kernels
 

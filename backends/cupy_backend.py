@@ -9,7 +9,7 @@ import numpy as np
 from ganbench.backend import Array, Program
 from ganbench.errors import UnavailableError, UnsupportedError
 from ganbench.gan import GANSpec
-from ganbench.operations import Inputs, Operation
+from ganbench.operation import Inputs, Operation
 from ganbench.precision import FULL
 
 from .array_backend import ArrayBackend

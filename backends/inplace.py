@@ -16,7 +16,7 @@ import numpy as np
 
 from ganbench.backend import Array, Backend, GANState, NetworkState, Program
 from ganbench.gan import GANSpec, Layer, by_layer, parameters
-from ganbench.operations import Inputs, Operation
+from ganbench.operation import Inputs, Operation
 
 
 class Network:
@@ -29,7 +29,7 @@ class Network:
         self.params, self.m, self.v, self.grads = (views(flat, layers) for flat in self.flat)
         self.running = [kernels.empty(*array.shape) for array in start.running]
         self.cut, self.cut_grads = by_layer(layers, self.params), by_layer(layers, self.grads)
-        self.turned = [w.T for w, *_ in self.cut]  # views, made once like all others: making one takes microseconds
+        self.transposed = [w.T for w, *_ in self.cut]  # of the weights; made once, since PyTorch takes microseconds
 
     @property
     def state(self) -> NetworkState:
@@ -43,7 +43,7 @@ class Rows:
     def __init__(self, kernels: "Kernels", layers: Sequence[Layer], rows: int) -> None:
         self.outs = [kernels.empty(rows, layer.n_out) for layer in layers]
         self.deltas = [kernels.empty(rows, layer.n_out) for layer in layers]
-        self.turned = [delta.T for delta in self.deltas]
+        self.transposed = [delta.T for delta in self.deltas]
         self.linear = [kernels.empty(rows, layer.n_out) if layer.batch_norm else None for layer in layers]
         self.saved = [[kernels.empty(layer.n_out) for _ in range(2)] if layer.batch_norm else [] for layer in layers]
 
@@ -51,7 +51,7 @@ class Rows:
         """Return the same memory, cut to its first ``rows`` rows; of a network without batch norm."""
         cut = object.__new__(Rows)
         cut.outs, cut.deltas = ([array[:rows] for array in part] for part in (self.outs, self.deltas))
-        cut.turned = [delta.T for delta in cut.deltas]
+        cut.transposed = [delta.T for delta in cut.deltas]
         cut.linear, cut.saved = self.linear, self.saved
         return cut
 
@@ -187,7 +187,7 @@ class Iteration:
         outs = rows.outs if last is None else [*rows.outs[:-1], last]
         normed = 0
         for index, (layer, (_, *rest), w, out) in enumerate(
-            zip(network.layers, network.cut, network.turned, outs, strict=True)
+            zip(network.layers, network.cut, network.transposed, outs, strict=True)
         ):
             if layer.batch_norm:
                 linear = rows.linear[index]
@@ -211,7 +211,7 @@ class Iteration:
                 kernels.batch_norm_grad(rows.linear[index], rest[0], rows.saved[index], delta, grads[0], grads[1])
             else:
                 kernels.column_sums(delta, grads[0])
-            kernels.product(rows.turned[index], rows.outs[index - 1] if index else x, grad_w)
+            kernels.product(rows.transposed[index], rows.outs[index - 1] if index else x, grad_w)
             if index:
                 kernels.product(delta, w, rows.deltas[index - 1])
 

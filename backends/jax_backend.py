@@ -8,7 +8,7 @@ import numpy as np
 from ganbench.backend import Array, Backend, BoundProgram, GANState, NetworkState, Program, Step
 from ganbench.errors import UnavailableError, UnsupportedError
 from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec, Layer, by_layer, working
-from ganbench.operations import Inputs, Operation
+from ganbench.operation import Inputs, Operation
 
 AMPERE = 8.0  # the first compute capability with TF32
 

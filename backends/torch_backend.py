@@ -11,7 +11,7 @@ import numpy as np
 from ganbench.backend import Array, Backend, GANState, Program
 from ganbench.errors import UnavailableError, UnsupportedError
 from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec, Layer, by_layer, working
-from ganbench.operations import Inputs, Operation
+from ganbench.operation import Inputs, Operation
 from ganbench.precision import FULL
 
 from .captured import CapturedProgram

@@ -9,7 +9,7 @@ from typing import Any
 
 from ganbench.backend import Array, Backend, BoundProgram, GANState
 from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec, Layer, by_layer, working
-from ganbench.operations import Inputs, Operation
+from ganbench.operation import Inputs, Operation
 
 Kept = tuple[Array, Array | None, Array | None, Array]  # input, x̂, 1/std, output of one layer
 

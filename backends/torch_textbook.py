@@ -7,7 +7,7 @@ import numpy as np
 
 from ganbench.backend import Array, Backend, GANState, NetworkState, Program
 from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, Layer
-from ganbench.operations import Inputs, Operation
+from ganbench.operation import Inputs, Operation
 
 
 class Textbook(Program):

@@ -18,7 +18,8 @@ import numpy as np
 from . import registry
 from .errors import GanbenchError, StorageError
 from .gan import PRESETS, GANSpec
-from .operations import OPERATIONS, Operation, operation
+from .operation import Operation
+from .operations import OPERATIONS, operation
 
 FORMAT = 2
 MAX_CASES = 1_000_000  # of one benchmark; a damaged file must not keep the loader busy for ever

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from .gan import GANSpec
-    from .operations import Inputs, Operation
+    from .operation import Inputs, Operation
 
 API_VERSION = 1
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .operations import Output
+from .operation import Output
 from .records import GroupError
 from .rounding import widened
 

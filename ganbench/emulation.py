@@ -12,7 +12,7 @@ import numpy as np
 
 from .backend import Array
 from .deviation import group_errors
-from .operations import Inputs, Operation
+from .operation import Inputs, Operation
 from .precision import name_of
 from .reference import GATED_ITERATIONS, Answers, Reference, collected, solve
 from .rounding import cut, rounded

@@ -11,7 +11,7 @@ import numpy as np
 
 from .backend import Array, Backend, GANState, NetworkState, map_arrays
 from .gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec, Layer, by_layer
-from .operations import Inputs, Operation
+from .operation import Inputs, Operation
 from .rounding import widened
 
 SEEDS = 16  # how many seeds are tried for one whose pre-activations all stay clear of a kink

@@ -19,7 +19,7 @@ from .store import DamagedResultsWarning, RunWriter, parse_run, whole_length, wi
 from .terminal import say
 
 # What must be as it was; load and free memory may differ, as they do from round to round.
-FIXED = ("cpu", "cpus", "logical_cpus", "gpus", "driver", "os", "python", "uncontrolled")
+FIXED = ("cpu", "cpus", "logical_cpus", "gpus", "driver", "os", "python", "tuning", "uncontrolled")
 
 
 def resume(

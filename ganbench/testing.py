@@ -30,7 +30,9 @@ from .backend import API_VERSION, Array, Backend, Probe, Program, arrays, map_ar
 from .emulation import answer
 from .errors import UnavailableError, UsageError
 from .gan import STAGED_BATCHES, GANSpec, preset
-from .operations import OPERATIONS, GANIteration, Operation, operation
+from .gan_operations import GANIteration
+from .operation import Operation
+from .operations import OPERATIONS, operation
 from .precision import FULL, precision_of
 from .reference import Answers, Reference
 from .verify import verify

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from .backend import Program
 from .deviation import group_errors
-from .operations import Operation, Output
+from .operation import Operation, Output
 from .precision import kept
 from .records import GroupError, Verification
 from .reference import Answers

@@ -12,7 +12,8 @@ from msgspec.structs import replace
 from ganbench import reference, registry, testing
 from ganbench.errors import UnavailableError, UnsupportedError
 from ganbench.gan import preset
-from ganbench.operations import OPERATIONS, GANIteration
+from ganbench.gan_operations import GANIteration
+from ganbench.operations import OPERATIONS
 from ganbench.precision import FULL
 from ganbench.testing import BackendConformance, images
 from ganbench.verify import verify

@@ -110,6 +110,19 @@ def test_output_of_a_framework_does_not_reach_the_channel(beside_failures):
     assert beside_failures["matmul", "outside.noisy"]["median_s"] > 0
 
 
+def test_variables_that_tune_a_library_are_kept_and_said(tmp_path):
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("JAX", "XLA"))}
+    set_here = {"OPENBLAS_CORETYPE": "Haswell", "OMP_NUM_THREADS": "7", "CUDA_HOME": "/somewhere", "XLAMP": "lit"}
+    done = cli(
+        "compare", *QUICK, "--results", str(tmp_path), "--backends", "numpy", "--ops", "matmul", env=own | set_here
+    )
+    assert done.returncode == 0, done.stderr
+    assert "variables that tune what was measured: OPENBLAS_CORETYPE=Haswell\n" in done.stdout
+    (path,) = tmp_path.glob("*/compare/*.jsonl")
+    header = json.loads(path.read_text().splitlines()[0])
+    assert header["environment"]["tuning"] == ["OPENBLAS_CORETYPE=Haswell"]
+
+
 def test_failed_baseline_leaves_times_without_ratios(tmp_path, outside):
     rows = compared(tmp_path, "--backends", "outside.raises,numpy", "--ops", "matmul", env=outside)
     assert rows["matmul", "numpy"]["median_s"] > 0

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 from ganbench import reference
 from ganbench.backend import GANState, NetworkState, map_arrays
 from ganbench.gan import BATCH_NORM_EPS, GANSpec, preset
-from ganbench.operations import GANIteration, initial_state, operation
+from ganbench.gan_operations import GANIteration, initial_state
+from ganbench.operations import operation
 from ganbench.reference import GATED_ITERATIONS, SEEDS, Reference, kink_margin, solve
 from ganbench.testing import images
 from ganbench.verify import LOOSE_TOLERANCE, TOLERANCES, verify

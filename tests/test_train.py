@@ -23,7 +23,7 @@ from ganbench import cli, registry, sound
 from ganbench.data import load_images
 from ganbench.errors import DataError, GanbenchError, SpecError, UsageError
 from ganbench.gan import STAGED_BATCHES, preset
-from ganbench.operations import GANIteration
+from ganbench.gan_operations import GANIteration
 from ganbench.reference import Reference
 from ganbench.state import entries, load_state
 from ganbench.testing import images

@@ -9,7 +9,10 @@ from ganbench.backends.numpy_backend import NumpyBackend
 
 from ganbench.backend import BoundProgram, GANState
 from ganbench.gan import GANSpec, preset
-from ganbench.operations import OPERATIONS, GANIteration, Inputs, Matmul, operation
+from ganbench.gan_operations import GANIteration
+from ganbench.layer_operations import Matmul
+from ganbench.operation import Inputs
+from ganbench.operations import OPERATIONS, operation
 from ganbench.testing import answers, images
 from ganbench.verify import TOLERANCES, verify
 

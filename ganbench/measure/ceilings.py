@@ -13,7 +13,8 @@ import numpy as np
 from ..backend import Backend, Program
 from ..errors import GanbenchError
 from ..gan import preset
-from ..operations import Inputs, Matmul, Operation
+from ..layer_operations import Matmul
+from ..operation import Inputs, Operation
 from ..precision import BYTES
 from ..records import Ceiling
 from ..rounding import to_host, widened

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..backend import Backend, Program
-from ..operations import Inputs, Operation
+from ..operation import Inputs, Operation
 from ..records import Disturbance
 from .disturbance import Watch
 

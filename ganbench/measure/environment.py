@@ -15,6 +15,11 @@ import psutil
 from .lock import CAN_LOCK
 from .memory import forget_peak
 
+# Variables by which a user tunes what is measured; threads are ganbench's to set, and folders change no time.
+TUNING = re.compile(r"(?!.*_(DIR|HOME|NUM_THREADS|PATH)$)"
+                    r"(ATEN|CUBLAS|CUDA|CUPY|DNNL|GLIBC|GOMP|JAX|KMP|LD_PRELOAD|MALLOC|MKL|NPY|NVIDIA|OMP|ONEDNN|OPENBLAS"
+                    r"|PYTORCH|TORCH|TORCHINDUCTOR|XLA)(_|$)")  # fmt: skip
+
 
 @functools.cache
 def cpu_model() -> str:
@@ -116,6 +121,7 @@ def metadata() -> dict[str, Any]:
         "os": platform.platform(),
         "python": platform.python_version(),
         "virtual": "hypervisor" in _read("/proc/cpuinfo"),
+        "tuning": [f"{name}={value}" for name, value in sorted(os.environ.items()) if TUNING.match(name)],
         "pinned": can_pin(),
         "uncontrolled": uncontrolled(),
         "load": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,

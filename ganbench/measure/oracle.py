@@ -14,7 +14,8 @@ import numpy as np
 from ..emulation import answer
 from ..errors import GanbenchError
 from ..gan import GANSpec
-from ..operations import Inputs, Operation, operation
+from ..operation import Inputs, Operation
+from ..operations import operation
 from ..reference import Answers
 
 IMAGES = "images.npy"

@@ -95,6 +95,7 @@ def _code(run: RunHeader) -> dict[str, Any]:
     commit = f"{run.commit[:8]}{'+' * bool(run.dirty)}" if run.commit else NOT_RECORDED  # +: a changed tree
     facts: dict[str, Any] = {"ganbench": run.version, "commit": commit}
     facts |= {name: run.environment.get(key, NOT_RECORDED) for name, key in (("system", "os"), ("Python", "python"))}
+    facts["tuning variables"] = run.environment.get("tuning", [])
     return facts | {"driver": run.environment.get("driver", ""), "seed": run.seed}
 
 

@@ -20,8 +20,13 @@ def notes(records: list[Line], table: pd.DataFrame) -> list[str]:
     for device in dict.fromkeys(target.device for target in header.targets):
         lines.append(_ceilings(limits, device))
     lines += [_floor(header, records, table), disturbance(records), _error(table)]
-    lines += [_uncontrolled(header), _resumed(records)]
+    lines += [_tuning(header), _uncontrolled(header), _resumed(records)]
     return [line for line in lines if line]
+
+
+def _tuning(header: RunHeader) -> str:
+    found = header.environment.get("tuning")
+    return f"variables that tune what was measured: {', '.join(found)}" if found else ""
 
 
 def _uncontrolled(header: RunHeader) -> str:

@@ -11,7 +11,7 @@ from ..backend import Array, Backend, GANState, Program
 from ..gan import STAGED_BATCHES
 from ..measure.engine import calibrate, time_block
 from ..measure.statistics import MIN_ROUNDS, speed_ratio
-from ..operations import Operation
+from ..operation import Operation
 from .batches import Batch
 from .protocol import Cost
 

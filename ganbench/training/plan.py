@@ -13,7 +13,7 @@ from .. import registry
 from ..data import load_images
 from ..errors import DataError, SpecError, UnavailableError, UsageError, unknown
 from ..gan import PRESETS, GANSpec, Loss
-from ..operations import GANIteration
+from ..gan_operations import GANIteration
 from ..plan import Plan, make_plan
 from ..precision import FULL, PRECISIONS
 from ..sound import load_recordings

@@ -19,11 +19,11 @@ from .. import __version__, registry
 from ..backend import GANState, NetworkState
 from ..errors import GanbenchError
 from ..gan import GANSpec
+from ..gan_operations import GANIteration, initial_state
 from ..measure import facts
 from ..measure.engine import first_call
 from ..measure.oracle import read_answers
 from ..measure.worker import OUT_OF_MEMORY, die_with
-from ..operations import GANIteration, initial_state
 from ..state import TrainingState, load_state
 from ..verify import verify
 from .batches import ROWS, stream

@@ -13,7 +13,7 @@ from ganbench.backends.numpy_backend import NumpyBackend
 from ganbench.backends.torch_backend import TorchBackend
 
 from ganbench.backend import Program
-from ganbench.operations import Inputs, Operation
+from ganbench.operation import Inputs, Operation
 
 MODES = {
     "0": "watches the clock only",
