@@ -55,6 +55,7 @@ def profiled(target: str, preset: str, iterations: int) -> list[dict]:
     with tempfile.TemporaryDirectory() as folder:
         os.environ.setdefault("OMP_NUM_THREADS", str(len(usable_cpus())))
         os.environ["XLA_FLAGS"] = f"--xla_dump_to={folder}"  # the compiled program names what a thunk does
+        os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # from a cache, nothing is compiled and nothing dumped
         name, _, mode = target.partition(".")
         spec = find_preset(preset)
         operation = make_operation("gan_iteration", spec)
