@@ -54,7 +54,8 @@ def profiled(target: str, preset: str, iterations: int) -> list[dict]:
     """Return each kernel's own microseconds and calls per iteration, the slowest first."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ.setdefault("OMP_NUM_THREADS", str(len(usable_cpus())))
-        os.environ["XLA_FLAGS"] = f"--xla_dump_to={folder}"  # the compiled program names what a thunk does
+        given = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{given} --xla_dump_to={folder}"  # the compiled program names what a thunk does
         os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # from a cache, nothing is compiled and nothing dumped
         name, _, mode = target.partition(".")
         spec = find_preset(preset)
@@ -167,19 +168,20 @@ WATCHERS: dict[str, Callable[[Program, Callable[[], float], Path], Own]] = {
 
 def judge(pieces: list[dict]) -> dict:
     """Return how much of an iteration are matrix products, and what the rest is."""
-    said, products, named = [], {}, []
+    said, products, seen = [], {}, {}
     for target in dict.fromkeys(piece["target"] for piece in pieces):
         own = [piece for piece in pieces if piece["target"] == target]
         products[target] = sum(piece["share"] for piece in own if piece["kernel"] in PRODUCTS)
-        named.append(sum(piece["share"] for piece in own))
+        seen[target] = sum(piece["us"] for piece in own) / own[0]["bare_us"]
         rest = [piece for piece in own if piece["kernel"] not in PRODUCTS]
         most = ", ".join(f"{piece['kernel'].removeprefix('aten::')} {piece['share']:.1%}" for piece in rest[:4])
         said.append(f"{target} {products[target]:.1%} products, {most}")
     return {
-        "passed": min(named, default=0.0) > EXPLAINED,
-        "goal": f"to name the kernels of {EXPLAINED:.0%} of an iteration",
+        "passed": min(seen.values(), default=0.0) > EXPLAINED,
+        "goal": f"kernels that take {EXPLAINED:.0%} of an unwatched iteration are seen in each mode",
         "measured": "; ".join(said),
         "products": products,
+        "seen": seen,
     }
 
 

@@ -101,9 +101,9 @@ def _floor(header: RunHeader, records: list[Line], table: pd.DataFrame) -> str:
         parts.append(f"{library.label} {seconds(least)} ({shares})")
         alone = [typical(record.device_s).value for record in floor if record.device_s]
         if alone and own["device_s"].notna().any():
-            best, least = own.sort_values("device_s").iloc[0], typical(alone).value
+            best, there = own.sort_values("device_s").iloc[0], typical(alone).value
             parts[-1] += (
-                f", on the device {seconds(least)}: {least / best['device_s']:.0%} of the {seconds(best['device_s'])} "
+                f", on the device {seconds(there)}: {there / best['device_s']:.0%} of the {seconds(best['device_s'])} "
                 f"that {best['target']} takes there"
             )
     return f"floor of gan_iteration, its matrix products alone: {'; '.join(parts)}" if parts else ""
