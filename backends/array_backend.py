@@ -13,15 +13,7 @@ from typing import Any
 import numpy as np
 
 from ganbench.backend import Array, Backend, GANState, NetworkState
-from ganbench.gan import (
-    BATCH_NORM_EPS,
-    BATCH_NORM_MOMENTUM,
-    LEAKY_SLOPE,
-    GANSpec,
-    Layer,
-    by_layer,
-    working,
-)
+from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec, Layer, by_layer, working
 
 
 class ArrayBackend(Backend):

@@ -18,11 +18,11 @@ from ganbench.data import load_images, staged_images
 from ganbench.errors import GanbenchError, UnavailableError, UnsupportedError
 from ganbench.gan import STAGED_BATCHES, GANSpec
 from ganbench.measure import engine
-from ganbench.measure.oracle import IMAGES, read_answers, write_answers
+from ganbench.measure.plan import RIGORS
 from ganbench.operations import operation
-from ganbench.plan import RIGORS
-from ganbench.reference import solve
-from ganbench.verify import verify
+from ganbench.verification.answers import IMAGES, read_answers, write_answers
+from ganbench.verification.gate import verify
+from ganbench.verification.reference import solve
 
 PROFILE = os.environ.get("GANBENCH_PROFILE", "quick")
 FULL = PROFILE == "full"

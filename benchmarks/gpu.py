@@ -193,8 +193,8 @@ def compared(name: str, folder: Path, record: Record, targets: Sequence[str], re
 def interrupted(results: Path, since: str, asked: Sequence[str]) -> Path | None:
     """Return the newest run since then of exactly this command that wrote no end; None where there is none."""
     from ganbench.errors import StorageError
-    from ganbench.records import RunEnd, RunHeader
-    from ganbench.store import read_run
+    from ganbench.results.records import RunEnd, RunHeader
+    from ganbench.results.store import read_run
 
     for path in sorted(results.glob("*/compare/*.jsonl"), key=lambda path: path.stem, reverse=True):
         if path.stem < since:
@@ -251,7 +251,7 @@ def gpu_targets() -> list[str]:
 def code_state() -> str:
     """Return what a finished step depends on: commit, changes, and the versions of the frameworks."""
     from ganbench import registry
-    from ganbench.measure import environment
+    from ganbench.machine import environment
 
     versions = {name: registry.load(name).probe().version for name in FRAMEWORKS}
     return " ".join([str(environment.source_state()[0]), environment.source_changes(), *versions.values()])
@@ -270,7 +270,7 @@ def main() -> None:
     if reason := obstacle():
         print(f"cannot measure a GPU here: {reason}", file=sys.stderr)
         sys.exit(2)
-    from ganbench.measure.environment import machine_name
+    from ganbench.machine.environment import machine_name
 
     folder = RESULTS / machine_name() / "gpu"
     record, targets = Record(folder, code_state()), gpu_targets()

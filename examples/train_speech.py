@@ -12,7 +12,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 import ganbench
-from ganbench.sound import load_recordings
+from ganbench.data.sound import load_recordings
 
 FOLDER = Path("spoken")
 

@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from . import report
 
-__version__ = "0.2.0"
-
 _HOMES = {
     "compare": "comparison",
     "Comparison": "comparison",
-    "load_results": "results",
+    "load_results": "results.table",
     "diff": "report.difference",
     "train": "training.run",
-    "load_state": "state",
-    "generate": "generation",
+    "load_state": "training.state",
+    "generate": "training.generation",
     "GANSpec": "gan",
     "PRESETS": "gan",
     "Backend": "backend",
@@ -41,18 +39,23 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    __version__: str
     from .backend import Backend, Program
     from .comparison import Comparison, compare
     from .errors import GanbenchError
     from .gan import PRESETS, GANSpec
-    from .generation import generate
     from .report.difference import diff
-    from .results import load_results
-    from .state import load_state
+    from .results.table import load_results
+    from .training.generation import generate
     from .training.run import train
+    from .training.state import load_state
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version(__name__)
     if name not in _HOMES:
         raise AttributeError(f"module 'ganbench' has no attribute '{name}'")
     return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)

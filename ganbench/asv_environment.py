@@ -6,9 +6,8 @@ name, and refuses any commit but the one that is checked out. It uses asv's inte
 """
 
 import functools
-import hashlib
-import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 from asv import util
@@ -18,8 +17,8 @@ from asv.machine import Machine, MachineCollection
 
 from . import registry
 from .errors import GanbenchError
-from .measure import environment
-from .measure.lock import run_lock
+from .machine import environment
+from .machine.lock import run_lock
 
 
 def setup() -> None:
@@ -86,7 +85,7 @@ def _installed() -> dict[str, str]:
     found = {}
     for name in registry.names():
         try:
-            probe = registry.load(name).probe()
+            probe = registry.probe(name)
         except GanbenchError as error:
             log.warning(str(error))
             continue
@@ -94,14 +93,6 @@ def _installed() -> dict[str, str]:
             found[name] = probe.version
     if gpus := environment.gpu_names():
         found["gpu"] = gpus[0].replace(" ", "-")
-    if changes := _changes():
+    if changes := environment.tree_changes(Path.cwd(), ".", ":!results"):
         found["dirty"] = changes
     return found
-
-
-def _changes() -> str:
-    """Return a short hash of what differs from the commit, results aside; '' for a clean tree."""
-    status = ["git", "status", "--porcelain", "--", ".", ":!results"]
-    diff = ["git", "diff", "HEAD", "--", ".", ":!results"]
-    texts = [subprocess.run(command, capture_output=True, check=False).stdout for command in (status, diff)]
-    return hashlib.sha256(b"".join(texts)).hexdigest()[:8] if any(texts) else ""

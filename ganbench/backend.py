@@ -11,40 +11,35 @@ import importlib.metadata
 import importlib.util
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from .arithmetic import Arithmetic, Array, GANState, NetworkState, Step, arrays, map_arrays
 from .errors import UnavailableError, UnsupportedError, unknown
 from .precision import FULL, name_of
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from .gan import GANSpec
     from .operation import Inputs, Operation
 
 API_VERSION = 1
 
-Array = Any  # an array of the backend's own framework, on its device
-Step = Callable[[Any, Any, Any], tuple[Any, Any]]  # (fixed, state, batch) -> (state, results)
-
-
-class NetworkState(NamedTuple):
-    """One network in training: parameters, Adam's two moments, batch norm's running (mean, var) pairs."""
-
-    params: list[Array]
-    m: list[Array]
-    v: list[Array]
-    running: list[Array]
-
-
-class GANState(NamedTuple):
-    """Both networks and the number of iterations completed."""
-
-    generator: NetworkState
-    discriminator: NetworkState
-    step: Any
+__all__ = [
+    "API_VERSION",
+    "Array",
+    "Backend",
+    "BoundProgram",
+    "GANState",
+    "NetworkState",
+    "Probe",
+    "Program",
+    "Step",
+    "arrays",
+    "map_arrays",
+    "nvidia_gpus",
+]
 
 
 class Probe(NamedTuple):
@@ -134,7 +129,7 @@ class BoundProgram(Program):
         return d_loss, g_loss
 
 
-class Backend(ABC):
+class Backend(Arithmetic):
     """One framework in one mode on one device; constructing it imports the framework.
 
     Raises ``UnavailableError`` where the framework or device is missing and ``UnsupportedError`` where it
@@ -224,99 +219,13 @@ class Backend(ABC):
         """Return the seconds between two events of this backend that have both happened."""
         raise UnsupportedError(f"backend '{self.name}' has no timing events")
 
-    # Arrays ---------------------------------------------------------------------------------------
-
-    @abstractmethod
-    def from_numpy(self, array: np.ndarray) -> Array:
-        """Return a device array of the same dtype that shares no memory with ``array``.
-
-        A bfloat16 comes as its bits in uint16, and goes so: see ``ganbench.precision``.
-        """
-
-    @abstractmethod
-    def to_numpy(self, array: Array) -> np.ndarray:
-        """Return a device array on the host, after whatever was to produce it."""
-
     @abstractmethod
     def synchronize(self, result: Any = None) -> None:
         """Wait until everything enqueued is done, in particular the arrays of the tree ``result``."""
 
-    # Operations: definitions, shapes and formulas are in docs/workload.md ----------------------------
-    # Halves come as arguments: what flows through the layers has their dtype, what is kept is float32.
-
-    @abstractmethod
-    def matmul(self, a: Array, b: Array) -> Array:
-        """Return ``a b``: (m,k), (k,n) -> (m,n)."""
-
-    @abstractmethod
-    def matmul_grad(self, a: Array, b: Array, grad: Array) -> tuple[Array, Array]:
-        """Return ``grad bᵀ`` (m,k) and ``aᵀ grad`` (k,n), given ``grad`` = ∂L/∂(ab) (m,n)."""
-
-    @abstractmethod
-    def batch_norm(self, x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array]:
-        """Return ``y`` (B,n), ``mean`` (n,) and biased ``var`` (n,) of x (B,n), over the batch axis."""
-
-    @abstractmethod
-    def batch_norm_grad(
-        self, x: Array, gamma: Array, beta: Array, eps: float, grad: Array
-    ) -> tuple[Array, Array, Array]:
-        """Return ∂L/∂x (B,n), ∂L/∂gamma (n,), ∂L/∂beta (n,) for ``grad`` = ∂L/∂y, through mean and var."""
-
-    @abstractmethod
-    def adam_step(
-        self,
-        spec: GANSpec,
-        params: Sequence[Array],
-        grads: Sequence[Array],
-        m: Sequence[Array],
-        v: Sequence[Array],
-        step: Any,
-    ) -> tuple[list[Array], list[Array], list[Array]]:
-        """Return updated (params, m, v): Kingma & Ba 2015, algorithm 1; ``step`` counts from 1."""
-
-    @abstractmethod
-    def generator_forward(self, spec: GANSpec, params: Sequence[Array], z: Array) -> Array:
-        """Return images (B, img_dim) for noise z (B, z_dim); batch norm in training mode."""
-
-    @abstractmethod
-    def discriminator_forward(self, spec: GANSpec, params: Sequence[Array], x: Array) -> Array:
-        """Return logits (B, 1) for images x (B, img_dim)."""
-
-    @abstractmethod
-    def gan_iteration(
-        self, spec: GANSpec, state: GANState, real: Array, z_d: Array, z_g: Array
-    ) -> tuple[GANState, Array, Array]:
-        """Return the new state, d_loss and g_loss after one step on D, then one on G with the updated D."""
-
-    def matmul_into(self, a: Array, b: Array, out: Array) -> Array:
-        """Return ``a b``, written to ``out`` (m,n) where the framework can do that without a copy."""
-        return self.matmul(a, b)
-
     def prepare(self, operation: Operation, inputs: Inputs) -> Program:
         """Return the program that performs ``operation`` on ``inputs``, staged on the device."""
         return BoundProgram(self, operation, inputs)
-
-
-def map_arrays(function: Callable[[Any], Any], tree: Any) -> Any:
-    """Return ``tree`` (nested tuples, lists, named tuples) with ``function`` applied to every array.
-
-    Numbers, among them the step counter, pass as they are.
-    """
-    if isinstance(tree, list):
-        return [map_arrays(function, leaf) for leaf in tree]
-    if isinstance(tree, tuple):
-        mapped = [map_arrays(function, leaf) for leaf in tree]
-        return type(tree)(*mapped) if hasattr(tree, "_fields") else tuple(mapped)
-    return function(tree) if getattr(tree, "ndim", 0) else tree
-
-
-def arrays(tree: Any) -> Iterator[Any]:
-    """Yield every array of ``tree``, depth first."""
-    if isinstance(tree, list | tuple):
-        for leaf in tree:
-            yield from arrays(leaf)
-    elif hasattr(tree, "dtype"):
-        yield tree
 
 
 def nvidia_gpus() -> int:

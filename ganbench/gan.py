@@ -19,6 +19,9 @@ T = TypeVar("T")
 LEAKY_SLOPE = 0.2
 BATCH_NORM_EPS = 1e-5
 BATCH_NORM_MOMENTUM = 0.1
+# Units that die let Adam's first moment decay into denormals after some 800 iterations, and frameworks
+# slow down then by up to 18 times; so state is never carried further than this from where it was staged.
+MAX_ITERATIONS = 400
 STAGED_BATCHES = 8  # real images and noise rotate over these, so nothing can be cached away
 
 

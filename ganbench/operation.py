@@ -13,13 +13,13 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from .backend import Array, Backend, Step, arrays
+from .arithmetic import Arithmetic, Array, Step, arrays
 from .gan import GANSpec
 from .precision import BYTES, kept
 
 
 class Inputs(NamedTuple):
-    """Host arrays of one operation, already in the dtypes that are measured (``ganbench.precision.to_host``).
+    """Host arrays of one operation, already in the dtypes that are measured (``ganbench.operations.rounding.to_host``).
 
     ``fixed`` is read by every call, ``state`` is carried from call to call, ``batches`` are taken in turn.
     """
@@ -76,10 +76,10 @@ class Operation(ABC):
         """Return what a program of this operation must produce, in order."""
 
     @abstractmethod
-    def apply(self, backend: Backend, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
+    def apply(self, backend: Arithmetic, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
         """Return (state, results) after one iteration on ``backend``'s arrays."""
 
-    def step(self, backend: Backend) -> Step:
+    def step(self, backend: Arithmetic) -> Step:
         """Return ``apply`` bound to ``backend``: the pure function that modes transform."""
         return lambda fixed, state, batch: self.apply(backend, fixed, state, batch)
 

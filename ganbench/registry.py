@@ -3,12 +3,13 @@
 A target is ``backend[.mode][@device]``: ``torch``, ``torch.textbook``, ``jax@cuda:0``.
 """
 
+import contextlib
 import importlib.metadata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from .backend import API_VERSION, Backend
+from .backend import API_VERSION, Backend, Probe
 from .errors import GanbenchError, UsageError, unknown
 
 GROUP = "ganbench.backends"
@@ -27,7 +28,7 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class BrokenBackendError(GanbenchError):
-    """An installed plug-in that cannot be loaded; it never takes the others down."""
+    """An installed plug-in whose own code raises; it never takes the others down."""
 
 
 def names() -> list[str]:
@@ -66,23 +67,65 @@ def load(name: str) -> type[Backend]:
     return found
 
 
+@contextlib.contextmanager
+def _code_of(name: str, asked_for: str) -> Iterator[None]:
+    """Turn whatever a plug-in's own code raises into a ``BrokenBackendError``."""
+    try:
+        yield
+    except GanbenchError:
+        raise
+    except Exception as error:
+        raise BrokenBackendError(
+            f"backend '{name}' raises when it is asked for {asked_for}: {type(error).__name__}: {error}"
+        ) from error
+
+
+def probe(name: str) -> Probe:
+    """Return what the backend called ``name`` says is installed; raises ``BrokenBackendError``."""
+    cls = load(name)
+    with _code_of(name, "what is installed"):
+        return cls.probe()
+
+
+def version(name: str) -> str:
+    """Return the version of a backend's framework; '' where it is not installed or the backend does not say."""
+    try:
+        return probe(name).version
+    except BrokenBackendError:
+        return ""
+
+
+def environment(target: Target, dtype: str, precision: str, cache: str) -> dict[str, str]:
+    """Return the variables that a target's process needs; ``cache`` is a folder for compiled code.
+
+    Raises ``BrokenBackendError``.
+    """
+    cls = load(target.backend)
+    with _code_of(target.backend, "its environment"):
+        return msgspec.convert(cls.environment(target.device, dtype, precision, cache), dict[str, str])
+
+
 def available() -> list[str]:
     """Return every mode of every backend that is installed, on every device that it finds here."""
     found = []
     for name in names():
-        try:
+        with contextlib.suppress(BrokenBackendError):  # 'ganbench list' says why
             cls = load(name)
-        except BrokenBackendError:
-            continue  # 'ganbench list' says why
-        found += [_target(cls, name, mode, device).label for device in cls.probe().devices for mode in cls.modes]
+            found += [_target(cls, name, mode, device).label for device in probe(name).devices for mode in cls.modes]
     return found
 
 
 def parse_target(text: str) -> Target:
-    """Return the target that ``text`` names; raises ``UsageError`` saying what is valid."""
+    """Return the target that ``text`` names; raises ``UsageError`` saying what is valid.
+
+    What a broken plug-in has is not known: its target is what ``text`` says, and its row will say why it failed.
+    """
     rest, at, device = text.strip().partition("@")
     name, dot, mode = rest.partition(".")
-    cls = load(name)
+    try:
+        cls = load(name)
+    except BrokenBackendError:
+        return Target(name, mode, device or "cpu", text.strip())
     if (dot and not mode) or (mode and mode not in cls.modes):
         raise unknown(f"mode of {name}", mode, cls.modes)
     if at:
@@ -100,7 +143,7 @@ def parse_targets(texts: Sequence[str], devices: Sequence[str] = ()) -> list[Tar
     for text in texts:
         target = parse_target(text)
         wanted = [target]
-        if devices and "@" not in text:
+        if devices and target.mode and "@" not in text:  # a broken plug-in has no mode
             cls = load(target.backend)
             fitting = [device for device in devices if _kind(device) in cls.device_kinds]
             if not fitting:
@@ -118,6 +161,11 @@ def parse_targets(texts: Sequence[str], devices: Sequence[str] = ()) -> list[Tar
             raise UsageError(f"target '{target.label}' is named twice: {full}")
         seen[target.label] = target.label
     return targets
+
+
+def library_of(target: Target, targets: Sequence[Target]) -> Target:
+    """Return the target whose ceilings and floor stand for all of ``targets`` of the same backend and device."""
+    return next(other for other in targets if (other.backend, other.device) == (target.backend, target.device))
 
 
 def _target(cls: type[Backend], name: str, mode: str, device: str) -> Target:

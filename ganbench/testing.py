@@ -26,16 +26,18 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from .backend import API_VERSION, Array, Backend, Probe, Program, arrays, map_arrays
-from .emulation import answer
+from .arithmetic import Array, arrays, map_arrays
+from .backend import API_VERSION, Backend, Probe, Program
 from .errors import UnavailableError, UsageError
 from .gan import STAGED_BATCHES, GANSpec, preset
-from .gan_operations import GANIteration
 from .operation import Operation
 from .operations import OPERATIONS, operation
+from .operations.networks import GANIteration
 from .precision import FULL, precision_of
-from .reference import Answers, Reference
-from .verify import verify
+from .verification.answers import Answers
+from .verification.emulation import answer
+from .verification.gate import verify
+from .verification.reference import Reference
 
 ODD_SPECS = (
     GANSpec(name="one-row-width-1", generator=(1, 1, 1), discriminator=(1, 1, 1), batch=1),

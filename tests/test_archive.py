@@ -17,10 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import ganbench
-from ganbench import archive
 from ganbench.errors import UsageError
-from ganbench.importing import import_results
-from ganbench.results import COLUMNS
+from ganbench.results import archive
+from ganbench.results.importing import import_results
+from ganbench.results.table import COLUMNS
 
 
 @pytest.fixture
@@ -391,7 +391,7 @@ def imported(path):
 
 
 @pytest.mark.parametrize(("write", "name"), [(zipped, "a.zip"), (tarred, "a.tar.gz")])
-@pytest.mark.filterwarnings("ignore::ganbench.store.DamagedResultsWarning")
+@pytest.mark.filterwarnings("ignore::ganbench.results.store.DamagedResultsWarning")
 def test_a_damaged_archive_never_ends_in_a_traceback(theirs, tmp_path, write, name):
     whole = write(tmp_path / name, contents(theirs)).read_bytes()
 
@@ -424,7 +424,7 @@ SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner))
 
 
-@pytest.mark.filterwarnings("ignore::ganbench.store.DamagedResultsWarning")
+@pytest.mark.filterwarnings("ignore::ganbench.results.store.DamagedResultsWarning")
 def test_a_run_with_any_contents_can_be_read_or_is_left_out(theirs, tmp_path):
     lines = [json.loads(line) for line in next(theirs.rglob("*.jsonl")).read_text().splitlines()]
 

@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 
 import ganbench
-from ganbench.asv_results import read_asv
 from ganbench.errors import StorageError
-from ganbench.results import COLUMNS
-from ganbench.store import DamagedResultsWarning
+from ganbench.results.asv import read_asv
+from ganbench.results.store import DamagedResultsWarning
+from ganbench.results.table import COLUMNS
 
 ROOT = Path(__file__).resolve().parents[1]
 pytest.importorskip("asv")

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from ganbench import reference, registry, testing
+from ganbench import registry, testing
 from ganbench.errors import UnavailableError, UnsupportedError
 from ganbench.gan import preset
-from ganbench.gan_operations import GANIteration
 from ganbench.operations import OPERATIONS
+from ganbench.operations.networks import GANIteration
 from ganbench.precision import FULL
 from ganbench.testing import BackendConformance, images
-from ganbench.verify import verify
+from ganbench.verification import reference
+from ganbench.verification.gate import verify
 
 NumpyBackend, TorchBackend, JaxBackend, CupyBackend = BUILT_IN = tuple(
     map(registry.load, ("numpy", "torch", "jax", "cupy"))

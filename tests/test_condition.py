@@ -11,22 +11,23 @@ from hypothesis import strategies as st
 
 import ganbench
 from ganbench import cli
-from ganbench.condition import exit_code, judge, parse
+from ganbench.cli.quantities import seconds, share
 from ganbench.errors import GanbenchError, StorageError, UsageError
 from ganbench.gan import preset
-from ganbench.plan import make_plan
-from ganbench.quantities import seconds, share
-from ganbench.report.runs import open_run
-from ganbench.results import frame
+from ganbench.measure.plan import make_plan
+from ganbench.report.condition import exit_code, judge, parse
+from ganbench.results.run import Ending, open_run
+from ganbench.results.table import frame
 
 OPERATIONS = ["matmul", "gan_iteration"]
 PLAN = make_plan(preset("tiny"), backends="numpy,torch.textbook,torch", ops=OPERATIONS)
+OF = PLAN.targets, PLAN.operations, PLAN.baseline
 
 
 def row(**fields):
     """Return the table of a run that has one row."""
     common = {"operation": "matmul", "target": "torch", "status": "ok", "reason": "", "baseline": "numpy", "rounds": 8}
-    return frame([common | {"verdict": "undecided (would have shown 9%)"} | fields])
+    return frame([common | {"verdict": "undecided"} | fields])
 
 
 def measured(ratio, low, high, **fields):
@@ -34,12 +35,12 @@ def measured(ratio, low, high, **fields):
 
 
 def outcome(text, table):
-    return judge(parse(text, PLAN), table).outcome
+    return judge(parse(text, *OF), table).outcome
 
 
 @pytest.mark.parametrize("text", ["torch/matmul slower than 1.10x", " torch.eager@cpu/matmul  slower than 1.1 x "])
 def test_a_condition_names_a_target_in_any_of_its_spellings(text):
-    condition = parse(text, PLAN)
+    condition = parse(text, *OF)
     assert (condition.target, condition.operation, condition.slower, condition.factor) == ("torch", "matmul", True, 1.1)
 
 
@@ -64,19 +65,19 @@ def test_a_condition_names_a_target_in_any_of_its_spellings(text):
 )
 def test_what_cannot_be_a_condition_says_what_is_valid(text, named):
     with pytest.raises(UsageError) as error:
-        parse(text, PLAN)
+        parse(text, *OF)
     assert named in str(error.value)
 
 
 @given(st.text(max_size=60))
 def test_no_text_is_more_than_a_usage_error(text):
     with pytest.raises(UsageError):
-        parse(text, PLAN)
+        parse(text, *OF)
 
 
 @given(st.sampled_from(["torch", "torch.textbook"]), st.sampled_from(OPERATIONS), st.booleans(), st.floats(1e-3, 1e3))
 def test_what_is_written_is_read_back(target, operation, slower, factor):
-    condition = parse(f"{target}/{operation} {'slower' if slower else 'faster'} than {factor:.6f}x", PLAN)
+    condition = parse(f"{target}/{operation} {'slower' if slower else 'faster'} than {factor:.6f}x", *OF)
     assert condition[1:4] == (target, operation, slower)
     assert condition.factor == pytest.approx(factor, abs=1e-6)
 
@@ -88,7 +89,7 @@ bounds = st.tuples(*3 * [st.floats(0.01, 100)]).map(sorted)
 def test_a_condition_holds_only_where_the_whole_interval_lies_beyond(interval, factor, slower):
     low, value, high = interval
     text = f"torch/matmul {'slower' if slower else 'faster'} than {factor:.9f}x"
-    limit = parse(text, PLAN).factor
+    limit = parse(text, *OF).factor
     beyond = [(1 / speed if slower else speed) > limit for speed in (low, value, high)]
     expected = "holds" if all(beyond) else "does not hold" if not any(beyond) else "undecided"
     assert outcome(text, measured(value, low, high)) == expected
@@ -111,22 +112,22 @@ def test_slower_and_faster_of_one_limit_never_both_hold(interval, factor):
         (row(operation="batch_norm"), "not measured", "no such row"),
         (row(status="failed", reason="no product today"), "not measured", "failed: no product today"),
         (row(), "not measured", "no time of the baseline numpy"),
-        (measured(0.5, math.nan, math.nan, rounds=5, verdict="undecided (5 rounds)"), "undecided", "5 rounds"),
-        (measured(0.5, 0.4, 0.6, verdict="undecided (control failed)"), "undecided", "control failed"),
+        (measured(0.5, math.nan, math.nan, rounds=5, verdict="undecided"), "undecided", "5 rounds"),
+        (measured(0.5, 0.4, 0.6, verdict="control failed"), "undecided", "control failed"),
         (measured(0.5, 0.4, 0.6), "holds", "time 2.000 times that of numpy [1.667, 2.500], wholly beyond 1.1"),
         (measured(1.0, 0.95, 1.05), "does not hold", "time 1.000 times that of numpy [0.952, 1.053]"),
         (measured(0.9, 0.85, 0.95), "undecided", "1.1 inside: more rounds"),
     ],
 )
 def test_every_outcome_says_why(table, expected, why):
-    finding = judge(parse("torch/matmul slower than 1.1x", PLAN), table)
+    finding = judge(parse("torch/matmul slower than 1.1x", *OF), table)
     assert finding.outcome == expected
     assert why in str(finding)
 
 
 def test_the_gravest_finding_counts():
     def findings(*tables):
-        return [judge(parse("torch/matmul slower than 1.1x", PLAN), table) for table in tables]
+        return [judge(parse("torch/matmul slower than 1.1x", *OF), table) for table in tables]
 
     holds, good, open_, missing = measured(0.5, 0.4, 0.6), measured(1, 1, 1), measured(0.9, 0.8, 1), row()
     assert exit_code([]) == 0
@@ -145,14 +146,15 @@ def gate(monkeypatch, craft, tmp_path, ganbench_cli):
 
     def run(*conditions, error=None, ended=None, out=("--format", "csv"), **crafted):
         comparison = open_run(craft(tmp_path / "results", **crafted))
-        comparison.ended = ended or comparison.ended
+        if ended is not None:
+            comparison.ended = ended
 
         def carried_out(*_):
             if error is not None:
                 raise error
             return comparison
 
-        monkeypatch.setattr("ganbench.comparison.carry_out", carried_out)
+        monkeypatch.setattr("ganbench.measure.session.carry_out", carried_out)
         options = [part for condition in conditions for part in ("--fail-if", condition)]
         return ganbench_cli("compare", "--backends", "numpy,torch", "--ops", "matmul,adam_step", *options, *out)
 
@@ -181,13 +183,13 @@ def test_what_was_not_measured_is_not_a_condition_that_holds(gate):
 
 @pytest.mark.parametrize(
     ("ended", "with_condition", "without"),
-    [("interrupted", 130, 130), ("cannot write results to x: No space left", 4, 1)],
+    [(Ending("interrupted"), 130, 130), (Ending("failed", "cannot write results to x: No space left"), 4, 1)],
 )
 def test_a_run_that_ended_badly_has_a_code_of_its_own(gate, ended, with_condition, without):
     code, out, err = gate(CONDITION, ended=ended, speeds={"torch": 0.5})
     assert code == with_condition
     assert out
-    assert ended in err
+    assert (ended.why or ended.how) in err
     assert gate(ended=ended)[0] == without
 
 
@@ -269,5 +271,5 @@ def test_a_loose_goal_ends_the_run_at_six_rounds(tmp_path):
     run = ganbench.compare(
         "numpy,numpy.inplace", preset="tiny", ops=["matmul"], precision_goal=0.999, budget_s=200, results=tmp_path
     )
-    assert run.ended in ("precision", "budget")
+    assert run.ended.how in ("precision", "budget")
     assert run.to_pandas()["rounds"].min() >= 6

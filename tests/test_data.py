@@ -75,7 +75,7 @@ def fault(content: bytes, spec: GANSpec, file: Path) -> str:
 
 @pytest.fixture(scope="module")
 def table() -> np.ndarray:
-    packed = importlib.resources.files("ganbench").joinpath("assets/digits.csv.gz").read_bytes()
+    packed = importlib.resources.files("ganbench.data").joinpath("digits.csv.gz").read_bytes()
     return np.array([line.split(",") for line in gzip.decompress(packed).decode().split()], float)
 
 

@@ -9,7 +9,6 @@ import pytest
 
 import ganbench
 from ganbench.errors import StorageError, UsageError
-from ganbench.measure.statistics import BAND
 
 
 @pytest.fixture
@@ -54,17 +53,17 @@ def test_drift_of_the_machine_cancels_against_the_baseline(craft, results):
     row = table.loc[("matmul", "torch")]
     assert row["ratio"] < 0.95
     assert (row["relative"], row["relative_low"], row["relative_high"]) == pytest.approx((1, 1, 1), rel=1e-6)
-    assert row["verdict"] == f"same within {BAND:.0%}"
+    assert row["verdict"] == "same"
     assert row["basis"] == "against numpy"
     assert table.loc[("matmul", "numpy"), "verdict"] == "baseline"
 
 
-@pytest.mark.parametrize(("before", "after", "verdict"), [(2.0, 2.6, "1.30x faster"), (2.0, 1.6, "1.25x slower")])
+@pytest.mark.parametrize(("before", "after", "verdict"), [(2.0, 2.6, "faster"), (2.0, 1.6, "slower")])
 def test_a_change_of_one_target_is_seen(craft, results, before, after, verdict):
     a, b = levelled(craft(results, {"torch": before})), levelled(craft(results, {"torch": after}), seed=1)
     there, back = ganbench.diff(a, b), ganbench.diff(b, a)
     row, mirrored = (table.loc[("adam_step", "torch")] for table in (there, back))
-    assert row["verdict"].startswith(verdict)
+    assert row["verdict"] == verdict
     assert row["relative"] == pytest.approx(after / before) == pytest.approx(1 / mirrored["relative"])
     assert row["ratio"] == pytest.approx(1 / mirrored["ratio"])
     assert (row["a_s"], row["b_s"]) == (mirrored["b_s"], mirrored["a_s"])
@@ -77,7 +76,7 @@ def test_a_baseline_of_another_version_leaves_the_times_alone(craft, results):
     table = ganbench.diff(a, b)
     assert set(table["basis"]) == {"times alone"}
     assert table["relative"].isna().all()
-    assert table.loc[("matmul", "torch"), "verdict"].startswith("1.30x faster")
+    assert table.loc[("matmul", "torch"), "verdict"] == "faster"
     notes = " ".join(table.attrs["notes"])
     assert "a lead, not a result" in notes
     assert "numpy 1.0 / 2.0" in notes
@@ -211,7 +210,7 @@ def test_a_control_that_failed_leaves_everything_undecided(craft, results, which
     edited(a, disturb(1.015 if which == "between the runs" else 1.0))
     edited(b, disturb(1 / 1.015 if which == "between the runs" else 1.1))
     table = ganbench.diff(a, b)
-    assert table.loc[("matmul", "torch"), "verdict"] == "undecided (control failed)"
+    assert table.loc[("matmul", "torch"), "verdict"] == "control failed"
     assert "beyond 2% on matmul" in " ".join(note for note in table.attrs["notes"] if note.startswith("control"))
 
 
@@ -221,7 +220,7 @@ def test_too_few_rounds_decide_nothing(craft, results):
         lines = path.read_text().splitlines(keepends=True)
         path.write_text("".join(line for line in lines if json.loads(line).get("round", 0) <= 5))
     table = ganbench.diff(a, b)
-    assert set(table["verdict"]) == {"baseline", "undecided (5 rounds)"}
+    assert set(table["verdict"]) == {"baseline", "undecided"}
 
 
 def test_the_table_fits_a_hundred_columns(craft, results, ganbench_cli):
@@ -255,7 +254,7 @@ def test_every_format_holds_the_same(craft, results, ganbench_cli, tmp_path):
 
 
 def ganbench_open(path):
-    from ganbench.report.runs import open_run
+    from ganbench.results.run import open_run
 
     return open_run(path)
 

@@ -10,10 +10,9 @@ import click
 import pytest
 
 from ganbench import cli
-from ganbench.comparison import Comparison
-from ganbench.condition import parse
+from ganbench.report.condition import parse
 from ganbench.report.export import render
-from ganbench.store import read_run
+from ganbench.results.run import open_run
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -35,7 +34,7 @@ def commands():
 
 @pytest.mark.parametrize("line", commands())
 def test_every_command_is_one_that_exists(line, monkeypatch):
-    monkeypatch.setattr("ganbench.plan.usable_cpus", lambda: [0, 1])  # for those that sweep threads
+    monkeypatch.setattr("ganbench.measure.plan.usable_cpus", lambda: [0, 1])  # for those that sweep threads
     name, *arguments = shlex.split(line, comments=True)
     command = cli.cli.commands[name]
     with command.make_context(name, arguments) as context:
@@ -48,7 +47,7 @@ def test_every_command_is_one_that_exists(line, monkeypatch):
                 return
             plan = cli._plan(options)
             assert plan.targets
-            assert all(parse(text, plan) for text in context.params["fail_if"])
+            assert all(parse(text, plan.targets, plan.operations, plan.baseline) for text in context.params["fail_if"])
 
 
 @pytest.mark.parametrize("code", [p for p in blocks("python") if "my_package" not in p.values[0]])
@@ -62,7 +61,7 @@ def test_every_result_table_is_the_run_it_names():
     found = re.findall(r"<!-- (results/\S+\.jsonl) -->\n(.*?)<!-- end -->", (ROOT / "README.md").read_text(), re.DOTALL)
     assert found
     for path, shown in found:
-        run = Comparison(read_run(ROOT / path), None, "complete")
+        run = open_run(ROOT / path)
         assert shown.strip() == render(run, "markdown").strip()
 
 

@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 from ganbench.errors import StorageError
-from ganbench.measure.workspace import OWNER, remove_stale
-from ganbench.store import read_run
+from ganbench.machine.workspace import OWNER, remove_stale
+from ganbench.results.store import read_run
 
 GANBENCH = [sys.executable, "-m", "ganbench.cli"]
 
@@ -287,7 +287,7 @@ def test_folders_of_dead_runs_are_removed_and_no_others(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {f"ganbench-{n}" for n in ("alive", "elsewhere", "odd", "new")}
 
 
-HOLD = "from ganbench.measure.lock import run_lock\nwith run_lock(print): print('held', flush=True); input()"
+HOLD = "from ganbench.machine.lock import run_lock\nwith run_lock(print): print('held', flush=True); input()"
 
 
 @pytest.fixture

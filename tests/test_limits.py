@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 import ganbench
 from ganbench import registry
 from ganbench.errors import GanbenchError
-from ganbench.limits import Limits
 from ganbench.measure import bandwidth, ceilings
-from ganbench.records import Ceiling, CeilingRecord, Measurement
 from ganbench.report.notes import notes
+from ganbench.results.bounds import Ceilings
+from ganbench.results.records import Ceiling, CeilingRecord, Measurement
 
 positive = st.floats(1e3, 1e15)
 sizes = st.integers(1, 2**40)
@@ -20,7 +20,7 @@ sizes = st.integers(1, 2**40)
 def limits(products=(), bandwidths=(), device="cpu"):
     found = [Ceiling("product", n, rate) for n, rate in products]
     found += [Ceiling("bandwidth", size, rate) for size, rate in bandwidths]
-    return Limits([CeilingRecord("numpy", device, found)])
+    return Ceilings([CeilingRecord("numpy", device, found)])
 
 
 @given(st.lists(st.tuples(sizes, positive), min_size=1), st.lists(st.tuples(sizes, positive), min_size=1), sizes, sizes)
@@ -50,7 +50,7 @@ def test_other_devices_give_no_bound():
 
 @pytest.mark.parametrize("name", ["numpy", "torch", "jax"])
 def test_every_library_has_ceilings(name):
-    found = ceilings.measure(registry.load(name)(), "float32", "ieee", block_s=1e-3)
+    found = ceilings.find_ceilings(registry.load(name)(), "float32", "ieee", block_s=1e-3)
     latency, *products = found
     assert latency.kind == "latency"
     assert 0 < latency.value < 1
@@ -67,7 +67,7 @@ def test_a_wrong_product_gives_no_ceiling():
             return out
 
     with pytest.raises(GanbenchError, match="width 256 is off"):
-        ceilings.measure(Wrong(), "float32", "ieee", block_s=1e-3)
+        ceilings.find_ceilings(Wrong(), "float32", "ieee", block_s=1e-3)
 
 
 def test_bandwidth_of_cores_together(monkeypatch):

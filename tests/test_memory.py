@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 import ganbench
-from ganbench.measure import memory
+from ganbench.machine import memory
 from ganbench.report.memory import memory_table
-from ganbench.store import read_run
+from ganbench.results.store import read_run
 
 NUMPY_LEAST = 1e6  # what importing NumPy takes at the very least
 HUNGER = 200_000_000  # 200 MiB are taken; Linux counts pages in batches, some hundred kB to a core

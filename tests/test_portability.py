@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 
-from ganbench.store import read_run
+from ganbench.results.store import read_run
 
 # What macOS and Windows lack, taken away from every process of a run before it does anything else.
 POORER = """

@@ -15,10 +15,10 @@ from ganbench.backend import BoundProgram
 from ganbench.errors import UnsupportedError, UsageError
 from ganbench.gan import preset
 from ganbench.operations import DEFAULT_OPERATIONS, OPERATIONS, operation
+from ganbench.operations.rounding import cut, dtype_of, rounded, to_host, widened
 from ganbench.precision import BYTES, PRECISIONS, kept, precision_of, titled
-from ganbench.rounding import cut, dtype_of, rounded, to_host, widened
 from ganbench.testing import TINY_SPECS, answers, images
-from ganbench.verify import verify
+from ganbench.verification.gate import verify
 
 HALVES = ("bfloat16", "float16")
 FLOATS = hnp.arrays(np.float32, 20, elements=st.floats(width=32, allow_nan=False))

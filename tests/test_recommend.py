@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ganbench import registry
-from ganbench.measure.statistics import Estimate
 from ganbench.report.recommendation import START_DOUBT, Candidate, ratio, recommend
 from ganbench.report.recommendation_text import more, sentence, turns
+from ganbench.results.statistics import Estimate
 
 ROOT = Path(__file__).resolve().parents[1]
 GOOD = Estimate(1.0, 0.995, 1.005)  # a control that shows nothing
@@ -116,7 +116,7 @@ def test_the_compiled_target_is_recommended_once_its_start_has_paid():
     near = recommend([PLAIN, COMPILED], 9_000, GOOD)
     assert "cannot tell compiled and plain apart for 9,000 iterations" in sentence(near)
     assert sentence(near).endswith("a longer --budget may decide")
-    assert "it hangs on their starts" in sentence(recommend([PLAIN, COMPILED], 14_000, GOOD))
+    assert "it depends on start-up time, measured only once" in sentence(recommend([PLAIN, COMPILED], 14_000, GOOD))
 
 
 def test_a_warm_cache_counts_where_it_is_asked_for():

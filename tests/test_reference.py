@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from ganbench import reference
-from ganbench.backend import GANState, NetworkState, map_arrays
+from ganbench.backend import BoundProgram, GANState, NetworkState, map_arrays
 from ganbench.gan import BATCH_NORM_EPS, GANSpec, preset
-from ganbench.gan_operations import GANIteration, initial_state
 from ganbench.operations import operation
-from ganbench.reference import GATED_ITERATIONS, SEEDS, Reference, kink_margin, solve
+from ganbench.operations.networks import GANIteration, initial_state
 from ganbench.testing import images
-from ganbench.verify import LOOSE_TOLERANCE, TOLERANCES, verify
+from ganbench.verification import reference
+from ganbench.verification.gate import LOOSE_TOLERANCE, TOLERANCES, verify
+from ganbench.verification.reference import GATED_ITERATIONS, SEEDS, Reference, kink_margin, solve
 
 ACTIVATIONS = ("relu", "leaky_relu", "tanh", "sigmoid", "identity")
 LOSSES = ("non-saturating", "saturating")
@@ -295,12 +295,22 @@ def test_loose_answers_are_compared_loosely(loose):
 def test_only_the_gated_iterations_are_compared(loose):
     answers = loose._replace(gated=3, loose=False, after={1: loose.after[1], 3: loose.after[8], 8: []})
     inputs = TINY.inputs(loose.seed, "float32", images(TINY.spec))
-    found = verify(Reference().prepare(TINY, inputs), TINY, answers, "float64")
+    found = verify(PreparedReference().prepare(TINY, inputs), TINY, answers, "float64")
     assert {entry.iterations for entry in found.errors} == {1, 3}
     assert "after 3 iterations" in found.reason  # the eighth's answers are not the third's
 
 
-class OffByOnePartInThousand(Reference):
+class PreparedReference(Reference):
+    """The oracle as a backend, whose programs the gate can verify."""
+
+    def synchronize(self, result=None):
+        """There is nothing to wait for."""
+
+    def prepare(self, operation, inputs):
+        return BoundProgram(self, operation, inputs)
+
+
+class OffByOnePartInThousand(PreparedReference):
     """What a flipped ReLU looks like; float32, and otherwise right."""
 
     def to_numpy(self, array):
@@ -314,7 +324,7 @@ def test_answers_are_those_of_the_inputs():
     assert answers.digest == inputs.digest()
     assert answers.digest != case.inputs(answers.seed + 1, "float32", images(case.spec)).digest()
     assert answers.digest != case.inputs(answers.seed, "float64", images(case.spec)).digest()
-    assert verify(Reference().prepare(case, inputs), case, answers, "float64").max_rel_error == 0
+    assert verify(PreparedReference().prepare(case, inputs), case, answers, "float64").max_rel_error == 0
 
 
 @pytest.mark.parametrize("name", ["matmul", "generator_forward", "batch_norm_grad"])

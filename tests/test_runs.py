@@ -8,7 +8,8 @@ import pytest
 import ganbench
 from ganbench.errors import UsageError
 from ganbench.report import pack
-from ganbench.report.runs import open_run
+from ganbench.report.notebook import to_html
+from ganbench.results.run import open_run
 
 OPERATIONS = "matmul,batch_norm,adam_step,gan_iteration"
 
@@ -51,7 +52,7 @@ def test_a_run_cut_off_at_once_is_listed_and_shown(craft, results, ganbench_cli)
     code, out, _ = ganbench_cli("results", "show", path)
     assert code == 0
     assert out.startswith("tiny (8-16-36 / 36-16-1, batch 16)")
-    assert open_run(path)._repr_html_()
+    assert to_html(open_run(path))
     assert ganbench_cli("report", results)[0] == 2
 
 

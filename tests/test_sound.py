@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from ganbench import sound
+from ganbench.data import sound
 from ganbench.gan import preset
 
 SPEAKER = replace(preset("speech"), batch=8)

@@ -10,12 +10,13 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ganbench.measure.statistics import (
+from ganbench.results.statistics import (
     EXACT,
     Estimate,
     detectable,
     half_width,
     hodges_lehmann,
+    judge,
     paired_speed,
     pass_ratio,
     rank_sum_cut,
@@ -24,7 +25,6 @@ from ganbench.measure.statistics import (
     speed_ratio,
     typical,
     unpaired_ratio,
-    verdict,
 )
 
 # Largest T with P(T⁺ ≤ T) ≤ 0.025: Wilcoxon & Wilcox 1964, as reprinted in every table of the test.
@@ -131,19 +131,22 @@ NOTHING = Estimate(1.0, 0.99, 1.01)
 @pytest.mark.parametrize(
     ("ratio", "rounds", "control", "expected"),
     [
-        (Estimate(1.34, 1.31, 1.37), 8, NOTHING, "1.34x faster [1.31, 1.37]"),
-        (Estimate(0.8, 0.78, 0.82), 8, NOTHING, "1.25x slower [1.22, 1.28]"),
-        (Estimate(1.0, 0.99, 1.01), 8, NOTHING, "same within 2%"),
-        (Estimate(1.03, 1.01, 1.05), 8, NOTHING, "undecided (would have shown 5%)"),
-        (Estimate(1.021, 1.019, 1.023), 8, None, "undecided (would have shown 2%)"),
-        (Estimate(9.0, math.nan, math.nan), 5, NOTHING, "undecided (5 rounds)"),
-        (Estimate(9.0, math.nan, math.nan), 1, NOTHING, "undecided (1 round)"),
-        (Estimate(1.34, 1.31, 1.37), 8, Estimate(1.05, 1.03, 1.07), "undecided (control failed)"),
-        (Estimate(1.34, 1.31, 1.37), 8, Estimate(1.05, 1.01, 1.09), "1.34x faster [1.31, 1.37]"),
+        (Estimate(1.34, 1.31, 1.37), 8, NOTHING, "faster"),
+        (Estimate(0.8, 0.78, 0.82), 8, NOTHING, "slower"),
+        (Estimate(1.0, 0.99, 1.01), 8, NOTHING, "same"),
+        (Estimate(1.03, 1.01, 1.05), 8, NOTHING, "undecided"),
+        (Estimate(1.021, 1.019, 1.023), 8, None, "undecided"),
+        (Estimate(9.0, math.nan, math.nan), 5, NOTHING, "undecided"),
+        (Estimate(9.0, math.nan, math.nan), 1, NOTHING, "undecided"),
+        (Estimate(1.34, 1.31, 1.37), 8, Estimate(1.05, 1.03, 1.07), "control failed"),
+        (Estimate(1.34, 1.31, 1.37), 8, Estimate(1.05, 1.01, 1.09), "faster"),
     ],
 )
 def test_verdicts(ratio, rounds, control, expected):
-    assert verdict(ratio, rounds, control) == expected
+    found = judge(ratio, rounds, control)
+    assert found.outcome == expected
+    assert (found.ratio, found.control) == (ratio, control)
+    assert math.isnan(found.detectable) == (rounds < 6)
 
 
 def test_half_width_is_infinite_without_an_interval():
@@ -251,11 +254,12 @@ def test_paired_speed_is_the_speed_of_the_rounds_ratios():
 
 def test_a_difference_must_leave_the_band_by_more_than_its_own_interval_and_the_controls():
     ratio = Estimate(1.06, 1.04, 1.08)
-    assert verdict(ratio, 6, None).startswith("1.06x faster")
-    assert verdict(ratio, 6, Estimate(1.0, 0.99, 1.01)).startswith("1.06x faster")
-    assert verdict(ratio, 6, Estimate(1.0, 0.96, 1.04)) == "undecided (would have shown 8%)"
-    assert verdict(ratio._replace(low=1.03, high=1.09), 6, None) == "undecided (would have shown 6%)"
-    assert verdict(ratio, 6, Estimate(1.0, math.nan, math.nan)).startswith("1.06x faster")
+    assert judge(ratio, 6, None).outcome == "faster"
+    assert judge(ratio, 6, Estimate(1.0, 0.99, 1.01)).outcome == "faster"
+    assert judge(ratio, 6, Estimate(1.0, math.nan, math.nan)).outcome == "faster"
+    for wide in (judge(ratio, 6, Estimate(1.0, 0.96, 1.04)), judge(ratio._replace(low=1.03, high=1.09), 6, None)):
+        assert wide.outcome == "undecided"
+        assert wide.detectable > 0.06
 
 
 @given(st.floats(0.001, 0.3), st.floats(1.05, 3.0))
@@ -264,8 +268,9 @@ def test_what_would_have_been_shown_is_what_is_shown(scatter, factor):
     shown = 1 + detectable(scatter)
     for ratio in (shown * factor, 1 / (shown * factor), shown / factor):
         expected = "faster" if ratio > shown else "slower" if ratio < 1 / shown else "undecided"
-        said = verdict(Estimate(ratio, ratio * interval[0], ratio * interval[1]), 8, None)
-        assert expected in said or (expected == "undecided" and "same" in said)
+        found = judge(Estimate(ratio, ratio * interval[0], ratio * interval[1]), 8, None)
+        assert found.detectable == pytest.approx(shown - 1)
+        assert found.outcome == expected or (expected, found.outcome) == ("undecided", "same")
 
 
 def test_the_margin_keeps_false_verdicts_rare_whatever_the_rounds():
@@ -276,5 +281,5 @@ def test_the_margin_keeps_false_verdicts_rare_whatever_the_rounds():
         for _ in range(4000):
             base, copy, target = np.exp(0.1 / 2**0.5 * rng.standard_normal((3, rounds)))
             control, ratio = (speed_ratio(list(base), list(other)) for other in (copy, target))
-            false += "er [" in verdict(ratio, rounds, control)
+            false += judge(ratio, rounds, control).outcome in ("faster", "slower")
         assert false / 4000 < 0.001

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ganbench
-from ganbench import store
 from ganbench.errors import StorageError
-from ganbench.results import COLUMNS
+from ganbench.results import store
+from ganbench.results.table import COLUMNS
 
 
 @pytest.fixture(scope="module")
@@ -118,8 +118,8 @@ def test_a_full_disk_keeps_what_was_written_and_says_so(tmp_path, monkeypatch):
 
     monkeypatch.setattr(store.os, "fsync", fsync)
     comparison = ganbench.compare(["numpy"], preset="tiny", ops=["matmul"], rounds=9, results=tmp_path)
-    assert "No space left on device" in comparison.ended
-    assert str(comparison.path) in comparison.ended
+    assert "No space left on device" in comparison.ended.why
+    assert str(comparison.path) in comparison.ended.why
     assert len(comparison.to_pandas()) == 1
 
 

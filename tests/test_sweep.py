@@ -7,18 +7,20 @@ import itertools
 import json
 import re
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import ganbench
-from ganbench import sweep as sweeping
 from ganbench.errors import GanbenchError, UsageError
 from ganbench.gan import preset
+from ganbench.measure import sweep as sweeping
+from ganbench.measure.sweep import parse, plans
 from ganbench.operations import OPERATIONS, operation
 from ganbench.report import sweep as report
-from ganbench.report.runs import open_run
-from ganbench.sweep import Point, Swept, parse, plans
+from ganbench.results.run import Ending, open_run
+from ganbench.results.swept import Point, Swept
 
 OPS = "matmul,gan_iteration"
 numbers = st.integers(1, 2**31 - 1)
@@ -89,7 +91,7 @@ def test_a_wrong_request_is_exit_2_before_anything_runs(ganbench_cli, tmp_path, 
 
 
 def test_each_variable_alters_what_it_names_and_nothing_else(monkeypatch):
-    monkeypatch.setattr("ganbench.plan.usable_cpus", lambda: [0, 1])
+    monkeypatch.setattr("ganbench.measure.plan.usable_cpus", lambda: [0, 1])
     wide, same, _ = plans(parse("width=256,300,784"), preset("mnist-mlp-bn"), OPS, backends="numpy")[::-1]
     assert (wide.spec.generator, wide.spec.discriminator) == ((64, 784, 784), (784, 784, 1))
     assert (wide.spec.batch, wide.spec.batch_norm, wide.spec.name) == (128, True, "mnist-mlp-bn-w784")
@@ -150,7 +152,7 @@ def instead(monkeypatch):
     def put(*outcomes):
         left = list(outcomes)
 
-        def carry_out(plan, results, machine, progress):
+        def carry_out(plan, results, machine, say, progress):
             progress(0.5, "halfway")
             outcome = left.pop(0)
             if isinstance(outcome, BaseException):
@@ -222,12 +224,11 @@ def swept(craft, tmp_path, *speeds, **targets):
     """A sweep of batch 1, 2, 4, ... in which torch, and others, are so much faster than numpy."""
     made = parse(f"batch=1..{2 ** (len(speeds) - 1)}")
     backends = ["numpy", "torch", *targets]
-    planned = plans(made, preset("tiny"), "gan_iteration,matmul", backends=backends)
     points = []
     for index, speed in enumerate(speeds):
         named = {"torch": speed} | {name: several[index] for name, several in targets.items()}
         points.append(Point(made.values[index], open_run(craft(tmp_path, named))))
-    return Swept(made, planned, tuple(points), (), "complete")
+    return Swept(made, ("gan_iteration", "matmul"), tuple(backends), "numpy", tuple(points), (), Ending("complete"))
 
 
 def test_the_crossing_is_stated_with_its_bracket(craft, tmp_path):
@@ -261,7 +262,7 @@ def test_where_the_control_failed_or_rounds_are_few_nothing_crosses(craft, tmp_p
         for index, record in enumerate(point.run.records):
             if getattr(record, "copy", False) and hasattr(record, "samples"):
                 faster = [seconds / 1.5 for seconds in record.samples]
-                point.run.records[index] = ganbench.comparison.msgspec.structs.replace(record, samples=faster)
+                point.run.records[index] = msgspec.structs.replace(record, samples=faster)
     assert not report.crossings(clear)
     few = swept(craft, tmp_path, 0.5, 2.0)
     for point in few.points:

@@ -19,18 +19,18 @@ from msgspec.structs import replace
 from PIL import Image
 
 import ganbench
-from ganbench import cli, registry, sound
-from ganbench.data import load_images
+from ganbench import cli, registry
+from ganbench.data import load_images, sound
 from ganbench.errors import DataError, GanbenchError, SpecError, UsageError
 from ganbench.gan import STAGED_BATCHES, preset
-from ganbench.gan_operations import GANIteration
-from ganbench.reference import Reference
-from ganbench.state import entries, load_state
+from ganbench.operations.networks import GANIteration
 from ganbench.testing import images
 from ganbench.training.batches import stream
 from ganbench.training.log import read_losses
 from ganbench.training.loop import Goal, Loop
 from ganbench.training.saving import Saver
+from ganbench.training.state import entries, load_state
+from ganbench.verification.reference import Reference
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 SPEECH = EXAMPLES / "speech"

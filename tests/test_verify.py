@@ -9,12 +9,12 @@ from ganbench.backends.numpy_backend import NumpyBackend
 
 from ganbench.backend import BoundProgram, GANState
 from ganbench.gan import GANSpec, preset
-from ganbench.gan_operations import GANIteration
-from ganbench.layer_operations import Matmul
 from ganbench.operation import Inputs
 from ganbench.operations import OPERATIONS, operation
+from ganbench.operations.layers import Matmul
+from ganbench.operations.networks import GANIteration
 from ganbench.testing import answers, images
-from ganbench.verify import TOLERANCES, verify
+from ganbench.verification.gate import TOLERANCES, verify
 
 TINY = preset("tiny")
 SQUARE = GANSpec(name="square", generator=(12, 12, 20), discriminator=(20, 12, 1), batch=16, batch_norm=True)

@@ -19,8 +19,8 @@ from itertools import pairwise
 from study import BASELINE, CONTROL, Study, options, round_blocks, upper_bound, use_plugin
 
 import ganbench
-from ganbench.measure.statistics import MIN_ROUNDS, beyond_band, paired_speed, pass_ratio
 from ganbench.operations import DEFAULT_OPERATIONS
+from ganbench.results.statistics import MIN_ROUNDS, beyond_band, paired_speed, pass_ratio
 
 FRAMEWORKS = ("numpy", "torch", "jax", "numpy", "torch", "jax", "numpy")  # one run each
 COPIES = "abcde"

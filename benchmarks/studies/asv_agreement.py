@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import ganbench
-from ganbench.measure.environment import machine_name
+from ganbench.machine.environment import machine_name
 
 TARGETS = ("numpy", "torch", "jax")
 SHAPES = {"adam_step": "218128", "matmul": "128x256x784", "gan_iteration": "128x64x256x784x128x1"}

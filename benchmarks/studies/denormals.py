@@ -26,9 +26,9 @@ import numpy as np
 from ganbench import __version__, registry
 from ganbench.data import load_images, staged_images
 from ganbench.gan import STAGED_BATCHES, preset
-from ganbench.gan_operations import AdamStep, GANIteration, initial_state
-from ganbench.measure.environment import machine_name, usable_cpus
+from ganbench.machine.environment import machine_name, usable_cpus
 from ganbench.measure.process import child_environment
+from ganbench.operations.networks import AdamStep, GANIteration, initial_state
 from ganbench.training.batches import stream
 
 CLEARING = "moments below 1e-30 set to 0, every 100 iterations"

@@ -16,8 +16,8 @@ from pathlib import Path
 from study import RESULTS, Study, options, read_lines
 
 import ganbench
-from ganbench.limits import Limits
 from ganbench.report.table import seconds
+from ganbench.results.bounds import Ceilings
 
 TARGETS = ("torch.textbook", "torch", "torch.manual", "torch.compile", "jax", "jax.scan", "numpy", "numpy.inplace")
 OPERATIONS = ("matmul", "adam_step", "gan_iteration")
@@ -55,7 +55,7 @@ def main() -> None:
 
 def pieces_of(comparison: ganbench.Comparison) -> Iterator[dict]:
     """Yield each library's smallest call, then what each target takes for each operation."""
-    limits = Limits(comparison.records)
+    limits = Ceilings(comparison.records)
     product = limits.product("cpu")
     for best in limits.of("latency", "cpu"):
         yield {"operation": "smallest call", "target": best.library, "seconds": best.ceiling.value}

@@ -23,7 +23,7 @@ import numpy as np
 from aa_verdicts import disjoint_pairs, log_ratios, sigmas
 from study import RESULTS, Study, options, read_lines, upper_bound
 
-from ganbench.measure.statistics import BAND, MIN_ROUNDS, Estimate, hodges_lehmann
+from ganbench.results.statistics import BAND, MIN_ROUNDS, Estimate, hodges_lehmann
 
 LIMIT, LEAST = 0.07, 400
 EDGE = float(np.log1p(BAND))

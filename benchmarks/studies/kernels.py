@@ -24,7 +24,7 @@ from ganbench import registry
 from ganbench.backend import Program
 from ganbench.data import load_images, staged_images
 from ganbench.gan import preset as find_preset
-from ganbench.measure.environment import usable_cpus
+from ganbench.machine.environment import usable_cpus
 from ganbench.operations import operation as make_operation
 
 ITERATIONS = 200

@@ -18,11 +18,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import ganbench
-from ganbench.measure.environment import machine_name, source_state, usable_cpus
+from ganbench.machine.environment import machine_name, source_state, usable_cpus
 from ganbench.measure.process import child_environment
-from ganbench.measure.statistics import Estimate, speed_ratio
-from ganbench.plan import FLOOR
-from ganbench.results import round_blocks
+from ganbench.operations.products import FLOOR
+from ganbench.results.statistics import Estimate, speed_ratio
 
 MODES = ("torch", "torch.manual", "torch.compile", "jax", "jax.scan", "numpy", "numpy.inplace")
 YARDSTICK = Path(__file__).with_name("yardstick.py")
@@ -126,7 +125,7 @@ def judge(comparison: ganbench.Comparison, yardsticks: list[float]) -> Iterator[
 
 def medians(comparison: ganbench.Comparison, operation: str, label: str) -> list[float]:
     """Return the median seconds of each round of one case, the control left out."""
-    return [statistics.median(blocks) for blocks in round_blocks(comparison.records, operation, label).values()]
+    return [statistics.median(blocks) for blocks in comparison.blocks(operation, label).values()]
 
 
 def row(target: str, ratio: Estimate, share: float | None, goal: str, passed: bool) -> dict:

@@ -12,7 +12,7 @@ import altair as alt
 from PIL import Image
 from study import BASELINE, RESULTS, read_lines
 
-from ganbench.measure.statistics import BAND, paired_speed, speed_ratio
+from ganbench.results.statistics import BAND, paired_speed, speed_ratio
 
 FOLDER = Path("docs/pictures")
 WIDTH, HEIGHT = 560, 300

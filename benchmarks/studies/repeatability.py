@@ -19,7 +19,7 @@ from aa_verdicts import log_ratios
 from study import BASELINE, Study, options, round_blocks
 
 import ganbench
-from ganbench.measure.statistics import BAND, hodges_lehmann
+from ganbench.results.statistics import BAND, hodges_lehmann
 
 TARGETS, OPERATIONS = ("numpy", "torch"), ("matmul", "adam_step")
 SHARE = 0.95
@@ -43,7 +43,7 @@ def main() -> None:
             rounds=2 if chosen.short else 0, seed=number, results=None,
         )  # fmt: skip
         blocks = round_blocks(comparison.records)
-        study.add({"run": number, "ended": comparison.ended, "blocks": blocks, "seconds": time.monotonic() - start})
+        study.add({"run": number, "ended": comparison.ended.how, "blocks": blocks, "seconds": time.monotonic() - start})
         study.say(f"run {number + 1} of {runs}: {judge(study.pieces)['measured']}")
     study.conclude(judge(study.pieces))
 

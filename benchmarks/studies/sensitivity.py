@@ -22,7 +22,7 @@ import ganbench
 from ganbench import registry
 from ganbench.data import load_images, staged_images
 from ganbench.gan import preset as find_preset
-from ganbench.measure.environment import usable_cpus
+from ganbench.machine.environment import usable_cpus
 from ganbench.measure.process import child_environment
 from ganbench.operations import DEFAULT_OPERATIONS
 from ganbench.operations import operation as make_operation

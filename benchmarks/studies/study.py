@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from ganbench import __version__
-from ganbench.measure import environment
-from ganbench.plan import FLOOR
-from ganbench.records import Measurement
-from ganbench.store import replace_file
+from ganbench.machine import environment
+from ganbench.operations.products import FLOOR
+from ganbench.results.records import Measurement
+from ganbench.results.store import replace_file
 
 PLUGIN = Path(__file__).parent / "plugin"
 RESULTS = Path("results/studies")

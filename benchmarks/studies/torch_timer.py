@@ -15,11 +15,11 @@ from study import Study, options
 from ganbench import registry
 from ganbench.data import load_images, staged_images
 from ganbench.gan import preset as find_preset
+from ganbench.machine.environment import usable_cpus
 from ganbench.measure.engine import MAX_ITERATIONS, calibrate, time_block, warm_up
-from ganbench.measure.environment import usable_cpus
-from ganbench.measure.statistics import speed_ratio
 from ganbench.operations import DEFAULT_OPERATIONS
 from ganbench.operations import operation as make_operation
+from ganbench.results.statistics import speed_ratio
 
 LIMIT = 0.03
 BLOCK_S = 0.05

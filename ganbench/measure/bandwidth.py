@@ -19,21 +19,14 @@ import msgspec
 import numpy as np
 import psutil
 
-from ..records import Ceiling
+from ..results.records import Ceiling
+from .child import ChildJob, begin
 from .process import Child, WorkerLostError, child_environment
-from .worker import die_with
 
 SIZES = (2**18, 2**20, 2**22, 2**24, 2**26)  # bytes of all arrays of all cores together
 UNKNOWN_CACHE = 2**26
 BLOCK_S, BLOCKS = 0.01, 5
 TIMEOUT_S = 60.0
-
-
-class Share(msgspec.Struct, frozen=True):
-    """What one core is told first."""
-
-    cpu: int | None
-    parent: int
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -52,8 +45,8 @@ def measure_bandwidth(cpus: Sequence[int], cores: int) -> list[Ceiling]:
     with contextlib.ExitStack() as stack:
         children = []
         for core in range(cores):
-            share = Share(cpus[core] if cpus else None, os.getpid())
-            child = Child("ganbench.measure.bandwidth", msgspec.json.encode(share), child_environment({}, 1), TIMEOUT_S)
+            job = ChildJob(parent=os.getpid(), cpus=[cpus[core]] if cpus else [])
+            child = Child("ganbench.measure.bandwidth", job, child_environment({}, 1), TIMEOUT_S)
             stack.callback(child.stop)
             children.append(child)
         with contextlib.suppress(WorkerLostError):
@@ -90,16 +83,13 @@ def last_level_cache() -> int:
 
 
 def main() -> None:
-    share = msgspec.json.decode(sys.stdin.buffer.readline(), type=Share)
-    die_with(share.parent)
-    if share.cpu is not None:
-        os.sched_setaffinity(0, [share.cpu])
+    _, send = begin(ChildJob)
     staged, arrays = 0, tuple(np.ones((3, 0), np.float32))
     for line in sys.stdin.buffer:
         task = msgspec.json.decode(line, type=Task)
         if task.size != staged:
             staged, arrays = task.size, tuple(np.ones((3, task.size // 12), np.float32))
-        print(_rate(*arrays) if task.do == "add" else 0, flush=True)
+        send(_rate(*arrays) if task.do == "add" else 0.0)
 
 
 def _rate(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> float:

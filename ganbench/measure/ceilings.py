@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from ..arithmetic import Arithmetic
 from ..backend import Backend, Program
 from ..errors import GanbenchError
 from ..gan import preset
-from ..layer_operations import Matmul
 from ..operation import Inputs, Operation
+from ..operations.layers import Matmul
+from ..operations.rounding import to_host, widened
 from ..precision import BYTES
-from ..records import Ceiling
-from ..rounding import to_host, widened
-from ..verify import TOLERANCES
+from ..results.records import Ceiling
+from ..verification.gate import TOLERANCES
 from . import engine
 
 BLOCKS = 3
@@ -41,7 +42,7 @@ class Square(Matmul):
     def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
         return super().inputs(seed, dtype, images)._replace(state=[to_host(np.zeros((self.n, self.n)), dtype)])
 
-    def apply(self, backend: Backend, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
+    def apply(self, backend: Arithmetic, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
         a, b = fixed
         return [backend.matmul_into(a, b, state[0])], ()
 
@@ -59,11 +60,11 @@ class Sum(Matmul):
         ones = to_host(np.ones(self.n, np.float32), dtype)
         return Inputs((ones, ones), None, [()])
 
-    def apply(self, backend: Backend, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
+    def apply(self, backend: Arithmetic, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
         return state, (fixed[0] + fixed[1],)
 
 
-def measure(backend: Backend, dtype: str, precision: str, block_s: float) -> list[Ceiling]:
+def find_ceilings(backend: Backend, dtype: str, precision: str, block_s: float) -> list[Ceiling]:
     """Return the latency, the matrix products and, on a GPU, the bandwidth of ``backend``."""
     latency = _best_seconds(backend, Square(preset("tiny"), 1), dtype, block_s)
     found = [Ceiling("latency", 1, latency), *_products(backend, dtype, precision, block_s)]

@@ -11,15 +11,12 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..backend import Backend, Program
+from ..gan import MAX_ITERATIONS
+from ..machine.disturbance import Watch
 from ..operation import Inputs, Operation
-from ..records import Disturbance
-from .disturbance import Watch
+from ..results.records import Disturbance
 
 VERSION = "2"  # raised when the same program would be given another time
-
-# Units that die let Adam's first moment decay into denormals after some 800 iterations, and frameworks
-# slow down then by up to 18 times; so state is never carried further than this from where it was staged.
-MAX_ITERATIONS = 400
 
 LEAD_IN = 4  # the untimed lead-in of a block is this fraction of it
 WINDOW = 4  # blocks of one warm-up window

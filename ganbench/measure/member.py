@@ -8,18 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from .. import registry
+from ..machine.environment import can_pin
 from ..operations import operation as make_operation
-from ..plan import Case, Plan
-from ..records import CeilingRecord, Disturbance, Measurement, Record, Status, Verification, WorkerRecord
-from .environment import can_pin
+from ..results.records import CeilingRecord, Disturbance, Measurement, Record, Status, Verification, WorkerRecord
+from .child import explained
+from .plan import Case, Plan
 from .process import Worker, WorkerLostError, child_environment
 from .protocol import (
     Block,
+    CeilingsFound,
     Check,
     Checked,
+    FindCeilings,
     Job,
-    Limited,
-    Limits,
     Prepare,
     Prepared,
     Refusal,
@@ -78,7 +79,6 @@ class Member:
             return
         plan, target = self._plan, self.target
         cache = Path(self._folder) / "cache" / target.label.replace("@", "-").replace(":", "-")
-        extra = registry.load(target.backend).environment(target.device, plan.dtype, plan.precision, str(cache))
         job = Job(
             target=target,
             spec=plan.spec,
@@ -88,7 +88,11 @@ class Member:
             answers=self._folder,
             parent=os.getpid(),
         )
-        self._worker = Worker(job, child_environment(extra, plan.threads), plan.timeout_s)
+        try:
+            extra = registry.environment(target, plan.dtype, plan.precision, str(cache))
+            self._worker = Worker(job, child_environment(extra, plan.threads), plan.timeout_s)
+        except Exception as error:  # a plug-in may raise anything, or ask for variables that no process can have
+            self._fail_all(*explained(error))
         self._greeted = False
 
     def greet(self) -> None:
@@ -98,8 +102,7 @@ class Member:
         try:
             ready = self._worker.wait()
         except WorkerLostError as error:
-            for name in self._pending(self._names):
-                self._fail(name, error.status, error.reason)
+            self._fail_all(error.status, error.reason)
             return self.stop()
         facts = {name: getattr(ready, name) for name in ready.__struct_fields__}
         self._ledger.write(WorkerRecord(round=self._round, target=self.target.label, copy=self.copy, **facts))
@@ -147,8 +150,8 @@ class Member:
         if self._worker is None:
             return
         with contextlib.suppress(WorkerLostError):  # whoever asks it next finds out
-            reply = self._worker.ask(Limits(self._plan.rigor.block_s))
-            if isinstance(reply, Limited):
+            reply = self._worker.ask(FindCeilings(self._plan.rigor.block_s))
+            if isinstance(reply, CeilingsFound):
                 self._ledger.write(
                     CeilingRecord(library=self.target.backend, device=self.target.device, found=reply.found)
                 )
@@ -251,6 +254,10 @@ class Member:
     def _fail(self, name: str, status: Status, reason: str, verification: Verification | None = None) -> None:
         self._ledger.failed.add(self._case(name))
         self._row(name, status=status, reason=reason, verification=verification)
+
+    def _fail_all(self, status: Status, reason: str) -> None:
+        for name in self._pending(self._names):
+            self._fail(name, status, reason)
 
     def _row(self, name: str, **fields: Any) -> None:
         operation = make_operation(name, self._plan.spec)

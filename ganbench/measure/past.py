@@ -3,9 +3,9 @@
 import time
 from collections.abc import Sequence
 
-from ..plan import Case, Plan
-from ..records import Line, Measurement, Resumed
+from ..results.records import Line, Measurement, Resumed
 from .member import Ledger
+from .plan import Case, Plan
 
 
 def finished_rounds(plan: Plan, records: Sequence[Line]) -> int:

@@ -12,9 +12,10 @@ from typing import IO, NoReturn
 
 import msgspec
 
-from ..records import Status
-from . import guard
-from .environment import can_pause
+from ..machine import guard
+from ..machine.environment import can_pause
+from ..results.records import Status
+from .child import ChildJob
 from .protocol import AnyReply, AnyRequest, Job, Ready, Refusal
 
 _decoder: msgspec.json.Decoder[AnyReply] = msgspec.json.Decoder(AnyReply)
@@ -41,7 +42,7 @@ class Child:
     Raises ``WorkerLostError`` wherever it is found dead or hanging.
     """
 
-    def __init__(self, module: str, told: bytes, environment: dict[str, str], timeout_s: float | None) -> None:
+    def __init__(self, module: str, job: ChildJob, environment: dict[str, str], timeout_s: float | None) -> None:
         guard.watch()
         self.timeout_s = timeout_s
         self._grouped = can_pause()
@@ -59,7 +60,7 @@ class Child:
         self._paused = False
         self._loss: WorkerLostError | None = None
         with contextlib.suppress(WorkerLostError):  # who waits for an answer will find it dead
-            self.send(told)
+            self.send(msgspec.json.encode(job))
 
     def pause(self) -> None:
         """Stop every thread of the worker, so that none spins beside the one being timed."""
@@ -149,7 +150,7 @@ class Worker(Child):
     """A running worker. Constructing it starts the process; ``wait`` returns once its framework is imported."""
 
     def __init__(self, job: Job, environment: dict[str, str], timeout_s: float) -> None:
-        super().__init__("ganbench.measure.worker", msgspec.json.encode(job), environment, timeout_s)
+        super().__init__("ganbench.measure.worker", job, environment, timeout_s)
         self.target = job.target
 
     def wait(self) -> Ready:

@@ -5,20 +5,19 @@ from typing import Any
 import msgspec
 
 from ..gan import GANSpec
-from ..records import Ceiling, Disturbance, Status, Verification
 from ..registry import Target
+from ..results.records import Ceiling, Disturbance, Status, Verification
+from .child import ChildJob
 
 
-class Job(msgspec.Struct, frozen=True):
+class Job(ChildJob, frozen=True, kw_only=True):
     """The first line a worker receives; everything that must be set before its framework is imported."""
 
     target: Target
     spec: GANSpec
     dtype: str
     precision: str
-    cpus: list[int]  # empty where this system cannot pin a process
     answers: str  # folder that the oracle wrote
-    parent: int
 
 
 class Request(msgspec.Struct, frozen=True, tag_field="type"):
@@ -47,14 +46,14 @@ class Block(Request, tag="block", frozen=True):
     number: int
 
 
-class Limits(Request, tag="limits", frozen=True):
+class FindCeilings(Request, tag="ceilings", frozen=True):
     """Measure what this library can do on this device at best, in blocks of ``block_s`` seconds."""
 
     block_s: float
 
 
 class Check(Request, tag="check", frozen=True):
-    """Pass the gate once more, after the timing, and let go of the operation."""
+    """Let the gate look once more at the program that was timed."""
 
     operation: str
 
@@ -104,7 +103,7 @@ class Timed(Reply, tag="timed", frozen=True):
     device_s: float | None
 
 
-class Limited(Reply, tag="limited", frozen=True):
+class CeilingsFound(Reply, tag="ceilings", frozen=True):
     """What this library can do at best."""
 
     found: list[Ceiling]
@@ -123,5 +122,5 @@ class Refusal(Reply, tag="refusal", frozen=True):
     reason: str
 
 
-AnyRequest = Prepare | Warm | Block | Limits | Check
-AnyReply = Ready | Prepared | Warmed | Timed | Limited | Checked | Refusal
+AnyRequest = Prepare | Warm | Block | FindCeilings | Check
+AnyReply = Ready | Prepared | Warmed | Timed | CeilingsFound | Checked | Refusal

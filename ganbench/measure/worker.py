@@ -1,31 +1,28 @@
 """One fresh process for one target: imports, prepares, verifies, and times blocks when told to.
 
-Run as ``python -m ganbench.measure.worker``; the first line on standard input is the ``Job``. Whatever a
-framework prints goes to standard error, so that the channel carries replies only.
+Run as ``python -m ganbench.measure.worker``; the first line on standard input is the ``Job``.
 """
 
-import contextlib
-import ctypes
-import os
-import signal
+import importlib
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from .. import registry
-from ..errors import UnavailableError, UnsupportedError
+from ..errors import UnsupportedError
+from .child import begin, explained
 from .protocol import (
     AnyReply,
     AnyRequest,
     Block,
+    CeilingsFound,
     Check,
     Checked,
+    FindCeilings,
     Job,
-    Limited,
-    Limits,
     Prepare,
     Prepared,
     Ready,
@@ -36,52 +33,49 @@ from .protocol import (
 )
 
 if TYPE_CHECKING:
-    from .memory import CaseMemory
-
-PR_SET_PDEATHSIG = 1
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "resource_exhausted", "failed to allocate")
+    from ..machine.memory import CaseMemory
 
 
 def main() -> None:
-    channel = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    job = msgspec.json.decode(sys.stdin.buffer.readline(), type=Job)
-    die_with(job.parent)
-    if job.cpus:
-        os.sched_setaffinity(0, job.cpus)
+    job, send = begin(Job)
     try:
-        session = Session(job)
+        worker = TargetWorker(job)
     except Exception as error:
-        _send(channel, refusal(error))
+        send(Refusal(*explained(error)))
         return
-    _send(channel, session.ready)
+    send(worker.ready)
     decoder = msgspec.json.Decoder(AnyRequest)
     for line in sys.stdin.buffer:
         try:
-            reply = session.answer(decoder.decode(line))
+            reply = worker.answer(decoder.decode(line))
         except Exception as error:  # a backend may raise anything; its row says what
-            reply = refusal(error)
-        _send(channel, reply)
+            reply = Refusal(*explained(error))
+        send(reply)
 
 
-class Session:
+class TargetWorker:
     """A backend and the operations it has prepared."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
+        # What is reported as the import is that of NumPy, which every framework here needs, and of the framework;
+        # the search for plug-ins and our own modules in between are not.
         start = time.perf_counter()
+        importlib.import_module("numpy")
+        import_s = time.perf_counter() - start
         cls = registry.load(job.target.backend)
         if reason := cls.lacks(job.target.device, job.dtype, job.precision):
             raise UnsupportedError(reason)
+        start = time.perf_counter()
         self._backend = cls(mode=job.target.mode, device=job.target.device, precision=job.precision)
-        import_s = time.perf_counter() - start
+        import_s += time.perf_counter() - start
         self._programs: dict[str, Any] = {}
         self._memory: dict[str, CaseMemory] = {}
         # Only now what the harness itself needs: the framework's import is what was timed.
-        from .memory import resident
+        from ..machine.memory import resident
 
         import_bytes = resident()
-        from . import facts
+        from ..machine import facts
 
         self.ready = Ready(
             import_s,
@@ -106,18 +100,20 @@ class Session:
                 operation, program, _ = self._programs[request.operation]
                 timing = time_block(self._backend, operation, program, request.number)
                 return Timed(*timing)
-            case Limits():
-                from .ceilings import measure
+            case FindCeilings():
+                from .ceilings import find_ceilings
 
-                return Limited(measure(self._backend, self._job.dtype, self._job.precision, request.block_s))
+                return CeilingsFound(
+                    find_ceilings(self._backend, self._job.dtype, self._job.precision, request.block_s)
+                )
             case Check():
                 return Checked(self._verify(request.operation))
 
     def _prepare(self, name: str) -> AnyReply:
+        from ..machine.memory import CaseMemory
         from ..operations import operation as make
+        from ..verification.answers import read_answers
         from .engine import first_call
-        from .memory import CaseMemory
-        from .oracle import read_answers
 
         operation = make(name, self._job.spec)
         if operation.spec.batch < operation.minimum_batch:
@@ -132,7 +128,7 @@ class Session:
         return Prepared(prepare_s, first_run_s, self._verify(name))
 
     def _verify(self, name: str) -> Any:
-        from ..verify import verify
+        from ..verification.gate import verify
 
         operation, program, answers = self._programs[name]
         return verify(program, operation, answers, self._job.dtype, self._job.precision)
@@ -145,34 +141,6 @@ class Session:
         memory.warming()
         result = warm_up(self._backend, operation, program, request.block_s, request.cap_s, request.number)
         return Warmed(result.number, program.iterations, result.seconds, result.steady, *memory.peaks())
-
-
-def refusal(error: Exception) -> Refusal:
-    """Return what to tell the user of an exception, in one line."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, UnavailableError):
-        return Refusal("unavailable", text)
-    if isinstance(error, UnsupportedError | NotImplementedError):
-        return Refusal("unsupported", text)
-    if isinstance(error, MemoryError) or any(sign in text.lower() for sign in OUT_OF_MEMORY):
-        return Refusal("out of memory", text)
-    return Refusal("failed", f"{type(error).__name__}: {text}")
-
-
-def _send(channel: BinaryIO, reply: AnyReply) -> None:
-    channel.write(msgspec.json.encode(reply) + b"\n")
-    channel.flush()
-
-
-def die_with(parent: int) -> None:
-    """Ask Linux to kill this process with its parent, and to prefer it to the parent when memory is short."""
-    if sys.platform != "linux":
-        return
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before prctl
-        sys.exit(1)
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("500")
 
 
 if __name__ == "__main__":

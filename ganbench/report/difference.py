@@ -13,39 +13,37 @@ from typing import Any
 
 import pandas as pd
 
-from ..comparison import Comparison
 from ..errors import StorageError, UsageError
-from ..measure.statistics import BAND, Estimate, beyond_band, pass_ratio, unpaired_ratio, verdict
-from ..records import Measurement
-from ..results import round_blocks
-from .comparable import changes, header, obstacles, same_program
-from .runs import find_run, open_run
+from ..results.differences import Difference, changes, obstacles, same_program, shown
+from ..results.run import Run, find_run, open_run
+from ..results.statistics import BAND, Estimate, beyond_band, judge, pass_ratio, unpaired_ratio
+from ..results.table import run_table
 from .table import heading
 
 COLUMNS = (
     "a_s b_s a_rounds b_rounds ratio ratio_low ratio_high relative relative_low relative_high "
-    "control control_low control_high basis verdict reason"
+    "control control_low control_high basis verdict detectable reason"
 ).split()
 TIMES_ALONE = "times alone"
 LEGEND = f"More than 1 is faster in B; [95 % interval of two unpaired samples]; within {BAND:.0%} is the same."
 
 
-def diff(a: str | Path | Comparison, b: str | Path | Comparison, results: str | Path = "results") -> pd.DataFrame:
+def diff(a: str | Path | Run, b: str | Path | Run, results: str | Path = "results") -> pd.DataFrame:
     """Return how the targets of run ``a`` do in run ``b``: a row for each operation and target of both.
 
-    A run is a ``Comparison``, a file, an id below ``results`` or the beginning of one. ``ratio`` is time in
+    A run is a ``Run``, a file, an id below ``results`` or the beginning of one. ``ratio`` is time in
     ``a`` ÷ time in ``b``, ``relative`` that of the speeds relative to the common baseline: more than 1 is
     faster in ``b``. ``basis`` says on which of them ``verdict`` rests. Title and notes are in ``attrs``.
 
     Raises ``UsageError`` naming what differs and must not, ``StorageError`` for what is no run.
     """
-    first, second = (run if isinstance(run, Comparison) else _opened(run, Path(results)) for run in (a, b))
-    if header(first).run_id == header(second).run_id:
-        raise UsageError(f"A and B are the same run, {header(first).run_id}: name two runs")
+    first, second = (run if isinstance(run, Run) else _opened(run, Path(results)) for run in (a, b))
+    if first.header.run_id == second.header.run_id:
+        raise UsageError(f"A and B are the same run, {first.header.run_id}: name two runs")
     found = obstacles(first, second)
     if found:
-        raise UsageError(f"runs that differ in these (A / B) cannot be compared: {'; '.join(found)}")
-    tables = [run.to_pandas().set_index(["operation", "target"]) for run in (first, second)]
+        raise UsageError(f"runs that differ in these (A / B) cannot be compared: {_said(found)}")
+    tables = [run_table(run).set_index(["operation", "target"]) for run in (first, second)]
     shared = [case for case in tables[0].index if case in tables[1].index]
     if not shared:
         named = (", ".join(dict.fromkeys(f"{target}/{name}" for name, target in table.index)) for table in tables)
@@ -61,37 +59,39 @@ def diff(a: str | Path | Comparison, b: str | Path | Comparison, results: str | 
     return table
 
 
-def _opened(name: str | Path, results: Path) -> Comparison:
+def _opened(name: str | Path, results: Path) -> Run:
     path = find_run(str(name), results)
     run = open_run(path)
-    for record in run.records:
-        if isinstance(record, Measurement) and not all(0 < seconds < math.inf for seconds in record.samples):
-            raise StorageError(f"{path} holds a time that is not positive: {record.target}/{record.operation}")
+    for one in run.measurements:
+        if not all(0 < seconds < math.inf for seconds in one.samples):
+            raise StorageError(f"{path} holds a time that is not positive: {one.target}/{one.operation}")
     return run
 
 
-def _common_baseline(a: Comparison, b: Comparison) -> tuple[str, str]:
+def _common_baseline(a: Run, b: Run) -> tuple[str, str]:
     """Return the baseline whose program is the same in both runs, or '' and why there is none."""
-    ours, theirs = header(a).baseline, header(b).baseline
+    ours, theirs = a.header.baseline, b.header.baseline
     if ours != theirs:
         return "", f"their baselines are {ours} / {theirs}"
     found = same_program(a, b, ours)
-    return ("", f"the baseline differs: {'; '.join(found)}") if found else (ours, "")
+    return ("", f"the baseline differs: {_said(found)}") if found else (ours, "")
 
 
-def _row(
-    a: Comparison, b: Comparison, case: tuple[str, str], baseline: str, entries: "Sequence[pd.Series[Any]]"
-) -> dict[str, Any]:
+def _said(found: Sequence[Difference]) -> str:
+    return "; ".join(f"{name} {shown(a)} / {shown(b)}" for name, a, b in found)
+
+
+def _row(a: Run, b: Run, case: tuple[str, str], baseline: str, entries: "Sequence[pd.Series[Any]]") -> dict[str, Any]:
     operation, target = case
     row: dict[str, Any] = {"a_s": entries[0]["median_s"], "b_s": entries[1]["median_s"], "basis": "", "verdict": ""}
-    times = [[median(b) for b in round_blocks(run.records, operation, target).values()] for run in (a, b)]
+    times = [[median(b) for b in run.blocks(operation, target).values()] for run in (a, b)]
     row |= {"a_rounds": len(times[0]), "b_rounds": len(times[1])}
     wrong = zip("AB", entries, strict=True)
     row["reason"] = "; ".join(f"{e['status']} in {name}: {e['reason']}" for name, e in wrong if e["status"] != "ok")
     if not all(times):
         return row | {"reason": row["reason"] or "not timed in both"}
     controls = [Estimate(*(entry[f"control_{part}"] for part in ("ratio", "low", "high"))) for entry in entries]
-    if all(copies := _speeds(a, b, operation, header(a).baseline, copy=True)):
+    if all(copies := _speeds(a, b, operation, a.header.baseline, copy=True)):
         controls.append(unpaired_ratio(*copies))
         row |= _named("control", controls[-1])
     ratio = unpaired_ratio(times[1], times[0])
@@ -102,16 +102,18 @@ def _row(
     if baseline and all(speeds := _speeds(a, b, operation, target)):
         relative = unpaired_ratio(*speeds)
         row |= _named("relative", relative)
-        return row | {"basis": f"against {baseline}", "verdict": verdict(relative, min(map(len, speeds)), failed)}
-    return row | {"basis": TIMES_ALONE, "verdict": verdict(ratio, min(map(len, times)), failed)}
+        found, basis = judge(relative, min(map(len, speeds)), failed), f"against {baseline}"
+    else:
+        found, basis = judge(ratio, min(map(len, times)), failed), TIMES_ALONE
+    return row | {"basis": basis, "verdict": found.outcome, "detectable": found.detectable}
 
 
-def _speeds(a: Comparison, b: Comparison, operation: str, target: str, copy: bool = False) -> list[list[float]]:
+def _speeds(a: Run, b: Run, operation: str, target: str, copy: bool = False) -> list[list[float]]:
     """Return, for each run, the target's speed relative to the run's baseline in each round that has both."""
     speeds = []
     for run in (a, b):
-        against = round_blocks(run.records, operation, header(run).baseline)
-        blocks = round_blocks(run.records, operation, target, copy)
+        against = run.blocks(operation, run.header.baseline)
+        blocks = run.blocks(operation, target, copy)
         speeds.append([pass_ratio(against[i], blocks[i]) for i in sorted(against.keys() & blocks.keys())])
     return speeds
 
@@ -120,23 +122,23 @@ def _named(name: str, estimate: Estimate) -> dict[str, float]:
     return dict(zip((name, f"{name}_low", f"{name}_high"), estimate, strict=True))
 
 
-def _title(a: Comparison, b: Comparison) -> str:
-    first = header(a)
+def _title(a: Run, b: Run) -> str:
+    first = a.header
     lines = [heading(first)]
     for name, run in (("A", a), ("B", b)):
-        time = header(run).timestamp[:16].replace("T", " ")
-        lines.append(f"{name}: {header(run).run_id}, {time} UTC, ended: {run.ended}")
+        time = run.header.timestamp[:16].replace("T", " ")
+        lines.append(f"{name}: {run.header.run_id}, {time} UTC, ended: {run.ended}")
     return "\n".join(lines)
 
 
-def _notes(a: Comparison, b: Comparison, table: pd.DataFrame, baseline: str, why_not: str) -> list[str]:
+def _notes(a: Run, b: Run, table: pd.DataFrame, baseline: str, why_not: str) -> list[str]:
     found = changes(a, b)
-    notes = [f"differs (A / B): {'; '.join(found)}" if found else "neither versions nor commit differ"]
-    cases = [[f"{row.target}/{row.operation}" for row in run.to_pandas().itertuples()] for run in (a, b)]
+    notes = [f"differs (A / B): {_said(found)}" if found else "neither versions nor commit differ"]
+    cases = [[f"{row.target}/{row.operation}" for row in run_table(run).itertuples()] for run in (a, b)]
     for name, mine, others in (("A", *cases), ("B", *reversed(cases))):
         if alone := [case for case in mine if case not in others]:
             notes.append(f"only in {name}: {', '.join(alone)}")
-    common = header(a).baseline if header(a).baseline == header(b).baseline else ""
+    common = a.header.baseline if a.header.baseline == b.header.baseline else ""
     if baseline:
         own = table[table.index.get_level_values("target") == baseline]
         notes += _line(f"drift from A to B ({baseline} itself): ", own, "ratio")
@@ -145,7 +147,7 @@ def _notes(a: Comparison, b: Comparison, table: pd.DataFrame, baseline: str, why
         notes += _line(f"control ({common} against a second copy of itself, B relative to A): ", first, "control")
     sitting = "speed: time in A / time in B, which code and machine have changed together"
     if baseline:
-        same = f", and takes {baseline} to be the same at both commits" if header(a).commit != header(b).commit else ""
+        same = f", and takes {baseline} to be the same at both commits" if a.header.commit != b.header.commit else ""
         notes.append(
             f"{sitting}. against {baseline}: of the speeds relative to it, so that what slows the whole machine "
             f"cancels; the verdict rests on this one{same}."

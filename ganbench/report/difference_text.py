@@ -5,7 +5,7 @@ import pandas as pd
 from .difference import interval
 from .formats import render as render_pivot
 from .page import grid, page
-from .table import markdown, seconds
+from .table import markdown, seconds, verdict
 
 
 def render(table: pd.DataFrame, form: str) -> str:
@@ -20,7 +20,7 @@ def render(table: pd.DataFrame, form: str) -> str:
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows as text: times with units, ratios with intervals, verdicts without what stands beside them."""
+    """Return the rows as text: times with units, ratios with intervals, verdicts in words."""
     baseline = table.attrs["baseline"]
     rows = []
     for row in table.reset_index().to_dict("records"):
@@ -33,9 +33,8 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
         line["speed"] = interval(row["ratio"], row["ratio_low"], row["ratio_high"])
         if baseline:
             line[f"against {baseline}"] = interval(row["relative"], row["relative_low"], row["relative_high"])
-        word = str(row["verdict"])
-        short = next((short for short in ("faster", "slower") if f"x {short} [" in word), word)
-        rows.append(line | {"verdict": short or ("see below" if row["reason"] else "")})
+        said = verdict(row["verdict"], row["detectable"], min(row["a_rounds"], row["b_rounds"]))
+        rows.append(line | {"verdict": said or ("see below" if row["reason"] else "")})
     return pd.DataFrame(rows)
 
 

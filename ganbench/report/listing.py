@@ -22,10 +22,9 @@ def listing() -> str:
 
 def _backend(name: str) -> list[str]:
     try:
-        cls = registry.load(name)
+        cls, probe = registry.load(name), registry.probe(name)
     except GanbenchError as error:
         return [f"  {name}", f"      broken: {error}"]
-    probe = cls.probe()
     lines = [f"  {name}" + (f" {probe.version}" if probe.installed else "")]
     for kind in cls.device_kinds:
         reason = probe.reasons.get(kind)

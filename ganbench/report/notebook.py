@@ -2,8 +2,8 @@
 
 import html
 
-from ..comparison import Comparison
-from ..records import RunHeader
+from ..results.run import Run
+from ..results.table import run_table
 from .notes import notes
 from .table import LEGEND, NUMBERS, heading, summary
 
@@ -22,11 +22,9 @@ CSS = """
 """
 
 
-def to_html(comparison: Comparison) -> str:
+def to_html(run: Run) -> str:
     """Return a comparison as a fragment of HTML that needs nothing from elsewhere."""
-    table = comparison.to_pandas()
-    header = comparison.records[0]
-    assert isinstance(header, RunHeader)
+    table = run_table(run)
     shown = summary(table)
     head = "".join(f'<th class="{_kind(name)}">{name}</th>' for name in shown.columns)
     body, before = [], None
@@ -36,12 +34,12 @@ def to_html(comparison: Comparison) -> str:
         before = row["operation"]
         cells = "".join(f'<td class="{_kind(name)}">{html.escape(str(cell))}</td>' for name, cell in row.items())
         body.append(f'<tr class="{" ".join(kinds)}">{cells}</tr>')
-    title = heading(header)
+    title = heading(run.header)
     parts = (
         f"<style>{CSS}</style>",
         f"<p><strong>{html.escape(title)}</strong></p>",
         f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>",
-        *(f"<p>{html.escape(line)}</p>" for line in notes(comparison.records, table)),
+        *(f"<p>{html.escape(line)}</p>" for line in notes(run, table)),
         f"<p><small>{html.escape(LEGEND)}</small></p>",
     )
     return f'<div class="ganbench">{"".join(parts)}</div>'

@@ -4,23 +4,23 @@ import math
 
 import pandas as pd
 
-from ..limits import Best, Limits
-from ..measure.statistics import Estimate, beyond_band, typical
-from ..plan import FLOOR, library_of
-from ..records import Line, Measurement, Resumed, RunHeader
+from ..operations.products import FLOOR
+from ..registry import library_of
+from ..results.bounds import Best, Ceilings
+from ..results.records import Resumed, RunHeader
+from ..results.run import Run
+from ..results.statistics import Estimate, beyond_band, typical
 from .table import seconds
 
 
-def notes(records: list[Line], table: pd.DataFrame) -> list[str]:
+def notes(run: Run, table: pd.DataFrame) -> list[str]:
     """Return every line that has something to say."""
-    header = records[0]
-    assert isinstance(header, RunHeader)
-    limits = Limits(records)
+    header, found = run.header, Ceilings(run.records)
     lines = [control_line(table)]
     for device in dict.fromkeys(target.device for target in header.targets):
-        lines.append(_ceilings(limits, device))
-    lines += [_floor(header, records, table), disturbance(records), _error(table)]
-    lines += [_tuning(header), _uncontrolled(header), _resumed(records)]
+        lines.append(_ceilings(found, device))
+    lines += [_floor(run, table), disturbance(run), _error(table)]
+    lines += [_tuning(header), _uncontrolled(header), _resumed(run)]
     return [line for line in lines if line]
 
 
@@ -34,8 +34,8 @@ def _uncontrolled(header: RunHeader) -> str:
     return f"not controlled on this system: {'; '.join(missing)}" if missing else ""
 
 
-def _resumed(records: list[Line]) -> str:
-    rounds = [f"round {record.round} ({record.timestamp})" for record in records if isinstance(record, Resumed)]
+def _resumed(run: Run) -> str:
+    rounds = [f"round {record.round} ({record.timestamp})" for record in run.records if isinstance(record, Resumed)]
     return f"resumed with {', '.join(rounds)}" if rounds else ""
 
 
@@ -58,19 +58,19 @@ def control_line(table: pd.DataFrame) -> str:
     return f"control ({baseline} against a second copy of itself): {', '.join(parts)}{end}"
 
 
-def _ceilings(limits: Limits, device: str) -> str:
-    product = limits.product(device)
+def _ceilings(found: Ceilings, device: str) -> str:
+    product = found.product(device)
     if product is None:
         return ""
     parts = [f"{product.ceiling.value / 1e9:.3g} GFLOP/s ({product.library}, {product.ceiling.size}² product)"]
-    bandwidth = limits.of("bandwidth", device)
+    bandwidth = found.of("bandwidth", device)
     if bandwidth:
         largest = max(best.ceiling.size for best in bandwidth)
         memory = [best for best in bandwidth if best.ceiling.size == largest]
         parts.append(f"memory {_rate(memory)} GB/s ({_mebibytes(largest)})")
         if caches := [best for best in bandwidth if best.ceiling.size < largest]:
             parts.append(f"caches up to {_rate(caches)} GB/s")
-    calls = (f"{best.library} {seconds(best.ceiling.value)}" for best in limits.of("latency", device))
+    calls = (f"{best.library} {seconds(best.ceiling.value)}" for best in found.of("latency", device))
     return f"ceilings on {device}: {', '.join(parts)}; smallest call: {', '.join(calls)}"
 
 
@@ -82,16 +82,15 @@ def _mebibytes(size: int) -> str:
     return f"{size / 2**20:.0f} MiB"
 
 
-def _floor(header: RunHeader, records: list[Line], table: pd.DataFrame) -> str:
+def _floor(run: Run, table: pd.DataFrame) -> str:
     """Return what the matrix products of an iteration take alone, and the share that is of each target's time."""
     rows = table[table["percent_of_floor"].notna()]
-    parts = []
-    for library in dict.fromkeys(library_of(target, header.targets) for target in header.targets):
+    parts, targets = [], run.header.targets
+    for library in dict.fromkeys(library_of(target, targets) for target in targets):
         floor = [
-            record
-            for record in records
-            if isinstance(record, Measurement) and record.operation == FLOOR and record.target == library.label
-            if record.samples and not record.copy
+            one
+            for one in run.measurements
+            if (one.operation, one.target, one.copy) == (FLOOR, library.label, False) and one.samples
         ]
         own = rows[(rows["backend"] == library.backend) & (rows["device"] == library.device)]
         if not floor or own.empty:
@@ -109,9 +108,9 @@ def _floor(header: RunHeader, records: list[Line], table: pd.DataFrame) -> str:
     return f"floor of gan_iteration, its matrix products alone: {'; '.join(parts)}" if parts else ""
 
 
-def disturbance(records: list[Line]) -> str:
+def disturbance(run: Run) -> str:
     """Return what was seen beside the timed blocks, whether or not it mattered."""
-    found = [d for record in records if isinstance(record, Measurement) for d in record.disturbances]
+    found = [d for record in run.measurements for d in record.disturbances]
     if not found:
         return ""
     parts = []

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ..errors import UnavailableError, UsageError, unknown
-from ..results import geometric_mean
+from ..results.table import geometric_mean
 from .cases import KEYS, Cases, cases, first_number, instead
 from .values import is_number, text
 
@@ -50,7 +50,7 @@ def ratio_matrix(df: pd.DataFrame, baseline: str | None = None) -> pd.DataFrame:
             value = 1.0
         elif not value and row["baseline"] == baseline and pd.notna(row["ratio"]):
             value = row["ratio"]
-            undecided += row["verdict"].startswith("undecided")
+            undecided += row["verdict"] in ("undecided", "control failed")
         elif not value:
             value = medians.ratio(row)
             derived += is_number(value)

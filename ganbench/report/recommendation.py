@@ -10,18 +10,16 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from ..comparison import Comparison
 from ..errors import UsageError
-from ..measure.statistics import Estimate, beyond_band, paired_speed, typical, verdict
-from ..records import RunHeader
-from ..results import round_blocks
+from ..results.run import Run
+from ..results.statistics import Estimate, Verdict, beyond_band, judge, paired_speed, typical
+from ..results.table import run_table
 from .start import break_even
 
 OPERATION = "gan_iteration"
 # A start may be this factor longer or shorter than what was seen of it. In one run on xeon-2c the import of JAX
 # took 1.44 s for `jax` and 0.67 s for `jax.scan`, which is the very same import: a factor of 1.46 from their middle.
 START_DOUBT = 1.5
-SLOWER, FASTER = "x slower [", "x faster ["  # what a verdict that claims a difference holds
 
 
 class Candidate(NamedTuple):
@@ -73,8 +71,8 @@ class Standing(NamedTuple):
     candidate: Candidate
     total: Estimate
     against: Estimate
-    verdict: str  # of its speed against the first's, as in every table; '' for the first itself
-    hangs_on_start: bool = False  # whether it would surely take longer, were the starts as they were seen
+    verdict: Verdict | None  # of its speed against the first's, as in every table; None for the first itself
+    depends_on_start: bool = False  # whether it would surely take longer, were the starts as they were seen
 
     @property
     def target(self) -> str:
@@ -84,7 +82,7 @@ class Standing(NamedTuple):
     @property
     def behind(self) -> bool:
         """Whether it surely takes longer than the first."""
-        return SLOWER in self.verdict
+        return self.verdict is not None and self.verdict.outcome == "slower"
 
 
 class Turn(NamedTuple):
@@ -133,12 +131,13 @@ def recommend(
         candidates = [candidate._replace(start_s=candidate.warm_start_s) for candidate in candidates]
     ranked = sorted(candidates, key=lambda candidate: candidate.total(iterations).value)
     first, *others = ranked
-    standings = [Standing(first, first.total(iterations), Estimate(1.0, 1.0, 1.0), "")]
+    standings = [Standing(first, first.total(iterations), Estimate(1.0, 1.0, 1.0), None)]
     for other in others:
         against, rounds = ratio(other, first, iterations), len(_shared(first, other))
-        said = verdict(Estimate(1 / against.value, 1 / against.high, 1 / against.low), rounds, control)
-        seen = verdict(_paired(first, other, first.start_s, other.start_s, iterations), rounds, control)
-        standings.append(Standing(other, other.total(iterations), against, said, said != seen and SLOWER in seen))
+        said = judge(Estimate(1 / against.value, 1 / against.high, 1 / against.low), rounds, control)
+        seen = judge(_paired(first, other, first.start_s, other.start_s, iterations), rounds, control).outcome
+        depends = seen == "slower" != said.outcome
+        standings.append(Standing(other, other.total(iterations), against, said, depends))
     failed = control is not None and beyond_band(control)
     return Recommendation(iterations, tuple(standings), failed, *_turns(first, others, control))
 
@@ -147,10 +146,10 @@ def _turns(first: Candidate, others: Sequence[Candidate], control: Estimate | No
     """Return who is quicker for fewer iterations and who for more, where iterations surely differ."""
     fewer, more = [], []
     for other in others:
-        speed = verdict(_paired(first, other, 0.0, 0.0, 1), len(_shared(first, other)), control)
-        if SLOWER in speed:
+        speed = judge(_paired(first, other, 0.0, 0.0, 1), len(_shared(first, other)), control).outcome
+        if speed == "slower":
             fewer.append(Turn(other.target, _break_even(first, other)))
-        elif FASTER in speed:
+        elif speed == "faster":
             more.append(Turn(other.target, _break_even(other, first)))
     # The last to be caught up with, and the first to catch up.
     before = max((turn for turn in fewer if 0 < turn.at < math.inf), key=lambda turn: turn.at, default=None)
@@ -162,13 +161,12 @@ def _break_even(later: Candidate, sooner: Candidate) -> float:
     return break_even(later.start_s, later.iteration.value, sooner.start_s, sooner.iteration.value)
 
 
-def candidates(comparison: Comparison) -> tuple[list[Candidate], dict[str, str], Estimate | None]:
+def candidates(run: Run) -> tuple[list[Candidate], dict[str, str], Estimate | None]:
     """Return the verified targets of a run, why each other one is left out, and the control.
 
     Raises ``UsageError`` for a run that did not measure ``gan_iteration``.
     """
-    header, table = comparison.records[0], comparison.to_pandas()
-    assert isinstance(header, RunHeader)
+    header, table = run.header, run_table(run)
     if OPERATION not in header.operations:
         raise UsageError(f"run {header.run_id} did not measure {OPERATION}, but {', '.join(header.operations)}")
     found: list[Candidate] = []
@@ -184,6 +182,6 @@ def candidates(comparison: Comparison) -> tuple[list[Candidate], dict[str, str],
         elif math.isnan(start) or math.isnan(row["median_s"]):
             left_out[target] = "its start was not measured"
         else:
-            blocks = round_blocks(comparison.records, OPERATION, target)
+            blocks = run.blocks(OPERATION, target)
             found.append(Candidate(target, start, warm, blocks, str(row["denormals"])))
     return found, left_out, control

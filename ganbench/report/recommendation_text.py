@@ -7,14 +7,14 @@ from typing import Any
 
 import pandas as pd
 
-from ..comparison import Comparison
-from ..measure.engine import MAX_ITERATIONS
-from ..measure.statistics import BAND, MIN_ROUNDS, Estimate
-from ..records import RunHeader
+from ..gan import MAX_ITERATIONS
+from ..results.run import Run
+from ..results.statistics import BAND, MIN_ROUNDS, Estimate
+from ..results.table import run_table
 from .notes import control_line
 from .page import grid, page
 from .recommendation import START_DOUBT, Candidate, Recommendation, Standing, recommend
-from .table import heading, seconds
+from .table import heading, seconds, verdict
 
 LEGEND = (
     "total: start + iterations x time of one, from a fresh process with an empty compile cache; warm: the start with "
@@ -25,7 +25,7 @@ COLUMNS = ("target", "start", "warm", "iteration", "total", "against", "verdict"
 
 
 def render(
-    comparison: Comparison, found: list[Candidate], left_out: Mapping[str, str], control: Estimate | None,
+    run: Run, found: list[Candidate], left_out: Mapping[str, str], control: Estimate | None,
     iterations: int, form: str,
 ) -> str:  # fmt: skip
     """Return what to take for ``iterations`` iterations, as ``table`` or ``json``; ``found`` is not empty."""
@@ -36,12 +36,10 @@ def render(
     if warm is not None and warm.first.target != cold.first.target:
         said.append(f"with a warm compile cache, as from the second start on: {sentence(warm)}")
     if form == "json":
-        return json.dumps(_plain(cold, said, left_out, comparison), indent=1, allow_nan=False) + "\n"
-    header = comparison.records[0]
-    assert isinstance(header, RunHeader)
-    title = heading(header)
+        return json.dumps(_plain(cold, said, left_out, run), indent=1, allow_nan=False) + "\n"
+    title = heading(run.header)
     missing = [f"left out: {target}: {reason}" for target, reason in left_out.items()]
-    notes = [*missing, control_line(comparison.to_pandas()), _long(cold), LEGEND]
+    notes = [*missing, control_line(run_table(run)), _long(cold), LEGEND]
     table = page(title, [grid(_table(cold), "verdict")], [note for note in notes if note])
     return "\n".join(said) + "\n\n" + table
 
@@ -62,10 +60,10 @@ def sentence(found: Recommendation) -> str:
         rounds = f"{found.rounds} round{'s' * (found.rounds != 1)} of the {MIN_ROUNDS} that it takes"
         return f"{apart}: {rounds}; a longer --budget gives more"
     totals = "; ".join([_total(first), *(f"{_total(rival)}, {more(rival.against)}" for rival in found.rivals)])
-    if all(rival.verdict.startswith("same") for rival in found.rivals):
+    if all(rival.verdict is not None and rival.verdict.outcome == "same" for rival in found.rivals):
         return f"{apart}: the same within {BAND:.0%}, either will do: {totals}"
-    if all(rival.hangs_on_start for rival in found.rivals):
-        return f"{apart}: {totals}; it hangs on their starts, which a run sees once"
+    if all(rival.depends_on_start for rival in found.rivals):
+        return f"{apart}: {totals}; it depends on start-up time, measured only once"
     return f"{apart}: {totals}; a longer --budget may decide"
 
 
@@ -114,16 +112,13 @@ def _table(found: Recommendation) -> pd.DataFrame:
         times = [seconds(value) for value in (candidate.start_s, candidate.warm_start_s, candidate.iteration.value)]
         bounds = f" [{against.low:.2f}, {against.high:.2f}]" if against.has_interval else ""
         compared = f"{against.value:.2f}{bounds}" if standing is not found.first else "1"
-        word = "slower" if standing.behind else standing.verdict.replace("would have shown ", "")
-        rows.append([standing.target, *times, _interval(standing.total), compared, word])
+        said = standing.verdict
+        words = "" if said is None else verdict(said.outcome, said.detectable, found.rounds)
+        rows.append([standing.target, *times, _interval(standing.total), compared, words])
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _plain(
-    found: Recommendation, said: list[str], left_out: Mapping[str, str], comparison: Comparison
-) -> dict[str, Any]:
-    header = comparison.records[0]
-    assert isinstance(header, RunHeader)
+def _plain(found: Recommendation, said: list[str], left_out: Mapping[str, str], run: Run) -> dict[str, Any]:
     standings = [
         {
             "target": standing.target,
@@ -132,12 +127,13 @@ def _plain(
             "iteration_s": standing.candidate.iteration.value,
             "total_s": _numbers(standing.total),
             "against_first": _numbers(standing.against),
-            "verdict": standing.verdict,
+            "verdict": None if standing.verdict is None else standing.verdict.outcome,
+            "detectable": None if standing.verdict is None else _number(standing.verdict.detectable),
         }
         for standing in found.standings
     ]
     return {
-        "run_id": header.run_id,
+        "run_id": run.header.run_id,
         "iterations": found.iterations,
         "recommended": None if found.rivals else found.first.target,
         "cannot_tell_apart": [s.target for s in (found.first, *found.rivals)] if found.rivals else [],

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from ..measure.statistics import BAND
+from ..results.statistics import BAND
 from .table import seconds
 
 COLUMNS = ("start of", "target", "import", "prepare", "first run", "warm cache", "has caught up with")

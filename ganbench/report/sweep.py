@@ -8,18 +8,19 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from ..comparison import Comparison
-from ..measure.statistics import BAND, Estimate, paired_speed, surely
-from ..results import round_blocks
-from ..sweep import Swept
-from .comparable import header
+from ..results.run import Run
+from ..results.statistics import BAND, Estimate, judge, paired_speed
+from ..results.swept import Swept
+from ..results.table import run_table
 from .page import WIDTH, grid, page
 from .table import heading, markdown, time
 
 COLUMNS = (
-    "sweep value operation target status reason median_s ci_low_s ci_high_s ratio ratio_low ratio_high verdict run_id"
+    "sweep value operation target status reason median_s ci_low_s ci_high_s "
+    "ratio ratio_low ratio_high verdict detectable run_id"
 ).split()
-NUMBERS = [name for name in COLUMNS if name.endswith("_s") or name.startswith("ratio")]
+NUMBERS = [name for name in COLUMNS if name.endswith("_s") or name.startswith(("ratio", "detectable"))]
+SIDES = {"faster": 1, "slower": -1}
 
 
 class Crossing(NamedTuple):
@@ -35,14 +36,14 @@ class Crossing(NamedTuple):
 def tidy(swept: Swept) -> pd.DataFrame:
     """Return one row per value, operation and target, with ``COLUMNS``; what failed has its reason."""
     rows: list[dict[Any, Any]] = []
-    for point, plan in zip(swept.points, swept.plans, strict=False):
+    for point in swept.points:
         shared = {"sweep": swept.sweep.variable, "value": point.value}
         if point.run is None:
             blank = shared | {"status": point.status, "reason": point.reason}
-            pairs = itertools.product(plan.operations, plan.targets)
-            rows += [blank | {"operation": name, "target": target.label} for name, target in pairs]
+            pairs = itertools.product(swept.operations, swept.targets)
+            rows += [blank | {"operation": name, "target": target} for name, target in pairs]
         else:
-            found = point.run.to_pandas()
+            found = run_table(point.run)
             rows += [shared | row for row in found[found.columns.intersection(COLUMNS)].to_dict("records")]
     table = pd.DataFrame(rows, columns=COLUMNS)
     return table.astype(dict.fromkeys(NUMBERS, "float64"))
@@ -60,10 +61,9 @@ def brackets(values: Sequence[int], sides: Sequence[int]) -> list[tuple[int, int
 def crossings(swept: Swept) -> list[Crossing]:
     """Return where one target overtakes another, in rising order: between values at which each is surely faster."""
     runs = [(point.value, point.run) for point in swept.points if point.run is not None]
-    labels = [target.label for target in swept.plans[0].targets]
     found = []
-    for operation in swept.plans[0].operations:
-        for one, other in itertools.combinations(labels, 2):
+    for operation in swept.operations:
+        for one, other in itertools.combinations(swept.targets, 2):
             sides = [side(run, operation, one, other) for _, run in runs]
             for low, high, after in brackets([value for value, _ in runs], sides):
                 winner, loser = (other, one) if after > 0 else (one, other)
@@ -71,17 +71,17 @@ def crossings(swept: Swept) -> list[Crossing]:
     return found
 
 
-def side(run: Comparison, operation: str, one: str, other: str) -> int:
+def side(run: Run, operation: str, one: str, other: str) -> int:
     """Return 1 where ``other`` is surely faster than ``one`` in a run, -1 where slower, 0 where undecided."""
-    baseline = header(run).baseline
+    baseline = run.header.baseline
     control, _ = _paired(run, operation, baseline, baseline, copy=True)
     ratio, rounds = _paired(run, operation, one, other)
-    return 0 if ratio is None else surely(ratio, rounds, control)
+    return 0 if ratio is None else SIDES.get(judge(ratio, rounds, control).outcome, 0)
 
 
-def _paired(run: Comparison, operation: str, one: str, other: str, copy: bool = False) -> tuple[Estimate | None, int]:
+def _paired(run: Run, operation: str, one: str, other: str, copy: bool = False) -> tuple[Estimate | None, int]:
     """Return time of ``one`` ÷ time of ``other`` (of its copy) over the rounds that have both, and their number."""
-    ours, theirs = round_blocks(run.records, operation, one), round_blocks(run.records, operation, other, copy)
+    ours, theirs = run.blocks(operation, one), run.blocks(operation, other, copy)
     shared = sorted(ours.keys() & theirs.keys())
     return (paired_speed([ours[i] for i in shared], [theirs[i] for i in shared]) if shared else None), len(shared)
 
@@ -93,8 +93,8 @@ def sentences(swept: Swept) -> list[str]:
         f"{c.operation}: {c.winner} overtakes {c.loser} between {swept.sweep.variable} {c.low} and {c.high}"
         for c in found
     ]
-    without = [name for name in swept.plans[0].operations if name not in {c.operation for c in found}]
-    if without and len(swept.plans[0].targets) > 1:
+    without = [name for name in swept.operations if name not in {c.operation for c in found}]
+    if without and len(swept.targets) > 1:
         said.append(f"no target surely overtakes another on {', '.join(without)}")
     return said
 
@@ -134,8 +134,7 @@ def pivot(table: pd.DataFrame, operation: str) -> pd.DataFrame:
 def _cell(row: "pd.Series[Any]", wins: bool) -> str:
     if row["status"] != "ok":
         return str(row["status"])
-    verdict = "" if pd.isna(row["verdict"]) else str(row["verdict"])
-    word = next((word for word in ("faster", "slower", "same", "undecided") if word in verdict), verdict)
+    word = "" if pd.isna(row["verdict"]) else str(row["verdict"])
     speed = "" if math.isnan(row["ratio"]) or word == "baseline" else f"{row['ratio']:.2f} "
     return f"{time(row)}{' *' * wins}\n{speed}{word}".strip()
 
@@ -156,7 +155,7 @@ def fitting(shown: pd.DataFrame) -> Iterator[pd.DataFrame]:
 def _title(swept: Swept) -> str:
     """Return which values were swept, and the model, machine and rigor of the first run that there is."""
     what = f"{swept.sweep.variable} {', '.join(str(point.value) for point in swept.points)}"
-    first = next((header(point.run) for point in swept.points if point.run is not None), None)
+    first = next((point.run.header for point in swept.points if point.run is not None), None)
     if first is None:
         return what
     return f"{what}; the first: {heading(first)}"
@@ -173,13 +172,13 @@ def _reasons(table: pd.DataFrame) -> list[str]:
 
 
 def _runs(swept: Swept) -> list[str]:
-    kept = [f"{point.value} {header(point.run).run_id}" for point in swept.points if point.run is not None]
+    kept = [f"{point.value} {point.run.header.run_id}" for point in swept.points if point.run is not None]
     return [f"runs by {swept.sweep.variable}: {', '.join(kept)}"] if kept else []
 
 
 def _legend(swept: Swept) -> str:
     return (
-        f"in a cell: time ± half its 95 % interval; speed relative to {swept.plans[0].baseline}, more than 1 is "
+        f"in a cell: time ± half its 95 % interval; speed relative to {swept.baseline}, more than 1 is "
         f"faster; within {BAND:.0%} is the same. * fastest. A crossing is stated where each of the two is surely "
         "faster at one end: values between that decide nothing widen it."
     )

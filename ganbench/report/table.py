@@ -5,9 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from ..measure.statistics import BAND
 from ..precision import titled
-from ..records import RunHeader
+from ..results.records import RunHeader
+from ..results.statistics import BAND
 
 COLUMNS = ("operation", "target", "time", "speed", "verdict", "ceiling")
 NUMBERS = ("time", "ceiling")  # the columns that are set to the right
@@ -63,18 +63,24 @@ def _speed(entry: "pd.Series[Any]") -> str:
 
 
 def _verdict(entry: "pd.Series[Any]") -> str:
-    """Return the verdict without the numbers that stand in the column beside it, and what else must be known."""
-    verdict = "" if pd.isna(entry["verdict"]) else str(entry["verdict"])
-    for word in ("faster", "slower"):
-        if f"x {word} [" in verdict:
-            verdict = word
-    verdict = verdict.replace("would have shown ", "")
-    notes = [verdict] if verdict else []
+    """Return the verdict, and what else must be known of a row."""
+    notes = [] if pd.isna(entry["verdict"]) else [verdict(entry["verdict"], entry["detectable"], entry["rounds"])]
     if entry["reason"]:
         notes.append(str(entry["reason"]).partition(" (")[0])
     if entry["steady"] is False or entry["steady"] == False:  # noqa: E712 (pandas' own boolean)
         notes.append("unsteady")
     return "; ".join(notes)
+
+
+def verdict(outcome: str, detectable: float, rounds: int) -> str:
+    """Return an outcome in words: for one that is undecided, why, such as ``undecided (12%)``."""
+    if outcome != "undecided":
+        return outcome
+    return (
+        f"undecided ({rounds} round{'s' * (rounds != 1)})"
+        if math.isnan(detectable)
+        else f"undecided ({detectable:.0%})"
+    )
 
 
 def _ceiling(entry: "pd.Series[Any]") -> str:

@@ -7,11 +7,12 @@ from itertools import islice
 
 import numpy as np
 
-from ..backend import Array, Backend, GANState, Program
+from ..arithmetic import Array, GANState
+from ..backend import Backend, Program
 from ..gan import STAGED_BATCHES
 from ..measure.engine import calibrate, time_block
-from ..measure.statistics import MIN_ROUNDS, speed_ratio
 from ..operation import Operation
+from ..results.statistics import MIN_ROUNDS, speed_ratio
 from .batches import Batch
 from .protocol import Cost
 
@@ -74,7 +75,7 @@ class Fed(Program):
         self._unread = []
 
 
-def measure(backend: Backend, operation: Operation, program: Program, batches: Iterator[Batch]) -> Cost:
+def cost_of_feeding(backend: Backend, operation: Operation, program: Program, batches: Iterator[Batch]) -> Cost:
     """Time ``program`` alone and fed, in pairs of blocks, and return what feeding adds.
 
     Both begin at the staged state, so that neither has the denormals of a long training to carry.

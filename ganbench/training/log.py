@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from ..errors import StorageError
-from ..store import replace_file
+from ..results.store import replace_file
 from .protocol import Cost, Ended, Epoch, Message, Started
 
 LOG, TABLE, LOSSES = "log.jsonl", "log.csv", "losses.csv"

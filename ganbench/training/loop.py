@@ -9,11 +9,11 @@ import numpy as np
 from ..backend import Program
 from ..errors import GanbenchError
 from ..gan import STAGED_BATCHES, GANSpec
-from ..state import assemble
 from .feeding import Fed
 from .log import Log
-from .protocol import Ended, Epoch, Message, Progress
+from .protocol import Ended, Enqueued, Epoch, Message
 from .saving import STATE, Saver
+from .state import assemble
 
 PROGRESS_S = 0.1  # no more often: whoever reads it shares the processor
 
@@ -67,7 +67,7 @@ class Loop:
     def _tell_progress(self) -> None:
         if self._clock() > self._told + PROGRESS_S:
             self._told = self._clock()
-            self._tell(Progress(self.step))
+            self._tell(Enqueued(self.step))
 
     def _take(self, losses: np.ndarray) -> None:
         """Write losses into the log, and each epoch that they complete."""

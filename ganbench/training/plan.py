@@ -11,15 +11,15 @@ import numpy as np
 
 from .. import registry
 from ..data import load_images
+from ..data.sound import load_recordings
 from ..errors import DataError, SpecError, UnavailableError, UsageError, unknown
 from ..gan import PRESETS, GANSpec, Loss
-from ..gan_operations import GANIteration
-from ..plan import Plan, make_plan
+from ..measure.plan import Plan, make_plan
+from ..operations.networks import GANIteration
 from ..precision import FULL, PRECISIONS
-from ..sound import load_recordings
-from ..state import TrainingState, differences, load_state
-from ..store import check_writable
+from ..results.store import check_writable
 from .folder import check_free
+from .state import TrainingState, differences, load_state
 
 LARGEST_STEP = np.iinfo(np.int32).max  # Adam counts in this type on every backend
 EXTRA = {"PIL": "Pillow", "altair": "Altair", "vl_convert": "vl-convert-python"}
@@ -134,7 +134,7 @@ def _check_length(epochs: int | None, iterations: int | None) -> None:
 def _check_installed(plan: Plan) -> None:
     """Raise ``UnavailableError`` now for what would be missed later."""
     for target in plan.targets:
-        probe = registry.load(target.backend).probe()
+        probe = registry.probe(target.backend)
         reason = probe.reasons.get(target.device.partition(":")[0])
         if reason is not None:
             raise UnavailableError(f"target '{target}' cannot train here: {reason}; {probe.install}")

@@ -5,18 +5,18 @@ from typing import Literal
 import msgspec
 
 from ..gan import GANSpec
+from ..measure.child import ChildJob
 from ..registry import Target
 
-FORMAT = 1
+LOG_FORMAT = 1
 
 
-class TrainJob(msgspec.Struct, frozen=True):
+class TrainJob(ChildJob, frozen=True, kw_only=True):
     """What the process of one target must do; the folder holds its rows and the oracle's answers."""
 
     target: Target
     spec: GANSpec
     dtype: str
-    cpus: list[int]  # empty where this system cannot pin a process
     folder: str
     output: str
     iterations: int  # counted from the first, also where it resumes
@@ -24,7 +24,6 @@ class TrainJob(msgspec.Struct, frozen=True):
     data: str  # a hash over the rows
     resume: str  # a state, or ''
     sound: bool
-    parent: int
 
 
 class Message(msgspec.Struct, frozen=True, tag_field="type"):
@@ -75,8 +74,8 @@ class Epoch(Message, tag="epoch", frozen=True):
     images_per_s: float
 
 
-class Progress(Message, tag="progress", frozen=True):
-    """Enqueued so far; not written into the log."""
+class Enqueued(Message, tag="enqueued", frozen=True):
+    """How many iterations are enqueued; not written into the log."""
 
     step: int
 
@@ -97,4 +96,4 @@ class Failed(Message, tag="failed", frozen=True):
     reason: str
 
 
-AnyMessage = Started | Cost | Epoch | Progress | Ended | Failed
+AnyMessage = Started | Cost | Epoch | Enqueued | Ended | Failed

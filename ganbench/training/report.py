@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from ..registry import Target
 from .plan import Training
-from .protocol import AnyMessage, Cost, Ended, Epoch, Progress, Started
+from .protocol import AnyMessage, Cost, Ended, Enqueued, Epoch, Started
 from .run import Trained
 
 LINES = 10  # epochs shown; the log has all of them
@@ -48,7 +48,7 @@ class Screen:
                 self._echo(HEADING)
             case Cost():
                 self._cost = message
-            case Progress():
+            case Enqueued():
                 self._show(done + message.step, self._description(target))
             case Epoch():
                 self._epoch = message

@@ -14,13 +14,13 @@ from ..data import staged_images
 from ..errors import GanbenchError, StorageError
 from ..gan import GANSpec
 from ..gan import preset as find_preset
-from ..measure.environment import can_pin
-from ..measure.oracle import IMAGES
+from ..machine.environment import can_pin
+from ..machine.workspace import workspace
 from ..measure.process import Child, WorkerLostError, child_environment
-from ..measure.run import ask_oracle
-from ..measure.workspace import workspace
+from ..measure.rounds import ask_oracle
 from ..registry import Target
-from ..store import replace_file
+from ..results.store import replace_file
+from ..verification.answers import IMAGES
 from .batches import ROWS
 from .curves import draw
 from .log import read_losses
@@ -116,10 +116,8 @@ def _train_one(training: Training, target: Target, folder: str, tell: Tell) -> b
         sound=training.sound,
         parent=os.getpid(),
     )
-    cls = registry.load(target.backend)
-    extra = cls.environment(target.device, plan.dtype, plan.precision, str(Path(folder) / "cache"))
-    environment = child_environment(extra, plan.threads)
-    child = Child("ganbench.training.worker", msgspec.json.encode(job), environment, timeout_s=None)
+    extra = registry.environment(target, plan.dtype, plan.precision, str(Path(folder) / "cache"))
+    child = Child("ganbench.training.worker", job, child_environment(extra, plan.threads), timeout_s=None)
     reached: bool | None = None
     try:
         try:

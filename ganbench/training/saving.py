@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ..backend import GANState
-from ..generation import generate
-from ..sound import wav_bytes
-from ..state import TrainingState, save_state
-from ..store import replace_file
+from ..arithmetic import GANState
+from ..data.sound import wav_bytes
+from ..results.store import replace_file
 from . import pictures
 from .batches import sample_noise
+from .generation import generate
+from .state import TrainingState, save_state
 
 STATE, SAMPLES, STRIP, SOUND = "state.npz", "samples.png", "strip.png", "samples.wav"
 FIRST_S, EVERY_S = 1.0, 10.0  # at first after 1, 2, 4 and 8 seconds

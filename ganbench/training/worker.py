@@ -12,42 +12,32 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from .. import __version__, registry
-from ..backend import GANState, NetworkState
+from ..arithmetic import GANState, NetworkState
 from ..errors import GanbenchError
 from ..gan import GANSpec
-from ..gan_operations import GANIteration, initial_state
-from ..measure import facts
+from ..machine import facts
+from ..measure.child import begin, explained
 from ..measure.engine import first_call
-from ..measure.oracle import read_answers
-from ..measure.worker import OUT_OF_MEMORY, die_with
-from ..state import TrainingState, load_state
-from ..verify import verify
+from ..operations.networks import GANIteration, initial_state
+from ..verification.answers import read_answers
+from ..verification.gate import verify
 from .batches import ROWS, stream
-from .feeding import Fed, measure
+from .feeding import Fed, cost_of_feeding
 from .folder import check_free, sole_writer
 from .log import Log
 from .loop import Goal, Loop
-from .protocol import FORMAT, Ended, Failed, Message, Started, TrainJob
+from .protocol import LOG_FORMAT, Ended, Failed, Message, Started, TrainJob
 from .saving import STRIP_COLUMNS, Saver
+from .state import TrainingState, load_state
 
 
 def main() -> None:
-    channel = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a framework prints stays off the channel
-    job = msgspec.json.decode(sys.stdin.buffer.readline(), type=TrainJob)
-    die_with(job.parent)
-    if job.cpus:
-        os.sched_setaffinity(0, job.cpus)
+    job, tell = begin(TrainJob)
     stop = threading.Event()
     threading.Thread(target=_wait_for_stop, args=(stop,), daemon=True).start()
-
-    def tell(message: Message) -> None:
-        channel.write(msgspec.json.encode(message) + b"\n")
-        channel.flush()
 
     try:
         with sole_writer(Path(job.output)):
@@ -72,14 +62,14 @@ def train(job: TrainJob, stopping: Callable[[], bool], tell: Callable[[Message],
     rows = np.asarray(np.load(Path(job.folder) / ROWS, mmap_mode="r"))
     start = _start(job)
     goal = Goal(spec, job.iterations, len(rows) // spec.batch)
-    cost = measure(backend, operation, program, stream(rows, spec, job.seed, 0))
+    cost = cost_of_feeding(backend, operation, program, stream(rows, spec, job.seed, 0))
     saver = Saver(Path(job.output), start, job.iterations, job.sound)
     saver.keep(start.gan, start.losses)  # before the first iteration: a disk that takes no state is found now
     log = Log(Path(job.output), start.step, goal.per_epoch)
     try:
         for message in (
             Started(
-                format=FORMAT,
+                format=LOG_FORMAT,
                 version=__version__,
                 timestamp=datetime.now(UTC).isoformat(timespec="seconds"),
                 target=target.label,
@@ -136,12 +126,10 @@ def beginning(spec: GANSpec, dtype: str, seed: int, data: str) -> TrainingState:
 
 def failure(error: Exception) -> Failed:
     """Return what to tell the user of an exception, in one line."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    status, text = explained(error)
     if isinstance(error, GanbenchError):
         return Failed(type(error).__name__, text)
-    if isinstance(error, MemoryError) or any(sign in text.lower() for sign in OUT_OF_MEMORY):
-        return Failed(GanbenchError.__name__, f"out of memory: {text}")
-    return Failed(GanbenchError.__name__, f"{type(error).__name__}: {text}")
+    return Failed(GanbenchError.__name__, f"out of memory: {text}" if status == "out of memory" else text)
 
 
 def _wait_for_stop(stop: threading.Event) -> None:

@@ -1,0 +1,121 @@
+"""Arrays and what is computed on them: the eight operations that every framework, and the oracle, implements.
+
+Shapes and formulas are in docs/workload.md. In halves (bfloat16, float16) what flows through the layers has that
+dtype; what is kept from iteration to iteration and what is summed over a batch is float32.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from .gan import GANSpec
+
+Array = Any  # an array of the framework, on its device
+Step = Callable[[Any, Any, Any], tuple[Any, Any]]  # (fixed, state, batch) -> (state, results)
+
+
+class NetworkState(NamedTuple):
+    """One network in training: parameters, Adam's two moments, batch norm's running (mean, var) pairs."""
+
+    params: list[Array]
+    m: list[Array]
+    v: list[Array]
+    running: list[Array]
+
+
+class GANState(NamedTuple):
+    """Both networks and the number of iterations completed."""
+
+    generator: NetworkState
+    discriminator: NetworkState
+    step: Any
+
+
+class Arithmetic(ABC):
+    """Arrays of one framework and the operations on them."""
+
+    @abstractmethod
+    def from_numpy(self, array: np.ndarray) -> Array:
+        """Return a device array of the same dtype that shares no memory with ``array``.
+
+        A bfloat16 comes as its bits in uint16, and goes so: see ``ganbench.precision``.
+        """
+
+    @abstractmethod
+    def to_numpy(self, array: Array) -> np.ndarray:
+        """Return a device array on the host, after whatever was to produce it."""
+
+    @abstractmethod
+    def matmul(self, a: Array, b: Array) -> Array:
+        """Return ``a b``: (m,k), (k,n) -> (m,n)."""
+
+    @abstractmethod
+    def matmul_grad(self, a: Array, b: Array, grad: Array) -> tuple[Array, Array]:
+        """Return ``grad bᵀ`` (m,k) and ``aᵀ grad`` (k,n), given ``grad`` = ∂L/∂(ab) (m,n)."""
+
+    @abstractmethod
+    def batch_norm(self, x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array]:
+        """Return ``y`` (B,n), ``mean`` (n,) and biased ``var`` (n,) of x (B,n), over the batch axis."""
+
+    @abstractmethod
+    def batch_norm_grad(
+        self, x: Array, gamma: Array, beta: Array, eps: float, grad: Array
+    ) -> tuple[Array, Array, Array]:
+        """Return ∂L/∂x (B,n), ∂L/∂gamma (n,), ∂L/∂beta (n,) for ``grad`` = ∂L/∂y, through mean and var."""
+
+    @abstractmethod
+    def adam_step(
+        self,
+        spec: GANSpec,
+        params: Sequence[Array],
+        grads: Sequence[Array],
+        m: Sequence[Array],
+        v: Sequence[Array],
+        step: Any,
+    ) -> tuple[list[Array], list[Array], list[Array]]:
+        """Return updated (params, m, v): Kingma & Ba 2015, algorithm 1; ``step`` counts from 1."""
+
+    @abstractmethod
+    def generator_forward(self, spec: GANSpec, params: Sequence[Array], z: Array) -> Array:
+        """Return images (B, img_dim) for noise z (B, z_dim); batch norm in training mode."""
+
+    @abstractmethod
+    def discriminator_forward(self, spec: GANSpec, params: Sequence[Array], x: Array) -> Array:
+        """Return logits (B, 1) for images x (B, img_dim)."""
+
+    @abstractmethod
+    def gan_iteration(
+        self, spec: GANSpec, state: GANState, real: Array, z_d: Array, z_g: Array
+    ) -> tuple[GANState, Array, Array]:
+        """Return the new state, d_loss and g_loss after one step on D, then one on G with the updated D."""
+
+    def matmul_into(self, a: Array, b: Array, out: Array) -> Array:
+        """Return ``a b``, written to ``out`` (m,n) where the framework can do that without a copy."""
+        return self.matmul(a, b)
+
+
+def map_arrays(function: Callable[[Any], Any], tree: Any) -> Any:
+    """Return ``tree`` (nested tuples, lists, named tuples) with ``function`` applied to every array.
+
+    Numbers, among them the step counter, pass as they are.
+    """
+    if isinstance(tree, list):
+        return [map_arrays(function, leaf) for leaf in tree]
+    if isinstance(tree, tuple):
+        mapped = [map_arrays(function, leaf) for leaf in tree]
+        return type(tree)(*mapped) if hasattr(tree, "_fields") else tuple(mapped)
+    return function(tree) if getattr(tree, "ndim", 0) else tree
+
+
+def arrays(tree: Any) -> Iterator[Any]:
+    """Yield every array of ``tree``, depth first."""
+    if isinstance(tree, list | tuple):
+        for leaf in tree:
+            yield from arrays(leaf)
+    elif hasattr(tree, "dtype"):
+        yield tree

@@ -1,0 +1,243 @@
+"""The command line: arguments in, one clear message or table out. Heavy imports wait inside the commands."""
+
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from ..errors import GanbenchError, UsageError
+from .gate import conclude, fail_if_option, failures_leave, judge_all
+from .model import Command, math_option, model_options, spec_from
+from .quantities import seconds, share
+from .recommend import recommend
+from .report import diff_command, report, results_command
+from .sweep import carry_out as carry_out_sweep
+from .sweep import planned, sweep_option
+from .terminal import check_output, columns, say, shown, write
+from .train import train
+
+if TYPE_CHECKING:
+    from ..gan import GANSpec
+    from ..measure.plan import Plan
+    from ..measure.rounds import Progress
+    from ..results.run import Run
+
+FORMATS = ("table", "markdown", "csv", "json")
+WITH_RESUME = (
+    "resume",
+    "rounds",
+    "budget",
+    "precision",
+    "fail_if",
+    "form",
+    "output",
+    "results",
+)  # all else is the run's own
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="ganbench")
+def cli() -> None:
+    """Which framework, in which mode, runs the matrix work of your GAN fastest on this machine?
+
+    Results are verified against a float64 oracle before anything is timed. Start with:
+
+    \b
+      ganbench list
+      ganbench compare --backends numpy,torch,jax
+    """
+
+
+def target_options(command: Command) -> Command:
+    """Add the options that say what is measured, on what."""
+    options: list[Callable[[Command], Command]] = [
+        click.option("--backends", default="numpy,torch,jax", show_default=True, metavar="TARGETS",
+                     help="Targets backend[.mode][@device], separated by commas."),
+        click.option("--devices", default="", metavar="LIST", help="cpu, cuda, cuda:1, ...: multiplies the backends."),
+        click.option("--ops", default="", metavar="LIST", help="Operations, or 'all'.  [default: five; see 'list']"),
+        model_options,
+        math_option,
+        click.option("--timeout", type=seconds, default="120s", show_default=True, metavar="TIME",
+                     help="Longest wait for one answer of a worker."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@cli.command()
+@target_options
+@click.option("--baseline", metavar="TARGET", help="What ratios are taken against.  [default: the first]")
+@click.option("--rigor", default="quick", show_default=True, metavar="quick|full", help="How much care is taken.")
+@click.option("--rounds", default=0, metavar="N", help="Exactly N rounds.  [default: until precise or out of budget]")
+@click.option(
+    "--precision",
+    type=share,
+    metavar="SHARE",
+    help="Stop once every ratio's interval is within ± this: 1%, 0.01.  [default: 3% quick, 1% full]",
+)
+@click.option(
+    "--budget",
+    type=seconds,
+    metavar="TIME",
+    help="Stop after this time, precise or not: 120s, 2m.  [default: 84s quick, 300s full]",
+)
+@sweep_option
+@fail_if_option
+@click.option("--format", "form", default="table", show_default=True, type=click.Choice(FORMATS))
+@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the report here.")
+@click.option("--results", default="results", show_default=True, type=click.Path(path_type=Path), metavar="DIR",
+              help="Folder that keeps every run.")  # fmt: skip
+@click.option("--machine", metavar="NAME", help="Folder name below it.  [default: named by the hardware]")
+@click.option("--resume", metavar="RUN", help="Go on with a run that was interrupted: its file or id.")
+@click.pass_context
+def compare(
+    context: click.Context,
+    /,
+    form: str,
+    output: Path | None,
+    results: Path,
+    machine: str | None,
+    fail_if: tuple[str, ...],
+    resume: str | None,
+    sweep: str | None,
+    **options: Any,
+) -> None:
+    """Compare targets: verify them, time them side by side, print a table, keep the run."""
+    from ..measure.session import carry_out
+    from ..report.condition import NOT_MEASURED, parse
+    from ..report.export import render
+
+    check_output(output)
+    if sweep is not None:
+        return carry_out_sweep(*planned(context, sweep, *_settings(options)), results, machine, form, output)
+    failure = NOT_MEASURED if fail_if else 1
+    with failures_leave(failure):
+        if resume is None:
+            plan = _plan(options)
+            work: Callable[[Progress], Run] = partial(carry_out, plan, results, machine, say)
+        else:
+            plan, work = _resuming(context, resume, results, options)
+        conditions = [parse(text, plan.targets, plan.operations, plan.baseline) for text in fail_if]
+        run = shown(work)
+        write(render(run, form), output)
+        say(f"kept in {run.path}")
+        code = judge_all(conditions, run)
+        conclude(run, failure)
+    sys.exit(code)
+
+
+@cli.command()
+@target_options
+def verify(**options: Any) -> None:
+    """Run the gate alone: the relative error of every group of outputs, against the float64 oracle."""
+    from ..measure.session import carry_out
+
+    plan = _plan({**options, "timed": False})
+    run = shown(partial(carry_out, plan, None, None, say))
+    lines: list[tuple[str, ...]] = [("operation", "target", "outputs", "after", "error", "tolerance", "status")]
+    failed = False
+    for record in run.measurements:
+        failed |= record.status in ("invalid", "failed", "timeout", "out of memory")
+        about = (record.operation, record.target)
+        check = record.verification
+        if check is not None:
+            for entry in check.errors:
+                status = "invalid" if entry.error > entry.tolerance else "ok (loose)" if check.loose else "ok"
+                numbers = (str(entry.iterations), f"{entry.error:.1e}", f"{entry.tolerance:.0e}")
+                lines.append((*about, entry.group, *numbers, status))
+        if record.status != "ok":
+            lines.append((*about, "", "", "", "", f"{record.status}: {record.reason}"))
+    columns(lines)
+    if run.ended.how == "interrupted":
+        sys.exit(130)
+    if failed or len(lines) == 1:
+        sys.exit(1)
+
+
+@cli.command("list")
+def list_command() -> None:
+    """Show backends, modes, devices, operations and presets, and why something is missing."""
+    from ..report.listing import listing
+
+    click.echo(listing(), nl=False)
+
+
+@cli.command()
+def doctor() -> None:
+    """Examine this machine: hardware, versions, BLAS, threads, and what differences it can tell apart (20 s)."""
+    from .doctor import examination
+
+    for line in examination():
+        click.echo(line)
+
+
+cli.add_command(recommend)
+cli.add_command(train)
+cli.add_command(report)
+cli.add_command(diff_command)
+cli.add_command(results_command)
+
+
+def _plan(options: dict[str, Any]) -> "Plan":
+    from ..measure.plan import make_plan
+
+    spec, settings = _settings(options)
+    return make_plan(spec, **settings)
+
+
+def _settings(options: dict[str, Any]) -> "tuple[GANSpec, dict[str, Any]]":
+    """Return the model that the options describe, and all else as ``make_plan`` takes it."""
+    from ..operations import DEFAULT_OPERATIONS, OPERATIONS
+
+    spec = spec_from(options)
+    ops = options.pop("ops").strip()
+    options["ops"] = OPERATIONS if ops == "all" else ops or DEFAULT_OPERATIONS
+    options["timeout_s"] = options.pop("timeout")
+    if "budget" in options:
+        options["budget_s"] = options.pop("budget")
+        options["precision_goal"] = options.pop("precision")
+    return spec, options
+
+
+def _resuming(
+    context: click.Context, run: str, results: Path, options: dict[str, Any]
+) -> "tuple[Plan, Callable[[Progress], Run]]":
+    """Return the plan of a run that is to go on, and what goes on with it."""
+    from ..measure.resuming import examine, resume
+    from ..results.run import find_run
+
+    for name in context.params:
+        if name not in WITH_RESUME and context.get_parameter_source(name) == ParameterSource.COMMANDLINE:
+            raise UsageError(
+                f"--{name} cannot be given with --resume: the run goes on as it was planned; "
+                "to compare something else, start another"
+            )
+    path = find_run(run, results)
+    asked = options["rounds"], options["budget"], options["precision"]
+    return examine(path, *asked).plan, partial(resume, path, *asked, say)
+
+
+def main() -> None:
+    """Run the command line; errors of ours are one line and exit code 2 (usage) or 1."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except BrokenPipeError:  # whoever read the output has closed it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except UsageError as error:
+        say(str(error))
+        sys.exit(2)
+    except GanbenchError as error:
+        say(str(error))
+        sys.exit(1)

@@ -1,0 +1,61 @@
+"""What ``ganbench doctor`` says: the machine, each framework as a worker sees it, what it can tell apart."""
+
+import os
+from collections.abc import Iterator
+
+from .. import registry
+from ..errors import GanbenchError
+from ..gan import preset
+from ..machine import environment
+from ..machine.workspace import workspace
+from ..measure.process import Worker, WorkerLostError, child_environment
+from ..measure.protocol import Job
+from .trial import trial
+
+
+def examination() -> Iterator[str]:
+    """Yield the findings, line by line, as they are made."""
+    facts = environment.metadata()
+    yield f"machine    {environment.machine_name()}"
+    yield f"processor  {facts['cpu']}, usable cores {len(facts['cpus'])} of {facts['logical_cpus']} logical"
+    yield f"memory     {facts['memory_bytes'] / 2**30:.1f} GiB"
+    yield f"gpu        {', '.join(facts['gpus']) or 'none'}" + (f", driver {facts['driver']}" * bool(facts["driver"]))
+    yield f"system     {facts['os']}, Python {facts['python']}"
+    for name in registry.names():
+        yield from _backend(name, facts["cpus"])
+    yield ""
+    yield from trial()
+    found = environment.disturbances()
+    yield "what may disturb timing here:" if found else "nothing was found that would disturb timing"
+    yield from (f"  - {text}" for text in found)
+
+
+def _backend(name: str, cpus: list[int]) -> Iterator[str]:
+    """Start a worker, as a run would, and say what it found; or why there is none."""
+    try:
+        target = registry.parse_target(name)
+        with workspace() as folder:
+            job = Job(
+                target=target,
+                spec=preset("tiny"),
+                dtype="float32",
+                precision="ieee",
+                cpus=cpus if environment.can_pin() else [],
+                answers=folder,
+                parent=os.getpid(),
+            )
+            extra = registry.environment(target, "float32", "ieee", folder)
+            worker = Worker(job, child_environment(extra, len(cpus)), timeout_s=60)
+            ready = worker.wait()
+            worker.stop()
+    except (GanbenchError, WorkerLostError) as error:
+        yield f"{name:<10} missing: {error}"
+        return
+    yield (
+        f"{name:<10} {ready.framework_version} on {ready.device_name}, imports in {ready.import_s:.2f} s, "
+        f"denormals {ready.denormals}"
+    )
+    yield from (f"           inside: {library}" for library in ready.libraries)
+    for pool in ready.blas:
+        parts = (str(pool[key]) for key in ("internal_api", "version", "architecture") if key in pool)
+        yield f"           {' '.join(parts)}, {pool['num_threads']} threads"

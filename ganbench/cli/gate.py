@@ -1,0 +1,68 @@
+"""``ganbench compare --fail-if``: conditions that decide the exit code, of which 1 means nothing else."""
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import GanbenchError, UsageError
+from .terminal import say
+
+if TYPE_CHECKING:
+    from ..report.condition import Condition
+    from ..results.run import Run
+
+fail_if_option = click.option(
+    "--fail-if", multiple=True, metavar="CONDITION",
+    help="Exit 1 if 'TARGET/OPERATION slower|faster than FACTORx' holds, against the baseline: 3 if that cannot be "
+    "decided, 4 if it was not measured.  [repeatable]",
+)  # fmt: skip
+
+
+@contextmanager
+def failures_leave(code: int) -> Iterator[None]:
+    """Leave with ``code`` where the run fails, unless by a wrong request (2) or an interrupt (130)."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except GanbenchError as error:
+        say(str(error))
+        sys.exit(code)
+    except BrokenPipeError:  # whoever read the table has closed it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(code)
+    except Exception:
+        traceback.print_exc()  # a fault of ours, which must not pass for a condition that holds
+        sys.exit(code)
+
+
+def judge_all(conditions: "Sequence[Condition]", run: "Run") -> int:
+    """Say what was found of each condition; return the exit code that follows, 0 without conditions."""
+    from ..report.condition import exit_code, judge
+    from ..results.table import run_table
+
+    table = run_table(run)
+    findings = [judge(condition, table) for condition in conditions]
+    for finding in findings:
+        say(str(finding))
+    return exit_code(findings)
+
+
+def conclude(run: "Run", failure: int = 1) -> None:
+    """Say what went wrong, and leave with the exit code for it: 130, or ``failure``."""
+    from ..results.table import run_table
+
+    if run.ended.how == "interrupted":
+        say("interrupted: the table shows what was measured until then")
+        sys.exit(130)
+    if not run.ended.finished:
+        say(run.ended.why)
+        sys.exit(failure)
+    if not (run_table(run)["status"] == "ok").any():
+        say("nothing was measured: every row says why")
+        sys.exit(failure)

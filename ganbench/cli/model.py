@@ -1,0 +1,64 @@
+"""The options that describe a model and how it is computed, shared by every command that needs one."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from ..gan import GANSpec
+
+MODEL = ("preset", "model", "generator", "discriminator", "batch")  # the options that make a GANSpec
+Command = Callable[..., Any]
+
+math_option = click.option(
+    "--math", default="", metavar="ieee|tf32|mixed",
+    help="How products are computed.  [default: the dtype's own; mixed for halves]",
+)  # fmt: skip
+
+
+def model_options(command: Command) -> Command:
+    """Add the options that describe what is computed, and on what data."""
+    options = [
+        click.option("--preset", default="mnist-mlp", show_default=True, metavar="NAME", help="A model; see 'list'."),
+        click.option("--model", type=click.Path(path_type=Path), metavar="FILE", help="A model from a TOML file."),
+        click.option("--generator", metavar="WIDTHS", help="A model's generator, such as 64,256,784."),
+        click.option("--discriminator", metavar="WIDTHS", help="Its discriminator, such as 784,128,1."),
+        click.option("--batch", type=int, metavar="N", help="Batch size, instead of the model's own."),
+        click.option("--dtype", default="float32", show_default=True, metavar="NAME",
+                     help="float32, float64, bfloat16 or float16."),
+        click.option("--threads", type=int, metavar="N", help="Threads of every framework.  [default: all cores]"),
+        click.option("--data", type=click.Path(path_type=Path), metavar="PATH",
+                     help="IDX (.gz), .npy or .npz images, or a folder of WAVs.  [default: UCI handwritten digits]"),
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def spec_from(options: dict[str, Any]) -> "GANSpec":
+    """Return the model that the options describe, taking its options out of ``options``."""
+    import msgspec
+
+    from ..gan import GANSpec, preset, read_spec
+
+    name, model, batch = options.pop("preset"), options.pop("model"), options.pop("batch")
+    widths = {role: options.pop(role) for role in ("generator", "discriminator")}
+    changes: dict[str, Any] = {} if batch is None else {"batch": batch}
+    if any(widths.values()):
+        if model or not all(widths.values()):
+            raise UsageError("a model is either --model FILE, or --generator and --discriminator together")
+        made: dict[str, Any] = {role: _widths(role, text) for role, text in widths.items()}
+        return GANSpec(**{"batch": 128, **changes, **made})
+    spec = read_spec(model) if model else preset(name)
+    return msgspec.structs.replace(spec, **changes)
+
+
+def _widths(role: str, text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"--{role} '{text}' is not valid: integers separated by commas, such as 64,256,784") from None

@@ -1,0 +1,91 @@
+"""``ganbench recommend``: which target, for this model, this many iterations and this machine."""
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from ..errors import UsageError
+from .gate import conclude
+from .model import math_option, model_options, spec_from
+from .quantities import seconds
+from .report import RESULTS
+from .terminal import say, shown, warnings_said, write
+
+WITH_RUN = ("iterations", "run", "form", "results")  # all else is the run's own
+
+
+@click.command()
+@click.option("--iterations", type=int, required=True, metavar="N", help="How many iterations you will train.")
+@click.option("--backends", metavar="TARGETS",
+              help="Targets backend[.mode][@device].  [default: every mode of all that is here]")  # fmt: skip
+@click.option("--devices", default="", metavar="LIST", help="cpu, cuda, cuda:1, ...: multiplies the backends.")
+@model_options
+@math_option
+@click.option("--budget", type=seconds, default="5m", show_default=True, metavar="TIME",
+              help="Stop measuring after this time: 120s, 2m. Each round takes every target.")  # fmt: skip
+@click.option("--timeout", type=seconds, default="120s", show_default=True, metavar="TIME",
+              help="Longest wait for one answer of a worker.")  # fmt: skip
+@click.option("--run", metavar="RUN", help="Measure nothing: take a run that was kept, by its id or file.")
+@click.option("--format", "form", default="table", show_default=True, type=click.Choice(("table", "json")))
+@RESULTS
+@click.pass_context
+def recommend(
+    context: click.Context, /, iterations: int, run: str | None, form: str, results: Path, **options: Any
+) -> None:  # fmt: skip
+    """Say which target trains N iterations soonest on this machine, its start included, and how sure that is.
+
+    Measures gan_iteration as 'ganbench compare' does, and keeps the run. Says so where it cannot tell.
+    """
+    from ..measure.plan import LARGEST_INTEGER
+
+    if not 1 <= iterations <= LARGEST_INTEGER:
+        raise UsageError(f"iterations {iterations} is not valid: 1 to {LARGEST_INTEGER}")
+    if run is not None:
+        for name in context.params:
+            if name not in WITH_RUN and context.get_parameter_source(name) == ParameterSource.COMMANDLINE:
+                raise UsageError(f"--{name} cannot be given with --run, which says what was measured")
+    from ..report.recommendation import candidates
+    from ..report.recommendation_text import render
+    from ..results.run import find_run, open_run
+
+    if run is None:
+        measured = shown(partial(_measure, results, options))
+        say(f"kept in {measured.path}")
+    else:
+        with warnings_said():
+            measured = open_run(find_run(run, results))
+    found, left_out, control = candidates(measured)
+    if found:
+        write(render(measured, found, left_out, control, iterations, form), None)
+    else:
+        for target, reason in left_out.items():
+            say(f"left out: {target}: {reason}")
+    if run is None:
+        conclude(measured)
+    if not found:
+        say("nothing can be recommended: no target was verified and timed")
+        sys.exit(1)
+
+
+def _measure(results: Path, options: dict[str, Any], progress: Any) -> Any:
+    """Compare the targets on ``gan_iteration``; keep the run below ``results``."""
+    from .. import registry
+    from ..measure.plan import make_plan
+    from ..measure.session import carry_out
+    from ..report.recommendation import OPERATION
+
+    backends = options.pop("backends")
+    targets = registry.available() if backends is None else registry.split_list(backends)
+    plan = make_plan(
+        spec_from(options),
+        backends=targets,
+        ops=[OPERATION],
+        budget_s=options.pop("budget"),
+        timeout_s=options.pop("timeout"),
+        **options,
+    )
+    return carry_out(plan, results, None, say, progress)

@@ -1,0 +1,176 @@
+"""``ganbench report``, ``diff`` and ``results``: what was measured before, read, compared and passed on."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import UsageError, unknown
+from .terminal import check_output, columns, say, warnings_said, write
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BY = ("ratio", "batch", "threads", "dtype", "commit")
+FORMATS = ("table", "markdown", "csv", "latex", "json", "parquet")  # as in report/formats.py, which loads pandas
+RUN_FORMATS = ("table", "markdown", "csv", "json")  # as `ganbench compare` has them
+PATH = click.argument("path", default="results", type=click.Path(path_type=Path))
+RESULTS = click.option(
+    "--results", default="results", show_default=True, type=click.Path(path_type=Path), metavar="DIR",
+    help="Folder that keeps every run.",
+)  # fmt: skip
+
+
+@click.command()
+@PATH
+@click.option("--by", default="ratio", show_default=True, type=click.Choice(BY), help="What the columns are.")
+@click.option("--baseline", metavar="TARGET", help="What ratios are taken against.  [default: that of the newest run]")
+@click.option("--ops", metavar="LIST", help="Only these operations.")
+@click.option("--machine", metavar="NAME", help="Only this machine.")
+@click.option("--source", type=click.Choice(("compare", "asv")), help="Only what this measured.")
+@click.option("--format", "form", default="table", show_default=True, type=click.Choice(FORMATS))
+@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the report here.")
+def report(
+    path: Path, by: str, baseline: str | None, ops: str | None, machine: str | None, source: str | None,
+    form: str, output: Path | None,
+) -> None:  # fmt: skip
+    """Pivot all results below PATH (a folder or a run file): speed by target, scaling, or history.
+
+    What differs in machine, model, dtype, precision, threads or version is never pooled.
+    """
+    if baseline is not None and by != "ratio":
+        raise UsageError(f"--baseline belongs to --by ratio, not to --by {by}")
+    if form == "parquet" and output is None:
+        raise UsageError("Parquet is not text: name a file with --output")
+    check_output(output)
+    from ..report import history, ratio_matrix, scaling
+    from ..report.formats import check_format, parquet, render
+    from ..results.table import load_results
+
+    check_format(form)
+    with warnings_said():
+        rows = _chosen(load_results(path), path, ops, machine, source)
+    if by == "ratio":
+        pivot = ratio_matrix(rows, baseline)
+    elif by == "commit":
+        pivot = history(rows)
+    else:
+        pivot = scaling(rows, by)
+    write(parquet(pivot) if form == "parquet" else render(pivot, form), output)
+    if form in ("csv", "json", "parquet"):  # the others hold their notes
+        for note in (pivot.attrs["title"], *pivot.attrs["notes"]):
+            say(note)
+
+
+@click.command("diff")
+@click.argument("run_a")
+@click.argument("run_b")
+@RESULTS
+@click.option("--format", "form", default="table", show_default=True, type=click.Choice(RUN_FORMATS))
+@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the report here.")
+def diff_command(run_a: str, run_b: str, results: Path, form: str, output: Path | None) -> None:
+    """Compare two runs of one machine: what became faster or slower from RUN_A to RUN_B.
+
+    A run is its id, the beginning of its id, or its file. Runs that differ in machine, model, dtype, precision,
+    threads or data are refused; versions and commits that differ are shown.
+    """
+    check_output(output)
+    from ..report.difference import diff
+    from ..report.difference_text import render
+
+    with warnings_said():
+        table = diff(run_a, run_b, results)
+    write(render(table, form), output)
+    if form in ("csv", "json"):
+        for note in (*table.attrs["title"].splitlines(), *table.attrs["notes"]):
+            say(note)
+
+
+@click.group("results")
+def results_command() -> None:
+    """List, show, import and pack the runs that were kept."""
+
+
+@results_command.command("list")
+@PATH
+def list_command(path: Path) -> None:
+    """Show every run below PATH: when, where, of what, how it ended; and asv's files."""
+    from ..report.runs import ASV_COLUMNS, COLUMNS, listing
+
+    with warnings_said():
+        runs, suites, faults = listing(path)
+    for fault in faults:
+        say(fault)
+    if runs:
+        columns([COLUMNS, *runs])
+    if runs and suites:
+        click.echo()
+    if suites:
+        columns([ASV_COLUMNS, *suites])
+    if not (runs or suites):
+        say(f"no runs in {path}: 'ganbench compare' makes them")
+
+
+@results_command.command()
+@click.argument("run")
+@RESULTS
+@click.option("--format", "form", default="table", show_default=True, type=click.Choice(RUN_FORMATS))
+def show(run: str, results: Path, form: str) -> None:
+    """Print the table of one RUN again: its id, the beginning of its id, or its file."""
+    from ..report.export import render
+    from ..results.run import find_run, open_run
+
+    with warnings_said():
+        found = open_run(find_run(run, results))
+    write(render(found, form), None)
+
+
+@results_command.command("import")
+@click.argument("path", type=click.Path(path_type=Path))
+@RESULTS
+def import_command(path: Path, results: Path) -> None:
+    """Take someone else's results: a folder, a .zip or a .tar.gz, of which nothing is trusted.
+
+    Nothing is overwritten; what leads out of the folder, is a link, a pickle or too large is refused.
+    """
+    from ..results.importing import import_results
+
+    done = import_results(path, results)
+    lines = [("taken", str(results / place)) for place in done.taken]
+    lines += [("here already", str(results / place)) for place in done.same]
+    lines += [("left out", f"{name}: {reason}") for name, reason in done.left_out]
+    columns(lines)
+
+
+@results_command.command()
+@PATH
+@click.option("--output", required=True, type=click.Path(path_type=Path), metavar="DIR", help="A new folder.")
+def pack(path: Path, output: Path) -> None:
+    """Write all results below PATH as one Parquet dataset, partitioned by machine."""
+    from ..report import pack as write_dataset
+    from ..results.table import load_results
+
+    with warnings_said():
+        rows = load_results(path)
+    files = write_dataset(rows, output)
+    click.echo(f"{len(rows)} rows in {len(files)} file{'s' * (len(files) != 1)} below {output}")
+
+
+def _chosen(
+    rows: "pd.DataFrame", path: Path, ops: str | None, machine: str | None, source: str | None
+) -> "pd.DataFrame":
+    """Return the rows that were asked for; raises ``UsageError`` where there are none."""
+    from ..registry import split_list
+
+    if rows.empty:
+        raise UsageError(f"no results in {path}: run 'ganbench compare', or name another folder")
+    for column, kind, names in (
+        ("operation", "operation", split_list(ops or "")),
+        ("machine", "machine", [machine] if machine else []),
+        ("source", "source", [source] if source else []),
+    ):
+        for name in names:
+            if not (rows[column] == name).any():
+                raise unknown(f"{kind} in these results", name, rows[column].dropna().unique())
+        rows = rows[rows[column].isin(names)] if names else rows
+    return rows

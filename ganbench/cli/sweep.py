@@ -1,0 +1,86 @@
+"""``ganbench compare --sweep``: one table over several values of one variable."""
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from ..errors import UsageError
+from .model import MODEL
+from .terminal import say, shown, write
+
+if TYPE_CHECKING:
+    from ..gan import GANSpec
+    from ..measure.plan import Plan
+    from ..results.swept import Sweep, Swept
+
+APART = ("fail_if", "resume")  # speak of one run
+SAID = {"batch": ("batch",), "threads": ("threads",), "width": (), "n": (*MODEL, "data")}  # by the sweep itself
+
+sweep_option = click.option(
+    "--sweep", metavar="VARIABLE=VALUES",
+    help="A run for each value of batch, width (of hidden layers), threads or n (of n×n products): batch=1,8,32; "
+    "n=64..4096 for the powers of two. --budget is of each.",
+)  # fmt: skip
+
+
+def planned(
+    context: click.Context, text: str, spec: "GANSpec", settings: dict[str, Any]
+) -> "tuple[Sweep, tuple[Plan, ...]]":
+    """Return the sweep that the command line asks for, and the plan of each value; raises ``UsageError``."""
+    from ..measure.sweep import PRODUCTS, parse, plans
+
+    sweep = parse(text)
+
+    def given(name: str) -> bool:
+        return context.get_parameter_source(name) == ParameterSource.COMMANDLINE
+
+    for name in (*APART, *SAID[sweep.variable]):
+        if given(name):
+            raise UsageError(f"--{name.replace('_', '-')} cannot be given with --sweep {sweep.variable}=...")
+    if sweep.variable == "n" and not given("ops"):
+        settings = {**settings, "ops": PRODUCTS[:1]}
+    return sweep, plans(sweep, spec, **settings)
+
+
+def carry_out(
+    sweep: "Sweep", made: "tuple[Plan, ...]", results: Path, machine: str | None, form: str, output: Path | None
+) -> None:
+    """Measure a sweep, write its table, and leave with the exit code that follows."""
+    from ..measure.sweep import announcement, carry_out_all
+    from ..report.sweep import render, sentences, tidy
+
+    say(announcement(sweep, made))
+    work: Callable[..., Swept] = partial(carry_out_all, sweep, made, results, machine, say)
+    swept = shown(work)
+    write(render(swept, form), output)
+    if form == "csv":
+        for sentence in sentences(swept):
+            say(sentence)
+    for point in swept.points:
+        if point.run is not None:
+            say(f"{sweep.variable} {point.value}: kept in {point.run.path}")
+    if swept.ended.how == "interrupted":
+        say(f"interrupted: the table shows what was measured until then{_to_go_on(swept)}")
+        sys.exit(130)
+    if not swept.ended.finished:
+        say(swept.ended.why)
+        sys.exit(1)
+    if not (tidy(swept)["status"] == "ok").any():
+        say("nothing was measured: every row says why")
+        sys.exit(1)
+
+
+def _to_go_on(swept: "Swept") -> str:
+    """Return how the run that was interrupted and the values that were not begun can be had."""
+    last = swept.points[-1] if swept.points else None
+    parts = []
+    if last is not None and last.run is not None and last.run.ended.how == "interrupted" and last.run.path is not None:
+        parts.append(f"; 'ganbench compare --resume {last.run.path}' finishes {swept.sweep.variable} {last.value}")
+    if swept.left:
+        parts.append(f"; not begun: {swept.sweep.variable} {', '.join(map(str, swept.left))}")
+    return "".join(parts)

@@ -1,0 +1,194 @@
+"""Real input, since matrices of noise are not what a GAN is fed: handwritten digits, or the user's own file.
+
+A file is recognised by its content, not by its name. Whatever it holds leaves here as rows of ``img_dim``
+float64 values in the range that the generator can produce; whatever cannot is a ``DataError``.
+"""
+
+import functools
+import gzip
+import io
+import math
+import zlib
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import DataError
+from ..gan import STAGED_BATCHES, GANSpec
+from .sound import load_recordings
+
+IDX_IMAGES = 0x00000803  # unsigned bytes in 3 dimensions
+IDX_LABELS = 0x00000801  # unsigned bytes in 1 dimension
+IDX_HEADER = 16  # the magic number and three sizes, four bytes each, big-endian
+FORMATS = "an MNIST image file (IDX, such as train-images-idx3-ubyte.gz), a .npy or .npz file, or a folder of WAV files"
+
+
+def load_images(spec: GANSpec, path: Path | None) -> np.ndarray:
+    """Return real data as (n, img_dim) float64 in ``spec.data_range``, in the order it is stored.
+
+    ``path`` is an IDX, .npy or .npz file, or a folder of WAV files; None means the packaged digits. Square
+    images of another size are resized.
+
+    Raises ``DataError`` naming file and fault.
+    """
+    if path is None:
+        if not _is_square(spec.img_dim):
+            raise DataError(
+                f"the digits cannot be resized to width {spec.img_dim}, which is not a square: "
+                f"pass --data with rows of {spec.img_dim} values"
+            )
+        return _rows(_onto(_digits(), spec.data_range), spec.img_dim)
+    if path.is_dir():
+        return load_recordings(spec, path).frames
+    try:
+        images = _decode(_read_bytes(path))
+        _check_shape(images.shape, spec.img_dim)
+        return _rows(_to_range(images, spec.data_range), spec.img_dim)
+    except DataError as error:
+        raise DataError(f"data {path}: {error}") from error
+
+
+def staged_images(images: np.ndarray, spec: GANSpec, seed: int) -> np.ndarray:
+    """Return (STAGED_BATCHES · B, img_dim) rows of ``images``, shuffled; where they run out they repeat."""
+    order = np.random.default_rng(seed).permutation(len(images))
+    return images[np.resize(order, STAGED_BATCHES * spec.batch)]
+
+
+@functools.cache
+def _digits() -> np.ndarray:
+    """Return the packaged digits as (1797, 8, 8) in [0, 1]."""
+    packed = resources.files(__package__).joinpath("digits.csv.gz").read_bytes()
+    table = np.loadtxt(gzip.decompress(packed).decode().splitlines(), delimiter=",")
+    return table[:, :-1].reshape(-1, 8, 8) / 16  # the last column is the class
+
+
+def _read_bytes(path: Path) -> bytes:
+    """Return the content of a file, unpacked where it is gzip."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}") from error
+    if not content.startswith(b"\x1f\x8b"):
+        return content
+    try:
+        return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:  # wrong checksum, cut short, damaged inside
+        raise DataError(f"is not a whole gzip file: {error}; fetch it again") from error
+
+
+def _decode(content: bytes) -> np.ndarray:
+    """Return the array in a file, with the dtype and shape it is stored with."""
+    if content.startswith(b"\0\0"):
+        return _decode_idx(content)
+    if content.startswith((b"\x93NUMPY", b"PK")):
+        return _decode_numpy(content)
+    found = f"begins with {content[:4]!r}" if content else "is empty"
+    raise DataError(f"{found}, which is no format known here: pass {FORMATS}")
+
+
+def _decode_idx(content: bytes) -> np.ndarray:
+    magic = int.from_bytes(content[:4])
+    if magic == IDX_LABELS:
+        raise DataError("holds labels: pass the file of images beside it, such as train-images-idx3-ubyte.gz")
+    if len(content) < IDX_HEADER:
+        raise DataError(f"is cut short: {len(content)} bytes, but an IDX header alone takes {IDX_HEADER}")
+    if magic != IDX_IMAGES:
+        raise DataError(f"has IDX magic number 0x{magic:08x}: images of bytes have 0x{IDX_IMAGES:08x}")
+    shape = [int.from_bytes(content[start : start + 4]) for start in (4, 8, 12)]
+    if 0 in shape:
+        raise DataError(f"holds no image: its header says {' × '.join(map(str, shape))}")
+    expected = IDX_HEADER + math.prod(shape)  # Python integers: sizes that a header invents cannot overflow
+    if len(content) != expected:
+        fault = "is cut short" if len(content) < expected else "has trailing bytes"
+        raise DataError(
+            f"{fault}: {len(content)} bytes, but a header of {' × '.join(map(str, shape))} means {expected}"
+        )
+    return np.frombuffer(content, np.uint8, offset=IDX_HEADER).reshape(shape)
+
+
+def _decode_numpy(content: bytes) -> np.ndarray:
+    try:
+        loaded = np.load(io.BytesIO(content), allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return loaded
+        with loaded:
+            return np.asarray(loaded[_choose(loaded.files)])
+    except DataError:
+        raise
+    except Exception as error:  # damage surfaces as anything: ValueError, BadZipFile, TokenError, MemoryError
+        raise DataError(
+            f"cannot be read as a NumPy file without pickles: {str(error) or type(error).__name__}"
+        ) from error
+
+
+def _choose(names: list[str]) -> str:
+    """Return which array of an .npz file holds the images."""
+    wanted = [name for name in ("images", "x_train") if name in names] or names
+    if len(wanted) == 1:
+        return wanted[0]
+    # A zip of single pictures may hold thousands of names.
+    listed = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
+    raise DataError(
+        f"holds {len(names)} arrays ({listed}): it must hold exactly one, or exactly one called images or x_train"
+    )
+
+
+def _check_shape(shape: tuple[int, ...], img_dim: int) -> None:
+    """Raise where an array is neither rows of ``img_dim`` values nor images that can be made such rows."""
+    if len(shape) in (2, 3) and 0 not in shape:
+        resizable = len(shape) == 3 and shape[1] == shape[2] and _is_square(img_dim)
+        if resizable or math.prod(shape[1:]) == img_dim:
+            return
+    side = math.isqrt(img_dim)
+    resized = f", or (n, h, h), resized to {side} × {side}" if _is_square(img_dim) else ""
+    raise DataError(
+        f"shape {shape} does not fit this model: valid are (n, {img_dim}), (n, h, w) with h·w = {img_dim}"
+        f"{resized}, and n at least 1"
+    )
+
+
+def _to_range(images: np.ndarray, data_range: tuple[float, float]) -> np.ndarray:
+    """Return images as float64: uint8 is mapped onto ``data_range``, floats must lie in it already."""
+    if images.dtype == np.uint8:
+        return _onto(images / 255, data_range)
+    if images.dtype.kind != "f":
+        raise DataError(
+            f"values are {images.dtype}: valid are uint8 (0 to 255, scaled here) and floating point numbers"
+        )
+    if faulty := images.size - np.count_nonzero(np.isfinite(images)):
+        raise DataError(f"{faulty} of {images.size} values are not finite: NaN and infinity are not valid")
+    low, high = data_range
+    if images.min() < low or images.max() > high:
+        raise DataError(
+            f"values run from {images.min()} to {images.max()}: floating point numbers must lie in "
+            f"[{low:g}, {high:g}], which this model's generator produces (uint8 would be scaled here)"
+        )
+    return images.astype(np.float64)
+
+
+def _onto(images: np.ndarray, data_range: tuple[float, float]) -> np.ndarray:
+    """Return a copy of images in [0, 1] mapped onto ``data_range``."""
+    low, high = data_range
+    return low + (high - low) * images
+
+
+def _rows(images: np.ndarray, img_dim: int) -> np.ndarray:
+    """Return one row of ``img_dim`` values per image, resized where that is another size."""
+    if math.prod(images.shape[1:]) != img_dim:
+        images = _resize(images, math.isqrt(img_dim))
+    return np.ascontiguousarray(images.reshape(len(images), img_dim))
+
+
+def _resize(images: np.ndarray, side: int) -> np.ndarray:
+    """Return (n, h, h) images as (n, side, side): bilinear, half-pixel centres, edges clamped."""
+    h = images.shape[1]
+    centres = np.clip((np.arange(side) + 0.5) * h / side - 0.5, 0, h - 1)
+    weights = np.maximum(0, 1 - abs(centres[:, None] - np.arange(h)))
+    # Rounding can put a weighted mean one ulp outside its terms; the range must not widen.
+    resized: np.ndarray = np.clip(weights @ images @ weights.T, images.min(), images.max())
+    return resized
+
+
+def _is_square(n: int) -> bool:
+    return math.isqrt(n) ** 2 == n

@@ -1,0 +1,128 @@
+"""Sound as real data: a folder of WAV files cut into frames, and generated frames written as one.
+
+Every recording is brought to one rate, mixed down to mono and cut into frames of the model's width.
+Frames nearly silent beside the loudest are left out: a GAN that saw many of them would learn silence.
+"""
+
+import importlib.util
+import io
+import math
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ..errors import DataError, UnavailableError
+from ..gan import GANSpec
+
+RATE = 16_000  # Hz; what most speech corpora are published at
+SILENCE = 0.01  # a frame is left out below this share (-40 dB) of the loudest frame's root mean square
+LARGEST_FACTOR = 1000  # resampling by a ratio of larger integers takes a filter longer than a frame
+FULL_SCALE = {np.dtype(np.uint8): 2.0**7, np.dtype(np.int16): 2.0**15, np.dtype(np.int32): 2.0**31}
+
+
+class Recordings(NamedTuple):
+    """Frames (n, width) in [-1, 1], and where they come from."""
+
+    frames: np.ndarray
+    files: int
+    seconds: float
+    silent: int
+
+    def describe(self) -> str:
+        """Return in one line what was read."""
+        n, width = self.frames.shape
+        return (
+            f"{self.files} recordings, {self.seconds:.1f} s at {RATE:,} Hz: {n:,} frames of {width} samples; "
+            f"{self.silent} nearly silent ones are left out"
+        )
+
+
+def load_recordings(spec: GANSpec, folder: Path) -> Recordings:
+    """Return the frames of every WAV file in ``folder`` and below, in the order of their names.
+
+    Files may be of 8, 16, 24 or 32 bits or floating point, with any number of channels, at any rate that
+    has a ratio of small integers to ``RATE``. What is left of a file after its last whole frame is dropped.
+
+    Raises ``DataError`` naming file and fault.
+    """
+    if importlib.util.find_spec("scipy") is None:
+        raise UnavailableError('WAV files are read with SciPy: pip install "ganbench[train]"')
+    if spec.data_range != (-1.0, 1.0):
+        raise DataError(
+            f"data {folder}: sound lies in [-1, 1], but this generator ends in "
+            f"'{spec.generator_activations[-1]}': take --preset speech, or a model that ends in tanh"
+        )
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".wav" and path.is_file())
+    if not paths:
+        raise DataError(f"data {folder}: holds no .wav file")
+    width, samples, cut = spec.img_dim, 0, []
+    for path in paths:
+        try:
+            sound = read_wav(path)
+        except DataError as error:
+            raise DataError(f"data {path}: {error}") from error
+        samples += len(sound)
+        whole = len(sound) // width
+        cut.append(sound[: whole * width].reshape(whole, width))
+    frames = np.concatenate(cut)
+    loudness = np.sqrt((frames**2).mean(axis=1))
+    heard = loudness > SILENCE * loudness.max(initial=0)
+    if not heard.any():
+        raise DataError(f"data {folder}: holds no frame of {width} samples at {RATE:,} Hz with any sound in it")
+    return Recordings(frames[heard], len(paths), samples / RATE, int((~heard).sum()))
+
+
+def read_wav(path: Path) -> np.ndarray:
+    """Return a WAV file as mono float64 in [-1, 1] at ``RATE``; raises ``DataError`` without the file's name."""
+    from scipy.io import wavfile
+    from scipy.signal import resample_poly
+
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}") from error
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        try:
+            rate, samples = wavfile.read(io.BytesIO(content))
+        except Exception as error:  # damage surfaces as anything: ValueError, struct.error, UnboundLocalError
+            raise DataError(f"is not a WAV file that can be read: {error}") from error
+    if any("prematurely" in str(warning.message) for warning in said):
+        raise DataError("is cut short: its header promises more samples than there are")
+    if samples.dtype.kind == "f":
+        sound = samples.astype(np.float64)
+        if not np.isfinite(sound).all():
+            raise DataError("holds samples that are not finite")
+    elif samples.dtype in FULL_SCALE:
+        sound = samples / FULL_SCALE[samples.dtype] - (samples.dtype == np.uint8)
+    else:
+        raise DataError(f"holds {samples.dtype} samples: valid are 8 to 32 bits and floating point numbers")
+    if sound.ndim == 2:
+        sound = sound.mean(axis=1)
+    up, down = _factors(int(rate))
+    if (up, down) != (1, 1) and len(sound):
+        sound = resample_poly(sound, up, down)
+    return np.asarray(np.clip(sound, -1, 1))  # the filter's ripple may go beyond
+
+
+def _factors(rate: int) -> tuple[int, int]:
+    if rate > 0:
+        shared = math.gcd(rate, RATE)
+        up, down = RATE // shared, rate // shared
+        if max(up, down) <= LARGEST_FACTOR:
+            return up, down
+    raise DataError(
+        f"its rate of {rate} Hz has no ratio of small integers to {RATE} Hz: "
+        "resample it first, to 8000, 11025, 16000, 22050, 44100 or 48000 Hz for example"
+    )
+
+
+def wav_bytes(frames: np.ndarray) -> bytes:
+    """Return frames in [-1, 1], one after another, as a 16-bit WAV file at ``RATE``."""
+    from scipy.io import wavfile
+
+    file = io.BytesIO()
+    wavfile.write(file, RATE, np.round(np.clip(frames, -1, 1).reshape(-1) * 32767).astype(np.int16))
+    return file.getvalue()

@@ -1,0 +1,209 @@
+"""What machine this is, which of its processors may be used, and what may disturb a timing on it."""
+
+import contextlib
+import functools
+import hashlib
+import os
+import platform
+import re
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from .lock import CAN_LOCK
+from .memory import forget_peak
+
+SOURCE = Path(__file__).resolve().parents[2]  # the tree of the ganbench that runs, where it is one
+# Variables by which a user tunes what is measured; threads are ganbench's to set, and folders change no time.
+TUNING = re.compile(r"(?!.*_(DIR|HOME|NUM_THREADS|PATH)$)"
+                    r"(ATEN|CUBLAS|CUDA|CUPY|DNNL|GLIBC|GOMP|JAX|KMP|LD_PRELOAD|MALLOC|MKL|NPY|NVIDIA|OMP|ONEDNN|OPENBLAS"
+                    r"|PYTORCH|TORCH|TORCHINDUCTOR|XLA)(_|$)")  # fmt: skip
+
+
+@functools.cache
+def cpu_model() -> str:
+    """Return the processor's name as the system gives it, or ''."""
+    if platform.system() == "Linux":
+        for line in _read("/proc/cpuinfo").splitlines():
+            if line.lower().startswith(("model name", "hardware")):
+                return line.partition(":")[2].strip()
+    if platform.system() == "Darwin":
+        return _output("sysctl", "-n", "machdep.cpu.brand_string")
+    return platform.processor()
+
+
+@functools.cache
+def gpu_names() -> tuple[str, ...]:
+    """Return the names of the NVIDIA GPUs, in the driver's order."""
+    try:
+        import pynvml
+    except ImportError:
+        listed = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
+        found = (re.search(r"Model:\s*(.+)", _read(path)) for path in listed)
+        return tuple(match.group(1) for match in found if match)
+    try:
+        pynvml.nvmlInit()
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+        return tuple(str(pynvml.nvmlDeviceGetName(handle)) for handle in handles)
+    except pynvml.NVMLError:
+        return ()
+
+
+def machine_name() -> str:
+    """Return a folder name from the hardware alone, such as ``xeon-8481c-2c``; never the host's name."""
+    noise = r"\((r|tm)\)|@.*|\b(intel|amd|apple|cpu|processor|core|genuine|platinum|gold|silver|bronze)\b"
+    model = re.sub(noise, " ", cpu_model().lower())
+    model = re.sub(r"\b\d+-core\b|\d+(st|nd|rd|th) gen", " ", model)
+    parts = [re.sub(r"[^a-z0-9]+", "-", model).strip("-") or platform.machine().lower()]
+    parts.append(f"{len(usable_cpus())}c")
+    if gpus := gpu_names():
+        gpu = re.sub(r"\b(nvidia|geforce|tesla)\b", " ", gpus[0].lower())
+        parts.append(re.sub(r"[^a-z0-9]+", "-", gpu).strip("-"))
+    return "-".join(parts)
+
+
+def usable_cpus() -> list[int]:
+    """Return the processors this process may use, one of each physical core, in order."""
+    allowed = _affinity()
+    cores, first = set(), []
+    for cpu in allowed:
+        siblings = _read(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list").strip()
+        core = siblings or str(cpu)
+        if core not in cores:
+            cores.add(core)
+            first.append(cpu)
+    return first
+
+
+def _affinity() -> list[int]:
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(psutil.cpu_count(logical=False) or os.cpu_count() or 1))
+
+
+def can_pin() -> bool:
+    """Whether this system lets a process be pinned to processors."""
+    return hasattr(os, "sched_setaffinity")
+
+
+def can_pause() -> bool:
+    """Whether this system lets a group of processes be stopped and continued."""
+    return hasattr(os, "killpg") and hasattr(signal, "SIGSTOP") and hasattr(signal, "SIGCONT")
+
+
+def uncontrolled() -> list[str]:
+    """Return, in plain words, what a run cannot control on this system."""
+    found = []
+    if not can_pause():
+        found.append("idle workers could not be paused")
+    if not can_pin():
+        found.append("workers could not be pinned to processors, so JAX may have used more threads than the others")
+    if not CAN_LOCK:
+        found.append("another run at the same time would have gone unnoticed")
+    if not hasattr(os, "getloadavg"):
+        found.append("the load of the machine could not be read")
+    if not forget_peak():
+        found.append("the peak of a process's memory could not be reset, so those of operations are lower bounds")
+    return found
+
+
+def metadata() -> dict[str, Any]:
+    """Return what a reader must know of this machine to judge a number measured on it."""
+    memory = psutil.virtual_memory()
+    return {
+        "cpu": cpu_model(),
+        "cpus": usable_cpus(),
+        "logical_cpus": psutil.cpu_count(),
+        "memory_bytes": memory.total,
+        "gpus": list(gpu_names()),
+        "driver": _gpu_driver(),
+        "os": platform.platform(),
+        "python": platform.python_version(),
+        "virtual": "hypervisor" in _read("/proc/cpuinfo"),
+        "tuning": [f"{name}={value}" for name, value in sorted(os.environ.items()) if TUNING.match(name)],
+        "pinned": can_pin(),
+        "uncontrolled": uncontrolled(),
+        "load": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
+    }
+
+
+def _gpu_driver() -> str:
+    match = re.search(r"Kernel Module(?: for \S+)?\s+([\d.]+)", _read("/proc/driver/nvidia/version"))
+    return match.group(1) if match else ""
+
+
+def source_state() -> tuple[str | None, bool | None]:
+    """Return the git commit of the ganbench that runs, and whether its tree was changed; results do not count."""
+    if not (SOURCE / ".git").exists():
+        return None, None
+    commit = _output("git", "-C", str(SOURCE), "rev-parse", "HEAD")
+    return (commit, bool(tree_changes(SOURCE, ".", ":!results"))) if commit else (None, None)
+
+
+def source_changes() -> str:
+    """Return a short hash of how the code that runs differs from its commit; '' where it does not."""
+    return tree_changes(SOURCE, "ganbench", "backends")
+
+
+def tree_changes(root: Path, *paths: str) -> str:
+    """Return a short hash of how ``paths`` in a git tree differ from its commit; '' where they do not.
+
+    What counts is the content of every file that was changed or added, so two versions of a file differ.
+    """
+    command = ["git", "-C", str(root), "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--"]
+    try:
+        listed = subprocess.run([*command, *paths], capture_output=True, timeout=10, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    hasher = hashlib.sha256()
+    for entry in filter(None, listed.split(b"\0")):
+        hasher.update(entry)
+        with contextlib.suppress(OSError):  # deleted
+            hasher.update(hashlib.sha256((root / os.fsdecode(entry[3:])).read_bytes()).digest())
+    return hasher.hexdigest()[:12] if listed else ""
+
+
+def disturbances() -> list[str]:
+    """Return, in plain words, what on this machine may disturb a timing."""
+    found = []
+    cores = len(usable_cpus())
+    if hasattr(os, "getloadavg") and os.getloadavg()[0] > 0.3 * cores:
+        found.append(f"other work is running: load {os.getloadavg()[0]:.2f} on {cores} cores")
+    if "hypervisor" in _read("/proc/cpuinfo"):
+        found.append("this is a virtual machine: neighbours on the same host are not visible from here")
+    if platform.system() == "Linux" and psutil.cpu_times().steal > 0:
+        found.append(f"the host took {psutil.cpu_times().steal:.0f} s of processor time since start (steal)")
+    governor = _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip()
+    if governor and governor != "performance":
+        found.append(f"the frequency governor is '{governor}', not 'performance'")
+    boost = _read("/sys/devices/system/cpu/cpufreq/boost").strip()
+    turbo = _read("/sys/devices/system/cpu/intel_pstate/no_turbo").strip()
+    if boost == "1" or turbo == "0":
+        found.append("turbo is on: clocks depend on temperature and on how many cores work")
+    if (psutil.cpu_count() or 1) > cores:
+        found.append(f"{psutil.cpu_count()} logical processors share {cores} usable cores")
+    quota = _read("/sys/fs/cgroup/cpu.max").split()
+    if quota and quota[0] != "max":
+        found.append(f"a control group limits processor time to {int(quota[0]) / int(quota[1]):.2g} cores")
+    if not can_pin():
+        found.append("this system cannot pin a process to processors: JAX may use more threads than asked")
+    if psutil.virtual_memory().available < 2 * 2**30:
+        found.append(f"only {psutil.virtual_memory().available / 2**30:.1f} GiB of memory are free")
+    return found
+
+
+def _read(path: str | Path) -> str:
+    try:
+        return Path(path).read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def _output(*command: str) -> str:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        return ""

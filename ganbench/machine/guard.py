@@ -1,0 +1,87 @@
+"""A small process that outlives ours and clears up, so that even kill -9 leaves no process and no folder.
+
+Whatever we start carries a mark in its environment, which its own children inherit, in whatever group or
+session they are. The guard waits for the end of a pipe that only we hold open, and the system closes that
+however we end. Then it kills every process with the mark, running or stopped.
+"""
+
+import atexit
+import contextlib
+import functools
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+MARK = "GANBENCH_OWNER"
+OWNER = f"{os.getpid()}-{secrets.token_hex(8)}"  # a number alone may come again
+PATIENCE_S = 10.0
+
+
+def watch(folder: Path | None = None) -> None:
+    """Have our processes killed, and ``folder`` removed, once this process is gone."""
+    guard = _guard()
+    if folder is not None and guard.stdin is not None:
+        with contextlib.suppress(OSError):  # somebody killed it: the next run removes the folder
+            guard.stdin.write(json.dumps(str(folder)).encode() + b"\n")
+            guard.stdin.flush()
+
+
+@functools.cache
+def _guard() -> "subprocess.Popen[bytes]":
+    guard = subprocess.Popen(
+        [sys.executable, "-m", "ganbench.machine.guard", OWNER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,  # whoever reads our output must not wait for the guard
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is not for it
+        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+    )
+    atexit.register(_dismiss, guard)
+    return guard
+
+
+def _dismiss(guard: "subprocess.Popen[bytes]") -> None:
+    assert guard.stdin is not None
+    with contextlib.suppress(OSError):
+        guard.stdin.close()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        guard.wait(PATIENCE_S)
+
+
+def main() -> None:
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # what is sent to all of us; the pipe's end is enough
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    folders = [json.loads(line) for line in sys.stdin.buffer if line.endswith(b"\n")]
+    kill_marked(sys.argv[1])
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def kill_marked(owner: str) -> None:
+    """Kill every process that carries the mark of ``owner``, until none is left."""
+    deadline = time.monotonic() + PATIENCE_S
+    while (found := [one for one in psutil.process_iter() if _mark(one) == owner]) and time.monotonic() < deadline:
+        for one in found:
+            with contextlib.suppress(psutil.Error):
+                one.kill()
+        psutil.wait_procs(found, timeout=1)
+
+
+def _mark(process: psutil.Process) -> str | None:
+    try:
+        return process.environ().get(MARK)
+    except (psutil.Error, OSError):  # another user's, or gone
+        return None
+
+
+if __name__ == "__main__":
+    main()

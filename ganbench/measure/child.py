@@ -1,0 +1,73 @@
+"""A child process's own end: its first line, its processors, its channel to the parent, and its death with it.
+
+A worker imports this before it times the import of its framework, so nothing here loads NumPy.
+"""
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from ..errors import GanbenchError, UnavailableError, UnsupportedError
+from ..results.records import Status
+
+PR_SET_PDEATHSIG = 1
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "resource_exhausted", "failed to allocate")
+
+
+class ChildJob(msgspec.Struct, frozen=True, kw_only=True):
+    """What every child is told in its first line: whose it is, and the processors it may use (empty: any)."""
+
+    parent: int
+    cpus: list[int] = []
+
+
+J = TypeVar("J", bound=ChildJob)
+
+
+def begin(kind: type[J]) -> tuple[J, Callable[[Any], None]]:
+    """Read the job from standard input; return it with the function that sends the parent one message.
+
+    From now on whatever a framework prints goes to standard error, so the channel carries messages only.
+    """
+    channel = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    job = msgspec.json.decode(sys.stdin.buffer.readline(), type=kind)
+    _die_with(job.parent)
+    if job.cpus:
+        os.sched_setaffinity(0, job.cpus)
+
+    def send(message: Any) -> None:
+        channel.write(msgspec.json.encode(message) + b"\n")
+        channel.flush()
+
+    return job, send
+
+
+def _die_with(parent: int) -> None:
+    """Ask Linux to kill this process with its parent, and to prefer it to the parent when memory is short."""
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before prctl
+        sys.exit(1)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500")
+
+
+def explained(error: Exception) -> tuple[Status, str]:
+    """Return the status that an exception of a plug-in gives its row, and the reason in one line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, UnavailableError):
+        return "unavailable", text
+    if isinstance(error, UnsupportedError | NotImplementedError):
+        return "unsupported", text
+    if isinstance(error, MemoryError) or any(sign in text.lower() for sign in OUT_OF_MEMORY):
+        return "out of memory", text
+    return "failed", text if isinstance(error, GanbenchError) else f"{type(error).__name__}: {text}"

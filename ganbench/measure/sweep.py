@@ -1,0 +1,133 @@
+"""``ganbench compare --sweep``: one variable through several values, each an ordinary run of its own."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ..errors import GanbenchError, UsageError, unknown
+from ..gan import GANSpec
+from ..registry import split_list
+from ..results.run import Ending
+from ..results.swept import Point, Sweep, Swept
+from .plan import Plan, make_plan
+from .rounds import Progress
+from .session import Say, carry_out
+
+VARIABLES = ("batch", "width", "threads", "n")
+LARGEST = 2**31 - 1  # no machine has the memory for more
+PRODUCTS = ("matmul", "matmul_grad")  # what there is of square matrices
+EXAMPLE = "such as batch=1,8,32 or n=64..4096"
+
+
+def parse(text: str) -> Sweep:
+    """Return the sweep that ``batch=1,8,32`` or ``n=64..4096`` means, each value once and rising.
+
+    ``a..b`` means a, b and the powers of two between them. Raises ``UsageError`` saying what is valid.
+    """
+    variable, equals, listed = (part.strip() for part in text.partition("="))
+    if not equals:
+        raise UsageError(f"sweep '{text}' is not valid: VARIABLE=VALUES, {EXAMPLE}")
+    if variable not in VARIABLES:
+        raise unknown("variable of a sweep", variable, VARIABLES)
+    values = sorted({value for part in split_list(listed) for value in _values(part, text)})
+    if len(values) < 2:
+        raise UsageError(f"sweep '{text}' is not valid: at least two values, {EXAMPLE}")
+    return Sweep(variable, tuple(values))
+
+
+def _values(part: str, text: str) -> list[int]:
+    match = re.fullmatch(r"(\d{1,19})(?:\s*\.\.\s*(\d{1,19}))?", part, re.ASCII)
+    if match is None:
+        raise UsageError(f"sweep '{text}' is not valid: '{part}' is neither a number nor a range, {EXAMPLE}")
+    low, high = int(match[1]), int(match[2] or match[1])
+    if not 1 <= low <= high <= LARGEST:
+        raise UsageError(f"sweep '{text}' is not valid: values lie between 1 and {LARGEST}, and a range rises")
+    return [low, *(1 << k for k in range(low.bit_length(), high.bit_length()) if 1 << k < high), high]
+
+
+def plans(sweep: Sweep, spec: GANSpec, ops: str | Sequence[str], **settings: Any) -> tuple[Plan, ...]:
+    """Return the plan of each value: ``spec`` or the threads altered, all else as ``make_plan`` takes it.
+
+    Raises ``UsageError`` where one of them cannot be.
+    """
+    made = []
+    for value in sweep.values:
+        threads = {"threads": value} if sweep.variable == "threads" else {}
+        model = altered(spec, sweep.variable, value)
+        made.append(make_plan(model, ops=ops, **{**settings, **threads}))
+    if sweep.variable == "n" and (others := set(made[0].operations) - set(PRODUCTS)):
+        raise UsageError(f"sweep of n: {', '.join(sorted(others))} is no product of matrices ({', '.join(PRODUCTS)})")
+    return tuple(made)
+
+
+def altered(spec: GANSpec, variable: str, value: int) -> GANSpec:
+    """Return the model at one value of a sweep; raises ``SpecError`` or ``UsageError`` where there is none."""
+    if variable == "batch":
+        return msgspec.structs.replace(spec, batch=value)
+    if variable == "width":
+        return _widened(spec, value)
+    if variable == "n":  # the heaviest layer says the shape of a product, and images of one pixel cost nothing
+        return GANSpec(name="square", generator=(value, value, 1), discriminator=(1, 1), batch=value)
+    return spec
+
+
+def _widened(spec: GANSpec, width: int) -> GANSpec:
+    """Return ``spec`` with all hidden layers of both networks ``width`` wide."""
+    made = {}
+    for role in ("generator", "discriminator"):
+        first, *hidden, last = getattr(spec, role)
+        made[role] = (first, *[width] * len(hidden), last)
+    if all(len(widths) == 2 for widths in made.values()):
+        raise UsageError(f"sweep of width: {spec.name} has no hidden layer")
+    if all(made[role] == getattr(spec, role) for role in made):
+        return spec
+    return msgspec.structs.replace(spec, name=f"{spec.name}-w{width}", **made)
+
+
+def announcement(sweep: Sweep, made: Sequence[Plan]) -> str:
+    """Return in one sentence what is about to be measured, and how long that may take."""
+    rigor, count = made[0].rigor, len(sweep.values)
+    runs = f"{count} runs, {sweep.variable} {', '.join(map(str, sweep.values))}"
+    if rigor.rounds:
+        return f"{runs}: each of {rigor.rounds} round{'s' * (rigor.rounds != 1)}, however long they take"
+    each, total = rigor.budget_s, count * rigor.budget_s
+    return f"{runs}: up to {each:g} s each (or one round, if that takes longer), {total / 60:.1f} minutes in all"
+
+
+def carry_out_all(
+    sweep: Sweep, made: Sequence[Plan], results: Path, machine: str | None, say: Say, progress: Progress
+) -> Swept:
+    """Run every plan; what fails is a point with its reason, and an interrupt keeps what there is.
+
+    Raises ``UsageError`` where not even the first run can begin.
+    """
+    points: list[Point] = []
+    ended = Ending("complete")
+    for value, plan in zip(sweep.values, made, strict=True):
+        done = len(points)
+
+        def tell(share: float, text: str, value: int = value, done: int = done) -> None:
+            progress((done + share) / len(made), f"{sweep.variable} {value}, {text}")
+
+        try:
+            run = carry_out(plan, results, machine, say, tell)
+        except KeyboardInterrupt:
+            ended = Ending("interrupted")
+            break
+        except (GanbenchError, MemoryError) as error:
+            if isinstance(error, UsageError) and not points:
+                raise
+            reason = " ".join(str(error).split()) or "the inputs do not fit"
+            short = isinstance(error, MemoryError) or "memory" in reason.lower()  # the oracle's, in its own words
+            points.append(Point(value, None, "out of memory" if short else "failed", reason))
+            continue
+        points.append(Point(value, run))
+        if not run.ended.finished:
+            ended = run.ended
+            break
+    first, left = made[0], sweep.values[len(points) :]
+    labels = tuple(target.label for target in first.targets)
+    return Swept(sweep, first.operations, labels, first.baseline, tuple(points), left, ended)

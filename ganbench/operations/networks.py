@@ -1,0 +1,228 @@
+"""Operations of whole networks: Adam, both forward passes, and the training iteration made of them."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..arithmetic import Arithmetic, Array, GANState, NetworkState
+from ..gan import STAGED_BATCHES, GANSpec, Layer, parameters, working
+from ..operation import Inputs, Operation, Output, outputs_of
+from ..precision import kept
+from .rounding import to_host
+
+
+class AdamState(NamedTuple):
+    """What ``adam_step`` carries on; ``step`` counts completed steps."""
+
+    params: list[Array]
+    m: list[Array]
+    v: list[Array]
+    step: Any
+
+
+class AdamStep(Operation):
+    """One Adam step on all of the generator's parameters."""
+
+    name = "adam_step"
+    stateful = True
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (sum(math.prod(shape) for _, shape in parameters(self.spec.generator_layers)),)
+
+    @property
+    def flops(self) -> int:
+        return 12 * self.shape[0]  # m 3, v 4, root, ε, quotient, lr, difference
+
+    @property
+    def _values_read(self) -> int:
+        return 4 * self.shape[0]
+
+    @property
+    def _kept_read(self) -> int:
+        return 3 * self.shape[0]
+
+    def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
+        rng = np.random.default_rng(seed)
+        params = initial_params(rng, self.spec.generator_layers, kept(dtype))
+        grads = [to_host(1e-2 * rng.standard_normal(p.shape), dtype) for p in params]
+        zeros = [np.zeros_like(p) for p in params]
+        return Inputs((grads,), AdamState(params, zeros, zeros, np.int32(0)), [()])
+
+    def outputs(self) -> list[Output]:
+        return _adam_outputs("", self.spec.generator_layers)
+
+    def apply(self, backend: Arithmetic, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
+        step = state.step + 1
+        params, m, v = backend.adam_step(self.spec, state.params, fixed[0], state.m, state.v, step)
+        return AdamState(params, m, v, step), ()
+
+    def collect(self, state: Any, results: Any) -> list[Array]:
+        return [*state.params, *state.m, *state.v]
+
+
+class GeneratorForward(Operation):
+    """Images from noise; the noise rotates over the staged batches."""
+
+    name = "generator_forward"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.spec.batch, *self.spec.generator
+
+    @property
+    def flops(self) -> int:
+        return sum(layer.flops(self.spec.batch) for layer in self.spec.generator_layers)
+
+    @property
+    def _values_read(self) -> int:
+        n_params = sum(math.prod(shape) for _, shape in parameters(self.spec.generator_layers))
+        return n_params + self.spec.batch * self.spec.z_dim
+
+    @property
+    def _kept_read(self) -> int:
+        return sum(2 * layer.n_out for layer in self.spec.generator_layers if layer.batch_norm)  # gamma and beta
+
+    def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
+        rng = np.random.default_rng(seed)
+        drawn = initial_params(rng, self.spec.generator_layers, kept(dtype))
+        params = working(self.spec.generator_layers, drawn, lambda p: to_host(p, dtype))
+        return Inputs((params,), None, [(_noise(rng, self.spec, dtype),) for _ in range(STAGED_BATCHES)])
+
+    def outputs(self) -> list[Output]:
+        return outputs_of({"images": (self.spec.batch, self.spec.img_dim)})
+
+    def apply(self, backend: Arithmetic, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
+        return state, (backend.generator_forward(self.spec, fixed[0], *batch),)
+
+
+class DiscriminatorForward(Operation):
+    """Logits of real images, which rotate over the staged batches."""
+
+    name = "discriminator_forward"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.spec.batch, *self.spec.discriminator
+
+    @property
+    def flops(self) -> int:
+        return sum(layer.flops(self.spec.batch) for layer in self.spec.discriminator_layers)
+
+    @property
+    def _values_read(self) -> int:
+        n_params = sum(math.prod(shape) for _, shape in parameters(self.spec.discriminator_layers))
+        return n_params + self.spec.batch * self.spec.img_dim
+
+    def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
+        rng = np.random.default_rng(seed)
+        drawn = initial_params(rng, self.spec.discriminator_layers, kept(dtype))
+        params = working(self.spec.discriminator_layers, drawn, lambda p: to_host(p, dtype))
+        return Inputs((params,), None, [(real,) for real in _staged(images, self.spec, dtype)])
+
+    def outputs(self) -> list[Output]:
+        return outputs_of({"logits": (self.spec.batch, 1)})
+
+    def apply(self, backend: Arithmetic, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
+        return state, (backend.discriminator_forward(self.spec, fixed[0], *batch),)
+
+
+class GANIteration(Operation):
+    """One whole training iteration: a step on D, then a step on G with the updated D."""
+
+    name = "gan_iteration"
+    stateful = True
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.spec.batch, *self.spec.generator, *self.spec.discriminator[1:]
+
+    @property
+    def flops(self) -> int:
+        return self.spec.iteration_flops
+
+    @property
+    def _values_read(self) -> int:
+        spec = self.spec
+        running = sum(2 * layer.n_out for layer in spec.generator_layers if layer.batch_norm)
+        return 3 * spec.n_params + running + spec.batch * (spec.img_dim + 2 * spec.z_dim)
+
+    @property
+    def _kept_read(self) -> int:
+        return self._values_read - self.spec.batch * (self.spec.img_dim + 2 * self.spec.z_dim)
+
+    def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
+        rng = np.random.default_rng(seed)
+        state = initial_state(rng, self.spec, kept(dtype))
+        batches = [
+            (real, _noise(rng, self.spec, dtype), _noise(rng, self.spec, dtype))
+            for real in _staged(images, self.spec, dtype)
+        ]
+        return Inputs((), state, batches)
+
+    def outputs(self) -> list[Output]:
+        named = []
+        for role, layers in (
+            ("generator", self.spec.generator_layers),
+            ("discriminator", self.spec.discriminator_layers),
+        ):
+            named += _adam_outputs(f"{role} ", layers)
+            named += [
+                Output(f"{role} {name}{number}", (layer.n_out,), f"{role} running {name}", kept=True)
+                for number, layer in enumerate(layers, 1)
+                if layer.batch_norm
+                for name in ("mean", "var")
+            ]
+        return [*named, *outputs_of({"d_loss": (), "g_loss": ()}, kept=("d_loss", "g_loss"))]
+
+    def apply(self, backend: Arithmetic, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
+        state, *losses = backend.gan_iteration(self.spec, state, *batch)
+        return state, losses
+
+    def collect(self, state: Any, results: Any) -> list[Array]:
+        networks = (state.generator, state.discriminator)
+        return [array for net in networks for part in net for array in part] + list(results)
+
+
+def initial_params(rng: np.random.Generator, layers: Sequence[Layer], dtype: str) -> list[np.ndarray]:
+    """Return fresh parameters: uniform(±1/√n_in) as ``torch.nn.Linear``; gamma 1, beta 0."""
+    drawn = []
+    for number, layer in enumerate(layers, 1):
+        for name, shape in layer.parameters(number):
+            if name.startswith("gamma"):
+                drawn.append(np.ones(shape, dtype))
+            elif name.startswith("beta"):
+                drawn.append(np.zeros(shape, dtype))
+            else:
+                bound = 1 / math.sqrt(layer.n_in)
+                drawn.append(rng.uniform(-bound, bound, shape).astype(dtype))
+    return drawn
+
+
+def initial_state(rng: np.random.Generator, spec: GANSpec, dtype: str) -> GANState:
+    """Return a model before its first iteration: moments 0, running mean 0 and variance 1."""
+    networks = []
+    for layers in (spec.generator_layers, spec.discriminator_layers):
+        params = initial_params(rng, layers, dtype)
+        zeros = [np.zeros_like(p) for p in params]
+        running = [make(layer.n_out, dtype) for layer in layers if layer.batch_norm for make in (np.zeros, np.ones)]
+        networks.append(NetworkState(params, zeros, zeros, running))
+    return GANState(networks[0], networks[1], np.int32(0))
+
+
+def _adam_outputs(prefix: str, layers: Sequence[Layer]) -> list[Output]:
+    return [
+        Output(f"{prefix}{part} {name}", shape, f"{prefix}{part}", kept=True)
+        for part in ("params", "m", "v")
+        for name, shape in parameters(layers)
+    ]
+
+
+def _noise(rng: np.random.Generator, spec: GANSpec, dtype: str) -> np.ndarray:
+    return to_host(rng.standard_normal((spec.batch, spec.z_dim)), dtype)
+
+
+def _staged(images: np.ndarray, spec: GANSpec, dtype: str) -> list[np.ndarray]:
+    return list(to_host(images, dtype).reshape(STAGED_BATCHES, spec.batch, spec.img_dim))

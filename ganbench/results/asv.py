@@ -1,0 +1,177 @@
+"""asv's result files, as rows of the same table that ``compare`` fills.
+
+Reads asv's format 2 directly, so that results can be read where asv is not installed. asv flattens values in
+``itertools.product`` order of the parameters, writes them as reprs, NaN for skipped and null for failed.
+"""
+
+import ast
+import functools
+import itertools
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from .. import registry
+from ..errors import GanbenchError, StorageError
+from ..gan import PRESETS, GANSpec
+from ..operation import Operation
+from ..operations import OPERATIONS, operation
+
+ASV_FORMAT = 2
+MAX_CASES = 1_000_000  # of one benchmark; a damaged file must not keep the loader busy for ever
+NOT_RESULTS = ("machine.json", "benchmarks.json")
+# Tracked values beside the time of the same case: benchmark method -> column.
+TRACKED = {
+    "track_first_call": "first_call_s",
+    "track_worst_error": "max_rel_error",
+    "track_host_peak": "host_peak_bytes",
+    "track_device_peak": "device_peak_bytes",
+}
+Row = dict[str, Any]
+
+
+def is_asv_file(path: Path) -> bool:
+    """Whether a file lies where asv keeps results; asv's own records of machine and suite do not count."""
+    return path.suffix == ".json" and path.name not in NOT_RESULTS
+
+
+def read_asv(path: Path) -> list[Row]:
+    """Return one row per case of an asv result file; raises ``StorageError`` for anything else."""
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise StorageError(f"{path} is not whole JSON (was asv killed while it wrote?): {error}") from error
+    if not isinstance(content, dict) or "result_columns" not in content:
+        raise StorageError(f"{path} is not a result file of asv")
+    if content.get("version") != ASV_FORMAT:
+        raise StorageError(f"{path} has asv's format {content.get('version')}; this ganbench reads format {ASV_FORMAT}")
+    try:
+        return _rows(path, content)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, SyntaxError) as error:
+        raise StorageError(f"{path} does not hold what asv writes: {type(error).__name__}: {error}") from error
+
+
+def _rows(path: Path, content: dict[str, Any]) -> list[Row]:
+    common = _common(path, content)
+    rows: dict[tuple[str, ...], Row] = {}
+    tracked: list[tuple[tuple[str, ...], str, Any]] = []
+    for name, stored in content["results"].items():
+        # Trailing columns that are empty are left out by asv.
+        fields = dict(zip(content["result_columns"], stored, strict=False))
+        module, _, method = name.split(".")
+        if module not in OPERATIONS:
+            continue  # another project's suite
+        names = ("shape", "target", "dtype")
+        if math.prod(map(len, fields["params"])) > MAX_CASES:
+            raise ValueError(f"{name} claims more than {MAX_CASES:,} cases")
+        cases = itertools.product(*[[ast.literal_eval(value) for value in values] for values in fields["params"]])
+        for index, case in enumerate(cases):
+            key = (module, *case)
+            if method in TRACKED:
+                tracked.append((key, TRACKED[method], fields["result"][index] if fields["result"] else None))
+                continue
+            row = common | dict(zip(names, case, strict=True)) | {"operation": module}
+            row["timestamp"] = _time(fields["started_at"])
+            rows[key] = row | _target(row["target"], content["requirements"]) | _timed(fields, index)
+    for key, column, value in tracked:
+        if key in rows and value is not None and not math.isnan(value):
+            rows[key][column] = value
+    for row in rows.values():
+        _derive(row)
+    return list(rows.values())
+
+
+def _common(path: Path, content: dict[str, Any]) -> Row:
+    return {
+        "run_id": path.stem,
+        "machine": content["params"]["machine"],
+        "source": "asv",
+        "precision": "ieee",
+        "threads": int(content["params"]["num_cpu"]),
+        "commit": content["commit_hash"],
+        "dirty": "dirty" in content["requirements"],
+    }
+
+
+def _time(milliseconds: int) -> np.datetime64:
+    return np.datetime64(milliseconds, "ms")
+
+
+def _target(label: str, requirements: dict[str, str]) -> Row:
+    backend, mode, device = _parts(label)
+    version = requirements.get(backend)
+    return {"backend": backend, "mode": mode, "device": device, "framework_version": version}
+
+
+@functools.cache
+def _parts(label: str) -> tuple[str, str, str]:
+    try:
+        target = registry.parse_target(label)
+    except GanbenchError:  # a backend that is not installed here: its default mode is not known
+        rest, _, device = label.partition("@")
+        name, _, mode = rest.partition(".")
+        return name, mode, device
+    return target.backend, target.mode, target.device
+
+
+def _timed(fields: dict[str, Any], index: int) -> Row:
+    """Return the time columns of one case; asv's interval is of 99 %, over the blocks of its processes."""
+
+    def pick(name: str) -> Any:
+        values = fields.get(name)
+        return values[index] if values else None
+
+    result = pick("result")
+    if result is None:
+        return {"status": "failed", "reason": "it failed under asv, which printed why"}
+    if math.isnan(result):
+        return {"status": "unavailable", "reason": "skipped by asv (n/a): missing here, or not supported"}
+    row: Row = {"status": "ok", "reason": "", "median_s": result, "number": pick("stats_number")}
+    row |= {"ci_low_s": pick("stats_ci_99_a"), "ci_high_s": pick("stats_ci_99_b"), "rounds": 1}
+    low, high = pick("stats_q_25"), pick("stats_q_75")
+    if low is not None and high is not None:
+        row["iqr_s"] = high - low
+    if samples := pick("samples"):
+        row["samples"] = samples
+    return row
+
+
+def _derive(row: Row) -> None:
+    """Fill in what follows from the operation and its shape."""
+    found = _work(row["operation"], row["shape"])
+    if found is None:
+        return
+    made, preset = found
+    row |= {"flops": made.flops, "bytes": made.bytes(row["dtype"]), "preset": preset}
+    if row["status"] == "ok":
+        row["gflops"] = made.flops / row["median_s"] / 1e9
+
+
+@functools.cache
+def _work(name: str, shape: str) -> tuple[Operation, str | None] | None:
+    """Return the operation that has ``shape``, and the preset it belongs to where only a preset can tell."""
+    try:
+        sizes = [int(size) for size in shape.split("x")]
+    except ValueError:  # a shape of an older suite
+        return None
+    for spec in PRESETS.values():
+        sized = msgspec.structs.replace(spec, batch=sizes[0]) if name != "adam_step" and sizes[0] > 2 else spec
+        made = operation(name, sized)
+        if list(made.shape) == sizes:
+            return made, spec.name if name == "gan_iteration" else None
+    if name in ("matmul", "matmul_grad"):
+        m, k, n = sizes
+        return operation(name, GANSpec(generator=(k, n), discriminator=(n, 1), batch=m)), None
+    if name.startswith("batch_norm"):
+        spec = GANSpec(generator=(1, sizes[1], 1), discriminator=(1, 1), batch=sizes[0])
+        return operation(name, spec), None
+    if name == "adam_step":  # one weight per output and its bias: the work depends on the count alone
+        spec = GANSpec(generator=(1, sizes[0] // 2), discriminator=(sizes[0] // 2, 1), batch=1)
+        return operation(name, spec), None
+    return None

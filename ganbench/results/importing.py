@@ -1,0 +1,174 @@
+"""Someone else's results, taken into one's own folder: checked, never overwriting, with a reason for each file.
+
+Where a file goes follows from what it says inside, not from where it lay. A file is taken only if
+``load_results`` makes rows of it, so that an import cannot spoil what is read afterwards.
+"""
+
+import collections
+import json
+import math
+import re
+import tempfile
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ..errors import GanbenchError, StorageError, UsageError
+from .archive import Member, members
+from .records import Measurement, RunHeader
+from .store import DamagedResultsWarning, check_writable, parse_run, run_path
+from .table import load_results
+
+SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@=,~-]{0,149}")  # one part of a path that means the same everywhere
+# What a small file can claim to hold without end: rows are made for every case, intervals over all its rounds.
+MAX_CASES = 10_000
+MAX_ROUNDS = 500
+MACHINE = "machine.json"  # what asv knows of a machine, beside its results
+
+
+class LeftOutError(GanbenchError):
+    """Why a file is not taken; it does not keep the others from being taken."""
+
+
+@dataclass
+class Imported:
+    """What became of the files: paths below the results folder, or names inside the archive with a reason."""
+
+    taken: list[Path] = field(default_factory=list)
+    same: list[Path] = field(default_factory=list)  # there already, byte for byte
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+
+
+def import_results(path: Path, results: Path) -> Imported:
+    """Copy the run files and asv result files of ``path`` into ``results``; all of them, or none.
+
+    Raises ``UsageError`` for an archive that is refused (see ``archive``), for one that holds no results,
+    and for a file that differs from the one in its place; ``StorageError`` where the disk does not take it.
+    """
+    outcome = Imported()
+    found: dict[Path, bytes] = {}
+    for member in members(path):
+        try:
+            place = _place(member)
+            _check_rows(place, member.content)
+        except LeftOutError as error:
+            outcome.left_out.append((member.name, str(error)))
+            continue
+        if found.setdefault(place, member.content) != member.content:
+            raise UsageError(f"refused {path}: '{member.name}' and another file are both {place}, and differ")
+    if not found:
+        why = "".join(f"; {name}: {reason}" for name, reason in outcome.left_out[:3])
+        raise UsageError(f"no results in {path}: run files end in .jsonl, asv's result files in .json{why}")
+    for place, content in found.items():
+        kept = results / place
+        there = _existing(kept)
+        if there is None:
+            outcome.taken.append(place)
+        elif there == content:
+            outcome.same.append(place)
+        elif place.name == MACHINE:
+            outcome.left_out.append((str(place), "another description of this machine is here and stays"))
+        else:
+            raise UsageError(f"{kept} exists and differs: nothing was imported; rename it, or choose another --results")
+    check_writable(results)
+    for place in outcome.taken:
+        _write(results / place, found[place])
+    return outcome
+
+
+def _existing(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes() if path.exists() else None
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _place(member: Member) -> Path:
+    """Return where a file belongs below the results folder; raises ``LeftOutError`` for what is no result."""
+    if member.name.endswith(".jsonl"):
+        return _place_of_run(member)
+    if member.name.endswith(".json"):
+        return _place_of_asv(member)
+    raise LeftOutError("not a results file")
+
+
+def _place_of_run(member: Member) -> Path:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DamagedResultsWarning)  # _check_rows will meet it again
+        try:
+            records = parse_run(member.content, "it")
+        except StorageError as error:
+            raise LeftOutError(str(error)) from error
+    header = records[0]
+    assert isinstance(header, RunHeader)
+    measured = [record for record in records if isinstance(record, Measurement)]
+    lines = collections.Counter((line.operation, line.target, line.copy) for line in measured)
+    _bound(len(header.operations) * len(header.targets), max(lines.values(), default=0))
+    return run_path(Path(), _safe(member, header.machine), _safe(member, header.run_id))
+
+
+def _place_of_asv(member: Member) -> Path:
+    name = PurePosixPath(member.name).name
+    if name == "benchmarks.json":
+        raise LeftOutError("asv writes it anew")
+    try:
+        content: Any = json.loads(member.content)
+    except (ValueError, RecursionError) as error:
+        raise LeftOutError("not JSON, or torn off") from error
+    if not isinstance(content, dict) or not isinstance(content.get("version"), int):
+        raise LeftOutError("not a file of asv's")
+    if name == MACHINE and isinstance(content.get("machine"), str):
+        return Path(_safe(member, content["machine"])) / MACHINE
+    about = content.get("params")
+    if not isinstance(about, dict) or not isinstance(about.get("machine"), str) or "results" not in content:
+        raise LeftOutError("not a result file of asv's")
+    try:
+        place = list(content["result_columns"]).index("params")
+        claimed = [[len(values) for values in stored[place]] for stored in content["results"].values()]
+    except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
+        raise LeftOutError("not a result file of asv's") from error
+    _bound(sum(map(math.prod, claimed)), 1)
+    return Path(_safe(member, about["machine"])) / _safe(member, name)
+
+
+def _bound(cases: int, rounds: int) -> None:
+    if cases > MAX_CASES or rounds > MAX_ROUNDS:
+        raise LeftOutError(f"it claims {cases:,} cases of {rounds:,} rounds (at most {MAX_CASES:,} of {MAX_ROUNDS})")
+
+
+def _safe(member: Member, name: str) -> str:
+    if not SAFE.fullmatch(name):
+        raise UsageError(f"refused: '{member.name}' names itself {name[:100]!a}, which is no name for a file")
+    return name
+
+
+def _check_rows(place: Path, content: bytes) -> None:
+    """Raise ``LeftOutError`` unless a results folder that held this file alone could be read."""
+    if place.name == MACHINE:
+        return
+    with tempfile.TemporaryDirectory(prefix="ganbench-") as folder, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warnings.simplefilter("error", RuntimeWarning)  # such as an overflow, at every later reading
+        copy = Path(folder) / place
+        copy.parent.mkdir(parents=True)
+        copy.write_bytes(content)
+        try:
+            rows = len(load_results(folder))
+        except Exception as error:  # whatever a hostile file makes of our arithmetic, it stays outside
+            raise LeftOutError(f"its numbers cannot be used: {type(error).__name__}: {error}") from error
+    if not rows:
+        raise LeftOutError(str(caught[0].message).replace(str(copy), "it") if caught else "nothing was measured in it")
+
+
+def _write(path: Path, content: bytes) -> None:
+    made = False
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("xb") as file:  # x: never over another, however it came there
+            made = True
+            file.write(content)
+    except OSError as error:
+        if made:
+            path.unlink(missing_ok=True)
+        raise StorageError(f"cannot write {path}: {error.strerror}; what was imported before is whole") from error

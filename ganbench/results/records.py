@@ -1,0 +1,184 @@
+"""What a run writes: one header line, then one line per worker and per measurement, as strict JSON.
+
+``RUN_FORMAT`` is raised whenever a reader of the old form would misunderstand the new one.
+"""
+
+import math
+from typing import Any, Literal
+
+import msgspec
+
+from ..gan import GANSpec
+from ..registry import Target
+
+RUN_FORMAT = 1
+
+Status = Literal["ok", "invalid", "unavailable", "unsupported", "failed", "timeout", "out of memory"]
+
+
+class GroupError(msgspec.Struct, frozen=True):
+    """The relative error of one group of outputs after ``iterations``; ``worst`` is its worst member.
+
+    ``tolerance`` is the group's own; 0 in files of earlier versions, where the verification's counts for all.
+    """
+
+    group: str
+    iterations: int
+    error: float
+    worst: str
+    tolerance: float = 0.0
+
+
+class Verification(msgspec.Struct, frozen=True):
+    """What the gate found; ``reason`` is empty where the program passed."""
+
+    tolerance: float
+    loose: bool
+    errors: list[GroupError]
+    reason: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the program may be timed."""
+        return not self.reason
+
+    @property
+    def widest(self) -> float:
+        """The widest tolerance of any group; ``tolerance`` is that of the dtype and precision."""
+        return max((entry.tolerance for entry in self.errors), default=self.tolerance)
+
+    @property
+    def max_rel_error(self) -> float:
+        """The largest error of any group; NaN where none could be taken."""
+        return max((entry.error for entry in self.errors), default=math.nan)
+
+
+class Disturbance(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What else happened while a block was timed; None where the system does not tell."""
+
+    steal: float | None = None  # processor time taken by the host, all cores, over wall time
+    switches: int | None = None  # times the process was taken off a processor against its will
+    load: float | None = None  # processes ready to run, over the last minute
+    sm_mhz: int | None = None  # clock of a GPU's multiprocessors at the end
+    throttle: list[str] = []  # why that clock is held down
+
+
+class Ceiling(msgspec.Struct, frozen=True):
+    """The best that one library, or the processor itself, did on one device.
+
+    ``kind`` is ``product`` (FLOP/s of square matrix products, ``size`` their width), ``bandwidth`` (bytes/s
+    of adding arrays, ``size`` the bytes of all three) or ``latency`` (seconds of a product of two numbers).
+    """
+
+    kind: Literal["product", "bandwidth", "latency"]
+    size: int
+    value: float
+
+
+class Record(msgspec.Struct, frozen=True, tag_field="type"):
+    """Base of the lines of a run file."""
+
+
+class RunHeader(Record, tag="run", frozen=True):
+    """What was asked for, of which machine, by which code."""
+
+    format: int
+    run_id: str
+    timestamp: str  # ISO 8601, UTC
+    version: str  # of ganbench
+    machine: str
+    environment: dict[str, Any]
+    commit: str | None
+    dirty: bool | None
+    command: list[str]
+    spec: GANSpec
+    data: str
+    operations: list[str]
+    targets: list[Target]
+    baseline: str
+    dtype: str
+    precision: str
+    threads: int
+    rigor: str
+    settings: dict[str, Any]  # of the rigor: blocks, passes, budget
+    seed: int
+    # What resuming needs besides; empty in files of earlier versions, which cannot be resumed.
+    timeout_s: float = 120.0
+    data_digest: str = ""  # of the real images
+    versions: dict[str, str] = {}  # of each backend's framework
+    changes: str = ""  # a hash of how the code differs from the commit
+
+
+class WorkerRecord(Record, tag="worker", frozen=True):
+    """One fresh process: what it imported and how long that took."""
+
+    round: int
+    target: str
+    copy: bool  # the second copy of the baseline: the A/A control
+    import_s: float
+    framework_version: str
+    device_name: str
+    denormals: str  # "kept" or "flushed" by this framework's Adam
+    blas: list[dict[str, Any]]  # of the process, NumPy's among them
+    libraries: list[str]  # inside the framework
+    import_bytes: int | None = None  # of the process in memory once that was done
+
+
+class Measurement(Record, tag="measurement", frozen=True, kw_only=True):
+    """One case in one round. ``samples`` are raw: seconds per iteration of each block, in time order."""
+
+    round: int
+    operation: str
+    target: str
+    copy: bool = False
+    status: Status
+    reason: str = ""
+    shape: tuple[int, ...]
+    flops: int
+    bytes: int
+    iterations: int = 0  # per timed block
+    iterations_per_call: int = 1
+    samples: list[float] = []
+    cores: list[float] = []  # CPU time over wall time of each block
+    latency_s: list[float] = []  # of one call, synchronised; on devices that queue work
+    device_s: list[float] = []  # per iteration, between two events on the framework's own stream
+    disturbances: list[Disturbance] = []  # during each block
+    prepare_s: float | None = None
+    first_run_s: float | None = None
+    steady: bool | None = None
+    order: list[int] = []  # this worker's place in each interleaved pass
+    # The most that preparing, the first run and the warm-up took, above what the process held before.
+    host_peak_bytes: int | None = None
+    device_peak_bytes: int | None = None
+    verification: Verification | None = None
+    elapsed_s: float = 0.0  # since the run began, without the time in which it was interrupted
+
+
+class Resumed(Record, tag="resumed", frozen=True):
+    """The run goes on with ``round``: ignore earlier lines of this round or later."""
+
+    round: int
+    timestamp: str  # ISO 8601, UTC
+    command: list[str]
+    environment: dict[str, Any]
+    settings: dict[str, Any]  # of the rigor, from now on
+    elapsed_s: float  # what the run had taken until then
+
+
+class CeilingRecord(Record, tag="ceilings", frozen=True):
+    """What the hardware could do, as measured in this run by ``library``; ``host`` is no framework's."""
+
+    library: str
+    device: str
+    found: list[Ceiling]
+
+
+class RunEnd(Record, tag="end", frozen=True):
+    """That the run reached what it was to reach; the file of one that was interrupted or failed lacks this line."""
+
+    reason: Literal["complete", "precision", "budget"]
+    rounds: int
+    seconds: float
+
+
+Line = RunHeader | WorkerRecord | Measurement | CeilingRecord | Resumed | RunEnd

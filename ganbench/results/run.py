@@ -1,0 +1,105 @@
+"""One run as a value: what it measured, where it is kept, how it ended; and the runs that a folder keeps."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from ..errors import StorageError, UsageError
+from .records import Line, Measurement, RunEnd, RunHeader, WorkerRecord
+from .store import read_run
+
+SHOWN = 5  # run ids named in an error
+
+
+class Ending(NamedTuple):
+    """How a run ended. ``why`` is the error of one that ``failed``.
+
+    ``complete``: the rounds that were asked for; ``precision``: every interval is narrow enough; ``budget``: the
+    time is spent.
+    """
+
+    how: Literal["complete", "precision", "budget", "interrupted", "failed"]
+    why: str = ""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run reached what it was to reach."""
+        return self.how not in ("interrupted", "failed")
+
+    def __str__(self) -> str:
+        return f"{self.how}: {self.why}" if self.why else self.how
+
+
+class Run:
+    """The records of one run, its file if it has one, and how it ended."""
+
+    def __init__(self, records: Sequence[Line], path: Path | None, ended: Ending) -> None:
+        self.records = list(records)
+        self.path = path
+        self.ended = ended
+
+    @property
+    def header(self) -> RunHeader:
+        """What was asked for, of which machine, by which code."""
+        first = self.records[0]
+        assert isinstance(first, RunHeader)  # as ``parse_run`` made sure
+        return first
+
+    @property
+    def measurements(self) -> list[Measurement]:
+        """Every case in every round."""
+        return [record for record in self.records if isinstance(record, Measurement)]
+
+    @cached_property
+    def workers(self) -> dict[str, WorkerRecord]:
+        """The first worker of each target."""
+        found: dict[str, WorkerRecord] = {}
+        for record in self.records:
+            if isinstance(record, WorkerRecord):
+                found.setdefault(record.target, record)
+        return found
+
+    def blocks(self, operation: str, target: str, copy: bool = False) -> dict[int, list[float]]:
+        """Return the seconds of each round's blocks of one case; nothing where the case failed in the end."""
+        case = operation, target, copy
+        return blocks_of([one for one in self.measurements if (one.operation, one.target, one.copy) == case])
+
+
+def blocks_of(taken: Sequence[Measurement]) -> dict[int, list[float]]:
+    """Return the seconds of each round's blocks, given a case's rounds; nothing where it failed in the end."""
+    if not taken or taken[-1].status != "ok":
+        return {}
+    return {entry.round: entry.samples for entry in taken if entry.samples}
+
+
+def run_files(results: Path) -> list[Path]:
+    """Return the run files below a folder, oldest first; raises ``StorageError`` if there is no such folder."""
+    if not results.is_dir():
+        raise StorageError(f"no results at {results}: the folder does not exist")
+    return sorted(results.glob("**/compare/*.jsonl"), key=lambda path: path.stem)
+
+
+def open_run(path: Path) -> Run:
+    """Return the run in a file; one whose file has no last line was interrupted. Raises ``StorageError``."""
+    records = read_run(path)
+    last = records[-1]
+    return Run(records, path, Ending(last.reason if isinstance(last, RunEnd) else "interrupted"))
+
+
+def find_run(name: str, results: Path) -> Path:
+    """Return the file of a run, named by its path, its id or the beginning of its id.
+
+    Raises ``UsageError`` for none and for several.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    files = run_files(results)
+    found = [path for path in files if path.stem == name] or [path for path in files if path.stem.startswith(name)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        several = ", ".join(str(path) for path in found[:SHOWN]) + ", ..." * (len(found) > SHOWN)
+        raise UsageError(f"run '{name}' may be any of {len(found)}: {several}")
+    newest = ", ".join(path.stem for path in reversed(files[-SHOWN:])) or "none"
+    raise UsageError(f"no run '{name}' in {results} (newest: {newest}); 'ganbench results list' shows all")

@@ -1,0 +1,189 @@
+"""From rounds to a claim: pure functions on plain numbers.
+
+Rounds are paired: every target is measured in each, beside the others. The log-ratios of the rounds give
+a Hodges–Lehmann estimate and the exact interval that inverts Wilcoxon's signed-rank test (Hollander,
+Wolfe & Chicken 2013, section 3.1-3.3). No normality is assumed, and no variance.
+"""
+
+import functools
+import math
+import statistics
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+CONFIDENCE = 0.95
+BAND = 0.02  # two targets within 2 % are the same for every practical purpose
+MIN_ROUNDS = 6  # fewer signed ranks cannot give 95 %
+# How far a ratio must leave the band to be called faster or slower, in half-widths of the wider of its own interval
+# and the control's. An interval of 95 % alone is wrong too often for a table of twenty rows: docs/decisions/0006.
+MARGIN = 1.5
+EXACT = 50  # samples of more values take the normal approximation, which is then off by at most one rank
+
+
+class Estimate(NamedTuple):
+    """A value with its 95 % interval; NaN bounds where there are too few rounds for one."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether there were rounds enough for an interval."""
+        return not math.isnan(self.low)
+
+
+Outcome = Literal["faster", "slower", "same", "undecided", "baseline", "control failed"]
+
+
+class Verdict(NamedTuple):
+    """What may be said of a target's speed against the baseline's.
+
+    ``detectable`` is the smallest relative difference that would have been called one; NaN where the rounds are too
+    few for any. ``control`` is the baseline against its second copy, where there was one.
+    """
+
+    outcome: Outcome
+    ratio: Estimate
+    detectable: float
+    control: Estimate | None
+
+
+@functools.cache
+def signed_rank_cut(n: int, confidence: float = CONFIDENCE) -> int:
+    """Return k such that the k-th smallest and k-th largest Walsh averages bound the interval; 0 if none.
+
+    k is the largest with P(W⁺ ≤ k − 1) ≤ (1 − confidence)/2, from the exact null distribution of W⁺.
+    """
+    counts = [1]  # how many sign patterns of the ranks so far give each value of W⁺
+    for rank in range(1, n + 1):
+        grown = counts + [0] * rank
+        for value, count in enumerate(counts):
+            grown[value + rank] += count
+        counts = grown
+    tail, allowed = 0, (1 - confidence) / 2 * 2**n
+    for k, count in enumerate(counts):
+        tail += count
+        if tail > allowed:
+            return k
+    return 0
+
+
+def walsh_averages(values: Sequence[float]) -> list[float]:
+    """Return the sorted means of all pairs, each value paired with itself too."""
+    return sorted((a + b) / 2 for i, a in enumerate(values) for b in values[i:])
+
+
+def hodges_lehmann(values: Sequence[float]) -> Estimate:
+    """Return the median of the Walsh averages and the exact interval around it."""
+    averages = walsh_averages(values)
+    cut = signed_rank_cut(len(values))
+    low, high = (averages[cut - 1], averages[-cut]) if cut else (math.nan, math.nan)
+    return Estimate(statistics.median(averages), low, high)
+
+
+@functools.cache
+def rank_sum_cut(m: int, n: int, confidence: float = CONFIDENCE) -> int:
+    """Return k such that the k-th smallest and k-th largest of the m·n differences bound a shift; 0 if none.
+
+    k is the largest with P(U ≤ k − 1) ≤ (1 − confidence)/2: from the exact null distribution of Mann and
+    Whitney's U up to ``EXACT`` values a side, beyond that from its normal approximation.
+    """
+    if max(m, n) > EXACT:
+        spread = math.sqrt(m * n * (m + n + 1) / 12)
+        tail = statistics.NormalDist().inv_cdf((1 - confidence) / 2)
+        return max(0, math.floor(m * n / 2 + 0.5 + tail * spread))
+    # The number of orders of both samples with U = u is a coefficient of the Gaussian binomial
+    # (1 − q^(n+1)) ··· (1 − q^(n+m)) / (1 − q) ··· (1 − q^m).
+    counts = [1] + [0] * (m * n)
+    for i in range(1, m + 1):
+        for u in range(m * n, n + i - 1, -1):
+            counts[u] -= counts[u - n - i]
+        for u in range(i, m * n + 1):
+            counts[u] += counts[u - i]
+    below, allowed = 0, (1 - confidence) / 2 * math.comb(m + n, n)
+    for k, count in enumerate(counts):
+        below += count
+        if below > allowed:
+            return k
+    return 0
+
+
+def shift(before: Sequence[float], after: Sequence[float]) -> Estimate:
+    """Return how far ``after`` lies above ``before``, two samples of which no two values are paired.
+
+    The median of all differences, with the interval that inverts the test of Mann and Whitney (Hollander,
+    Wolfe & Chicken 2013, sections 4.2 and 4.3). It takes the samples to differ in location alone.
+    """
+    differences = sorted(b - a for a in before for b in after)
+    cut = rank_sum_cut(len(before), len(after))
+    low, high = (differences[cut - 1], differences[-cut]) if cut else (math.nan, math.nan)
+    return Estimate(statistics.median(differences), low, high)
+
+
+def typical(seconds: Sequence[float]) -> Estimate:
+    """Return the location of the rounds' medians, in seconds; taken on logarithms, as ratios are."""
+    return _exp(hodges_lehmann([math.log(s) for s in seconds]))
+
+
+def speed_ratio(baseline: Sequence[float], target: Sequence[float]) -> Estimate:
+    """Return baseline time ÷ target time, round by round: more than 1 is faster than the baseline."""
+    return _exp(hodges_lehmann([math.log(b / t) for b, t in zip(baseline, target, strict=True)]))
+
+
+def unpaired_ratio(before: Sequence[float], after: Sequence[float]) -> Estimate:
+    """Return after ÷ before for positive values of two runs, whose rounds have nothing to do with one another."""
+    return _exp(shift([math.log(value) for value in before], [math.log(value) for value in after]))
+
+
+def pass_ratio(baseline: Sequence[float], target: Sequence[float]) -> float:
+    """Return baseline time ÷ target time of one round: the median over its passes, block by block.
+
+    The blocks of one pass are neighbours in time, so what slows the machine for some tenths of a second
+    cancels; in the quotient of two medians it would not.
+    """
+    return math.exp(statistics.median(math.log(b / t) for b, t in zip(baseline, target, strict=True)))
+
+
+def paired_speed(baseline: Sequence[Sequence[float]], target: Sequence[Sequence[float]]) -> Estimate:
+    """Return baseline time ÷ target time from the blocks of each round, in seconds."""
+    return _exp(hodges_lehmann([math.log(pass_ratio(b, t)) for b, t in zip(baseline, target, strict=True)]))
+
+
+def _exp(estimate: Estimate) -> Estimate:
+    return Estimate(*map(math.exp, estimate))
+
+
+def half_width(ratio: Estimate) -> float:
+    """Return half the interval's width, relative; infinite where there is no interval."""
+    return (math.log(ratio.high) - math.log(ratio.low)) / 2 if ratio.has_interval else math.inf
+
+
+def judge(ratio: Estimate, rounds: int, control: Estimate | None) -> Verdict:
+    """Return what may be said of ``ratio``, of so many rounds, given the A/A control measured beside it."""
+    outcome: Outcome = "undecided"
+    smallest = math.nan if rounds < MIN_ROUNDS else detectable(_scatter(ratio, control))
+    if rounds < MIN_ROUNDS:
+        pass
+    elif control is not None and beyond_band(control):
+        outcome = "control failed"
+    elif beyond_band(ratio) and abs(math.log(ratio.value)) > math.log1p(smallest):
+        outcome = "faster" if ratio.value > 1 else "slower"
+    elif ratio.low > 1 / (1 + BAND) and ratio.high < 1 + BAND:
+        outcome = "same"
+    return Verdict(outcome, ratio, smallest, control)
+
+
+def _scatter(ratio: Estimate, control: Estimate | None) -> float:
+    """Return the half-width of ``ratio``, or of the control where that is wider: a second look at the same noise."""
+    return max(half_width(one) for one in (ratio, control or ratio) if one is ratio or one.has_interval)
+
+
+def detectable(scatter: float) -> float:
+    """Return the smallest relative difference that is called one, where intervals are ± ``scatter`` wide."""
+    return math.expm1(MARGIN * scatter + math.log1p(BAND))
+
+
+def beyond_band(ratio: Estimate) -> bool:
+    """Whether the whole interval lies beyond the band."""
+    return ratio.has_interval and (ratio.low > 1 + BAND or ratio.high < 1 / (1 + BAND))

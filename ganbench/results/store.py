@@ -1,0 +1,190 @@
+"""Durable writing and forgiving reading of run files.
+
+Every line is on disk before the next is measured, so killing the program loses at most the round in
+flight. A torn last line is dropped with a notice; a file of another program or format is named.
+"""
+
+import contextlib
+import os
+import secrets
+import warnings
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+import msgspec
+
+from ..errors import StorageError, UsageError
+from .records import RUN_FORMAT, Line, Record, Resumed, RunEnd, RunHeader
+
+_decoder = msgspec.json.Decoder(Line)
+_encoder = msgspec.json.Encoder()
+DAMAGE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)  # the last: ten thousand brackets
+
+
+class DamagedResultsWarning(UserWarning):
+    """A results file, or its last line, that was left out."""
+
+
+class _Format(msgspec.Struct):
+    type: str
+    format: int
+
+
+def new_run_id() -> str:
+    """Return a name that sorts by time and does not collide."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+
+
+def run_path(results: Path, machine: str, run_id: str) -> Path:
+    """Return where the run is kept. Not ``.json``: asv walks this folder and warns about those."""
+    return results / machine / "compare" / f"{run_id}.jsonl"
+
+
+class RunWriter:
+    """Appends records to one run file, each flushed to the disk.
+
+    The file is a new one, unless ``keep`` says how much of an existing one is whole.
+    """
+
+    def __init__(self, path: Path, keep: int | None = None) -> None:
+        self.path = path
+        self._failed = False
+        try:
+            if keep is None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._file: BinaryIO = path.open("xb")
+            else:
+                self._file = path.open("r+b")
+                self._file.truncate(keep)
+                self._file.seek(keep)
+        except OSError as error:
+            raise StorageError(
+                f"cannot write results to {path if keep else path.parent}: {error.strerror}"
+                + "; try another --results" * (keep is None)
+            ) from error
+
+    def write(self, record: Record) -> None:
+        """Append one record; raises ``StorageError`` where the disk does not take it."""
+        try:
+            self._file.write(_encoder.encode(record) + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            self._failed = True
+            raise StorageError(
+                f"cannot write results to {self.path}: {error.strerror}; "
+                "the lines written before are whole and can be read"
+            ) from error
+
+    def __enter__(self) -> "RunWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._file.close()
+        except OSError as error:  # a full disk may be found only now
+            if kind is None and not self._failed:  # else it has been said
+                raise StorageError(f"cannot write results to {self.path}: {error.strerror}") from error
+
+
+def check_writable(folder: Path, option: str = "--results") -> None:
+    """Raise ``UsageError`` now if results could not be written to ``folder`` later."""
+    probe = folder / f".ganbench-{secrets.token_hex(4)}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(
+            f"cannot write results to {folder}: {error.strerror}; choose another folder with {option}"
+        ) from error
+
+
+def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Put what ``write`` writes in the place of ``path``, which is at every moment the old file or the new one.
+
+    Raises ``StorageError`` where the disk does not take it; the old file is then still there.
+    """
+    fresh = path.with_name(f".{path.name}.new")
+    try:
+        with fresh.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            fresh.unlink()
+        kept = "; what stood there before is whole" if path.exists() else ""
+        raise StorageError(f"cannot write {path}: {error.strerror or error}{kept}") from error
+
+
+def read_run(path: Path) -> list[Line]:
+    """Return the records of one run file, header first.
+
+    Raises ``StorageError`` for a file that is none of ours; drops a torn last line with a warning.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror}") from error
+    return parse_run(content, path)
+
+
+def parse_run(content: bytes, path: object) -> list[Line]:
+    """Return the records in ``content``, as ``read_run`` does; ``path`` is how messages name it."""
+    lines = content.split(b"\n")
+    try:
+        head = msgspec.json.decode(lines[0], type=_Format)
+    except DAMAGE as error:
+        raise StorageError(f"{path} is not a ganbench run: its first line is not a header") from error
+    if head.type != "run" or head.format != RUN_FORMAT:
+        raise StorageError(f"{path} has format {head.format}; this ganbench reads format {RUN_FORMAT}")
+    records: list[Line] = []
+    filled = [line for line in lines if line.strip()]
+    for number, line in enumerate(filled, 1):
+        try:
+            records.append(_decoder.decode(line))
+        except DAMAGE as error:
+            if number == len(filled) and number > 1:
+                warnings.warn(
+                    f"{path}: the last line was torn off in mid-write and is left out",
+                    DamagedResultsWarning,
+                    stacklevel=2,
+                )
+                break
+            raise StorageError(f"{path}, line {number}: {error}") from error
+    if not isinstance(records[0], RunHeader):
+        raise StorageError(f"{path} does not begin with a run header")
+    return without_void(records)
+
+
+def without_void(records: Sequence[Line]) -> list[Line]:
+    """Return what counts: not the round in flight when the run was interrupted, nor an end that was none."""
+    kept: list[Line] = []
+    for record in records:
+        if isinstance(record, Resumed):
+            kept = [line for line in kept if not isinstance(line, RunEnd) and not _since(line, record.round)]
+        kept.append(record)
+    return kept
+
+
+def _since(line: Line, round_number: int) -> bool:
+    # What names no round, such as the ceilings, was found in the first.
+    return not isinstance(line, RunHeader | Resumed) and getattr(line, "round", 1) >= round_number
+
+
+def whole_length(content: bytes) -> int:
+    """Return how many bytes of a run file hold whole records: all but a torn last line."""
+    keep = content.rfind(b"\n") + 1
+    last = content.rfind(b"\n", 0, max(0, keep - 1)) + 1
+    try:
+        _decoder.decode(content[last:keep])
+    except DAMAGE:
+        return last
+    return keep

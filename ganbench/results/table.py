@@ -1,0 +1,230 @@
+"""Everything that was measured, as one tidy DataFrame: one row per run, operation and target."""
+
+import math
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..errors import StorageError
+from ..operations.products import FLOOR
+from ..registry import library_of
+from .asv import is_asv_file, read_asv
+from .bounds import Ceilings
+from .records import Measurement, RunHeader, WorkerRecord
+from .run import Run, blocks_of, open_run
+from .statistics import Estimate, beyond_band, judge, paired_speed, speed_ratio, typical
+from .store import DamagedResultsWarning
+
+TEXT = (
+    "run_id timestamp machine source operation backend mode device target dtype precision preset shape "
+    "status reason baseline verdict bound denormals framework_version commit"
+).split()
+NUMBERS = (
+    "median_s ci_low_s ci_high_s iqr_s latency_s device_s ratio ratio_low ratio_high detectable "
+    "import_s prepare_s first_run_s first_call_s first_call_warm_s compile_s gflops percent_of_ceiling "
+    "percent_of_floor max_rel_error import_bytes host_peak_bytes device_peak_bytes "
+    "control_ratio control_low control_high cores steal"
+).split()
+COUNTS = "threads rounds number flops bytes".split()
+COLUMNS = (
+    "run_id timestamp machine source operation backend mode device target dtype precision preset shape "
+    "threads status reason median_s ci_low_s ci_high_s iqr_s latency_s device_s baseline ratio ratio_low ratio_high "
+    "verdict detectable rounds number samples import_s prepare_s first_run_s first_call_s first_call_warm_s compile_s "
+    "flops bytes gflops percent_of_ceiling bound percent_of_floor max_rel_error import_bytes host_peak_bytes "
+    "device_peak_bytes steady cores steal control_ratio control_low control_high denormals framework_version "
+    "commit dirty"
+).split()
+
+
+def load_results(*paths: str | Path) -> pd.DataFrame:
+    """Return all runs below ``paths`` (folders or single files), asv's and ours, as a DataFrame with ``COLUMNS``.
+
+    A file that cannot be read is named in a warning and left out. Raises ``StorageError`` if one of
+    ``paths`` does not exist.
+    """
+    rows: list[dict[str, Any]] = []
+    for root in map(Path, paths):
+        if not root.exists():
+            raise StorageError(f"no results at {root}: the folder does not exist")
+        for file in [root] if root.is_file() else _result_files(root):
+            try:
+                rows += read_asv(file) if is_asv_file(file) else run_rows(open_run(file))
+            except StorageError as error:
+                warnings.warn(f"left out: {error}", DamagedResultsWarning, stacklevel=2)
+    return frame(rows)
+
+
+def _result_files(root: Path) -> list[Path]:
+    """Return every file below ``root`` that should hold results: ours under ``compare/``, asv's as ``.json``."""
+    ours = root.glob("**/compare/*.jsonl")
+    return sorted([*ours, *(path for path in root.glob("**/*.json") if is_asv_file(path))])
+
+
+def run_table(run: Run) -> pd.DataFrame:
+    """Return one run as a DataFrame with ``COLUMNS``."""
+    return frame(run_rows(run))
+
+
+def frame(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
+    """Return rows as a DataFrame whose columns and types do not depend on what the rows hold."""
+    table = pd.DataFrame(list(rows), columns=COLUMNS)
+    table[NUMBERS] = table[NUMBERS].astype("float64")
+    table[COUNTS] = table[COUNTS].astype("Int64")
+    table[["steady", "dirty"]] = table[["steady", "dirty"]].astype("boolean")
+    table[TEXT] = table[TEXT].astype("string")
+    table["timestamp"] = pd.to_datetime(table["timestamp"], utc=True, format="ISO8601")
+    return table
+
+
+def run_rows(run: Run) -> list[dict[str, Any]]:
+    """Return one row per operation and target of a run, in the order that was asked for."""
+    header = run.header
+    measured: dict[tuple[str, str, bool], list[Measurement]] = {}
+    for record in run.measurements:
+        measured.setdefault((record.operation, record.target, record.copy), []).append(record)
+    rows, ceilings = [], Ceilings(run.records)
+    for operation in header.operations:
+        baseline = blocks_of(measured.get((operation, header.baseline, False), []))
+        control = _ratio(baseline, blocks_of(measured.get((operation, header.baseline, True), [])))
+        for target in header.targets:
+            taken = measured.get((operation, target.label, False))
+            if not taken:
+                continue
+            row = _common(header, run.workers.get(target.label)) | _measured(taken)
+            row |= _bounded(row, ceilings, target.device)
+            if operation == "gan_iteration":
+                products = _medians(measured.get((FLOOR, library_of(target, header.targets).label, False), []))
+                shared = [(products[i], median) for i, median in _medians(taken).items() if i in products]
+                if shared:
+                    row["percent_of_floor"] = 100 * speed_ratio(*zip(*shared, strict=True)).value
+            row |= {"operation": operation, "target": target.label}
+            row |= {"backend": target.backend, "mode": target.mode, "device": target.device}
+            row |= _against(baseline, taken, control, is_baseline=target.label == header.baseline)
+            rows.append(row)
+    return rows
+
+
+def _common(header: RunHeader, worker: WorkerRecord | None) -> dict[str, Any]:
+    names = "run_id timestamp machine dtype precision threads baseline commit dirty".split()
+    row = {name: getattr(header, name) for name in names}
+    row |= {"source": "compare", "preset": header.spec.name}
+    if worker is not None:
+        row |= {"denormals": worker.denormals, "framework_version": worker.framework_version}
+        row |= {"import_s": worker.import_s, "import_bytes": worker.import_bytes}
+    return row
+
+
+def _bounded(row: dict[str, Any], ceilings: Ceilings, device: str) -> dict[str, Any]:
+    """Return how near a case came to what the hardware could do."""
+    bound = ceilings.bound(device, row["flops"], row["bytes"])
+    if bound is None or "median_s" not in row:
+        return {}
+    return {"percent_of_ceiling": 100 * bound.seconds / row["median_s"], "bound": bound.by}
+
+
+def _measured(taken: Sequence[Measurement]) -> dict[str, Any]:
+    """Return the columns that follow from one case alone."""
+    first, last = taken[0], taken[-1]
+    row: dict[str, Any] = {
+        "shape": "x".join(map(str, first.shape)),
+        "flops": first.flops,
+        "bytes": first.bytes,
+        "status": last.status,
+        "reason": last.reason,
+    }
+    errors = [entry.verification.max_rel_error for entry in taken if entry.verification is not None]
+    if errors:
+        row["max_rel_error"] = max(errors)
+    starts = [e.prepare_s + e.first_run_s for e in taken if e.prepare_s is not None and e.first_run_s is not None]
+    if starts:
+        row |= {"prepare_s": first.prepare_s, "first_run_s": first.first_run_s, "first_call_s": starts[0]}
+    if len(starts) > 1:  # the compile cache is private to the run: cold in its first round, warm in the others
+        row["first_call_warm_s"] = float(np.median(starts[1:]))
+    for name in ("host_peak_bytes", "device_peak_bytes"):
+        row[name] = max((peak for e in taken if (peak := getattr(e, name)) is not None), default=None)
+    if last.status != "ok":
+        return row
+    if (gate := first.verification) is not None:
+        if gate.loose:
+            row["reason"] = f"gated loosely (tolerance {gate.tolerance:.0e})"
+        elif gate.widest > gate.tolerance:
+            row["reason"] = f"gated at {gate.widest:.1g} (honest arithmetic in this precision, emulated)"
+    medians = [seconds for _, seconds in sorted(_medians(taken).items())]
+    if medians:
+        samples = [sample for entry in taken for sample in entry.samples]
+        location = typical(medians)
+        low, high = np.percentile(samples, [25, 75])
+        row |= {
+            "median_s": location.value,
+            "ci_low_s": location.low,
+            "ci_high_s": location.high,
+            "iqr_s": high - low,
+            "rounds": len(medians),
+            "number": first.iterations,
+            "samples": samples,
+            "gflops": first.flops / location.value / 1e9,
+            "steady": _steady(taken),
+            "cores": _middle(cores for entry in taken for cores in entry.cores),
+            "steal": _middle(d.steal for entry in taken for d in entry.disturbances if d.steal is not None),
+            "latency_s": _middle(seconds for entry in taken for seconds in entry.latency_s),
+            "device_s": _middle(seconds for entry in taken for seconds in entry.device_s),
+        }
+        if starts:  # what the first call cost beyond the work that it did
+            row["compile_s"] = max(0.0, starts[0] - location.value * first.iterations_per_call)
+    return row
+
+
+def _middle(values: Iterable[float]) -> float:
+    """Return the median; NaN of none."""
+    return float(np.median(found)) if (found := list(values)) else math.nan
+
+
+def _steady(taken: Sequence[Measurement]) -> bool:
+    """Whether the times had settled: no drift beyond the band from each round's first block to its last.
+
+    With too few rounds to tell, whether the first round's warm-up ended in a steady state.
+    """
+    drift = speed_ratio([entry.samples[0] for entry in taken], [entry.samples[-1] for entry in taken])
+    return not beyond_band(drift) if drift.has_interval else bool(taken[0].steady)
+
+
+def _against(
+    baseline: dict[int, list[float]], taken: Sequence[Measurement], control: Estimate | None, is_baseline: bool
+) -> dict[str, Any]:
+    """Return the columns that compare a case with the baseline, round by round."""
+    row: dict[str, Any] = {}
+    if control is not None:
+        row |= dict(zip(("control_ratio", "control_low", "control_high"), control, strict=True))
+    if taken[-1].status != "ok":
+        return row
+    blocks = blocks_of(taken)
+    if is_baseline:
+        return row | {"ratio": 1.0, "verdict": "baseline"} if blocks else row
+    ratio = _ratio(baseline, blocks)
+    if ratio is None:
+        return row
+    row |= dict(zip(("ratio", "ratio_low", "ratio_high"), ratio, strict=True))
+    found = judge(ratio, len(baseline.keys() & blocks.keys()), control)
+    return row | {"verdict": found.outcome, "detectable": found.detectable}
+
+
+def _medians(taken: Sequence[Measurement]) -> dict[int, float]:
+    """Return each round's median; nothing where the case failed in the end."""
+    return {number: float(np.median(samples)) for number, samples in blocks_of(taken).items()}
+
+
+def _ratio(baseline: dict[int, list[float]], blocks: dict[int, list[float]]) -> Estimate | None:
+    shared = sorted(baseline.keys() & blocks.keys())
+    if not shared:
+        return None
+    return paired_speed([baseline[i] for i in shared], [blocks[i] for i in shared])
+
+
+def geometric_mean(values: Iterable[float]) -> float:
+    """Return the geometric mean of positive numbers; NaN of none."""
+    logs = [math.log(value) for value in values]
+    return math.exp(sum(logs) / len(logs)) if logs else math.nan

@@ -1,0 +1,67 @@
+"""The oracle's answers, and the folder in which its process leaves them for the workers.
+
+The folder holds the staged images, one ``.npz`` of answers per operation, and nothing that could be unpickled.
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..errors import GanbenchError
+from ..operation import Inputs, Operation
+
+IMAGES = "images.npy"
+
+
+class Answers(NamedTuple):
+    """What every program of an operation must produce on the inputs drawn from ``seed``.
+
+    ``after`` maps a number of iterations to the float64 outputs; ``gated`` is how many iterations are
+    compared in the operation's own tolerance; ``loose`` says that even one came too near a kink.
+    """
+
+    seed: int
+    digest: str
+    nearest_kink: float
+    gated: int
+    loose: bool
+    after: dict[int, list[np.ndarray]]
+    # In TF32 and halves, by group and number of iterations: how far honest arithmetic deviates from the answers,
+    # and by how much of itself the group has moved from where it started.
+    deviations: dict[tuple[str, int], float] = {}  # noqa: RUF012
+    changes: dict[tuple[str, int], float] = {}  # noqa: RUF012
+
+
+def write_answers(folder: Path, made: Operation, answers: Answers) -> None:
+    """Write the answers of one operation to ``folder``, for ``read_answers``."""
+    facts = np.array([answers.seed, answers.gated, answers.loose, answers.nearest_kink])
+    arrays: dict[str, Any] = {
+        f"{count}.{index}": array for count, outputs in answers.after.items() for index, array in enumerate(outputs)
+    }
+    emulated: dict[str, Any] = {}
+    for part in ("deviations", "changes"):
+        for (group, count), value in getattr(answers, part).items():
+            emulated[f"{part}/{count}/{group}"] = np.array(value)
+    np.savez(folder / f"{made.name}.npz", facts=facts, digest=np.array(answers.digest), **arrays, **emulated)
+
+
+def read_answers(folder: Path, made: Operation, dtype: str) -> tuple[Inputs, Answers]:
+    """Return the inputs, drawn anew, and the oracle's answers to them.
+
+    Raises ``GanbenchError`` where the inputs are not, number for number, what the oracle answered.
+    """
+    n_outputs = len(made.outputs())
+    with np.load(folder / f"{made.name}.npz", allow_pickle=False) as stored:
+        seed, gated, loose, nearest_kink = stored["facts"]
+        digest = str(stored["digest"])
+        counts = {int(key.partition(".")[0]) for key in stored.files if "." in key and "/" not in key}
+        after = {count: [stored[f"{count}.{index}"] for index in range(n_outputs)] for count in counts}
+        emulated: dict[str, dict[tuple[str, int], float]] = {"deviations": {}, "changes": {}}
+        for part, count, group in (key.split("/") for key in stored.files if "/" in key):
+            emulated[part][group, int(count)] = float(stored[f"{part}/{count}/{group}"])
+    images = np.load(folder / IMAGES, allow_pickle=False)
+    inputs = made.inputs(int(seed), dtype, images)
+    if inputs.digest() != digest:
+        raise GanbenchError(f"the inputs of {made.name} differ from those that the oracle answered")
+    return inputs, Answers(int(seed), digest, float(nearest_kink), int(gated), bool(loose), after, **emulated)
