@@ -141,7 +141,7 @@ class Backend(Arithmetic):
     name: ClassVar[str]
     modes: ClassVar[Mapping[str, str]]  # mode -> what a user would write, in one line; the first is default
     device_kinds: ClassVar[tuple[str, ...]]  # the first is default
-    formats: ClassVar[tuple[str, ...]] = FULL  # it computes in; others are of PRECISIONS, and ``tf32`` on a GPU
+    formats: ClassVar[tuple[str, ...]] = FULL  # Formats this backend supports: dtypes, and ``tf32`` on a GPU
     module: ClassVar[str]  # what to import
     distributions: ClassVar[tuple[str, ...]]  # the names under which an index offers it
     install: ClassVar[str]  # the command that installs it

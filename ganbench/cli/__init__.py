@@ -11,8 +11,9 @@ import click
 from click.core import ParameterSource
 
 from ..errors import GanbenchError, UsageError
+from ..report import RUN_FORMATS
 from .gate import conclude, fail_if_option, failures_leave, judge_all
-from .model import Command, math_option, model_options, spec_from
+from .model import Command, details_option, math_option, model_options, spec_from
 from .quantities import seconds, share
 from .recommend import recommend
 from .report import diff_command, report, results_command
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
     from ..measure.rounds import Progress
     from ..results.run import Run
 
-FORMATS = ("table", "markdown", "csv", "json")
+VERIFY_LEGEND = """
+error: relative error of a group of outputs, ‖output - reference‖ / ‖reference‖, after so many iterations.
+ok: the error is within the tolerance. ok (loose): a wider one, because rounding may flip a ReLU in this model."""
 WITH_RESUME = (
     "resume",
     "rounds",
@@ -35,6 +38,7 @@ WITH_RESUME = (
     "precision",
     "fail_if",
     "form",
+    "details",
     "output",
     "results",
 )  # all else is the run's own
@@ -45,7 +49,7 @@ WITH_RESUME = (
 def cli() -> None:
     """Which framework, in which mode, runs the matrix work of your GAN fastest on this machine?
 
-    Results are verified against a float64 oracle before anything is timed. Start with:
+    Every program is checked against a float64 reference before it is timed. Start with:
 
     \b
       ganbench list
@@ -58,12 +62,14 @@ def target_options(command: Command) -> Command:
     options: list[Callable[[Command], Command]] = [
         click.option("--backends", default="numpy,torch,jax", show_default=True, metavar="TARGETS",
                      help="Targets backend[.mode][@device], separated by commas."),
-        click.option("--devices", default="", metavar="LIST", help="cpu, cuda, cuda:1, ...: multiplies the backends."),
-        click.option("--ops", default="", metavar="LIST", help="Operations, or 'all'.  [default: five; see 'list']"),
+        click.option("--devices", default="", metavar="LIST",
+                     help="Devices to run every backend on: cpu, cuda, cuda:1."),
+        click.option("--ops", default="", metavar="LIST",
+                     help="Operations to run, or 'all'.  [default: five; see 'list']"),
         model_options,
         math_option,
         click.option("--timeout", type=seconds, default="120s", show_default=True, metavar="TIME",
-                     help="Longest wait for one answer of a worker."),
+                     help="Stop a worker that has not answered for so long."),
     ]  # fmt: skip
     for option in reversed(options):
         command = option(command)
@@ -72,34 +78,45 @@ def target_options(command: Command) -> Command:
 
 @cli.command()
 @target_options
-@click.option("--baseline", metavar="TARGET", help="What ratios are taken against.  [default: the first]")
-@click.option("--rigor", default="quick", show_default=True, metavar="quick|full", help="How much care is taken.")
-@click.option("--rounds", default=0, metavar="N", help="Exactly N rounds.  [default: until precise or out of budget]")
+@click.option("--baseline", metavar="TARGET", help="The target that speeds are relative to.  [default: the first]")
+@click.option(
+    "--rigor", default="quick", show_default=True, metavar="quick|full", help="How long and how carefully to measure."
+)
+@click.option(
+    "--rounds",
+    default=0,
+    metavar="N",
+    help="Measure exactly N rounds.  [default: until precise, or the budget is spent]",
+)
 @click.option(
     "--precision",
     type=share,
     metavar="SHARE",
-    help="Stop once every ratio's interval is within ± this: 1%, 0.01.  [default: 3% quick, 1% full]",
+    help="Stop when every interval is at most ± this wide: 1%, 0.01.  [default: 3% quick, 1% full]",
 )
 @click.option(
     "--budget",
     type=seconds,
     metavar="TIME",
-    help="Stop after this time, precise or not: 120s, 2m.  [default: 84s quick, 300s full]",
+    help="Stop after this time, even if not yet precise: 120s, 2m.  [default: 84s quick, 300s full]",
 )
 @sweep_option
 @fail_if_option
-@click.option("--format", "form", default="table", show_default=True, type=click.Choice(FORMATS))
-@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the report here.")
+@click.option("--format", "form", default="table", show_default=True, type=click.Choice(RUN_FORMATS))
+@details_option
+@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the report to this file.")
 @click.option("--results", default="results", show_default=True, type=click.Path(path_type=Path), metavar="DIR",
-              help="Folder that keeps every run.")  # fmt: skip
-@click.option("--machine", metavar="NAME", help="Folder name below it.  [default: named by the hardware]")
-@click.option("--resume", metavar="RUN", help="Go on with a run that was interrupted: its file or id.")
+              help="Folder in which every run is kept.")  # fmt: skip
+@click.option(
+    "--machine", metavar="NAME", help="Name of this machine's folder there.  [default: made from the hardware]"
+)
+@click.option("--resume", metavar="RUN", help="Continue a run that was interrupted; RUN is its file or id.")
 @click.pass_context
 def compare(
     context: click.Context,
     /,
     form: str,
+    details: bool,
     output: Path | None,
     results: Path,
     machine: str | None,
@@ -108,7 +125,7 @@ def compare(
     sweep: str | None,
     **options: Any,
 ) -> None:
-    """Compare targets: verify them, time them side by side, print a table, keep the run."""
+    """Compare targets: check that they compute the same, time them side by side, print a table, keep the run."""
     from ..measure.session import carry_out
     from ..report.condition import NOT_MEASURED, parse
     from ..report.export import render
@@ -125,8 +142,9 @@ def compare(
             plan, work = _resuming(context, resume, results, options)
         conditions = [parse(text, plan.targets, plan.operations, plan.baseline) for text in fail_if]
         run = shown(work)
-        write(render(run, form), output)
-        say(f"kept in {run.path}")
+        write(render(run, form, details), output)
+        more = f"; 'ganbench results show {run.path} --details' shows more" if form == "table" and not details else ""
+        say(f"kept in {run.path}{more}")
         code = judge_all(conditions, run)
         conclude(run, failure)
     sys.exit(code)
@@ -135,15 +153,16 @@ def compare(
 @cli.command()
 @target_options
 def verify(**options: Any) -> None:
-    """Run the gate alone: the relative error of every group of outputs, against the float64 oracle."""
+    """Check correctness only: the error of every group of outputs against the float64 reference.
+
+    Exits with 1 if a program is wrong, or if nothing could be checked.
+    """
     from ..measure.session import carry_out
 
     plan = _plan({**options, "timed": False})
     run = shown(partial(carry_out, plan, None, None, say))
-    lines: list[tuple[str, ...]] = [("operation", "target", "outputs", "after", "error", "tolerance", "status")]
-    failed = False
+    lines: list[tuple[str, ...]] = []
     for record in run.measurements:
-        failed |= record.status in ("invalid", "failed", "timeout", "out of memory")
         about = (record.operation, record.target)
         check = record.verification
         if check is not None:
@@ -153,16 +172,20 @@ def verify(**options: Any) -> None:
                 lines.append((*about, entry.group, *numbers, status))
         if record.status != "ok":
             lines.append((*about, "", "", "", "", f"{record.status}: {record.reason}"))
-    columns(lines)
+    columns(("operation", "target", "outputs", "after", "error", "tolerance", "status"), lines)
+    click.echo(VERIFY_LEGEND)
     if run.ended.how == "interrupted":
         sys.exit(130)
-    if failed or len(lines) == 1:
+    found = {record.status for record in run.measurements}
+    if "ok" not in found:
+        say("nothing was verified: every row says why")
+    if "ok" not in found or found & {"invalid", "failed", "timeout", "out of memory"}:
         sys.exit(1)
 
 
 @cli.command("list")
 def list_command() -> None:
-    """Show backends, modes, devices, operations and presets, and why something is missing."""
+    """Show all backends, modes, devices, operations and presets, and why one is not available."""
     from ..report.listing import listing
 
     click.echo(listing(), nl=False)
@@ -170,7 +193,7 @@ def list_command() -> None:
 
 @cli.command()
 def doctor() -> None:
-    """Examine this machine: hardware, versions, BLAS, threads, and what differences it can tell apart (20 s)."""
+    """Examine this machine: hardware, versions, BLAS, threads, and how small a difference it can measure (20 s)."""
     from .doctor import examination
 
     for line in examination():

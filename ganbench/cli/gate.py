@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 fail_if_option = click.option(
     "--fail-if", multiple=True, metavar="CONDITION",
-    help="Exit 1 if 'TARGET/OPERATION slower|faster than FACTORx' holds, against the baseline: 3 if that cannot be "
-    "decided, 4 if it was not measured.  [repeatable]",
+    help="Exit with 1 if 'TARGET/OPERATION slower|faster than FACTORx' is true, relative to the baseline; with 3 if "
+    "that cannot be decided, 4 if it was not measured.  [repeatable]",
 )  # fmt: skip
 
 

@@ -16,23 +16,32 @@ Command = Callable[..., Any]
 
 math_option = click.option(
     "--math", default="", metavar="ieee|tf32|mixed",
-    help="How products are computed.  [default: the dtype's own; mixed for halves]",
+    help="How matrix products are computed.  [default: ieee; mixed for float16 and bfloat16]",
 )  # fmt: skip
+
+
+details_option = click.option(
+    "--details", is_flag=True, help="Add start-up, memory, ceilings, floor and disturbance to the table."
+)
 
 
 def model_options(command: Command) -> Command:
     """Add the options that describe what is computed, and on what data."""
     options = [
-        click.option("--preset", default="mnist-mlp", show_default=True, metavar="NAME", help="A model; see 'list'."),
-        click.option("--model", type=click.Path(path_type=Path), metavar="FILE", help="A model from a TOML file."),
-        click.option("--generator", metavar="WIDTHS", help="A model's generator, such as 64,256,784."),
-        click.option("--discriminator", metavar="WIDTHS", help="Its discriminator, such as 784,128,1."),
-        click.option("--batch", type=int, metavar="N", help="Batch size, instead of the model's own."),
+        click.option("--preset", default="mnist-mlp", show_default=True, metavar="NAME",
+                     help="A model by name; see 'list'."),
+        click.option("--model", type=click.Path(path_type=Path), metavar="FILE",
+                     help="A model described in a TOML file."),
+        click.option("--generator", metavar="WIDTHS", help="Layer widths of the generator, such as 64,256,784."),
+        click.option("--discriminator", metavar="WIDTHS", help="Layer widths of the discriminator, such as 784,128,1."),
+        click.option("--batch", type=int, metavar="N", help="Batch size.  [default: the model's own]"),
         click.option("--dtype", default="float32", show_default=True, metavar="NAME",
                      help="float32, float64, bfloat16 or float16."),
-        click.option("--threads", type=int, metavar="N", help="Threads of every framework.  [default: all cores]"),
+        click.option("--threads", type=int, metavar="N",
+                     help="Threads that every framework gets.  [default: all cores]"),
         click.option("--data", type=click.Path(path_type=Path), metavar="PATH",
-                     help="IDX (.gz), .npy or .npz images, or a folder of WAVs.  [default: UCI handwritten digits]"),
+                     help="Real data: IDX (.gz), .npy or .npz images, or a folder of WAV files.  "
+                     "[default: UCI handwritten digits]"),
     ]  # fmt: skip
     for option in reversed(options):
         command = option(command)

@@ -19,26 +19,26 @@ WITH_RUN = ("iterations", "run", "form", "results")  # all else is the run's own
 
 
 @click.command()
-@click.option("--iterations", type=int, required=True, metavar="N", help="How many iterations you will train.")
+@click.option("--iterations", type=int, required=True, metavar="N", help="How many iterations you want to train.")
 @click.option("--backends", metavar="TARGETS",
-              help="Targets backend[.mode][@device].  [default: every mode of all that is here]")  # fmt: skip
-@click.option("--devices", default="", metavar="LIST", help="cpu, cuda, cuda:1, ...: multiplies the backends.")
+              help="Targets backend[.mode][@device].  [default: every mode of everything installed]")  # fmt: skip
+@click.option("--devices", default="", metavar="LIST", help="Devices to run every backend on: cpu, cuda, cuda:1.")
 @model_options
 @math_option
 @click.option("--budget", type=seconds, default="5m", show_default=True, metavar="TIME",
-              help="Stop measuring after this time: 120s, 2m. Each round takes every target.")  # fmt: skip
+              help="Stop measuring after this time: 120s, 2m. A round measures every target.")  # fmt: skip
 @click.option("--timeout", type=seconds, default="120s", show_default=True, metavar="TIME",
-              help="Longest wait for one answer of a worker.")  # fmt: skip
-@click.option("--run", metavar="RUN", help="Measure nothing: take a run that was kept, by its id or file.")
+              help="Stop a worker that has not answered for so long.")  # fmt: skip
+@click.option("--run", metavar="RUN", help="Do not measure: use a run that was kept; RUN is its id or file.")
 @click.option("--format", "form", default="table", show_default=True, type=click.Choice(("table", "json")))
 @RESULTS
 @click.pass_context
 def recommend(
     context: click.Context, /, iterations: int, run: str | None, form: str, results: Path, **options: Any
 ) -> None:  # fmt: skip
-    """Say which target trains N iterations soonest on this machine, its start included, and how sure that is.
+    """Say which target finishes N training iterations first on this machine, start-up included, and how sure that is.
 
-    Measures gan_iteration as 'ganbench compare' does, and keeps the run. Says so where it cannot tell.
+    Measures gan_iteration as 'ganbench compare' does, and keeps the run. Where it cannot tell, it says why.
     """
     from ..measure.plan import LARGEST_INTEGER
 

@@ -6,37 +6,39 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import UsageError, unknown
+from ..report import PIVOT_FORMATS, RUN_FORMATS
+from .model import details_option
 from .terminal import check_output, columns, say, warnings_said, write
 
 if TYPE_CHECKING:
     import pandas as pd
 
 BY = ("ratio", "batch", "threads", "dtype", "commit")
-FORMATS = ("table", "markdown", "csv", "latex", "json", "parquet")  # as in report/formats.py, which loads pandas
-RUN_FORMATS = ("table", "markdown", "csv", "json")  # as `ganbench compare` has them
 PATH = click.argument("path", default="results", type=click.Path(path_type=Path))
 RESULTS = click.option(
     "--results", default="results", show_default=True, type=click.Path(path_type=Path), metavar="DIR",
-    help="Folder that keeps every run.",
+    help="Folder in which every run is kept.",
 )  # fmt: skip
 
 
 @click.command()
 @PATH
-@click.option("--by", default="ratio", show_default=True, type=click.Choice(BY), help="What the columns are.")
-@click.option("--baseline", metavar="TARGET", help="What ratios are taken against.  [default: that of the newest run]")
+@click.option("--by", default="ratio", show_default=True, type=click.Choice(BY), help="What the columns show.")
+@click.option(
+    "--baseline", metavar="TARGET", help="The target that speeds are relative to.  [default: that of the newest run]"
+)
 @click.option("--ops", metavar="LIST", help="Only these operations.")
-@click.option("--machine", metavar="NAME", help="Only this machine.")
-@click.option("--source", type=click.Choice(("compare", "asv")), help="Only what this measured.")
-@click.option("--format", "form", default="table", show_default=True, type=click.Choice(FORMATS))
-@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the report here.")
+@click.option("--machine", metavar="NAME", help="Only results of this machine.")
+@click.option("--source", type=click.Choice(("compare", "asv")), help="Only results of this tool.")
+@click.option("--format", "form", default="table", show_default=True, type=click.Choice(PIVOT_FORMATS))
+@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the report to this file.")
 def report(
     path: Path, by: str, baseline: str | None, ops: str | None, machine: str | None, source: str | None,
     form: str, output: Path | None,
 ) -> None:  # fmt: skip
-    """Pivot all results below PATH (a folder or a run file): speed by target, scaling, or history.
+    """Show all results in PATH (a folder or a run file) as one table: speeds, scaling, or history.
 
-    What differs in machine, model, dtype, precision, threads or version is never pooled.
+    Results that differ in machine, model, dtype, precision, threads or version are never mixed.
     """
     if baseline is not None and by != "ratio":
         raise UsageError(f"--baseline belongs to --by ratio, not to --by {by}")
@@ -67,7 +69,7 @@ def report(
 @click.argument("run_b")
 @RESULTS
 @click.option("--format", "form", default="table", show_default=True, type=click.Choice(RUN_FORMATS))
-@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the report here.")
+@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the report to this file.")
 def diff_command(run_a: str, run_b: str, results: Path, form: str, output: Path | None) -> None:
     """Compare two runs of one machine: what became faster or slower from RUN_A to RUN_B.
 
@@ -94,7 +96,7 @@ def results_command() -> None:
 @results_command.command("list")
 @PATH
 def list_command(path: Path) -> None:
-    """Show every run below PATH: when, where, of what, how it ended; and asv's files."""
+    """List every run in PATH: when, on which machine, what was measured, how it ended; and asv's files."""
     from ..report.runs import ASV_COLUMNS, COLUMNS, listing
 
     with warnings_said():
@@ -102,11 +104,11 @@ def list_command(path: Path) -> None:
     for fault in faults:
         say(fault)
     if runs:
-        columns([COLUMNS, *runs])
+        columns(COLUMNS, runs)
     if runs and suites:
         click.echo()
     if suites:
-        columns([ASV_COLUMNS, *suites])
+        columns(ASV_COLUMNS, suites)
     if not (runs or suites):
         say(f"no runs in {path}: 'ganbench compare' makes them")
 
@@ -115,23 +117,24 @@ def list_command(path: Path) -> None:
 @click.argument("run")
 @RESULTS
 @click.option("--format", "form", default="table", show_default=True, type=click.Choice(RUN_FORMATS))
-def show(run: str, results: Path, form: str) -> None:
+@details_option
+def show(run: str, results: Path, form: str, details: bool) -> None:
     """Print the table of one RUN again: its id, the beginning of its id, or its file."""
     from ..report.export import render
     from ..results.run import find_run, open_run
 
     with warnings_said():
         found = open_run(find_run(run, results))
-    write(render(found, form), None)
+    write(render(found, form, details), None)
 
 
 @results_command.command("import")
 @click.argument("path", type=click.Path(path_type=Path))
 @RESULTS
 def import_command(path: Path, results: Path) -> None:
-    """Take someone else's results: a folder, a .zip or a .tar.gz, of which nothing is trusted.
+    """Copy someone else's results into yours, from a folder, a .zip or a .tar.gz; every file is checked.
 
-    Nothing is overwritten; what leads out of the folder, is a link, a pickle or too large is refused.
+    Nothing is overwritten. Refused are links, pickles, files that are too large, and names that lead out of the folder.
     """
     from ..results.importing import import_results
 
@@ -139,14 +142,14 @@ def import_command(path: Path, results: Path) -> None:
     lines = [("taken", str(results / place)) for place in done.taken]
     lines += [("here already", str(results / place)) for place in done.same]
     lines += [("left out", f"{name}: {reason}") for name, reason in done.left_out]
-    columns(lines)
+    columns(("", ""), lines)
 
 
 @results_command.command()
 @PATH
-@click.option("--output", required=True, type=click.Path(path_type=Path), metavar="DIR", help="A new folder.")
+@click.option("--output", required=True, type=click.Path(path_type=Path), metavar="DIR", help="A new folder to write.")
 def pack(path: Path, output: Path) -> None:
-    """Write all results below PATH as one Parquet dataset, partitioned by machine."""
+    """Write all results in PATH as one Parquet dataset, with a folder for each machine."""
     from ..report import pack as write_dataset
     from ..results.table import load_results
 

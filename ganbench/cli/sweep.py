@@ -23,8 +23,8 @@ SAID = {"batch": ("batch",), "threads": ("threads",), "width": (), "n": (*MODEL,
 
 sweep_option = click.option(
     "--sweep", metavar="VARIABLE=VALUES",
-    help="A run for each value of batch, width (of hidden layers), threads or n (of n×n products): batch=1,8,32; "
-    "n=64..4096 for the powers of two. --budget is of each.",
+    help="One run for each value of batch, width (of hidden layers), threads or n (of n×n products): batch=1,8,32, "
+    "or n=64..4096 for the powers of two. --budget is for each run.",
 )  # fmt: skip
 
 

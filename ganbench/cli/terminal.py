@@ -1,7 +1,7 @@
 """What the commands share when they speak: one line to stderr, columns, a file with the report."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -32,25 +32,32 @@ def warnings_said() -> Iterator[None]:
                 say(str(warning.message))
 
 
-def shown(work: Callable[[Callable[[float, str], None]], T]) -> T:
-    """Do ``work`` under a progress bar, if there is a terminal for it."""
+@contextmanager
+def progress_bar() -> Iterator[Callable[[float, str], None]]:
+    """Yield what shows the share done and what is being done: a bar on a terminal, nothing elsewhere."""
     if not sys.stderr.isatty():
-        return work(lambda share, text: None)
+        yield lambda share, text: None
+        return
     from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     parts = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Bar(*parts, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*parts, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("starting", total=1.0)
-        return work(lambda share, text: bar.update(task, completed=share, description=text))
+        yield lambda share, text: bar.update(task, completed=share, description=text)
 
 
-def columns(lines: Sequence[Sequence[str]]) -> None:
+def shown(work: Callable[[Callable[[float, str], None]], T]) -> T:
+    """Do ``work`` under a progress bar, if there is a terminal for it."""
+    with progress_bar() as show:
+        return work(show)
+
+
+def columns(names: Sequence[str], lines: Iterable[Sequence[str]]) -> None:
     """Print lines of cells, each column as wide as its widest cell."""
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]) - 1)]
-    for line in lines:
-        click.echo("  ".join([*(cell.ljust(w) for cell, w in zip(line, widths, strict=False)), line[-1]]).rstrip())
+    from ..report.page import UNBOUNDED, grid, text_of
+
+    click.echo(text_of(grid(names, lines), UNBOUNDED))
 
 
 def check_output(path: Path | None) -> None:

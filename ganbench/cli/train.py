@@ -1,8 +1,7 @@
 """``ganbench train``: arguments in, a line now and then while it trains, and where everything was left."""
 
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +9,10 @@ import click
 from click.core import ParameterSource
 
 from .model import MODEL, model_options, spec_from
-from .terminal import say
+from .terminal import progress_bar, say
 
 if TYPE_CHECKING:
     from ..gan import GANSpec
-    from ..training.report import Show
 
 
 @click.command()
@@ -24,31 +22,38 @@ if TYPE_CHECKING:
     "backends",
     required=True,
     metavar="TARGETS",
-    help="A target backend[.mode][@device]. Several, separated by commas, show whether they learn the same.",
+    help="A target backend[.mode][@device]. Give several, separated by commas, to see whether they learn the same.",
 )
 @model_options
-@click.option("--loss", metavar="NAME", help="non-saturating or saturating.  [default: the model's own]")
-@click.option("--epochs", type=int, metavar="N", help="How often every row is shown.")
-@click.option("--iterations", type=int, metavar="N", help="How many iterations, instead of --epochs.")
-@click.option("--seed", type=int, metavar="N", help="Of initial weights, order and noise.  [default: 0]")
+@click.option(
+    "--loss", metavar="NAME", help="The generator's loss: non-saturating or saturating.  [default: the model's own]"
+)
+@click.option("--epochs", type=int, metavar="N", help="How many times to go through the data.")
+@click.option("--iterations", type=int, metavar="N", help="How many iterations to make, instead of --epochs.")
+@click.option(
+    "--seed",
+    type=int,
+    metavar="N",
+    help="Seed of the initial weights, the order of the data and the noise.  [default: 0]",
+)
 @click.option(
     "--output",
     required=True,
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Folder for log, state and pictures; with several targets, for a folder of each.",
+    help="Folder for the log, the state and the pictures; several targets get a subfolder each.",
 )
 @click.option(
     "--resume",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Go on from a state.npz, with its model, loss, seed and dtype. Epochs and iterations count from the first.",
+    help="Continue from a state.npz, with its model, loss, seed and dtype. --epochs and --iterations are totals.",
 )
 @click.pass_context
 def train(context: click.Context, /, **options: Any) -> None:
-    """Train a GAN on real data with the program that is measured; see what it learned and what it cost.
+    """Train a GAN on real data with the program that 'compare' measures; see what it learns and what it costs.
 
-    How long is either --epochs or --iterations:
+    Say how long with either --epochs or --iterations:
 
     \b
       ganbench train --backend jax --epochs 100 --output digits
@@ -64,7 +69,7 @@ def train(context: click.Context, /, **options: Any) -> None:
     training = make_training(spec=_spec(context, options), **options)
     kept: list[str] = []
     echo = kept.append if sys.stderr.isatty() else click.echo  # lines would tear a bar apart
-    with _bar(training.iterations * len(training.plan.targets)) as show:
+    with progress_bar() as show:
         screen = Screen(training, echo, show)
         screen.begin()
         trained = carry_out(training, screen.tell)
@@ -85,18 +90,3 @@ def _spec(context: click.Context, options: dict[str, Any]) -> "GANSpec | None":
 def _given(context: click.Context, names: Iterable[str]) -> bool:
     """Whether any of these options stands on the command line."""
     return any(context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in names)
-
-
-@contextmanager
-def _bar(total: int) -> "Iterator[Show]":
-    """Yield what shows progress: a bar on a terminal, nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield lambda done, text: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("starting", total=total)
-        yield lambda done, text: bar.update(task, completed=done, description=text)

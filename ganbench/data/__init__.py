@@ -21,7 +21,9 @@ from .sound import load_recordings
 IDX_IMAGES = 0x00000803  # unsigned bytes in 3 dimensions
 IDX_LABELS = 0x00000801  # unsigned bytes in 1 dimension
 IDX_HEADER = 16  # the magic number and three sizes, four bytes each, big-endian
-FORMATS = "an MNIST image file (IDX, such as train-images-idx3-ubyte.gz), a .npy or .npz file, or a folder of WAV files"
+READABLE = (
+    "an MNIST image file (IDX, such as train-images-idx3-ubyte.gz), a .npy or .npz file, or a folder of WAV files"
+)
 
 
 def load_images(spec: GANSpec, path: Path | None) -> np.ndarray:
@@ -84,7 +86,7 @@ def _decode(content: bytes) -> np.ndarray:
     if content.startswith((b"\x93NUMPY", b"PK")):
         return _decode_numpy(content)
     found = f"begins with {content[:4]!r}" if content else "is empty"
-    raise DataError(f"{found}, which is no format known here: pass {FORMATS}")
+    raise DataError(f"{found}, which is no format known here: pass {READABLE}")
 
 
 def _decode_idx(content: bytes) -> np.ndarray:

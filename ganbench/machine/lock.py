@@ -57,6 +57,8 @@ else:
             fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
+        except OSError:  # a file system without locks
+            return True
         return True
 
 
@@ -78,13 +80,26 @@ def run_lock(tell: Callable[[str], None]) -> Iterator[None]:
         return
     with file:
         if not _take(file, wait=False):
-            tell(f"waiting until {_holder(file)} has ended, because two at once disturb each other; Ctrl-C leaves")
+            tell(f"waiting until {_holder(file)} has ended: two runs at once disturb each other; Ctrl-C stops waiting")
             _take(file, wait=True)
         _write(file, Holder(os.getpid(), datetime.now(UTC).isoformat(timespec="seconds"), _command()))
         try:
             yield
         finally:
             _write(file, None)
+
+
+@contextlib.contextmanager
+def try_lock(path: Path) -> Iterator[bool]:
+    """Lock the file ``path`` until the end, if no other process has; yield whether nobody else has it.
+
+    Where there can be no lock, nobody has.
+    """
+    if not CAN_LOCK:
+        yield True
+        return
+    with _open(path) as file:
+        yield _take(file, wait=False)
 
 
 def _open(path: Path) -> IO[bytes]:

@@ -1,8 +1,8 @@
 """How much memory one case takes, on the host and on its device: read beside the timing, never inside it.
 
-Linux can forget the peak of a process's resident memory, so that each stage of a case has a peak of its own.
-Elsewhere a process has one peak for all its life; a stage that does not raise it shows what is held at its end,
-which is a lower bound. Linux counts pages in batches, so a number is true to some hundred kB for each core.
+Linux can reset the peak of a process's resident memory, so each stage of a case has a peak of its own. Elsewhere a
+process has one peak for all its life: if the peak did not rise, we report memory at the stage's end, a lower bound.
+Linux counts pages in batches, so a number is accurate to some hundred kB for each core.
 """
 
 import contextlib

@@ -14,6 +14,8 @@ _HOMES = {
     "style": "pivots",
 }
 __all__ = ["history", "pack", "ratio_matrix", "scaling", "style"]
+RUN_FORMATS = ("table", "markdown", "csv", "json")  # in which a run, a sweep and a difference can be written
+PIVOT_FORMATS = ("table", "markdown", "csv", "latex", "json", "parquet")
 
 if TYPE_CHECKING:
     from .dataset import pack

@@ -93,10 +93,10 @@ def judge(condition: Condition, table: "pd.DataFrame") -> Finding:
     if row["verdict"] == "control failed":
         return Finding(condition, "undecided", f"{found}, but the control failed")
     if low > condition.factor:
-        return Finding(condition, "holds", f"{found}, wholly beyond {condition.factor:g}")
+        return Finding(condition, "holds", f"{found}, all of it beyond {condition.factor:g}")
     if high <= condition.factor:
-        return Finding(condition, "does not hold", f"{found}, wholly within {condition.factor:g}")
-    return Finding(condition, "undecided", f"{found} has {condition.factor:g} inside: more rounds would narrow it")
+        return Finding(condition, "does not hold", f"{found}, all of it within {condition.factor:g}")
+    return Finding(condition, "undecided", f"{found} contains {condition.factor:g}: more rounds make it narrower")
 
 
 def exit_code(findings: Iterable[Finding]) -> int:

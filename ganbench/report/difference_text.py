@@ -4,7 +4,7 @@ import pandas as pd
 
 from .difference import interval
 from .formats import render as render_pivot
-from .page import grid, page
+from .page import by_operation, grid, page
 from .table import markdown, seconds, verdict
 
 
@@ -16,7 +16,7 @@ def render(table: pd.DataFrame, form: str) -> str:
     title, notes = table.attrs["title"], [*_reasons(table), *table.attrs["notes"]]
     if form == "markdown":
         return "\n\n".join((*title.splitlines(), markdown(shown), *notes)) + "\n"
-    return page(title, [grid(shown, "verdict", ("A", "B"), grouped=True)], notes)
+    return page(title, [grid(list(shown), by_operation(shown.to_numpy().tolist()), "verdict", ("A", "B"))], notes)
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:

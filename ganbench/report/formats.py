@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 
 from ..errors import UnavailableError
+from .page import UNBOUNDED, grid, text_of
 from .table import markdown
 from .values import is_number, text
 
-FORMATS = ("table", "markdown", "csv", "latex", "json", "parquet")
 NEEDS = {"latex": "jinja2", "parquet": "pyarrow"}  # pandas writes them through these
 
 
@@ -25,7 +25,7 @@ def check_format(form: str) -> None:
 
 
 def render(pivot: pd.DataFrame, form: str) -> str:
-    """Return a pivot as text in any of ``FORMATS`` but Parquet."""
+    """Return a pivot as text in any of ``PIVOT_FORMATS`` but Parquet."""
     if form == "csv":
         return str(pivot.reset_index().to_csv(index=False))
     if form == "json":
@@ -39,7 +39,10 @@ def render(pivot: pd.DataFrame, form: str) -> str:
     numeric = [False] * pivot.index.nlevels + [any(map(is_number, pivot[name])) for name in pivot.columns]
     if form == "latex":
         return _latex(shown, " ".join(f"{part}." for part in (title, *notes)), numeric)
-    return "\n".join((title, "", *_lines(shown, pivot.index.nlevels, numeric), *[""][: len(notes)], *notes)) + "\n"
+    lines = _without_repeats(shown.to_numpy(dtype=object).tolist(), pivot.index.nlevels)
+    right = [name for name, is_right in zip(shown.columns, numeric, strict=True) if is_right]
+    table = text_of(grid(list(shown.columns), lines, right=right), UNBOUNDED)
+    return "\n".join((title, "", table, *[""][: len(notes)], *notes)) + "\n"
 
 
 def readable(pivot: pd.DataFrame) -> pd.DataFrame:
@@ -74,20 +77,14 @@ def parquet(pivot: pd.DataFrame) -> bytes:
     return file.getvalue()
 
 
-def _lines(shown: pd.DataFrame, names: int, numeric: list[bool]) -> list[str]:
-    """Return aligned lines; in the first ``names`` columns, what repeats the line above is left out."""
-    cells = shown.to_numpy(dtype=object).tolist()
+def _without_repeats(cells: list[list[str]], columns: int) -> list[list[str]]:
+    """Return lines in whose first ``columns`` what repeats the line above is left out."""
     for above, line in reversed(list(itertools.pairwise(cells))):
-        for position in range(names):
+        for position in range(columns):
             if line[position] != above[position]:
                 break
             line[position] = ""
-    table = [list(shown.columns), *cells]
-    widths = [max(len(line[i]) for line in table) for i in range(len(shown.columns))]
-    return [
-        "  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, numeric, strict=True)).rstrip()
-        for line in table
-    ]
+    return cells
 
 
 def _latex(shown: pd.DataFrame, caption: str, numeric: list[bool]) -> str:

@@ -6,8 +6,8 @@ import pandas as pd
 
 COLUMNS = ("memory of", "target", "after import", "peak above", "device peak", "needs")
 LEGEND = (
-    "memory: of the process after its import; the most that preparing, first run and warm-up took above what it "
-    "held before; what the inputs and outputs of one iteration need, each once."
+    "After import: memory once the framework is loaded. Peak above: how far it then rose. "
+    "Needs: size of inputs and outputs."
 )
 PEAKS = ["host_peak_bytes", "device_peak_bytes"]
 

@@ -4,7 +4,7 @@ import html
 
 from ..results.run import Run
 from ..results.table import run_table
-from .notes import notes
+from .notes import details, remarks
 from .table import LEGEND, NUMBERS, heading, summary
 
 # Translucent and inherited colours only: the page around it may be light or dark.
@@ -39,8 +39,8 @@ def to_html(run: Run) -> str:
         f"<style>{CSS}</style>",
         f"<p><strong>{html.escape(title)}</strong></p>",
         f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>",
-        *(f"<p>{html.escape(line)}</p>" for line in notes(run, table)),
-        f"<p><small>{html.escape(LEGEND)}</small></p>",
+        *(f"<p>{html.escape(line)}</p>" for line in (*remarks(run, table), *details(run, table))),
+        f"<p><small>{html.escape(' '.join(LEGEND))}</small></p>",
     )
     return f'<div class="ganbench">{"".join(parts)}</div>'
 

@@ -1,4 +1,4 @@
-"""The lines under a table: control, ceilings, floor, what disturbed the run, how exact the results were."""
+"""The lines under a table: control, how exact the results were, ceilings, floor, what disturbed the run."""
 
 import math
 
@@ -13,15 +13,29 @@ from ..results.statistics import Estimate, beyond_band, typical
 from .table import seconds
 
 
-def notes(run: Run, table: pd.DataFrame) -> list[str]:
-    """Return every line that has something to say."""
-    header, found = run.header, Ceilings(run.records)
-    lines = [control_line(table)]
-    for device in dict.fromkeys(target.device for target in header.targets):
-        lines.append(_ceilings(found, device))
-    lines += [_floor(run, table), disturbance(run), _error(table)]
-    lines += [_tuning(header), _uncontrolled(header), _resumed(run)]
+def remarks(run: Run, table: pd.DataFrame) -> list[str]:
+    """Return the lines that every reader needs: control, verification, and what was not as it should be."""
+    lines = [control_line(table), _error(table), *_gates(table), _unsteady(table)]
+    lines += [_tuning(run.header), _uncontrolled(run.header), _resumed(run)]
     return [line for line in lines if line]
+
+
+def details(run: Run, table: pd.DataFrame) -> list[str]:
+    """Return the lines on the machine: its ceilings, the floor of an iteration, what disturbed the run."""
+    devices = dict.fromkeys(target.device for target in run.header.targets)
+    lines = [_ceilings(Ceilings(run.records), device) for device in devices]
+    return [line for line in (*lines, _floor(run, table), disturbance(run)) if line]
+
+
+def _gates(table: pd.DataFrame) -> list[str]:
+    """Return in full what the table says of a gate that was wider than usual, each once."""
+    reasons = table.loc[(table["status"] == "ok") & table["reason"].notna(), "reason"].drop_duplicates()
+    why = ": rounding may flip a ReLU in this model, which moves some weights by 2·lr"
+    return [f"{reason}{why * reason.startswith('gated loosely')}" for reason in reasons if reason]
+
+
+def _unsteady(table: pd.DataFrame) -> str:
+    return "unsteady: the times had not settled when they were taken" if (table["steady"] == False).any() else ""  # noqa: E712 (pandas' own boolean)
 
 
 def _tuning(header: RunHeader) -> str:
@@ -55,7 +69,7 @@ def control_line(table: pd.DataFrame) -> str:
         return ""
     end = f"; failed on {', '.join(failed)}: no verdict there" if failed else ""
     baseline = table["baseline"].iloc[0]
-    return f"control ({baseline} against a second copy of itself): {', '.join(parts)}{end}"
+    return f"control ({baseline} / its second copy): {', '.join(parts)}{end}"
 
 
 def _ceilings(found: Ceilings, device: str) -> str:

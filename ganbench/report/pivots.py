@@ -16,7 +16,7 @@ import pandas as pd
 
 from ..errors import UnavailableError, UsageError, unknown
 from ..results.table import geometric_mean
-from .cases import KEYS, Cases, cases, first_number, instead
+from .selection import KEYS, Selection, first_number, instead, select
 from .values import is_number, text
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def ratio_matrix(df: pd.DataFrame, baseline: str | None = None) -> pd.DataFrame:
 
     Raises ``UsageError`` for no rows, or a baseline that is not among the targets.
     """
-    found = cases(df)
+    found = select(df)
     rows, index = found.rows, found.index
     baseline = _baseline(rows, baseline)
     medians = _Medians(found.older, baseline)
@@ -79,7 +79,7 @@ def scaling(df: pd.DataFrame, by: str) -> pd.DataFrame:
     notes: list[str] = []
     if by == "batch":
         df, notes = _by_batch(df)
-    found = cases(df, free=by, more=(by,))
+    found = select(df, free=by, more=(by,))
     index = [*found.index, "target"]
     lines: Lines = {}
     for row in found.rows.to_dict("records"):
@@ -103,7 +103,7 @@ def history(df: pd.DataFrame) -> pd.DataFrame:
     changed = df["dirty"].fillna(False).astype(bool)
     named = df.assign(commit=[f"{c[:8] or 'no commit'}{'+' * d}" for c, d in zip(commit, changed, strict=True)])
     began = named.groupby("commit")["timestamp"].transform("min")
-    found = cases(named.assign(began=began), more=("commit",))
+    found = select(named.assign(began=began), more=("commit",))
     index = [*found.index, "target"]
     lines: Lines = {}
     for names, series in found.rows.groupby(index, sort=False):
@@ -239,7 +239,9 @@ def _framed(lines: Lines, index: list[str], columns: Iterable[Hashable]) -> pd.D
     return table
 
 
-def _described(table: pd.DataFrame, what: str, found: Cases, notes: list[str], unit: str, best: str) -> pd.DataFrame:
+def _described(
+    table: pd.DataFrame, what: str, found: Selection, notes: list[str], unit: str, best: str
+) -> pd.DataFrame:
     table.attrs = {
         "title": ": ".join(part for part in (what, found.title) if part),
         "notes": list(dict.fromkeys(notes)),

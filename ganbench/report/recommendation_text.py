@@ -5,8 +5,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import pandas as pd
-
 from ..gan import MAX_ITERATIONS
 from ..results.run import Run
 from ..results.statistics import BAND, MIN_ROUNDS, Estimate
@@ -40,7 +38,7 @@ def render(
     title = heading(run.header)
     missing = [f"left out: {target}: {reason}" for target, reason in left_out.items()]
     notes = [*missing, control_line(run_table(run)), _long(cold), LEGEND]
-    table = page(title, [grid(_table(cold), "verdict")], [note for note in notes if note])
+    table = page(title, [grid(COLUMNS, _table(cold), "verdict")], [note for note in notes if note])
     return "\n".join(said) + "\n\n" + table
 
 
@@ -105,7 +103,7 @@ def _long(found: Recommendation) -> str:
     )
 
 
-def _table(found: Recommendation) -> pd.DataFrame:
+def _table(found: Recommendation) -> list[list[str]]:
     rows = []
     for standing in found.standings:
         candidate, against = standing.candidate, standing.against
@@ -115,7 +113,7 @@ def _table(found: Recommendation) -> pd.DataFrame:
         said = standing.verdict
         words = "" if said is None else verdict(said.outcome, said.detectable, found.rounds)
         rows.append([standing.target, *times, _interval(standing.total), compared, words])
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return rows
 
 
 def _plain(found: Recommendation, said: list[str], left_out: Mapping[str, str], run: Run) -> dict[str, Any]:

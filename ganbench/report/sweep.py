@@ -114,7 +114,9 @@ def render(swept: Swept, form: str) -> str:
     if form == "markdown":
         flat = [markdown(one.map(lambda cell: cell.replace("\n", ", "))) for one in grids]
         return "\n\n".join([_title(swept), *flat, *notes]) + "\n"
-    return page(_title(swept), [grid(part, "") for one in grids for part in fitting(one)], notes)
+    return page(
+        _title(swept), [grid(list(part), part.to_numpy().tolist()) for one in grids for part in fitting(one)], notes
+    )
 
 
 def pivot(table: pd.DataFrame, operation: str) -> pd.DataFrame:

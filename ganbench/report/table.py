@@ -90,9 +90,8 @@ def _ceiling(entry: "pd.Series[Any]") -> str:
 
 
 LEGEND = (
-    f"speed: baseline time / target time, more than 1 is faster; [95 % interval]; within {BAND:.0%} is the same. "
-    "undecided (n%): a difference of n% would have been seen. unsteady: no steady state was reached. "
-    "ceiling: percent of what the hardware could do, as measured in this run. * fastest."
+    "speed: baseline time / time [95 % interval]. ceiling: share of what the hardware can do. * fastest.",
+    f"same: within {BAND:.0%}. undecided (n%): too noisy to call; only differences of at least n% are detectable.",
 )
 
 

@@ -1,13 +1,14 @@
 """The folder of a training: it belongs to one, and is written by one process at a time."""
 
 import contextlib
-import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import UsageError
+from ..machine.lock import try_lock
 from .saving import STATE
+
+LOCK = ".lock"
 
 
 def check_free(folder: Path, resume: Path | None) -> None:
@@ -23,21 +24,7 @@ def sole_writer(folder: Path) -> Iterator[None]:
 
     Raises ``UsageError`` where another training has it.
     """
-    if sys.platform == "win32":
+    with try_lock(folder / LOCK) as free:
+        if not free:
+            raise UsageError(f"another training is writing into {folder}: wait for it, or choose another --output")
         yield
-        return
-    import fcntl
-
-    held = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UsageError(
-                f"another training is writing into {folder}: wait for it, or choose another --output"
-            ) from error
-        except OSError:  # a file system without locks
-            pass
-        yield
-    finally:
-        os.close(held)

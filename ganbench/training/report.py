@@ -11,7 +11,7 @@ from .run import Trained
 LINES = 10  # epochs shown; the log has all of them
 HEADING = f"{'epoch':>7}{'iteration':>11}{'d_loss':>10}{'g_loss':>10}{'V(D,G)':>10}{'images/s':>11}"
 
-Show = Callable[[int, str], None]  # (iterations done, what is going on)
+Show = Callable[[float, str], None]  # (share done, what is going on)
 
 
 class Screen:
@@ -49,7 +49,8 @@ class Screen:
             case Cost():
                 self._cost = message
             case Enqueued():
-                self._show(done + message.step, self._description(target))
+                total = self._training.iterations * len(self._training.plan.targets)
+                self._show((done + message.step) / total, self._description(target))
             case Epoch():
                 self._epoch = message
                 self._rates.append(message.images_per_s)

@@ -27,10 +27,12 @@ TOLERANCES = {
     ("bfloat16", "mixed"): 2e-2,  # 7 bits of mantissa, averaged over many products
 }
 LOOSE_TOLERANCE = 5e-3  # float32 where a ReLU flips by honest rounding: seen up to 1e-3 after 3 iterations
-# In TF32 and halves only, where the oracle emulates honest arithmetic (docs/decisions/0007-precision.md):
-HONEST = 3  # times the emulated deviation: hardware rounds otherwise than either emulation
-MOST = 0.9  # of what the iterations changed, whatever was emulated: no step at all must never pass
-CHANGE = 0.5  # of what the iterations changed: up to 0.2 was honest in mnist-mlp; no step, or a wrong one, is 1 up
+# In TF32 and halves only, where the oracle emulates correct arithmetic (docs/decisions/0007-precision.md):
+HONEST = 3  # times the emulated deviation, because hardware does not round exactly as the emulation does
+MOST = 0.9  # of what the iterations changed, whatever was emulated: a program that makes no step must never pass
+# Largest error, as a share of how much the values change. Correct programs stay below 0.2 (seen in mnist-mlp); wrong
+# ones, such as no step at all, reach 1 or more.
+CHANGE = 0.5
 
 
 def verify(

@@ -213,8 +213,8 @@ def kink_margin(operation: Operation, dtype: str) -> float:
 def solve(operation: Operation, dtype: str, images: np.ndarray) -> Answers:
     """Return the answers for the first seed that stays clear of every kink for the most iterations.
 
-    Where no seed is clear for even one, it is the seed whose first iteration stays farthest from a kink: one
-    ReLU that flips in the D step turns round Adam's first step on some weights of D, by 2 lr each.
+    Where no seed is clear for even one, it is the seed whose first iteration stays farthest from a kink. If rounding
+    flips one ReLU, Adam's first step changes sign and moves those weights by 2·lr.
     """
     if not operation.stateful:
         return _answers(operation, dtype, images, seed=0, gated=GATED_ITERATIONS)

@@ -21,7 +21,7 @@ ANY_PRESET = "any"  # asv measures operations at a shape, which for most of them
 
 
 @dataclass
-class Cases:
+class Selection:
     """Rows ready for a pivot: ``keys`` tell their contexts apart, ``title`` and ``notes`` say the rest."""
 
     rows: pd.DataFrame
@@ -38,7 +38,7 @@ class Cases:
         return [*levels, "shape"] if several.any() else levels
 
 
-def cases(table: pd.DataFrame, free: str = "", more: Sequence[str] = ()) -> Cases:
+def select(table: pd.DataFrame, free: str = "", more: Sequence[str] = ()) -> Selection:
     """Return the newest row of each case of ``table``.
 
     ``free`` is the key that a pivot spreads over its columns; ``more`` are columns that tell cases apart
@@ -63,7 +63,7 @@ def cases(table: pd.DataFrame, free: str = "", more: Sequence[str] = ()) -> Case
     rows, left_out = _newest(rows, [*KEYS, "operation", "shape", "target", *more])
     rows = rows.sort_values(order, kind="stable", ignore_index=True)
     facts = [_fact(name, rows[name].iloc[0]) for name in KEYS if name != free and name not in keys]
-    return Cases(rows, older, keys, ", ".join(facts), notes + left_out)
+    return Selection(rows, older, keys, ", ".join(facts), notes + left_out)
 
 
 def _without_gaps(values: "pd.Series[str]", word: str) -> "pd.Series[str]":
