@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ganbench.backend import Array, Backend, GANState, NetworkState
+from ganbench.backend import Array, Arrays, Backend, GANState, NetworkState, Updated
 from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec, Layer, by_layer, working
 
 
@@ -57,15 +57,7 @@ class ArrayBackend(Backend):
         grad_x *= gamma * scale
         return _cast(grad_x, dtype), grad_gamma, grad_beta
 
-    def adam_step(
-        self,
-        spec: GANSpec,
-        params: Sequence[Array],
-        grads: Sequence[Array],
-        m: Sequence[Array],
-        v: Sequence[Array],
-        step: Any,
-    ) -> tuple[list[Array], list[Array], list[Array]]:
+    def adam_step(self, spec: GANSpec, params: Arrays, grads: Arrays, m: Arrays, v: Arrays, step: Any) -> Updated:
         """Both bias corrections folded into two scalars, as section 2 of Kingma & Ba suggests."""
         root = (1 - spec.beta2 ** int(step)) ** 0.5
         lr = spec.lr * root / (1 - spec.beta1 ** int(step))

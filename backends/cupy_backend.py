@@ -1,12 +1,12 @@
 """CuPy: the shared mathematics on a CUDA device; here stands only what the device adds."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ganbench.backend import Array, Program
+from ganbench.backend import Array, Arrays, Program, Updated
 from ganbench.errors import UnavailableError, UnsupportedError
 from ganbench.gan import GANSpec
 from ganbench.operation import Inputs, Operation
@@ -87,15 +87,7 @@ class CupyBackend(ArrayBackend):
         """Wait for the stream, which every result of this backend was enqueued on."""
         self.xp.cuda.get_current_stream().synchronize()
 
-    def adam_step(
-        self,
-        spec: GANSpec,
-        params: Sequence[Array],
-        grads: Sequence[Array],
-        m: Sequence[Array],
-        v: Sequence[Array],
-        step: Any,
-    ) -> tuple[list[Array], list[Array], list[Array]]:
+    def adam_step(self, spec: GANSpec, params: Arrays, grads: Arrays, m: Arrays, v: Arrays, step: Any) -> Updated:
         if self.mode != "fused":
             return super().adam_step(spec, params, grads, m, v, step)
         root = (1 - spec.beta2 ** int(step)) ** 0.5

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ganbench.backend import Array, Backend, BoundProgram, GANState, NetworkState, Program, Step
+from ganbench.backend import Array, Arrays, Backend, BoundProgram, GANState, NetworkState, Program, Step, Updated
 from ganbench.errors import UnavailableError, UnsupportedError
 from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec, Layer, by_layer, working
 from ganbench.operation import Inputs, Operation
@@ -119,15 +119,7 @@ class JaxBackend(Backend):
         _, pullback = self.jax.vjp(lambda x, gamma, beta: self.batch_norm(x, gamma, beta, eps)[0], x, gamma, beta)
         return pullback(grad)  # type: ignore[no-any-return]
 
-    def adam_step(
-        self,
-        spec: GANSpec,
-        params: Sequence[Array],
-        grads: Sequence[Array],
-        m: Sequence[Array],
-        v: Sequence[Array],
-        step: Any,
-    ) -> tuple[list[Array], list[Array], list[Array]]:
+    def adam_step(self, spec: GANSpec, params: Arrays, grads: Arrays, m: Arrays, v: Arrays, step: Any) -> Updated:
         """Corrections by expm1: in float32, 1 − 0.999¹ would keep only four digits."""
         np_ = self.jax.numpy
         t = np_.asarray(step, params[0].dtype)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ganbench.backend import Array, Backend, GANState, Program
+from ganbench.backend import Array, Arrays, Backend, GANState, Program, Updated
 from ganbench.errors import UnavailableError, UnsupportedError
 from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec, Layer, by_layer, working
 from ganbench.operation import Inputs, Operation
@@ -138,15 +138,7 @@ class TorchBackend(Backend):
         y = self.torch.nn.functional.batch_norm(x, None, None, gamma, beta, True, 0.0, eps)
         return self.torch.autograd.grad(y, (x, gamma, beta), grad)  # type: ignore[return-value]
 
-    def adam_step(
-        self,
-        spec: GANSpec,
-        params: Sequence[Array],
-        grads: Sequence[Array],
-        m: Sequence[Array],
-        v: Sequence[Array],
-        step: Any,
-    ) -> tuple[list[Array], list[Array], list[Array]]:
+    def adam_step(self, spec: GANSpec, params: Arrays, grads: Arrays, m: Arrays, v: Arrays, step: Any) -> Updated:
         """Run the function behind ``torch.optim.Adam``, fused unless by the book; it counts the step up.
 
         It takes parameters and gradients of one dtype, so gradients in halves are cast first.

@@ -22,33 +22,23 @@ _HOMES = {
     "Program": "backend",
     "GanbenchError": "errors",
 }
-__all__ = [
-    "PRESETS",
-    "Backend",
-    "Comparison",
-    "GANSpec",
-    "GanbenchError",
-    "Program",
-    "compare",
-    "diff",
-    "generate",
-    "load_results",
-    "load_state",
-    "report",
-    "train",
-]
+__all__ = [*_HOMES, "report"]
 
 if TYPE_CHECKING:
+    from .backend import Backend as Backend
+    from .backend import Program as Program
+    from .comparison import Comparison as Comparison
+    from .comparison import compare as compare
+    from .errors import GanbenchError as GanbenchError
+    from .gan import PRESETS as PRESETS
+    from .gan import GANSpec as GANSpec
+    from .report.difference import diff as diff
+    from .results.table import load_results as load_results
+    from .training.generation import generate as generate
+    from .training.run import train as train
+    from .training.state import load_state as load_state
+
     __version__: str
-    from .backend import Backend, Program
-    from .comparison import Comparison, compare
-    from .errors import GanbenchError
-    from .gan import PRESETS, GANSpec
-    from .report.difference import diff
-    from .results.table import load_results
-    from .training.generation import generate
-    from .training.run import train
-    from .training.state import load_state
 
 
 def __getattr__(name: str) -> Any:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from .gan import GANSpec
 
 Array = Any  # an array of the framework, on its device
+Arrays = Sequence[Array]
+Updated = tuple[list[Array], list[Array], list[Array]]  # parameters and Adam's two moments
 Step = Callable[[Any, Any, Any], tuple[Any, Any]]  # (fixed, state, batch) -> (state, results)
 
 
@@ -69,15 +71,7 @@ class Arithmetic(ABC):
         """Return ∂L/∂x (B,n), ∂L/∂gamma (n,), ∂L/∂beta (n,) for ``grad`` = ∂L/∂y, through mean and var."""
 
     @abstractmethod
-    def adam_step(
-        self,
-        spec: GANSpec,
-        params: Sequence[Array],
-        grads: Sequence[Array],
-        m: Sequence[Array],
-        v: Sequence[Array],
-        step: Any,
-    ) -> tuple[list[Array], list[Array], list[Array]]:
+    def adam_step(self, spec: GANSpec, params: Arrays, grads: Arrays, m: Arrays, v: Arrays, step: Any) -> Updated:
         """Return updated (params, m, v): Kingma & Ba 2015, algorithm 1; ``step`` counts from 1."""
 
     @abstractmethod

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from .arithmetic import Arithmetic, Array, GANState, NetworkState, Step, arrays, map_arrays
+from .arithmetic import Arithmetic, Array, Arrays, GANState, NetworkState, Step, Updated, map_arrays
 from .errors import UnavailableError, UnsupportedError, unknown
 from .precision import FULL, name_of
 
@@ -26,20 +26,8 @@ if TYPE_CHECKING:
 
 API_VERSION = 1
 
-__all__ = [
-    "API_VERSION",
-    "Array",
-    "Backend",
-    "BoundProgram",
-    "GANState",
-    "NetworkState",
-    "Probe",
-    "Program",
-    "Step",
-    "arrays",
-    "map_arrays",
-    "nvidia_gpus",
-]
+# Backends import all that they need from here.
+__all__ = ["Array", "Arrays", "Backend", "GANState", "NetworkState", "Program", "Step", "Updated", "map_arrays"]
 
 
 class Probe(NamedTuple):

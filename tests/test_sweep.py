@@ -19,8 +19,7 @@ from ganbench.measure import sweep as sweeping
 from ganbench.measure.sweep import parse, plans
 from ganbench.operations import OPERATIONS, operation
 from ganbench.report import sweep as report
-from ganbench.results.run import Ending, open_run
-from ganbench.results.swept import Point, Swept
+from ganbench.results.run import Ending, Point, Swept, open_run
 
 OPS = "matmul,gan_iteration"
 numbers = st.integers(1, 2**31 - 1)

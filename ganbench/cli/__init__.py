@@ -8,19 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from ..errors import GanbenchError, UsageError
 from ..report import RUN_FORMATS
 from .gate import conclude, fail_if_option, failures_leave, judge_all
-from .model import Command, details_option, math_option, model_options, spec_from
+from .model import Command, details_option, given, math_option, model_options, spec_from
 from .quantities import seconds, share
-from .recommend import recommend
-from .report import diff_command, report, results_command
+from .recommend import recommend_command
+from .report import diff_command, report_command, results_command
 from .sweep import carry_out as carry_out_sweep
 from .sweep import planned, sweep_option
 from .terminal import check_output, columns, say, shown, write
-from .train import train
+from .train import train_command
 
 if TYPE_CHECKING:
     from ..gan import GANSpec
@@ -31,17 +30,7 @@ if TYPE_CHECKING:
 VERIFY_LEGEND = """
 error: relative error of a group of outputs, ‖output - reference‖ / ‖reference‖, after so many iterations.
 ok: the error is within the tolerance. ok (loose): a wider one, because rounding may flip a ReLU in this model."""
-WITH_RESUME = (
-    "resume",
-    "rounds",
-    "budget",
-    "precision",
-    "fail_if",
-    "form",
-    "details",
-    "output",
-    "results",
-)  # all else is the run's own
+WITH_RESUME = "resume rounds budget precision fail_if form details output results".split()  # all else is the run's own
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -125,7 +114,7 @@ def compare(
     sweep: str | None,
     **options: Any,
 ) -> None:
-    """Compare targets: check that they compute the same, time them side by side, print a table, keep the run."""
+    """Check, time and compare targets. The run is kept, and a table is printed."""
     from ..measure.session import carry_out
     from ..report.condition import NOT_MEASURED, parse
     from ..report.export import render
@@ -153,9 +142,10 @@ def compare(
 @cli.command()
 @target_options
 def verify(**options: Any) -> None:
-    """Check correctness only: the error of every group of outputs against the float64 reference.
+    """Check correctness only, without timing.
 
-    Exits with 1 if a program is wrong, or if nothing could be checked.
+    Shows the error of every group of outputs against the float64 reference. Exits with 1 if a program is wrong, or if
+    nothing could be checked.
     """
     from ..measure.session import carry_out
 
@@ -185,26 +175,23 @@ def verify(**options: Any) -> None:
 
 @cli.command("list")
 def list_command() -> None:
-    """Show all backends, modes, devices, operations and presets, and why one is not available."""
+    """Show what can be measured here, and why the rest is missing."""
     from ..report.listing import listing
 
     click.echo(listing(), nl=False)
 
 
-@cli.command()
-def doctor() -> None:
-    """Examine this machine: hardware, versions, BLAS, threads, and how small a difference it can measure (20 s)."""
+@cli.command("doctor")
+def doctor_command() -> None:
+    """Examine this machine: what it has, and how precise (20 s)."""
     from .doctor import examination
 
     for line in examination():
         click.echo(line)
 
 
-cli.add_command(recommend)
-cli.add_command(train)
-cli.add_command(report)
-cli.add_command(diff_command)
-cli.add_command(results_command)
+for command in (recommend_command, train_command, report_command, diff_command, results_command):
+    cli.add_command(command)
 
 
 def _plan(options: dict[str, Any]) -> "Plan":
@@ -235,12 +222,11 @@ def _resuming(
     from ..measure.resuming import examine, resume
     from ..results.run import find_run
 
-    for name in context.params:
-        if name not in WITH_RESUME and context.get_parameter_source(name) == ParameterSource.COMMANDLINE:
-            raise UsageError(
-                f"--{name} cannot be given with --resume: the run goes on as it was planned; "
-                "to compare something else, start another"
-            )
+    for name in given(context, *set(context.params).difference(WITH_RESUME)):
+        raise UsageError(
+            f"--{name} cannot be given with --resume: the run goes on as it was planned; "
+            "to compare something else, start another"
+        )
     path = find_run(run, results)
     asked = options["rounds"], options["budget"], options["precision"]
     return examine(path, *asked).plan, partial(resume, path, *asked, say)

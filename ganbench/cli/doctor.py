@@ -1,6 +1,5 @@
 """What ``ganbench doctor`` says: the machine, each framework as a worker sees it, what it can tell apart."""
 
-import os
 from collections.abc import Iterator
 
 from .. import registry
@@ -8,8 +7,9 @@ from ..errors import GanbenchError
 from ..gan import preset
 from ..machine import environment
 from ..machine.workspace import workspace
-from ..measure.process import Worker, WorkerLostError, child_environment
-from ..measure.protocol import Job
+from ..measure.member import launch
+from ..measure.plan import make_plan
+from ..measure.process import WorkerLostError
 from .trial import trial
 
 
@@ -22,7 +22,7 @@ def examination() -> Iterator[str]:
     yield f"gpu        {', '.join(facts['gpus']) or 'none'}" + (f", driver {facts['driver']}" * bool(facts["driver"]))
     yield f"system     {facts['os']}, Python {facts['python']}"
     for name in registry.names():
-        yield from _backend(name, facts["cpus"])
+        yield from _backend(name)
     yield ""
     yield from trial()
     found = environment.disturbances()
@@ -30,22 +30,12 @@ def examination() -> Iterator[str]:
     yield from (f"  - {text}" for text in found)
 
 
-def _backend(name: str, cpus: list[int]) -> Iterator[str]:
+def _backend(name: str) -> Iterator[str]:
     """Start a worker, as a run would, and say what it found; or why there is none."""
     try:
-        target = registry.parse_target(name)
+        plan = make_plan(preset("tiny"), backends=name)
         with workspace() as folder:
-            job = Job(
-                target=target,
-                spec=preset("tiny"),
-                dtype="float32",
-                precision="ieee",
-                cpus=cpus if environment.can_pin() else [],
-                answers=folder,
-                parent=os.getpid(),
-            )
-            extra = registry.environment(target, "float32", "ieee", folder)
-            worker = Worker(job, child_environment(extra, len(cpus)), timeout_s=60)
+            worker = launch(plan, plan.targets[0], folder)
             ready = worker.wait()
             worker.stop()
     except (GanbenchError, WorkerLostError) as error:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from ..errors import UsageError
 
@@ -46,6 +47,11 @@ def model_options(command: Command) -> Command:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def given(context: click.Context, *names: str) -> list[str]:
+    """Return which of these options stand on the command line."""
+    return [name for name in names if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
 
 
 def spec_from(options: dict[str, Any]) -> "GANSpec":

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from ..errors import UsageError
 from .gate import conclude
-from .model import math_option, model_options, spec_from
+from .model import given, math_option, model_options, spec_from
 from .quantities import seconds
 from .report import RESULTS
 from .terminal import say, shown, warnings_said, write
@@ -18,7 +17,7 @@ from .terminal import say, shown, warnings_said, write
 WITH_RUN = ("iterations", "run", "form", "results")  # all else is the run's own
 
 
-@click.command()
+@click.command("recommend")
 @click.option("--iterations", type=int, required=True, metavar="N", help="How many iterations you want to train.")
 @click.option("--backends", metavar="TARGETS",
               help="Targets backend[.mode][@device].  [default: every mode of everything installed]")  # fmt: skip
@@ -33,21 +32,21 @@ WITH_RUN = ("iterations", "run", "form", "results")  # all else is the run's own
 @click.option("--format", "form", default="table", show_default=True, type=click.Choice(("table", "json")))
 @RESULTS
 @click.pass_context
-def recommend(
+def recommend_command(
     context: click.Context, /, iterations: int, run: str | None, form: str, results: Path, **options: Any
 ) -> None:  # fmt: skip
-    """Say which target finishes N training iterations first on this machine, start-up included, and how sure that is.
+    """Say which target finishes N training iterations first.
 
-    Measures gan_iteration as 'ganbench compare' does, and keeps the run. Where it cannot tell, it says why.
+    The time to start is included. Measures gan_iteration as 'ganbench compare' does, and keeps the run. Where it cannot
+    tell, it says why.
     """
     from ..measure.plan import LARGEST_INTEGER
 
     if not 1 <= iterations <= LARGEST_INTEGER:
         raise UsageError(f"iterations {iterations} is not valid: 1 to {LARGEST_INTEGER}")
     if run is not None:
-        for name in context.params:
-            if name not in WITH_RUN and context.get_parameter_source(name) == ParameterSource.COMMANDLINE:
-                raise UsageError(f"--{name} cannot be given with --run, which says what was measured")
+        for name in given(context, *set(context.params).difference(WITH_RUN)):
+            raise UsageError(f"--{name} cannot be given with --run, which says what was measured")
     from ..report.recommendation import candidates
     from ..report.recommendation_text import render
     from ..results.run import find_run, open_run

@@ -21,7 +21,7 @@ RESULTS = click.option(
 )  # fmt: skip
 
 
-@click.command()
+@click.command("report")
 @PATH
 @click.option("--by", default="ratio", show_default=True, type=click.Choice(BY), help="What the columns show.")
 @click.option(
@@ -32,13 +32,14 @@ RESULTS = click.option(
 @click.option("--source", type=click.Choice(("compare", "asv")), help="Only results of this tool.")
 @click.option("--format", "form", default="table", show_default=True, type=click.Choice(PIVOT_FORMATS))
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the report to this file.")
-def report(
+def report_command(
     path: Path, by: str, baseline: str | None, ops: str | None, machine: str | None, source: str | None,
     form: str, output: Path | None,
 ) -> None:  # fmt: skip
-    """Show all results in PATH (a folder or a run file) as one table: speeds, scaling, or history.
+    """Show all results as one table: speeds, scaling, or history.
 
-    Results that differ in machine, model, dtype, precision, threads or version are never mixed.
+    PATH is a folder or a run file. Results that differ in machine, model, dtype, precision, threads or version are
+    never mixed.
     """
     if baseline is not None and by != "ratio":
         raise UsageError(f"--baseline belongs to --by ratio, not to --by {by}")
@@ -71,7 +72,7 @@ def report(
 @click.option("--format", "form", default="table", show_default=True, type=click.Choice(RUN_FORMATS))
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the report to this file.")
 def diff_command(run_a: str, run_b: str, results: Path, form: str, output: Path | None) -> None:
-    """Compare two runs of one machine: what became faster or slower from RUN_A to RUN_B.
+    """Compare two runs of one machine: what became faster or slower.
 
     A run is its id, the beginning of its id, or its file. Runs that differ in machine, model, dtype, precision,
     threads or data are refused; versions and commits that differ are shown.

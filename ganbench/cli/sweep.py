@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from ..errors import UsageError
-from .model import MODEL
+from .model import MODEL, given
 from .terminal import say, shown, write
 
 if TYPE_CHECKING:
     from ..gan import GANSpec
     from ..measure.plan import Plan
-    from ..results.swept import Sweep, Swept
+    from ..results.run import Sweep, Swept
 
 APART = ("fail_if", "resume")  # speak of one run
 SAID = {"batch": ("batch",), "threads": ("threads",), "width": (), "n": (*MODEL, "data")}  # by the sweep itself
@@ -36,13 +35,9 @@ def planned(
 
     sweep = parse(text)
 
-    def given(name: str) -> bool:
-        return context.get_parameter_source(name) == ParameterSource.COMMANDLINE
-
-    for name in (*APART, *SAID[sweep.variable]):
-        if given(name):
-            raise UsageError(f"--{name.replace('_', '-')} cannot be given with --sweep {sweep.variable}=...")
-    if sweep.variable == "n" and not given("ops"):
+    for name in given(context, *APART, *SAID[sweep.variable]):
+        raise UsageError(f"--{name.replace('_', '-')} cannot be given with --sweep {sweep.variable}=...")
+    if sweep.variable == "n" and not given(context, "ops"):
         settings = {**settings, "ops": PRODUCTS[:1]}
     return sweep, plans(sweep, spec, **settings)
 

@@ -1,21 +1,19 @@
 """``ganbench train``: arguments in, a line now and then while it trains, and where everything was left."""
 
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
-from .model import MODEL, model_options, spec_from
+from .model import MODEL, given, model_options, spec_from
 from .terminal import progress_bar, say
 
 if TYPE_CHECKING:
     from ..gan import GANSpec
 
 
-@click.command()
+@click.command("train")
 @click.option(
     "--backend",
     "--backends",
@@ -50,10 +48,10 @@ if TYPE_CHECKING:
     help="Continue from a state.npz, with its model, loss, seed and dtype. --epochs and --iterations are totals.",
 )
 @click.pass_context
-def train(context: click.Context, /, **options: Any) -> None:
-    """Train a GAN on real data with the program that 'compare' measures; see what it learns and what it costs.
+def train_command(context: click.Context, /, **options: Any) -> None:
+    """Train a GAN on real data, with the program that is measured.
 
-    Say how long with either --epochs or --iterations:
+    Leaves a log, a state to continue from, and pictures. Say how long with either --epochs or --iterations:
 
     \b
       ganbench train --backend jax --epochs 100 --output digits
@@ -64,7 +62,7 @@ def train(context: click.Context, /, **options: Any) -> None:
     from ..training.report import Screen, conclusion
     from ..training.run import carry_out
 
-    if options["resume"] is not None and not _given(context, ("dtype",)):
+    if options["resume"] is not None and not given(context, "dtype"):
         options["dtype"] = None  # that of the state
     training = make_training(spec=_spec(context, options), **options)
     kept: list[str] = []
@@ -84,9 +82,4 @@ def train(context: click.Context, /, **options: Any) -> None:
 def _spec(context: click.Context, options: dict[str, Any]) -> "GANSpec | None":
     """Return the model asked for; None where it is that of the state."""
     spec = spec_from(options)
-    return spec if options["resume"] is None or _given(context, MODEL) else None
-
-
-def _given(context: click.Context, names: Iterable[str]) -> bool:
-    """Whether any of these options stands on the command line."""
-    return any(context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in names)
+    return spec if options["resume"] is None or given(context, *MODEL) else None

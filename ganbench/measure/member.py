@@ -4,30 +4,19 @@ import contextlib
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .. import registry
 from ..machine.environment import can_pin
 from ..operations import operation as make_operation
-from ..results.records import CeilingRecord, Disturbance, Measurement, Record, Status, Verification, WorkerRecord
+from ..registry import Target
+from ..results.records import CeilingRecord, Measurement, Record, Status, Verification, WorkerRecord
+from . import protocol
 from .child import explained
 from .plan import Case, Plan
 from .process import Worker, WorkerLostError, child_environment
-from .protocol import (
-    Block,
-    CeilingsFound,
-    Check,
-    Checked,
-    FindCeilings,
-    Job,
-    Prepare,
-    Prepared,
-    Refusal,
-    Timed,
-    Warm,
-    Warmed,
-)
 
 
 class Ledger:
@@ -45,26 +34,44 @@ class Ledger:
         return time.monotonic() - self.start
 
 
-class Timings:
-    """What one worker has gathered for one operation."""
+def launch(plan: Plan, target: Target, folder: str) -> Worker:
+    """Start the process of one target; ``folder`` holds the oracle's answers and what the target compiles.
 
-    def __init__(self, prepared: Prepared, warmed: Warmed | None) -> None:
-        self.prepared = prepared
-        self.warmed = warmed
-        self.samples: list[float] = []
-        self.cores: list[float] = []
-        self.latency_s: list[float] = []
-        self.device_s: list[float] = []
-        self.disturbances: list[Disturbance] = []
-        self.order: list[int] = []
+    Raises ``BrokenBackendError`` for a plug-in that fails, and whatever the system says of impossible variables.
+    """
+    cache = Path(folder) / "cache" / target.label.replace("@", "-").replace(":", "-")
+    extra = registry.environment(target, plan.dtype, plan.precision, str(cache))
+    job = protocol.Job(
+        target=target,
+        spec=plan.spec,
+        dtype=plan.dtype,
+        precision=plan.precision,
+        cpus=list(plan.cpus) if can_pin() else [],
+        answers=folder,
+        parent=os.getpid(),
+    )
+    return Worker(job, child_environment(extra, plan.threads), plan.timeout_s)
+
+
+@dataclass
+class Timings:
+    """What one worker has gathered for one operation; ``order`` holds its turn in each pass."""
+
+    prepared: protocol.Prepared
+    warmed: protocol.Warmed | None = None
+    blocks: list[protocol.Timed] = field(default_factory=list)
+    order: list[int] = field(default_factory=list)
+
+    @property
+    def samples(self) -> list[float]:
+        """Seconds per iteration of each block."""
+        return [block.seconds for block in self.blocks]
 
 
 class Member:
     """One worker of a round. Whatever becomes of it becomes a row; nothing is raised."""
 
-    def __init__(
-        self, plan: Plan, folder: str, ledger: Ledger, round_number: int, target: registry.Target, copy: bool
-    ) -> None:
+    def __init__(self, plan: Plan, folder: str, ledger: Ledger, round_number: int, target: Target, copy: bool) -> None:
         self.target = target
         self._plan, self._folder, self._ledger = plan, folder, ledger
         self._round, self.copy = round_number, copy
@@ -77,20 +84,8 @@ class Member:
         """Start the process, unless there is one, without waiting for it."""
         if self._worker is not None or not self._pending(self._names):
             return
-        plan, target = self._plan, self.target
-        cache = Path(self._folder) / "cache" / target.label.replace("@", "-").replace(":", "-")
-        job = Job(
-            target=target,
-            spec=plan.spec,
-            dtype=plan.dtype,
-            precision=plan.precision,
-            cpus=list(plan.cpus) if can_pin() else [],
-            answers=self._folder,
-            parent=os.getpid(),
-        )
         try:
-            extra = registry.environment(target, plan.dtype, plan.precision, str(cache))
-            self._worker = Worker(job, child_environment(extra, plan.threads), plan.timeout_s)
+            self._worker = launch(self._plan, self.target, self._folder)
         except Exception as error:  # a plug-in may raise anything, or ask for variables that no process can have
             self._fail_all(*explained(error))
         self._greeted = False
@@ -129,19 +124,19 @@ class Member:
 
     def _prepare_one(self, name: str) -> None:
         rigor = self._plan.rigor
-        prepared = self._ask(name, Prepare(name))
-        if not isinstance(prepared, Prepared):
+        prepared = self._ask(name, protocol.Prepare(name))
+        if not isinstance(prepared, protocol.Prepared):
             return
         if not prepared.verification.passed:
             return self._fail(name, "invalid", prepared.verification.reason, prepared.verification)
-        self._timings[name] = Timings(prepared, None)
+        self._timings[name] = Timings(prepared)
         if not self._plan.timed:
             return self._record(name)
         number = self._ledger.numbers.get((self.target.label, name), 0)
         # Whether it settles is seen in the first round, and later in the blocks that are timed.
         cap_s = rigor.warm_cap_s if self._round == 1 else 0.0
-        warmed = self._ask(name, Warm(name, number, rigor.block_s, cap_s))
-        if isinstance(warmed, Warmed):
+        warmed = self._ask(name, protocol.Warm(name, number, rigor.block_s, cap_s))
+        if isinstance(warmed, protocol.Warmed):
             self._ledger.numbers[self.target.label, name] = warmed.number
             self._timings[name].warmed = warmed
 
@@ -150,8 +145,8 @@ class Member:
         if self._worker is None:
             return
         with contextlib.suppress(WorkerLostError):  # whoever asks it next finds out
-            reply = self._worker.ask(FindCeilings(self._plan.rigor.block_s))
-            if isinstance(reply, CeilingsFound):
+            reply = self._worker.ask(protocol.FindCeilings(self._plan.rigor.block_s))
+            if isinstance(reply, protocol.CeilingsFound):
                 self._ledger.write(
                     CeilingRecord(library=self.target.backend, device=self.target.device, found=reply.found)
                 )
@@ -165,31 +160,24 @@ class Member:
     def time_block(self, name: str, place: int) -> None:
         """Time one block while all others are paused; ``place`` is its turn in this pass."""
         try:
-            timed = self._ask(name, Block(name, self._ledger.numbers[self.target.label, name]))
+            timed = self._ask(name, protocol.Block(name, self._ledger.numbers[self.target.label, name]))
         except WorkerLostError as error:
             return self._replace(name, error)
-        if isinstance(timed, Timed):
-            timings = self._timings[name]
-            timings.samples.append(timed.seconds)
-            timings.cores.append(timed.cores)
-            timings.disturbances.append(timed.disturbance)
-            if timed.latency_s is not None:
-                timings.latency_s.append(timed.latency_s)
-            if timed.device_s is not None:
-                timings.device_s.append(timed.device_s)
-            timings.order.append(place)
+        if isinstance(timed, protocol.Timed):
+            self._timings[name].blocks.append(timed)
+            self._timings[name].order.append(place)
         if self._worker is not None:
             self._worker.pause()
 
     def finish(self, name: str) -> None:
         """Let the gate look once more at the program that was timed, then write the row."""
         try:
-            checked = self._ask(name, Check(name))
+            checked = self._ask(name, protocol.Check(name))
         except WorkerLostError as error:
             return self._replace(name, error)
         if self._worker is not None:
             self._worker.pause()
-        if not isinstance(checked, Checked):
+        if not isinstance(checked, protocol.Checked):
             return
         if not checked.verification.passed:
             reason = f"after it was timed, {checked.verification.reason}"
@@ -211,12 +199,12 @@ class Member:
     def _pending(self, names: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(name for name in names if self._case(name) not in self._ledger.failed)
 
-    def _ask(self, name: str, request: Prepare | Warm | Block | Check) -> Any:
+    def _ask(self, name: str, request: protocol.Prepare | protocol.Warm | protocol.Block | protocol.Check) -> Any:
         """Return the worker's reply; a refusal has become a row."""
         if self._worker is None:  # it was lost over an earlier operation, and nothing could replace it
             return None
         reply = self._worker.ask(request)
-        if isinstance(reply, Refusal):
+        if isinstance(reply, protocol.Refusal):
             self._fail(name, reply.status, reply.reason)
         return reply
 
@@ -230,25 +218,28 @@ class Member:
         self.prepare(self._names[self._names.index(name) + 1 :])
 
     def _record(self, name: str) -> None:
-        timings = self._timings[name]
-        warmed = timings.warmed
+        timings, fields = self._timings[name], {}
+        if (warmed := timings.warmed) is not None:
+            fields = {
+                "iterations": warmed.number * warmed.iterations,
+                "iterations_per_call": warmed.iterations,
+                "steady": warmed.steady,
+                "host_peak_bytes": warmed.host_peak_bytes,
+                "device_peak_bytes": warmed.device_peak_bytes,
+            }
         self._row(
             name,
             status="ok",
-            iterations=warmed.number * warmed.iterations if warmed else 0,
-            iterations_per_call=warmed.iterations if warmed else 1,
             samples=timings.samples,
-            cores=timings.cores,
-            latency_s=timings.latency_s,
-            device_s=timings.device_s,
-            disturbances=timings.disturbances,
+            cores=[block.cores for block in timings.blocks],
+            latency_s=[block.latency_s for block in timings.blocks if block.latency_s is not None],
+            device_s=[block.device_s for block in timings.blocks if block.device_s is not None],
+            disturbances=[block.disturbance for block in timings.blocks],
             prepare_s=timings.prepared.prepare_s,
             first_run_s=timings.prepared.first_run_s,
-            steady=warmed.steady if warmed else None,
             order=timings.order,
-            host_peak_bytes=warmed.host_peak_bytes if warmed else None,
-            device_peak_bytes=warmed.device_peak_bytes if warmed else None,
             verification=timings.prepared.verification,
+            **fields,
         )
 
     def _fail(self, name: str, status: Status, reason: str, verification: Verification | None = None) -> None:

@@ -10,8 +10,7 @@ import msgspec
 from ..errors import GanbenchError, UsageError, unknown
 from ..gan import GANSpec
 from ..registry import split_list
-from ..results.run import Ending
-from ..results.swept import Point, Sweep, Swept
+from ..results.run import Ending, Point, Sweep, Swept
 from .plan import Plan, make_plan
 from .rounds import Progress
 from .session import Say, carry_out

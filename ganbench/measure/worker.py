@@ -13,50 +13,34 @@ import msgspec
 
 from .. import registry
 from ..errors import UnsupportedError
+from . import protocol
 from .child import begin, explained
-from .protocol import (
-    AnyReply,
-    AnyRequest,
-    Block,
-    CeilingsFound,
-    Check,
-    Checked,
-    FindCeilings,
-    Job,
-    Prepare,
-    Prepared,
-    Ready,
-    Refusal,
-    Timed,
-    Warm,
-    Warmed,
-)
 
 if TYPE_CHECKING:
     from ..machine.memory import CaseMemory
 
 
 def main() -> None:
-    job, send = begin(Job)
+    job, send = begin(protocol.Job)
     try:
         worker = TargetWorker(job)
     except Exception as error:
-        send(Refusal(*explained(error)))
+        send(protocol.Refusal(*explained(error)))
         return
     send(worker.ready)
-    decoder = msgspec.json.Decoder(AnyRequest)
+    decoder = msgspec.json.Decoder(protocol.AnyRequest)
     for line in sys.stdin.buffer:
         try:
             reply = worker.answer(decoder.decode(line))
         except Exception as error:  # a backend may raise anything; its row says what
-            reply = Refusal(*explained(error))
+            reply = protocol.Refusal(*explained(error))
         send(reply)
 
 
 class TargetWorker:
     """A backend and the operations it has prepared."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: protocol.Job) -> None:
         self._job = job
         # What is reported as the import is that of NumPy, which every framework here needs, and of the framework;
         # the search for plug-ins and our own modules in between are not.
@@ -77,7 +61,7 @@ class TargetWorker:
         import_bytes = resident()
         from ..machine import facts
 
-        self.ready = Ready(
+        self.ready = protocol.Ready(
             import_s,
             import_bytes,
             cls.probe().version,
@@ -87,29 +71,29 @@ class TargetWorker:
             self._backend.libraries(),
         )
 
-    def answer(self, request: AnyRequest) -> AnyReply:
+    def answer(self, request: protocol.AnyRequest) -> protocol.AnyReply:
         """Do what the parent asks."""
         match request:
-            case Prepare():
+            case protocol.Prepare():
                 return self._prepare(request.operation)
-            case Warm():
+            case protocol.Warm():
                 return self._warm(request)
-            case Block():
+            case protocol.Block():
                 from .engine import time_block
 
                 operation, program, _ = self._programs[request.operation]
                 timing = time_block(self._backend, operation, program, request.number)
-                return Timed(*timing)
-            case FindCeilings():
+                return protocol.Timed(*timing)
+            case protocol.FindCeilings():
                 from .ceilings import find_ceilings
 
-                return CeilingsFound(
+                return protocol.CeilingsFound(
                     find_ceilings(self._backend, self._job.dtype, self._job.precision, request.block_s)
                 )
-            case Check():
-                return Checked(self._verify(request.operation))
+            case protocol.Check():
+                return protocol.Checked(self._verify(request.operation))
 
-    def _prepare(self, name: str) -> AnyReply:
+    def _prepare(self, name: str) -> protocol.AnyReply:
         from ..machine.memory import CaseMemory
         from ..operations import operation as make
         from ..verification.answers import read_answers
@@ -125,7 +109,7 @@ class TargetWorker:
         program, prepare_s, first_run_s = first_call(self._backend, operation, inputs)
         memory.prepared()
         self._programs[name] = operation, program, answers
-        return Prepared(prepare_s, first_run_s, self._verify(name))
+        return protocol.Prepared(prepare_s, first_run_s, self._verify(name))
 
     def _verify(self, name: str) -> Any:
         from ..verification.gate import verify
@@ -133,14 +117,14 @@ class TargetWorker:
         operation, program, answers = self._programs[name]
         return verify(program, operation, answers, self._job.dtype, self._job.precision)
 
-    def _warm(self, request: Warm) -> AnyReply:
+    def _warm(self, request: protocol.Warm) -> protocol.AnyReply:
         from .engine import warm_up
 
         operation, program, _ = self._programs[request.operation]
         memory = self._memory[request.operation]
         memory.warming()
         result = warm_up(self._backend, operation, program, request.block_s, request.cap_s, request.number)
-        return Warmed(result.number, program.iterations, result.seconds, result.steady, *memory.peaks())
+        return protocol.Warmed(result.number, program.iterations, result.seconds, result.steady, *memory.peaks())
 
 
 if __name__ == "__main__":

@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from ..results.run import Run
+from ..results.run import Run, Swept
 from ..results.statistics import BAND, Estimate, judge, paired_speed
-from ..results.swept import Swept
 from ..results.table import run_table
 from .page import WIDTH, grid, page
 from .table import heading, markdown, time

@@ -1,4 +1,4 @@
-"""One run as a value: what it measured, where it is kept, how it ended; and the runs that a folder keeps."""
+"""A run, and a sweep of runs, as values: what was measured, where it is kept, how it ended; and finding runs."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ..errors import StorageError, UsageError
-from .records import Line, Measurement, RunEnd, RunHeader, WorkerRecord
+from .records import Line, Measurement, RunEnd, RunHeader, Status, WorkerRecord
 from .store import read_run
 
 SHOWN = 5  # run ids named in an error
@@ -64,6 +64,34 @@ class Run:
         """Return the seconds of each round's blocks of one case; nothing where the case failed in the end."""
         case = operation, target, copy
         return blocks_of([one for one in self.measurements if (one.operation, one.target, one.copy) == case])
+
+
+class Sweep(NamedTuple):
+    """One variable and its values, rising."""
+
+    variable: str
+    values: tuple[int, ...]
+
+
+class Point(NamedTuple):
+    """What came of one value: its run, or why there is none."""
+
+    value: int
+    run: Run | None
+    status: Status = "ok"
+    reason: str = ""
+
+
+class Swept(NamedTuple):
+    """What came of a sweep of ``targets`` on ``operations``; ``left`` are the values that were not begun."""
+
+    sweep: Sweep
+    operations: tuple[str, ...]
+    targets: tuple[str, ...]
+    baseline: str
+    points: tuple[Point, ...]
+    left: tuple[int, ...]
+    ended: Ending
 
 
 def blocks_of(taken: Sequence[Measurement]) -> dict[int, list[float]]:

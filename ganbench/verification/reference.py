@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..arithmetic import Arithmetic, Array, GANState, NetworkState, map_arrays
+from ..arithmetic import Arithmetic, Array, Arrays, GANState, NetworkState, Updated, map_arrays
 from ..gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec, Layer, by_layer
 from ..operation import Inputs, Operation
 from ..operations.rounding import widened
@@ -103,9 +103,7 @@ class Reference(Arithmetic):
         grad_x = grad_hat / std + grad_var * 2 * centred / n + grad_mean / n
         return grad_x, (grad * centred / std).sum(axis=0), grad.sum(axis=0)
 
-    def adam_step(
-        self, spec: GANSpec, params: Any, grads: Any, m: Any, v: Any, step: Any
-    ) -> tuple[list[Array], list[Array], list[Array]]:
+    def adam_step(self, spec: GANSpec, params: Arrays, grads: Arrays, m: Arrays, v: Arrays, step: Any) -> Updated:
         t = int(step)
         new_m = [spec.beta1 * mi + (1 - spec.beta1) * gi for mi, gi in zip(m, grads, strict=True)]
         new_v = [spec.beta2 * vi + (1 - spec.beta2) * gi**2 for vi, gi in zip(v, grads, strict=True)]
