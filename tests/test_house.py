@@ -1,0 +1,65 @@
+"""The house: which room may import from which, as CONTRIBUTING.md draws it, and how large its files may be."""
+
+import ast
+import graphlib
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+TOP = {"errors", "precision", "gan", "arithmetic", "operation", "backend", "registry"}  # every room may import these
+LARGEST = 320  # lines
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in (ROOT / "ganbench").rglob("*.py")
+}
+
+
+def imported(name):
+    """Yield each module of ganbench that ``name`` imports, wherever in it; what only checkers read does not count."""
+    tree = ast.parse(MODULES[name].read_text())
+    unread = {
+        node
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for node in ast.walk(block)
+    }
+    package = name if MODULES[name].name == "__init__.py" else name.rpartition(".")[0]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level and node not in unread:
+            above = package.split(".")[: len(package.split(".")) - node.level + 1]
+            module = ".".join([*above, *filter(None, [node.module])])
+            for alias in node.names:
+                yield f"{module}.{alias.name}" if f"{module}.{alias.name}" in MODULES else module
+
+
+def room(module):
+    """Return the package below ganbench, or the single module, to which ``module`` belongs."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def test_no_module_imports_in_a_circle():
+    assert list(graphlib.TopologicalSorter({name: set(imported(name)) for name in MODULES}).static_order())
+
+
+def test_rooms_import_as_the_drawing_says():
+    rows = re.findall(r"^\| `(\w+)/?` \| .*? \|(.*?)\|$", (ROOT / "CONTRIBUTING.md").read_text(), re.M)
+    drawn = {name: set(re.findall(r"\w+", below)) for name, below in rows}
+    found = {name: set() for name in map(room, MODULES)}
+    for module in MODULES:
+        found[room(module)] |= {room(other) for other in imported(module)} - {room(module), ""} - TOP
+    below = {name: found.pop(name) for name in TOP}
+    assert not set().union(*below.values()), "what every room may import imports no room"
+    del found[""]  # the public names
+    assert drawn == found
+
+
+@pytest.mark.parametrize("folder", ["ganbench", "backends", "benchmarks", "tests", "examples"])
+def test_no_file_is_too_long(folder):
+    lengths = {path.name: len(path.read_text().splitlines()) for path in (ROOT / folder).rglob("*.py")}
+    assert {name: length for name, length in lengths.items() if length > LARGEST} == {}
+
+
+def test_few_modules_stand_at_the_top():
+    assert len(list((ROOT / "ganbench").glob("*.py"))) <= 14
