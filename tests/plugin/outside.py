@@ -72,3 +72,46 @@ class OutsideBackend(NumpyBackend):
         if self.mode == "slow":
             time.sleep(0.002)
         return a @ b
+
+
+# What the harness asks of a class, before there is a worker that could fail.
+
+
+class LoudBackend(OutsideBackend):
+    name = "loud"
+
+    @classmethod
+    def environment(cls, device, dtype, precision, cache):
+        raise RuntimeError("no environment today")
+
+
+class MuteBackend(OutsideBackend):
+    name = "mute"
+
+    @classmethod
+    def probe(cls):
+        raise RuntimeError("no probe today")
+
+
+class OddBackend(OutsideBackend):
+    name = "odd"
+
+    @classmethod
+    def environment(cls, device, dtype, precision, cache):
+        return {"OMP_NUM_THREADS": 1}
+
+
+class NulBackend(OutsideBackend):
+    name = "nul"
+
+    @classmethod
+    def environment(cls, device, dtype, precision, cache):
+        return {"A\0B": "no process can have this variable"}
+
+
+class LackingBackend(OutsideBackend):
+    name = "lacking"
+
+    @classmethod
+    def lacks(cls, device, dtype, precision):
+        raise RuntimeError("no formats today")
