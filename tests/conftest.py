@@ -12,6 +12,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from trainings import finished, start
 
 import ganbench
 from ganbench.cli import main
@@ -147,3 +148,22 @@ def ganbench_cli(monkeypatch, capsys):
         return code, out, err
 
     return run
+
+
+@pytest.fixture(scope="session")
+def parity(tmp_path_factory):
+    """Three backends trained from one seed in float64; (folder, what was printed)."""
+    folder = tmp_path_factory.mktemp("parity")
+    done = start("--backends", "numpy,torch,jax", "--preset", "tiny", "--dtype", "float64", "--iterations", 230,
+                 "--seed", 0, "--output", folder)  # fmt: skip
+    code, out, errors = finished(done)
+    assert code == 0, errors
+    return folder, out
+
+
+@pytest.fixture
+def theirs(craft, tmp_path):
+    """Two good runs of someone else."""
+    craft(tmp_path / "theirs", machine="there")
+    craft(tmp_path / "theirs", machine="elsewhere", statuses={("matmul", "torch"): "failed"})
+    return tmp_path / "theirs"

@@ -2,41 +2,17 @@
 
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
 from functools import partial
 
-import psutil
 import pytest
+from commands import QUICK, cli, compared
 
 import ganbench
 from ganbench.cli.trial import trial
+from ganbench.machine.environment import usable_cpus
 from ganbench.measure.plan import RIGORS
 from ganbench.results.statistics import pass_ratio
 from ganbench.results.table import COLUMNS
-
-QUICK = ("--preset", "tiny", "--rounds", "1")
-
-
-def cli(*arguments, env=None, cwd=None):
-    """Run ``ganbench``; return the finished process."""
-    return subprocess.run(
-        [sys.executable, "-m", "ganbench.cli", *arguments],
-        capture_output=True,
-        text=True,
-        env=env,
-        cwd=cwd,
-        timeout=200,
-    )
-
-
-def compared(tmp_path, *arguments, env=None, code=0):
-    """Run ``ganbench compare --format json``; return its rows by (operation, target)."""
-    done = cli("compare", *QUICK, "--results", str(tmp_path), "--format", "json", *arguments, env=env)
-    assert done.returncode == code, done.stderr
-    return {(row["operation"], row["target"]): row for row in json.loads(done.stdout)}
 
 
 def test_default_frameworks_measured_and_kept(tmp_path):
@@ -48,7 +24,7 @@ def test_default_frameworks_measured_and_kept(tmp_path):
         assert row["gflops"] == pytest.approx(row["flops"] / row["median_s"] / 1e9)
         assert 0 <= row["max_rel_error"] < 1e-5
         assert row["first_call_s"] > 0
-        assert row["threads"] == len(psutil.Process().cpu_affinity())
+        assert row["threads"] == len(usable_cpus())
     assert rows["matmul", "numpy"]["verdict"] == "baseline"
     assert rows["matmul", "torch"]["verdict"] == "undecided"
     assert rows["gan_iteration", "jax"]["denormals"] == "flushed"
@@ -160,57 +136,6 @@ def test_thread_setting_reaches_the_libraries(tmp_path):
     for worker in workers:
         assert all(pool["num_threads"] == 1 for pool in worker["blas"])
     assert any("1 threads" in worker["libraries"] for worker in workers if worker["target"] == "torch")
-    cores = [value for line in lines if line["type"] == "measurement" for value in line["cores"]]
-    assert max(cores) < 1.2
-
-
-@pytest.mark.parametrize(
-    ("arguments", "named"),
-    [
-        (["--backends", "toch"], "unknown backend 'toch' (known: cupy, jax, numpy, torch)"),
-        (["--backends", "torch.fast"], "eager, graph, manual, textbook"),
-        (["--backends", "torch."], "eager, graph, manual, textbook"),
-        (["--backends", "torch@tpu"], "cpu, cuda"),
-        (["--backends", "numpy@cuda"], "unknown device of numpy 'cuda' (known: cpu)"),
-        (["--backends", "numpy", "--devices", "cuda"], "unknown device of numpy 'cuda' (known: cpu)"),
-        (["--backends", "torch@cuda:x"], "cuda:N"),
-        (["--backends", ""], "no backends named"),
-        (["--backends", "torch,torch.eager"], "named twice"),
-        (["--backends", "torch@cuda,torch@cuda:0"], "named twice"),
-        (["--ops", "conv"], "unknown operation 'conv'"),
-        (["--ops", ","], "no operations named"),
-        (["--preset", "huge"], "known: deep, mnist-mlp"),
-        (["--dtype", "int8"], "float32, float64"),
-        (["--format", "xml"], "'markdown'"),
-        (["--rigor", "sloppy"], "full, quick"),
-        (["--batch", "0"], "batch 0 is not valid"),
-        (["--batch", "x"], "not a valid integer"),
-        (["--generator", "64,100", "--discriminator", "784,1"], "the two must be equal"),
-        (["--generator", "64,x", "--discriminator", "784,1"], "integers separated by commas"),
-        (["--generator", "64,784"], "together"),
-        (["--threads", "-1"], "threads -1 is not valid"),
-        (["--threads", "0"], "threads 0 is not valid"),
-        (["--threads", "4096"], "this machine offers 1 to"),
-        (["--rounds", "-1"], "rounds -1"),
-        (["--budget", "-3"], "budget -3"),
-        (["--timeout", "0"], "timeout 0"),
-        (["--baseline", "jax"], "is not among the targets compared (numpy)"),
-        (["--baseline", "nope"], "unknown backend 'nope'"),
-        (["--data", "/nowhere/x.idx"], "No such file"),
-        (["--model", "/nowhere/x.toml"], "cannot read model"),
-        (["--output", "/nowhere/x.csv"], "does not exist"),
-        (["--machine", "../x"], "machine '../x'"),
-        (["--generator", "4,7", "--discriminator", "7,1"], "not a square"),
-        (["--bogus"], "No such option"),
-    ],
-)
-def test_bad_input_is_exit_2_and_one_message(tmp_path, ganbench_cli, arguments, named):
-    given = [] if "--backends" in arguments else ["--backends", "numpy"]
-    code, out, err = ganbench_cli("compare", "--results", tmp_path, *given, *arguments)
-    assert code == 2, err
-    assert named in err
-    assert out == ""
-    assert not list(tmp_path.rglob("*.jsonl"))
 
 
 def test_results_folder_not_writable_is_exit_2(tmp_path):
@@ -276,58 +201,6 @@ def test_more_rounds_give_intervals_and_a_control(tmp_path):
     assert other["ratio_low"] <= other["ratio"] <= other["ratio_high"]
 
 
-def _start_long_run(tmp_path):
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ganbench.cli", "compare", "--backends", "numpy,torch", "--preset", "tiny",
-         "--ops", "matmul", "--rounds", "500", "--results", str(tmp_path)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        files = list(tmp_path.glob("*/compare/*.jsonl"))
-        workers = psutil.Process(process.pid).children(recursive=True)
-        lines = files[0].read_text().splitlines() if files else ()
-        # The control may be written first, and is no row of the table.
-        if workers and any('"measurement"' in line and '"copy":false' in line for line in lines):
-            return process, files[0], workers
-        time.sleep(0.02)
-    process.kill()
-    raise AssertionError(f"nothing was measured: {process.communicate()}")
-
-
-def _gone(processes):
-    """Wait until none of ``processes`` runs; return those that still do. Zombies count as gone."""
-    _, alive = psutil.wait_procs(processes, timeout=10)
-    return [p for p in alive if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
-
-
-def test_ctrl_c_keeps_what_was_measured_and_leaves_no_process(tmp_path):
-    process, file, workers = _start_long_run(tmp_path)
-    os.killpg(process.pid, signal.SIGINT)
-    try:
-        out, errors = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    assert process.returncode == 130, errors
-    assert "interrupted" in errors
-    assert "Traceback" not in errors
-    assert "matmul" in out
-    assert _gone(workers) == []
-    assert len(ganbench.load_results(file)) >= 1
-
-
-def test_kill_9_loses_at_most_the_round_in_flight_and_leaves_no_process(tmp_path):
-    process, file, workers = _start_long_run(tmp_path)
-    before = file.read_text().count('"measurement"')
-    workers = psutil.Process(process.pid).children(recursive=True) + workers
-    process.kill()
-    process.communicate()
-    assert _gone(workers) == []
-    table = ganbench.load_results(file)
-    assert len(table) >= 1
-    assert file.read_text().count('"measurement"') >= before
-
-
 def test_list_shows_what_is_outside_and_what_is_broken(outside):
     done = cli("list", env=outside)
     assert done.returncode == 0
@@ -335,12 +208,6 @@ def test_list_shows_what_is_outside_and_what_is_broken(outside):
     assert ".wrong      is off by 1 %" in done.stdout
     assert "backend 'broken' does not load: ModuleNotFoundError" in done.stdout
     assert "mnist-mlp " in done.stdout
-
-
-def test_a_broken_plugin_asked_for_is_an_error_that_names_it(outside, tmp_path):
-    done = cli("compare", *QUICK, "--results", str(tmp_path), "--backends", "numpy,broken", env=outside)
-    assert done.returncode == 1
-    assert "backend 'broken' does not load" in done.stderr
 
 
 def test_verify_prints_every_group_and_fails_on_what_is_wrong(outside):

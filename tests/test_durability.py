@@ -1,36 +1,14 @@
-"""Runs that are killed, resumed or kept waiting: nothing is lost but the round in flight, and nobody is left."""
+"""Runs that are resumed: nothing is lost but the round in flight, and nothing is pooled that differs."""
 
-import contextlib
 import json
-import os
-import platform
-import signal
 import subprocess
 import sys
-import time
-import uuid
-from pathlib import Path
 
-import psutil
 import pytest
+from kept import GANBENCH, counted, lines_of, resume
 
 from ganbench.errors import StorageError
-from ganbench.machine.workspace import OWNER, remove_stale
 from ganbench.results.store import read_run
-
-GANBENCH = [sys.executable, "-m", "ganbench.cli"]
-
-
-def lines_of(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def counted(path):
-    """Return the measurements that count, by (round, operation, target, copy); each is there once."""
-    rows = [record for record in read_run(path) if type(record).__name__ == "Measurement"]
-    found = {(row.round, row.operation, row.target, row.copy): row for row in rows}
-    assert len(found) == len(rows)
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -59,13 +37,6 @@ def interrupted(whole, tmp_path):
         return path
 
     return write
-
-
-def resume(path, *options, env):
-    return subprocess.run(
-        [*GANBENCH, "compare", "--resume", str(path), "--format", "json", *options],
-        env=env, capture_output=True, text=True, timeout=200,
-    )  # fmt: skip
 
 
 @pytest.fixture
@@ -189,154 +160,3 @@ def test_files_of_earlier_versions_are_read_but_not_resumed(interrupted, resume_
     with pytest.raises(StorageError):
         read_run(path)
     assert resume_here(path)[0] == 1
-
-
-def processes(mark):
-    """Return the processes that were started with ``mark`` in their environment, by a look at all of them."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("TEST_MARK") == mark:
-                found.append(process)
-        except psutil.Error:
-            pass
-    return found
-
-
-def left_over(mark):
-    deadline = time.monotonic() + 15
-    while (left := processes(mark)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return [(one.cmdline(), one.status()) for one in left]
-
-
-def in_oracle(text, process):
-    with contextlib.suppress(psutil.Error):  # a child that has ended meanwhile
-        return any("ganbench.measure.oracle" in child.cmdline() for child in psutil.Process(process.pid).children())
-
-
-def preparing(text, process):
-    return '"worker"' in text and '"measurement"' not in text
-
-
-def timing(text, process):
-    return '"round":2' in text and '"measurement"' in text
-
-
-MOMENTS = {
-    "oracle": (in_oracle, 0.0),
-    "prepare": (preparing, 0.0),
-    "round 2": (timing, 0.0),
-    "a little later": (timing, 0.37),
-    "later": (timing, 0.91),
-}
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="kill -9 and sessions are those of POSIX")
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_kill_9_leaves_nobody_and_the_run_goes_on(tmp_path, outside, moment):
-    """Workers, stopped ones too, a helper in a session of its own, the oracle, the guard, temporary files."""
-    reached, delay = MOMENTS[moment]
-    temporary, mark = tmp_path / "temporary", uuid.uuid4().hex
-    temporary.mkdir()
-    environment = {**outside, "TEST_MARK": mark, "TMPDIR": str(temporary)}
-    process = subprocess.Popen(
-        [*GANBENCH, "compare", "--preset", "tiny", "--rounds", "2", "--backends", "outside.helper,numpy",
-         "--ops", "matmul,adam_step", "--results", str(tmp_path)],
-        env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        deadline = time.monotonic() + 100
-        while True:
-            files = list(tmp_path.glob("*/compare/*.jsonl"))
-            if files and reached(files[0].read_text(), process):
-                break
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-        time.sleep(delay)
-    finally:
-        process.kill()
-        process.wait()
-    before = files[0].read_bytes()
-    assert left_over(mark) == []
-    assert {path.name for path in temporary.iterdir()} == {"ganbench.lock"}
-
-    done = resume(files[0], env=environment)
-    assert done.returncode == 0, done.stderr
-    assert files[0].read_bytes().startswith(before[: before.rfind(b"\n") + 1])
-    assert {key[0] for key in counted(files[0])} == {1, 2}
-    assert {row["rounds"] for row in json.loads(done.stdout)} == {2}
-    assert left_over(mark) == []
-
-
-def test_folders_of_dead_runs_are_removed_and_no_others(tmp_path):
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    owners = {
-        "dead": {"host": platform.node(), "pid": ended.pid},
-        "alive": {"host": platform.node(), "pid": os.getpid()},
-        "elsewhere": {"host": "another", "pid": ended.pid},
-        "odd": ["?"],
-    }
-    for name, owner in owners.items():
-        (tmp_path / f"ganbench-{name}").mkdir()
-        (tmp_path / f"ganbench-{name}" / OWNER).write_text(json.dumps(owner))
-    (tmp_path / "ganbench-new").mkdir()
-    remove_stale(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {f"ganbench-{n}" for n in ("alive", "elsewhere", "odd", "new")}
-
-
-HOLD = "from ganbench.machine.lock import run_lock\nwith run_lock(print): print('held', flush=True); input()"
-
-
-@pytest.fixture
-def holder(tmp_path):
-    """A process that holds the lock of a temporary folder of its own."""
-    environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLD], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout.readline() == "held\n"
-    yield process, environment
-    process.kill()
-    process.communicate()
-
-
-def waiting(tmp_path, environment):
-    process = subprocess.Popen(
-        [*GANBENCH, "compare", "--preset", "tiny", "--rounds", "1", "--backends", "numpy", "--ops", "matmul",
-         "--results", str(tmp_path / "results")],
-        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    return process, process.stderr.readline()
-
-
-def test_the_second_run_waits_and_says_for_whom(tmp_path, holder):
-    first, environment = holder
-    second, said = waiting(tmp_path, environment)
-    assert f"waiting until process {first.pid} (since 20" in said
-    assert "Ctrl-C leaves" in said
-    verify = [*GANBENCH, "verify", "--preset", "tiny", "--backends", "numpy", "--ops", "matmul"]
-    assert subprocess.run(verify, env=environment, capture_output=True).returncode == 0  # it times nothing
-    assert not list(tmp_path.rglob("*.jsonl"))
-    first.kill()  # the lock dies with its owner
-    out, err = second.communicate(timeout=100)
-    assert second.returncode == 0, err
-    assert "matmul" in out
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="SIGINT cannot be sent to one process")
-def test_whoever_waits_may_leave(tmp_path, holder):
-    first, environment = holder
-    second, _ = waiting(tmp_path, environment)
-    second.send_signal(signal.SIGINT)
-    _, err = second.communicate(timeout=20)
-    assert second.returncode == 130
-    assert "Traceback" not in err
-    assert first.poll() is None
-    assert not list(tmp_path.rglob("*.jsonl"))
-
-
-def test_the_lock_is_for_every_user(tmp_path, holder):
-    assert (Path(holder[1]["TMPDIR"]) / "ganbench.lock").stat().st_mode & 0o777 == 0o666

@@ -52,7 +52,7 @@ else:
     except ImportError:
         CAN_LOCK = False
 
-    def _take(file: IO[bytes], wait: bool) -> bool:
+    def _take(file: IO[bytes] | int, wait: bool) -> bool:
         try:
             fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -90,16 +90,19 @@ def run_lock(tell: Callable[[str], None]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def try_lock(path: Path) -> Iterator[bool]:
-    """Lock the file ``path`` until the end, if no other process has; yield whether nobody else has it.
+def try_lock(folder: Path) -> Iterator[bool]:
+    """Lock ``folder`` until the end, if no other process has; yield whether nobody else has it.
 
-    Where there can be no lock, nobody has.
+    Where a folder cannot be locked, nobody has.
     """
-    if not CAN_LOCK:
+    if not CAN_LOCK or sys.platform == "win32":
         yield True
         return
-    with _open(path) as file:
-        yield _take(file, wait=False)
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        yield _take(held, wait=False)
+    finally:
+        os.close(held)
 
 
 def _open(path: Path) -> IO[bytes]:

@@ -24,6 +24,7 @@ SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@=,~-]{0,149}")  # one part of a pat
 # What a small file can claim to hold without end: rows are made for every case, intervals over all its rounds.
 MAX_CASES = 10_000
 MAX_ROUNDS = 500
+SHORTEST_S, LONGEST_S = 1e-10, 1e6  # of an iteration: less than a clock cycle, more than a week
 MACHINE = "machine.json"  # what asv knows of a machine, beside its results
 
 
@@ -154,10 +155,13 @@ def _check_rows(place: Path, content: bytes) -> None:
         copy.parent.mkdir(parents=True)
         copy.write_bytes(content)
         try:
-            rows = len(load_results(folder))
+            rows = load_results(folder)
         except Exception as error:  # whatever a hostile file makes of our arithmetic, it stays outside
             raise LeftOutError(f"its numbers cannot be used: {type(error).__name__}: {error}") from error
-    if not rows:
+    for seconds in (*rows["median_s"].dropna(), *(one for some in rows["samples"].dropna() for one in some)):
+        if not SHORTEST_S <= seconds <= LONGEST_S:
+            raise LeftOutError(f"it holds a time of {seconds:.6g} s (valid: {SHORTEST_S:g} to {LONGEST_S:g} s)")
+    if rows.empty:
         raise LeftOutError(str(caught[0].message).replace(str(copy), "it") if caught else "nothing was measured in it")
 
 

@@ -8,8 +8,6 @@ from ..errors import UsageError
 from ..machine.lock import try_lock
 from .saving import STATE
 
-LOCK = ".lock"
-
 
 def check_free(folder: Path, resume: Path | None) -> None:
     """Raise ``UsageError`` where ``folder`` holds a training other than the one that is resumed."""
@@ -24,7 +22,7 @@ def sole_writer(folder: Path) -> Iterator[None]:
 
     Raises ``UsageError`` where another training has it.
     """
-    with try_lock(folder / LOCK) as free:
+    with try_lock(folder) as free:
         if not free:
             raise UsageError(f"another training is writing into {folder}: wait for it, or choose another --output")
         yield

@@ -1,0 +1,59 @@
+"""The studies as scripts, and made-up rounds for their verdicts."""
+
+import functools
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+STUDIES = ROOT / "benchmarks" / "studies"
+NAMES = ("aa_verdicts", "interval_coverage", "repeatability", "sensitivity", "loop_overhead", "torch_timer")
+
+
+def run(name, *arguments, cwd):
+    return subprocess.run(
+        [sys.executable, str(STUDIES / f"{name}.py"), *map(str, arguments)], cwd=cwd, capture_output=True, text=True
+    )
+
+
+def rounds(rng, copies=7, n=6, sigma=0.02, shift=0.0):
+    """Rounds of one block each, of copies in an A/A run, the last of them slower by ``shift``."""
+    names = ["baseline", "control", *(f"numpy_{letter}" for letter in "abcdefgh")][:copies]
+    made = {name: [[seconds] for seconds in np.exp(sigma * rng.standard_normal(n))] for name in names}
+    made[names[-1]] = [[seconds * math.exp(shift)] for (seconds,) in made[names[-1]]]
+    return made
+
+
+def aa_runs(said="undecided", runs=7, shift=0.0, **settings):
+    rng = np.random.default_rng(3)
+    operations = ("matmul", "matmul_grad", "batch_norm", "adam_step", "gan_iteration")
+    return [
+        {
+            "type": "piece",
+            "framework": "numpy",
+            "blocks": (blocks := {name: rounds(rng, shift=shift, **settings) for name in operations}),
+            "verdicts": {name: dict.fromkeys(blocks[name], said) for name in operations},
+        }
+        for _ in range(runs)
+    ]
+
+
+@functools.cache
+def short(name, folder):
+    """Run a study in its short mode, once; return the finished process and the file it should have left."""
+    path = folder / name / f"{name}.jsonl"
+    path.parent.mkdir()
+    return run(name, "--short", "--output", path, cwd=path.parent), path
+
+
+def repeated(rng, sigma, between=0.0, runs=20, n=20):
+    pieces = []
+    for _ in range(runs):
+        target = np.exp(sigma * rng.standard_normal(n) + between * rng.standard_normal())
+        pieces.append(
+            {"blocks": {"matmul": {"baseline": [[1.0]] * n, "torch": [[t] for t in target]}}, "seconds": 100.0}
+        )
+    return pieces

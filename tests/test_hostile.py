@@ -1,0 +1,239 @@
+"""Archives of other people that are hostile, damaged or absurd: refused, or left out with a reason."""
+
+import io
+import json
+import os
+import pickle
+import stat
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from archives import asv_file, contents, refused, tarred, zipped
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import ganbench
+from ganbench.errors import UsageError
+from ganbench.results import archive
+from ganbench.results.importing import import_results
+from ganbench.results.table import COLUMNS
+
+
+def symlink_in_zip():
+    entry = zipfile.ZipInfo("there/compare/link.jsonl")
+    entry.create_system, entry.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+    return entry
+
+
+def tar_entry(kind, name="there/compare/x.jsonl", target="/etc/passwd"):
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.linkname = kind, target
+    return entry
+
+
+def array(values):
+    file = io.BytesIO()
+    np.save(file, values, allow_pickle=True)
+    return file.getvalue()
+
+
+RUN = b'{"type": "run"}\n'
+HOSTILE = {
+    "up": ({"../up.jsonl": RUN}, "leads out of the folder"),
+    "up inside": ({"a/../../up.jsonl": RUN}, "leads out of the folder"),
+    "up, Windows": ({"a\\..\\..\\up.jsonl": RUN}, "leads out of the folder"),
+    "absolute": ({"/tmp/absolute.jsonl": RUN}, "leads out of the folder"),
+    "drive": ({"C:/absolute.jsonl": RUN}, "leads out of the folder"),
+    "unread, but up": ({"../../up.txt": RUN}, "leads out of the folder"),
+    "long": ({"x" * 300 + ".jsonl": RUN}, "too long"),
+    "very long": ({"/".join(["x" * 100] * 200): RUN}, "too long"),
+    "unprintable": ({"a\x1b[2J.jsonl": RUN}, "cannot be printed"),
+    "large": ({"a.jsonl": b" " * (archive.MAX_FILE + 1)}, "larger than 32 MiB"),
+    "pickle": ({"a.jsonl": pickle.dumps(RUN)}, "is a pickle"),
+    "pickle by name": ({"a.pkl": b"cos\nsystem\n"}, "is a pickle"),
+    "array of objects": ({"a.npy": array(np.array([RUN], object))}, "is a pickle"),
+    "record of objects": ({"a.npy": array(np.zeros(1, [("a", "f8"), ("b", "O")]))}, "is a pickle"),
+    "nothing of ours": ({"a.txt": b"", "b.npy": array(np.zeros(3))}, "no results in"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("write", [zipped, tarred])
+@pytest.mark.parametrize("case", HOSTILE)
+def test_hostile_archives_are_refused(theirs, tmp_path, ganbench_cli, write, case):
+    files, named = HOSTILE[case]
+    good = {} if case == "nothing of ours" else contents(theirs)
+    path = write(tmp_path / ("a.zip" if write is zipped else "a.tgz"), good | files)
+    refused(path, tmp_path, ganbench_cli, named)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        symlink_in_zip(),
+        *(
+            tar_entry(kind)
+            for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE)
+        ),
+    ],
+    ids=["symlink in zip", "symlink", "hard link", "character device", "block device", "pipe"],
+)
+def test_links_and_devices_are_refused(theirs, tmp_path, ganbench_cli, entry):
+    write, name = (zipped, "a.zip") if isinstance(entry, zipfile.ZipInfo) else (tarred, "a.tar.gz")
+    path = write(tmp_path / name, contents(theirs) | {entry: b"/etc/passwd" if write is zipped else b""})
+    refused(path, tmp_path, ganbench_cli, "is a link or a device")
+
+
+def test_links_and_pipes_in_a_folder_are_refused(theirs, tmp_path, ganbench_cli):
+    for number, make in enumerate((lambda p: p.symlink_to(tmp_path), lambda p: p.symlink_to("/etc/passwd"), os.mkfifo)):
+        odd = theirs / f"odd{number}.jsonl"
+        make(odd)
+        refused(theirs, tmp_path, ganbench_cli, "is a link or a device")
+        odd.unlink()
+
+
+@pytest.mark.parametrize(("write", "name"), [(zipped, "a.zip"), (tarred, "a.tar.gz")])
+def test_bombs_are_refused(theirs, tmp_path, ganbench_cli, monkeypatch, write, name):
+    good = contents(theirs)
+    monkeypatch.setattr(archive, "MAX_TOTAL", 2**20)
+    bomb = write(tmp_path / name, good | {f"{n}.jsonl": b" " * 2**19 for n in range(3)})
+    refused(bomb, tmp_path, ganbench_cli, "more than 1 MiB")
+    bomb = write(tmp_path / name, good | {"unread.bin": b" " * 2**21})
+    refused(bomb, tmp_path, ganbench_cli, "more than 1 MiB")
+    monkeypatch.setattr(archive, "MAX_MEMBERS", 10)
+    refused(write(tmp_path / name, {f"{n}.txt": b"" for n in range(11)}), tmp_path, ganbench_cli, "more than 10 files")
+    monkeypatch.setattr(archive, "MAX_ARCHIVE", 10)
+    refused(bomb, tmp_path, ganbench_cli, "is larger than")
+
+
+def test_a_header_of_any_length_does_not_fill_the_memory(tmp_path, ganbench_cli, monkeypatch):
+    monkeypatch.setattr(archive, "MAX_TOTAL", 2**20)
+    entry = tarfile.TarInfo("a.jsonl")
+    entry.pax_headers = {"comment": "x" * 2**22}
+    refused(tarred(tmp_path / "a.tar.gz", {entry: b""}), tmp_path, ganbench_cli, "more than 1 MiB")
+
+
+@pytest.mark.parametrize("field", ["machine", "run_id"])
+@pytest.mark.parametrize("value", ["../../up", "/up", "a/b", "..", ".", "", "a\x00b", "x" * 300])
+def test_a_run_cannot_choose_a_place_outside(craft, theirs, tmp_path, ganbench_cli, field, value):
+    file = next(theirs.rglob("*.jsonl"))
+    head, rest = file.read_text().split("\n", 1)
+    file.write_text(json.dumps(json.loads(head) | {field: value}) + "\n" + rest)
+    refused(theirs, tmp_path, ganbench_cli, "which is no name for a file")
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar.gz", "a.tgz", "a.rar", "a", "nowhere.zip"])
+def test_what_is_no_archive_is_refused(tmp_path, ganbench_cli, name):
+    if name != "nowhere.zip":
+        (tmp_path / name).write_bytes(b"not an archive")
+    refused(tmp_path / name, tmp_path, ganbench_cli, name)
+
+
+def test_an_encrypted_archive_is_refused(theirs, tmp_path, ganbench_cli):
+    path = zipped(tmp_path / "a.zip", contents(theirs))
+    raw = bytearray(path.read_bytes())
+    raw[6] |= 1  # the flag of the first file; what the list of members says of it must agree
+    place = raw.index(b"PK\x01\x02")
+    raw[place + 8] |= 1
+    path.write_bytes(raw)
+    refused(path, tmp_path, ganbench_cli, "encrypted")
+
+
+# Whatever it is, it is refused or it can be read
+
+FAST = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def imported(path):
+    """Import into a new folder; return the results, if it was not refused."""
+    with tempfile.TemporaryDirectory() as folder:
+        results = Path(folder) / "below" / "results"
+        try:
+            outcome = import_results(path, results)
+        except UsageError:
+            assert list(Path(folder).iterdir()) == []
+            return None
+        assert list(Path(folder).iterdir()) == [results.parent]
+        assert list(results.parent.iterdir()) == [results]
+        assert {path.relative_to(results) for path in results.rglob("*.jsonl")} == set(outcome.taken)
+        table = ganbench.load_results(results)
+        assert list(table.columns) == COLUMNS
+        return table
+
+
+@pytest.mark.parametrize(("write", "name"), [(zipped, "a.zip"), (tarred, "a.tar.gz")])
+@pytest.mark.filterwarnings("ignore::ganbench.results.store.DamagedResultsWarning")
+def test_a_damaged_archive_never_ends_in_a_traceback(theirs, tmp_path, write, name):
+    whole = write(tmp_path / name, contents(theirs)).read_bytes()
+
+    @FAST
+    @given(st.integers(0, len(whole) - 1), st.binary(min_size=1, max_size=8), st.integers(0, len(whole)))
+    def damaged(place, junk, end):
+        (tmp_path / name).write_bytes((whole[:place] + junk + whole[place + len(junk) :])[: max(end, 1)])
+        imported(tmp_path / name)
+
+    damaged()
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_no_name_leads_out(theirs, tmp_path):
+    good = next(iter(contents(theirs).values()))
+
+    @FAST
+    @given(st.lists(st.sampled_from(["..", ".", "/", "\\", "a", "C:", "\x00", "~", "é", " ", ".jsonl"]), max_size=8))
+    def named(parts):
+        entry = zipfile.ZipInfo("a")
+        entry.filename = "".join(parts) + ".jsonl"  # as it is: ZipInfo itself would cut it at a NUL
+        path = zipped(tmp_path / "a.zip", {entry: good})
+        table = imported(path)
+        assert table is None or set(table["machine"]) <= {"there", "elsewhere"}
+
+    named()
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner))
+
+
+@pytest.mark.filterwarnings("ignore::ganbench.results.store.DamagedResultsWarning")
+def test_a_run_with_any_contents_can_be_read_or_is_left_out(theirs, tmp_path):
+    lines = [json.loads(line) for line in next(theirs.rglob("*.jsonl")).read_text().splitlines()]
+
+    @FAST
+    @given(st.data())
+    def changed(data):
+        copy = json.loads(json.dumps(lines))
+        line = data.draw(st.sampled_from(copy))
+        line[data.draw(st.sampled_from(sorted(line)))] = data.draw(VALUES)
+        path = tmp_path / "changed.jsonl"
+        path.write_text("".join(json.dumps(line) + "\n" for line in copy))
+        imported(path)
+
+    changed()
+
+
+@pytest.mark.parametrize("samples", [[0.0], [-1.0], [1e-320], [1e-11], [1e7], [1e308, 1e308]])
+def test_impossible_times_do_not_come_in(theirs, tmp_path, samples):
+    file = next(theirs.rglob("*.jsonl"))
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    for line in lines:
+        if line["type"] == "measurement":
+            line["samples"] = samples
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(UsageError, match=r"its numbers cannot be used|a time of"):
+        import_results(file, tmp_path / "results")
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, 1e-320, 1e7])
+def test_impossible_times_of_asv_do_not_come_in(tmp_path, seconds):
+    (tmp_path / "asv.json").write_bytes(asv_file())
+    assert import_results(tmp_path / "asv.json", tmp_path / "results").taken
+    content = json.loads(asv_file())
+    for stored in content["results"].values():
+        stored[0] = [seconds for _ in stored[0]]
+    (tmp_path / "asv.json").write_text(json.dumps(content))
+    with pytest.raises(UsageError, match=r"its numbers cannot be used|a time of"):
+        import_results(tmp_path / "asv.json", tmp_path / "more")

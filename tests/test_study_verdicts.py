@@ -1,0 +1,109 @@
+"""The studies' verdicts fail on what is broken. No timing is judged."""
+
+import importlib
+import sys
+
+import numpy as np
+import pytest
+from study_runs import STUDIES, aa_runs, repeated
+
+
+@pytest.fixture
+def study(monkeypatch):
+    """Import a study by name; the plug-in is on no path afterwards."""
+    monkeypatch.setattr(sys, "path", [str(STUDIES), *sys.path])
+    monkeypatch.setenv("PYTHONPATH", "")
+    return importlib.import_module
+
+
+def test_false_verdicts_are_counted(study):
+    judge = study("aa_verdicts").judge
+    good = judge(aa_runs())
+    assert good["passed"]
+    assert good["compared"] == 7 * 5 * 6
+    assert good["upper_bound"] == pytest.approx(1 - 0.05 ** (1 / 210))
+    assert not judge(aa_runs(runs=6))["passed"]  # too few to say
+    runs = aa_runs()
+    runs[0]["verdicts"]["matmul"]["numpy_a"] = "1.05x faster [1.03, 1.07]"
+    wrong = judge(runs)
+    assert not wrong["passed"]
+    assert wrong["false_rows"] == [["numpy", "matmul", "numpy_a", "1.05x faster [1.03, 1.07]"]]
+
+
+def test_a_control_that_fails_is_a_false_verdict(study):
+    runs = aa_runs()
+    runs[0]["blocks"]["matmul"]["control"] = [[1.2 * s] for (s,) in runs[0]["blocks"]["matmul"]["baseline"]]
+    verdict = study("aa_verdicts").judge(runs)
+    assert verdict["false"] == 1
+    assert not verdict["passed"]
+
+
+def test_too_few_rounds_are_no_comparison(study):
+    assert study("aa_verdicts").judge(aa_runs(n=5))["compared"] == 0
+
+
+@pytest.mark.parametrize(("hits", "trials", "bound"), [(0, 100, 0.0295), (1, 100, 0.0466), (5, 100, 0.1023)])
+def test_upper_bound_matches_published_values(study, hits, trials, bound):
+    assert study("study").upper_bound(hits, trials) == pytest.approx(bound, abs=1e-4)
+
+
+def test_intervals_that_miss_too_often_fail(study):
+    module = study("interval_coverage")
+    rng = np.random.default_rng(0)
+    honest = [rng.standard_normal(6).tolist() for _ in range(400)]
+    assert module.judge([{"kind": "recorded, every pair", **module.count(honest)}])["passed"]
+    shifted = [[value + 2 for value in case] for case in honest]
+    assert not module.judge([{"kind": "recorded, every pair", **module.count(shifted)}])["passed"]
+    assert not module.judge([{"kind": "recorded, every pair", **module.count(honest[:100])}])["passed"]
+    assert not module.judge([])["passed"]
+
+
+def test_repeatability_finds_what_its_prediction_says(study):
+    judge = study("repeatability").judge
+    rng = np.random.default_rng(5)
+    quiet = judge(repeated(rng, 0.02))
+    assert quiet["passed"]
+    matmul = quiet["operations"]["matmul"]
+    assert matmul["pairs"] == 190
+    assert matmul["sigma"] == pytest.approx(0.02, rel=0.1)
+    assert matmul["share"] == pytest.approx(matmul["predicted"], abs=0.05)
+    moved = judge(repeated(rng, 0.02, between=0.05))
+    assert not moved["passed"]
+    assert moved["operations"]["matmul"]["predicted"] > 0.95  # which is how a changing machine is told from noise
+    assert not judge(repeated(rng, 0.02, runs=19))["passed"]
+    assert not judge([])["passed"]
+
+
+def test_rounds_needed_reach_the_share(study):
+    module = study("repeatability")
+    for sigma in (0.01, 0.03, 0.08):
+        needed = module.rounds_needed(sigma)
+        assert module.predicted_share(sigma, needed) >= 0.95
+        assert needed == 1 or module.predicted_share(sigma, needed - 1) < 0.95
+
+
+def sensed(five="1.05x slower [1.04, 1.06]", three="undecided", injected=0.05, rows=20):
+    return [
+        {
+            "rows": [{"percent": p, "verdict": said} for p, said in ((5, five), (3, three)) for _ in range(rows)],
+            "injected": {"matmul": {"5": injected, "3": 0.03}},
+        }
+    ]
+
+
+def test_sensitivity_fails_on_what_is_missed_or_not_injected(study):
+    judge = study("sensitivity").judge
+    assert judge(sensed())["passed"]
+    assert not judge(sensed(five="undecided"))["passed"]
+    assert not judge(sensed(three="same within 2%"))["passed"]
+    assert not judge(sensed(injected=0.07))["passed"]
+    assert not judge(sensed(rows=19))["passed"]
+    assert not judge([])["passed"]
+
+
+@pytest.mark.parametrize(("ratio", "passed"), [(1.01, True), (1.04, False), (0.96, False)])
+def test_two_timers_must_agree_on_every_operation(study, ratio, passed):
+    module = study("torch_timer")
+    pieces = [{"operation": name, "engine_s": [ratio] * 8, "timer_s": [1.0] * 8} for name in module.DEFAULT_OPERATIONS]
+    assert module.judge(pieces)["passed"] is passed
+    assert not module.judge(pieces[1:])["passed"]
