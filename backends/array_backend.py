@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ganbench.backend import Array, Arrays, Backend, GANState, NetworkState, Updated
+from ganbench.arithmetic import Arrays, Trained, Triple, Updated
+from ganbench.backend import Array, Backend, GANState, NetworkState
 from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec, Layer, by_layer, working
 
 
@@ -41,9 +42,7 @@ class ArrayBackend(Backend):
         centred += beta
         return _cast(centred, x.dtype), mean, var
 
-    def batch_norm_grad(
-        self, x: Array, gamma: Array, beta: Array, eps: float, grad: Array
-    ) -> tuple[Array, Array, Array]:
+    def batch_norm_grad(self, x: Array, gamma: Array, beta: Array, eps: float, grad: Array) -> Triple:
         """With x̂ = (x − mean)/std: ∂L/∂x = gamma/std · (grad − mean(grad) − x̂ · mean(grad · x̂))."""
         dtype, grad = x.dtype, _cast(grad, gamma.dtype)
         x_hat = x - x.mean(axis=0, dtype=gamma.dtype)
@@ -79,9 +78,7 @@ class ArrayBackend(Backend):
     def discriminator_forward(self, spec: GANSpec, params: Sequence[Array], x: Array) -> Array:
         return self._forward(spec.discriminator_layers, params, x)[-1]
 
-    def gan_iteration(
-        self, spec: GANSpec, state: GANState, real: Array, z_d: Array, z_g: Array
-    ) -> tuple[GANState, Array, Array]:
+    def gan_iteration(self, spec: GANSpec, state: GANState, real: Array, z_d: Array, z_g: Array) -> Trained:
         g, d, step = state.generator, state.discriminator, state.step + 1
         g_layers, d_layers = spec.generator_layers, spec.discriminator_layers
         kept = d.params[0].dtype

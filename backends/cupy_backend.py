@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ganbench.backend import Array, Arrays, Program, Updated
+from ganbench.arithmetic import Arrays, Updated
+from ganbench.backend import Array, Program
 from ganbench.errors import UnavailableError, UnsupportedError
 from ganbench.gan import GANSpec
 from ganbench.operation import Inputs, Operation
@@ -36,7 +37,6 @@ class CupyBackend(ArrayBackend):
 
     def __init__(self, mode: str = "", device: str = "", precision: str = "ieee") -> None:
         super().__init__(mode, device, precision)
-        self.require()
         import cupy
 
         try:
@@ -48,7 +48,9 @@ class CupyBackend(ArrayBackend):
             raise UnavailableError(f"no CUDA device {index}: CuPy sees {count}")
         cupy.cuda.Device(index).use()
         if precision == "tf32" and int(cupy.cuda.Device(index).compute_capability) < AMPERE:
-            raise UnsupportedError(f"GPU {index} has no TF32: that began with Ampere, compute capability 8.0")
+            raise UnsupportedError(
+                f"GPU {index} has no TF32: only GPUs from Ampere on (compute capability 8.0) have it"
+            )
         self.xp = cupy
         if self.mode == "fused":  # each formula becomes one kernel, compiled at its first call
             self._activate = _fused(cupy, super()._activate)  # type: ignore[method-assign]
@@ -99,7 +101,7 @@ class CupyBackend(ArrayBackend):
     def prepare(self, operation: Operation, inputs: Inputs) -> Program:
         if self.mode == "graph" and operation.name == "gan_iteration":
             if inputs.batches[0][0].dtype == np.float16:
-                raise UnsupportedError(f"cupy.graph is written for {' and '.join(FULL)}; float16: cupy")
+                raise UnsupportedError(f"cupy.graph has only {' and '.join(FULL)}: use cupy for float16")
             dtype, whole = inputs.state.generator.params[0].dtype, operation.spec.n_params
             kernels = ArrayKernels(self.xp, dtype, piece=whole)  # a GPU wants Adam in one piece
             return CapturedProgram(self, kernels, operation, inputs, self._capture)

@@ -5,7 +5,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ganbench.backend import Array, Arrays, Backend, BoundProgram, GANState, NetworkState, Program, Step, Updated
+from ganbench.arithmetic import Arrays, Trained, Triple, Updated
+from ganbench.backend import Array, Backend, BoundProgram, GANState, NetworkState, Program, Step
 from ganbench.errors import UnavailableError, UnsupportedError
 from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec, Layer, by_layer, working
 from ganbench.operation import Inputs, Operation
@@ -29,7 +30,6 @@ class JaxBackend(Backend):
 
     def __init__(self, mode: str = "", device: str = "", precision: str = "ieee") -> None:
         super().__init__(mode, device, precision)
-        self.require()
         import jax
 
         kind, _, index = self.device.partition(":")
@@ -41,7 +41,7 @@ class JaxBackend(Backend):
             raise UnavailableError(f"no CUDA device {index}: JAX sees {len(devices)}")
         self.jax, self._on = jax, devices[int(index or 0)]
         if precision == "tf32" and float(getattr(self._on, "compute_capability", AMPERE)) < AMPERE:
-            raise UnsupportedError(f"{self._on.device_kind} has no TF32: that began with Ampere")
+            raise UnsupportedError(f"{self._on.device_kind} has no TF32: only GPUs from Ampere on have it")
 
     @classmethod
     def missing_device(cls, kind: str, version: str) -> str:
@@ -75,7 +75,9 @@ class JaxBackend(Backend):
             array = array.view(self.jax.numpy.bfloat16)
         staged = self.jax.device_put(array, self._on, may_alias=False)
         if staged.dtype != array.dtype:
-            raise UnsupportedError(f"JAX made {staged.dtype} of {array.dtype}: set JAX_ENABLE_X64=1 before import")
+            raise UnsupportedError(
+                f"JAX turned {array.dtype} into {staged.dtype}: set JAX_ENABLE_X64=1 before it is imported"
+            )
         return staged
 
     def to_numpy(self, array: Array) -> np.ndarray:
@@ -113,9 +115,7 @@ class JaxBackend(Backend):
         mean, var = wide.mean(axis=0), wide.var(axis=0)
         return ((wide - mean) * (gamma * self.jax.lax.rsqrt(var + eps)) + beta).astype(x.dtype), mean, var
 
-    def batch_norm_grad(
-        self, x: Array, gamma: Array, beta: Array, eps: float, grad: Array
-    ) -> tuple[Array, Array, Array]:
+    def batch_norm_grad(self, x: Array, gamma: Array, beta: Array, eps: float, grad: Array) -> Triple:
         _, pullback = self.jax.vjp(lambda x, gamma, beta: self.batch_norm(x, gamma, beta, eps)[0], x, gamma, beta)
         return pullback(grad)  # type: ignore[no-any-return]
 
@@ -139,9 +139,7 @@ class JaxBackend(Backend):
     def discriminator_forward(self, spec: GANSpec, params: Sequence[Array], x: Array) -> Array:
         return self._forward(spec.discriminator_layers, params, x)[0]
 
-    def gan_iteration(
-        self, spec: GANSpec, state: GANState, real: Array, z_d: Array, z_g: Array
-    ) -> tuple[GANState, Array, Array]:
+    def gan_iteration(self, spec: GANSpec, state: GANState, real: Array, z_d: Array, z_g: Array) -> Trained:
         softplus, grad_of = self.jax.nn.softplus, self.jax.value_and_grad
         g, d, step = state.generator, state.discriminator, state.step + 1
         fake, running = self._forward(spec.generator_layers, g.params, z_d, g.running)

@@ -47,7 +47,7 @@ class NumpyBackend(ArrayBackend):
     def prepare(self, operation: Operation, inputs: Inputs) -> Program:
         if self.mode == "inplace" and operation.name == "gan_iteration":
             if inputs.batches[0][0].dtype == np.float16:
-                raise UnsupportedError(f"numpy.inplace is written for {' and '.join(FULL)}; float16: numpy")
+                raise UnsupportedError(f"numpy.inplace has only {' and '.join(FULL)}: use numpy for float16")
             kernels = ArrayKernels(np, inputs.state.generator.params[0].dtype, ADAM_PIECE)
             return InPlaceProgram(self, kernels, operation, inputs)
         return super().prepare(operation, inputs)

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ganbench.backend import Array, Arrays, Backend, GANState, Program, Updated
+from ganbench.arithmetic import Arrays, Trained, Triple, Updated
+from ganbench.backend import Array, Backend, GANState, Program
 from ganbench.errors import UnavailableError, UnsupportedError
 from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec, Layer, by_layer, working
 from ganbench.operation import Inputs, Operation
@@ -42,7 +43,6 @@ class TorchBackend(Backend):
 
     def __init__(self, mode: str = "", device: str = "", precision: str = "ieee") -> None:
         super().__init__(mode, device, precision)
-        self.require()
         import torch
         from torch.optim.adam import adam  # the functional form of torch.optim.Adam
 
@@ -53,10 +53,12 @@ class TorchBackend(Backend):
             if index >= torch.cuda.device_count():
                 raise UnavailableError(f"no CUDA device {index}: PyTorch sees {torch.cuda.device_count()}")
             if precision == "tf32" and torch.cuda.get_device_capability(index) < AMPERE:
-                raise UnsupportedError(f"{torch.cuda.get_device_name(index)} has no TF32: that began with Ampere")
+                raise UnsupportedError(
+                    f"{torch.cuda.get_device_name(index)} has no TF32: only GPUs from Ampere on have it"
+                )
             torch.cuda.set_device(index)  # so that streams and events belong to the device that works
         if self.mode == "graph" and self.device == "cpu":
-            raise UnsupportedError("torch.graph captures CUDA graphs: name a GPU, torch.graph@cuda")
+            raise UnsupportedError("torch.graph needs a GPU, for CUDA graphs: use torch.graph@cuda")
         if self.mode == "compile":
             _require_compiler(self.device)
         torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
@@ -131,9 +133,7 @@ class TorchBackend(Backend):
         y = self.torch.nn.functional.batch_norm(x, mean, var, gamma, beta, True, 1.0, eps)
         return y, mean, var.mul_((len(x) - 1) / len(x))
 
-    def batch_norm_grad(
-        self, x: Array, gamma: Array, beta: Array, eps: float, grad: Array
-    ) -> tuple[Array, Array, Array]:
+    def batch_norm_grad(self, x: Array, gamma: Array, beta: Array, eps: float, grad: Array) -> Triple:
         x, gamma, beta = (leaf.detach().requires_grad_() for leaf in (x, gamma, beta))
         y = self.torch.nn.functional.batch_norm(x, None, None, gamma, beta, True, 0.0, eps)
         return self.torch.autograd.grad(y, (x, gamma, beta), grad)  # type: ignore[return-value]
@@ -175,9 +175,7 @@ class TorchBackend(Backend):
         with self.torch.no_grad():
             return self._forward(spec.discriminator_layers, params, x)
 
-    def gan_iteration(
-        self, spec: GANSpec, state: GANState, real: Array, z_d: Array, z_g: Array
-    ) -> tuple[GANState, Array, Array]:
+    def gan_iteration(self, spec: GANSpec, state: GANState, real: Array, z_d: Array, z_g: Array) -> Trained:
         softplus = self.torch.nn.functional.softplus
         g, d, step = state.generator, state.discriminator, state.step + 1
 
@@ -238,7 +236,7 @@ class TorchBackend(Backend):
             return super().prepare(operation, inputs)
         if self.mode != "compile" and inputs.batches[0][0].dtype.itemsize == 2:
             raise UnsupportedError(
-                f"torch.{self.mode} is written for {' and '.join(FULL)}; halves: torch, torch.compile"
+                f"torch.{self.mode} has only {' and '.join(FULL)}: use torch or torch.compile for halves"
             )
         if self.mode == "textbook":
             return Textbook(self, self.torch, operation, inputs)
@@ -274,4 +272,4 @@ def _require_compiler(device: str) -> None:
         return
     named = os.environ.get("CXX")
     if not any(map(shutil.which, [named] if named else ["g++", "clang++"])):
-        raise UnavailableError(f"torch.compile needs a C++ compiler, and finds {named or 'neither g++ nor clang++'}")
+        raise UnavailableError(f"torch.compile needs a C++ compiler, but found {named or 'neither g++ nor clang++'}")

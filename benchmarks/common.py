@@ -7,6 +7,7 @@ hide the others. ``GANBENCH_PROFILE=full`` times longer blocks, and more of them
 
 import os
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -65,14 +66,24 @@ class Case:
         return {"samples": [t.seconds for t in timings], "number": number * self.program.iterations}
 
 
-class Suite:
+class Suite(ABC):
     """One operation over shapes, targets and dtypes; a subclass names its shapes and their models."""
 
     operation: ClassVar[str]
     specs: ClassVar[dict[str, GANSpec]]  # shape as asv shows it -> the model that has it
     targets: ClassVar[list[str]] = TARGETS
+    dtypes: ClassVar[list[str]] = DTYPES
+    params: ClassVar[list[list[str]]]
     param_names = ("shape", "target", "dtype")
     timeout = 300
+
+    def __init_subclass__(cls) -> None:
+        if hasattr(cls, "specs"):
+            cls.params = [list(cls.specs), cls.targets, cls.dtypes]
+
+    @abstractmethod  # asv takes no class for benchmarks that lacks a method
+    def setup_cache(self) -> None:
+        """Call ``answer``."""
 
     def answer(self) -> None:
         """Let the oracle answer every shape into asv's working folder; each ``setup_cache`` calls this.
@@ -102,6 +113,14 @@ def timed(method: Any) -> Any:
     return method
 
 
+class Timed(Suite):
+    """A suite that times its operation."""
+
+    @timed
+    def track_call(self, shape: str, target: str, dtype: str) -> dict[str, Any]:
+        return self.case.samples()
+
+
 def tracked(unit: str) -> Any:
     """Mark a ``track_`` method that returns one number in ``unit``."""
 
@@ -110,11 +129,6 @@ def tracked(unit: str) -> Any:
         return method
 
     return mark
-
-
-def params(specs: dict[str, GANSpec], targets: list[str] = TARGETS, dtypes: list[str] = DTYPES) -> list[list[str]]:
-    """Return the fixed parameter lists of a suite."""
-    return [list(specs), targets, dtypes]
 
 
 def by_shape(name: str, specs: Iterable[GANSpec]) -> dict[str, GANSpec]:

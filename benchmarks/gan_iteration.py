@@ -1,14 +1,13 @@
 """``gan_iteration`` of the reference model over batch sizes; what its first call, its memory and its errors are."""
 
 import math
-from typing import Any
 
 import msgspec
 import psutil
 
 from ganbench.gan import preset
 
-from .common import DTYPES, FULL, TARGETS, Suite, by_shape, params, timed, tracked
+from .common import DTYPES, FULL, TARGETS, Suite, Timed, by_shape, tracked
 
 BATCHES = (8, 32, 128, 512, 2048) if FULL else (32, 128)
 SPECS = [msgspec.structs.replace(preset("mnist-mlp"), batch=n) for n in BATCHES]
@@ -17,20 +16,15 @@ REFERENCE = by_shape("gan_iteration", [preset("mnist-mlp")])
 EVERYONE = ["numpy", "torch", "torch.textbook", *TARGETS[2:3], "torch@cuda", "torch.textbook@cuda", *TARGETS[4:]]
 
 
-class GanIteration(Suite):
+class GanIteration(Timed):
     """Seconds per training iteration."""
 
     operation = "gan_iteration"
     specs = SHAPES
     targets = EVERYONE
-    params = params(SHAPES, EVERYONE)
 
     def setup_cache(self) -> None:
         self.answer()
-
-    @timed
-    def track_call(self, shape: str, target: str, dtype: str) -> dict[str, Any]:
-        return self.case.samples()
 
 
 class GanIterationFacts(Suite):
@@ -39,7 +33,7 @@ class GanIterationFacts(Suite):
     operation = "gan_iteration"
     specs = REFERENCE
     targets = EVERYONE
-    params = params(REFERENCE, EVERYONE, DTYPES if FULL else DTYPES[:1])
+    dtypes = DTYPES if FULL else DTYPES[:1]
 
     def setup_cache(self) -> None:
         self.answer()

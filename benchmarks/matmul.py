@@ -1,10 +1,8 @@
 """``matmul`` at the shapes of the model's own layers and over a sweep of squares."""
 
-from typing import Any
-
 from ganbench.gan import preset
 
-from .common import FULL, Suite, by_shape, layers, params, product, timed
+from .common import FULL, Timed, by_shape, layers, product
 
 OWN = layers(preset("mnist-mlp"))
 SIZES = (64, 128, 256, 512, 1024, 2048) if FULL else (512,)
@@ -12,16 +10,11 @@ SQUARES = by_shape("matmul", (product(n, n, n) for n in SIZES))
 SHAPES = OWN | SQUARES if FULL else {"128x256x784": OWN["128x256x784"]} | SQUARES
 
 
-class Matmul(Suite):
+class Matmul(Timed):
     """Seconds per product."""
 
     operation = "matmul"
     specs = SHAPES
-    params = params(SHAPES)
 
     def setup_cache(self) -> None:
         self.answer()
-
-    @timed
-    def track_call(self, shape: str, target: str, dtype: str) -> dict[str, Any]:
-        return self.case.samples()

@@ -1,21 +1,14 @@
 """``matmul_grad``: both gradients of a product, over the same shapes as ``matmul``."""
 
-from typing import Any
-
-from .common import Suite, params, timed
+from .common import Timed
 from .matmul import SHAPES
 
 
-class MatmulGrad(Suite):
+class MatmulGrad(Timed):
     """Seconds per pair of gradients."""
 
     operation = "matmul_grad"
     specs = SHAPES
-    params = params(SHAPES)
 
     def setup_cache(self) -> None:
         self.answer()
-
-    @timed
-    def track_call(self, shape: str, target: str, dtype: str) -> dict[str, Any]:
-        return self.case.samples()

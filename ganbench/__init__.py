@@ -25,13 +25,10 @@ _HOMES = {
 __all__ = [*_HOMES, "report"]
 
 if TYPE_CHECKING:
-    from .backend import Backend as Backend
-    from .backend import Program as Program
-    from .comparison import Comparison as Comparison
-    from .comparison import compare as compare
+    from .backend import Backend as Backend, Program as Program
+    from .comparison import Comparison as Comparison, compare as compare
     from .errors import GanbenchError as GanbenchError
-    from .gan import PRESETS as PRESETS
-    from .gan import GANSpec as GANSpec
+    from .gan import PRESETS as PRESETS, GANSpec as GANSpec
     from .report.difference import diff as diff
     from .results.table import load_results as load_results
     from .training.generation import generate as generate

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Array = Any  # an array of the framework, on its device
 Arrays = Sequence[Array]
+Triple = tuple[Array, Array, Array]
 Updated = tuple[list[Array], list[Array], list[Array]]  # parameters and Adam's two moments
 Step = Callable[[Any, Any, Any], tuple[Any, Any]]  # (fixed, state, batch) -> (state, results)
 
@@ -36,6 +37,9 @@ class GANState(NamedTuple):
     generator: NetworkState
     discriminator: NetworkState
     step: Any
+
+
+Trained = tuple[GANState, Array, Array]  # the new state, d_loss and g_loss
 
 
 class Arithmetic(ABC):
@@ -65,9 +69,7 @@ class Arithmetic(ABC):
         """Return ``y`` (B,n), ``mean`` (n,) and biased ``var`` (n,) of x (B,n), over the batch axis."""
 
     @abstractmethod
-    def batch_norm_grad(
-        self, x: Array, gamma: Array, beta: Array, eps: float, grad: Array
-    ) -> tuple[Array, Array, Array]:
+    def batch_norm_grad(self, x: Array, gamma: Array, beta: Array, eps: float, grad: Array) -> Triple:
         """Return ∂L/∂x (B,n), ∂L/∂gamma (n,), ∂L/∂beta (n,) for ``grad`` = ∂L/∂y, through mean and var."""
 
     @abstractmethod
@@ -83,9 +85,7 @@ class Arithmetic(ABC):
         """Return logits (B, 1) for images x (B, img_dim)."""
 
     @abstractmethod
-    def gan_iteration(
-        self, spec: GANSpec, state: GANState, real: Array, z_d: Array, z_g: Array
-    ) -> tuple[GANState, Array, Array]:
+    def gan_iteration(self, spec: GANSpec, state: GANState, real: Array, z_d: Array, z_g: Array) -> Trained:
         """Return the new state, d_loss and g_loss after one step on D, then one on G with the updated D."""
 
     def matmul_into(self, a: Array, b: Array, out: Array) -> Array:

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from .arithmetic import Arithmetic, Array, Arrays, GANState, NetworkState, Step, Updated, map_arrays
+from .arithmetic import Arithmetic, Array, GANState, NetworkState, Step, arrays, map_arrays
 from .errors import UnavailableError, UnsupportedError, unknown
 from .precision import FULL, name_of
 
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
 API_VERSION = 1
 
-# Backends import all that they need from here.
-__all__ = ["Array", "Arrays", "Backend", "GANState", "NetworkState", "Program", "Step", "Updated", "map_arrays"]
+__all__ = ["Array", "Backend", "GANState", "NetworkState", "Probe", "Program", "Step", "arrays", "map_arrays"]
 
 
 class Probe(NamedTuple):
@@ -70,7 +69,7 @@ class Program(ABC):
         The state goes on from where it is; with ``state``, a host copy, it begins there, and ``reset``
         returns there. Nothing is compiled again.
         """
-        raise UnsupportedError("this program takes no batches beyond those it was staged with")
+        raise UnsupportedError("this program cannot be given other batches than those it was prepared with")
 
     def losses(self) -> tuple[Array, Array]:
         """Return d_loss and g_loss of the last call, not synchronised; later calls leave them as they are.
@@ -143,6 +142,8 @@ class Backend(Arithmetic):
         kind, colon, index = self.device.partition(":")
         if kind not in self.device_kinds or (colon and not index.isdecimal()):
             raise unknown(f"device of {self.name}", self.device, self.device_kinds)
+        if not _importable(self.module):
+            raise UnavailableError(f"backend '{self.name}' needs {self.module}: {self.install}")
 
     @classmethod
     def probe(cls) -> Probe:
@@ -168,7 +169,7 @@ class Backend(Arithmetic):
         """Return why it cannot compute in a dtype and precision on ``device``, or ''; a mode may lack more."""
         name = name_of(dtype, precision)
         if name == "tf32" and device == "cpu":
-            return f"TF32 is a mode of NVIDIA's tensor cores, and {cls.name} was asked for on cpu"
+            return f"TF32 needs an NVIDIA GPU, but {cls.name} was asked for on cpu"
         return "" if name in cls.formats else f"backend '{cls.name}' has no {name}"
 
     @classmethod
@@ -178,11 +179,6 @@ class Backend(Arithmetic):
         ``cache`` is a folder for compiled code, private to the run: its first round is cold.
         """
         return {}
-
-    def require(self) -> None:
-        """Raise ``UnavailableError`` if the framework is not importable; constructors call it first."""
-        if not _importable(self.module):
-            raise UnavailableError(f"backend '{self.name}' needs {self.module}: {self.install}")
 
     def libraries(self) -> list[str]:
         """Return the mathematical libraries that the framework carries inside, where no tool sees them."""

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .gan import GANSpec
-from .gan import preset as find_preset
+from .gan import GANSpec, preset as find_preset
 from .measure.plan import make_plan
 from .measure.session import carry_out
 from .results.run import Run

@@ -200,12 +200,7 @@ PRESETS: dict[str, GANSpec] = {
             batch_norm=True,
         ),
         GANSpec(name="tiny", generator=(8, 16, 36), discriminator=(36, 16, 1), batch=16),
-        GANSpec(
-            name="wide",
-            generator=(128, 1024, 2048, 4096),
-            discriminator=(4096, 1024, 256, 1),
-            batch=256,
-        ),
+        GANSpec(name="wide", generator=(128, 1024, 2048, 4096), discriminator=(4096, 1024, 256, 1), batch=256),
         GANSpec(
             name="deep",
             generator=(64, *[256] * 6, 784),

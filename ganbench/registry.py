@@ -76,7 +76,7 @@ def _code_of(name: str, asked_for: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise BrokenBackendError(
-            f"backend '{name}' raises when it is asked for {asked_for}: {type(error).__name__}: {error}"
+            f"backend '{name}' fails when asked for {asked_for}: {type(error).__name__}: {error}"
         ) from error
 
 

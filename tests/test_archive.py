@@ -102,13 +102,13 @@ def test_files_of_asv_come_in_beside_runs(theirs, tmp_path, ganbench_cli):
     (results / "there" / "machine.json").write_text("{}")
     code, out, _ = ganbench_cli("results", "import", path, "--results", results)
     assert code == 0
-    assert "another description of this machine is here and stays" in out
+    assert "another description of this machine is here already, and is kept" in out
     assert (results / "there" / "machine.json").read_text() == "{}"
 
 
 def test_a_file_of_asv_cannot_choose_a_place_outside(tmp_path, ganbench_cli):
     path = zipped(tmp_path / "a.zip", {"x.json": asv_file(machine="../up")})
-    refused(path, tmp_path, ganbench_cli, "which is no name for a file")
+    refused(path, tmp_path, ganbench_cli, "which is not a valid name of a file")
 
 
 def test_what_claims_to_hold_without_end_is_left_out(theirs, tmp_path):

@@ -93,7 +93,7 @@ def test_variables_that_tune_a_library_are_kept_and_said(tmp_path):
         "compare", *QUICK, "--results", str(tmp_path), "--backends", "numpy", "--ops", "matmul", env=own | set_here
     )
     assert done.returncode == 0, done.stderr
-    assert "variables that tune what was measured: OPENBLAS_CORETYPE=Haswell\n" in done.stdout
+    assert "environment variables that change what was measured: OPENBLAS_CORETYPE=Haswell\n" in done.stdout
     (path,) = tmp_path.glob("*/compare/*.jsonl")
     header = json.loads(path.read_text().splitlines()[0])
     assert header["environment"]["tuning"] == ["OPENBLAS_CORETYPE=Haswell"]

@@ -78,7 +78,7 @@ def test_a_baseline_of_another_version_leaves_the_times_alone(craft, results):
     assert table["relative"].isna().all()
     assert table.loc[("matmul", "torch"), "verdict"] == "faster"
     notes = " ".join(table.attrs["notes"])
-    assert "a lead, not a result" in notes
+    assert "a hint, not a result" in notes
     assert "numpy 1.0 / 2.0" in notes
     assert "drift" not in notes
 

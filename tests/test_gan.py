@@ -5,8 +5,7 @@ import math
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from ganbench.errors import SpecError, UsageError
 from ganbench.gan import PRESETS, GANSpec, parameters, preset, read_spec

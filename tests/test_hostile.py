@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from archives import asv_file, contents, refused, tarred, zipped
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 import ganbench
 from ganbench.errors import UsageError
@@ -122,7 +121,7 @@ def test_a_run_cannot_choose_a_place_outside(craft, theirs, tmp_path, ganbench_c
     file = next(theirs.rglob("*.jsonl"))
     head, rest = file.read_text().split("\n", 1)
     file.write_text(json.dumps(json.loads(head) | {field: value}) + "\n" + rest)
-    refused(theirs, tmp_path, ganbench_cli, "which is no name for a file")
+    refused(theirs, tmp_path, ganbench_cli, "which is not a valid name of a file")
 
 
 @pytest.mark.parametrize("name", ["a.zip", "a.tar.gz", "a.tgz", "a.rar", "a", "nowhere.zip"])

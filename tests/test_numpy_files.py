@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from image_files import MNIST, TINY, fault, idx, load, model, npy, npz, quick, ramp
 
 from ganbench.data import load_images

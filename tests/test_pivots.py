@@ -172,7 +172,7 @@ def test_scaling_by_batch(craft, results):
     assert pivot.columns.name == "batch"
     assert set(pivot.index.get_level_values("operation")) == {"matmul", "batch_norm", "gan_iteration"}
     assert list(pivot[64] / pivot[16]) == numbers([4.0] * 6)
-    assert "left out, for having no batch: adam_step" in pivot.attrs["notes"]
+    assert "left out, because they have no batch: adam_step" in pivot.attrs["notes"]
     with pytest.raises(UsageError, match="none of these operations has a batch"):
         scaling(table[table["operation"] == "adam_step"], "batch")
 
@@ -191,7 +191,7 @@ def test_scaling_by_threads_and_dtype(craft, results, real_run, by, value):
 def test_scaling_over_one_value_says_how_to_get_another(craft, results):
     craft(results)
     notes = scaling(ganbench.load_results(results), "dtype").attrs["notes"]
-    assert "dtype float32 alone was measured: 'ganbench compare --dtype' measures another" in notes
+    assert "dtype float32 is the only value measured: 'ganbench compare --dtype' measures another" in notes
     with pytest.raises(UsageError, match=r"unknown variable 'size' \(known: batch, dtype, threads\)"):
         scaling(ganbench.load_results(results), "size")
 

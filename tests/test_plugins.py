@@ -9,9 +9,9 @@ import pytest
 pytestmark = pytest.mark.slow
 FAILURES = {
     "broken": "backend 'broken' does not load: ModuleNotFoundError",
-    "loud": "backend 'loud' raises when it is asked for its environment: RuntimeError: no environment today",
+    "loud": "backend 'loud' fails when asked for its environment: RuntimeError: no environment today",
     "mute": "RuntimeError: no probe today",
-    "odd": "backend 'odd' raises when it is asked for its environment: ValidationError",
+    "odd": "backend 'odd' fails when asked for its environment: ValidationError",
     "nul": "ValueError: ",
     "lacking": "RuntimeError: no formats today",
 }

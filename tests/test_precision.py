@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 from ganbench.backends.numpy_backend import NumpyBackend
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from hypothesis.extra import numpy as hnp
 
 from ganbench import registry

@@ -8,8 +8,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from ganbench import registry
 from ganbench.report.recommendation import START_DOUBT, Candidate, ratio, recommend
@@ -112,7 +111,7 @@ def test_the_compiled_target_is_recommended_once_its_start_has_paid():
     short = recommend([PLAIN, COMPILED], 100, GOOD)
     assert "for 100 iterations: plain, 1.20 s" in sentence(short)
     assert "compiled, takes 8.4 [4" in sentence(short)
-    assert turns(short) == ["beyond about 8,969 iterations compiled is quicker: its start has paid"]
+    assert turns(short) == ["beyond about 8,969 iterations compiled is quicker: by then its longer start has paid off"]
     near = recommend([PLAIN, COMPILED], 9_000, GOOD)
     assert "cannot tell compiled and plain apart for 9,000 iterations" in sentence(near)
     assert sentence(near).endswith("a longer --budget may decide")

@@ -7,8 +7,7 @@ import statistics
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from ganbench.results.statistics import (
     EXACT,

@@ -9,8 +9,7 @@ import re
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 import ganbench
 from ganbench.errors import GanbenchError, UsageError

@@ -68,8 +68,7 @@ def test_every_backend_learns_the_same(parity):
 
 
 def test_the_picture_of_parity_tells_one_curve_from_another(parity):
-    from ganbench.training import curves
-    from ganbench.training import parity as parities
+    from ganbench.training import curves, parity as parities
 
     def colours(losses, found):
         with Image.open(io.BytesIO(curves.draw(losses, "drawn", found))) as picture:

@@ -143,7 +143,7 @@ def test_a_full_disk_is_exit_1_and_the_state_is_whole(tmp_path):
     code, _, errors = finished(process)
     assert code == 1
     assert "losses.csv" in errors
-    assert "the state saved before is whole" in errors
+    assert "the state saved before is complete" in errors
     assert load_state(tmp_path / "state.npz").step >= 0
 
 

@@ -59,7 +59,7 @@ def piece(framework: str, comparison: ganbench.Comparison) -> dict:
         operation: dict(zip(rows["target"], rows["verdict"], strict=True))
         for operation, rows in table[table["target"] != framework].groupby("operation")
     }
-    return {"framework": framework, "blocks": round_blocks(comparison.records), "verdicts": verdicts}
+    return {"framework": framework, "blocks": round_blocks(comparison), "verdicts": verdicts}
 
 
 def judge(pieces: list[dict]) -> dict:

@@ -42,7 +42,7 @@ def main() -> None:
             TARGETS, preset=preset, ops=operations, rigor="full", budget_s=chosen.budget,
             rounds=2 if chosen.short else 0, seed=number, results=None,
         )  # fmt: skip
-        blocks = round_blocks(comparison.records)
+        blocks = round_blocks(comparison)
         study.add({"run": number, "ended": comparison.ended.how, "blocks": blocks, "seconds": time.monotonic() - start})
         study.say(f"run {number + 1} of {runs}: {judge(study.pieces)['measured']}")
     study.conclude(judge(study.pieces))

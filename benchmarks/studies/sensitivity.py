@@ -24,8 +24,7 @@ from ganbench.data import load_images, staged_images
 from ganbench.gan import preset as find_preset
 from ganbench.machine.environment import usable_cpus
 from ganbench.measure.process import child_environment
-from ganbench.operations import DEFAULT_OPERATIONS
-from ganbench.operations import operation as make_operation
+from ganbench.operations import DEFAULT_OPERATIONS, operation as make_operation
 
 FRAMEWORKS = ("numpy", "torch")
 COPIES = ("5a", "3a", "5b", "3b")
@@ -86,7 +85,7 @@ def found(framework: str, comparison: ganbench.Comparison) -> dict:
         for row in table[table["verdict"] != "baseline"].itertuples()
         if row.status == "ok"
     ]
-    return {"framework": framework, "rows": rows, "blocks": round_blocks(comparison.records)}
+    return {"framework": framework, "rows": rows, "blocks": round_blocks(comparison)}
 
 
 def check_injection(framework: str, preset: str, bursts: int) -> dict[str, dict[str, float]]:

@@ -17,8 +17,7 @@ from typing import NoReturn
 
 from ganbench import __version__
 from ganbench.machine import environment
-from ganbench.operations.products import FLOOR
-from ganbench.results.records import Measurement
+from ganbench.results.run import Run
 from ganbench.results.store import replace_file
 
 PLUGIN = Path(__file__).parent / "plugin"
@@ -119,19 +118,16 @@ def read_lines(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def round_blocks(records: list) -> dict[str, dict[str, list[list[float]]]]:
+def round_blocks(run: Run) -> dict[str, dict[str, list[list[float]]]]:
     """Return, per operation and target, the seconds of each round's blocks; the two baselines are called so."""
-    baseline = records[0].baseline
-    names = {(baseline, False): BASELINE, (baseline, True): CONTROL}
-    found: dict[str, dict[str, dict[int, list[float]]]] = {}
-    for record in records:
-        if isinstance(record, Measurement) and record.samples:
-            name = names.get((record.target, record.copy), record.target)
-            found.setdefault(record.operation, {}).setdefault(name, {})[record.round] = record.samples
+    baseline = run.header.baseline
+    cases = {BASELINE: (baseline, False), CONTROL: (baseline, True)}
+    cases |= {one.label: (one.label, False) for one in run.header.targets if one.label != baseline}
     return {
-        operation: {name: [blocks[i] for i in sorted(blocks)] for name, blocks in by_name.items()}
-        for operation, by_name in found.items()
-        if operation != FLOOR  # timed for the report, compared with nothing
+        operation: {
+            name: list(found.values()) for name, case in cases.items() if (found := run.blocks(operation, *case))
+        }
+        for operation in run.header.operations
     }
 
 

@@ -17,8 +17,7 @@ from ganbench.data import load_images, staged_images
 from ganbench.gan import preset as find_preset
 from ganbench.machine.environment import usable_cpus
 from ganbench.measure.engine import MAX_ITERATIONS, calibrate, time_block, warm_up
-from ganbench.operations import DEFAULT_OPERATIONS
-from ganbench.operations import operation as make_operation
+from ganbench.operations import DEFAULT_OPERATIONS, operation as make_operation
 from ganbench.results.statistics import speed_ratio
 
 LIMIT = 0.03

@@ -11,13 +11,12 @@ import click
 
 from ..errors import GanbenchError, UsageError
 from ..report import RUN_FORMATS
+from . import shared
 from .gate import conclude, fail_if_option, failures_leave, judge_all
-from .model import Command, details_option, given, math_option, model_options, spec_from
 from .quantities import seconds, share
 from .recommend import recommend_command
 from .report import diff_command, report_command, results_command
-from .sweep import carry_out as carry_out_sweep
-from .sweep import planned, sweep_option
+from .sweep import carry_out as carry_out_sweep, planned, sweep_option
 from .terminal import check_output, columns, say, shown, write
 from .train import train_command
 
@@ -46,19 +45,17 @@ def cli() -> None:
     """
 
 
-def target_options(command: Command) -> Command:
+def target_options(command: shared.Command) -> shared.Command:
     """Add the options that say what is measured, on what."""
-    options: list[Callable[[Command], Command]] = [
+    options: list[Callable[[shared.Command], shared.Command]] = [
         click.option("--backends", default="numpy,torch,jax", show_default=True, metavar="TARGETS",
                      help="Targets backend[.mode][@device], separated by commas."),
-        click.option("--devices", default="", metavar="LIST",
-                     help="Devices to run every backend on: cpu, cuda, cuda:1."),
+        shared.devices_option,
         click.option("--ops", default="", metavar="LIST",
                      help="Operations to run, or 'all'.  [default: five; see 'list']"),
-        model_options,
-        math_option,
-        click.option("--timeout", type=seconds, default="120s", show_default=True, metavar="TIME",
-                     help="Stop a worker that has not answered for so long."),
+        shared.model_options,
+        shared.math_option,
+        shared.timeout_option,
     ]  # fmt: skip
     for option in reversed(options):
         command = option(command)
@@ -77,25 +74,16 @@ def target_options(command: Command) -> Command:
     metavar="N",
     help="Measure exactly N rounds.  [default: until precise, or the budget is spent]",
 )
-@click.option(
-    "--precision",
-    type=share,
-    metavar="SHARE",
-    help="Stop when every interval is at most ± this wide: 1%, 0.01.  [default: 3% quick, 1% full]",
-)
-@click.option(
-    "--budget",
-    type=seconds,
-    metavar="TIME",
-    help="Stop after this time, even if not yet precise: 120s, 2m.  [default: 84s quick, 300s full]",
-)
+@click.option("--precision", type=share, metavar="SHARE",
+              help="Stop when every interval is at most ± this: 1%, 0.01.  [default: 3% quick, 1% full]")  # fmt: skip
+@click.option("--budget", type=seconds, metavar="TIME",
+              help="Stop after this time, precise or not: 120s, 2m.  [default: 84s quick, 300s full]")  # fmt: skip
 @sweep_option
 @fail_if_option
-@click.option("--format", "form", default="table", show_default=True, type=click.Choice(RUN_FORMATS))
-@details_option
-@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the report to this file.")
-@click.option("--results", default="results", show_default=True, type=click.Path(path_type=Path), metavar="DIR",
-              help="Folder in which every run is kept.")  # fmt: skip
+@shared.format_option(RUN_FORMATS)
+@shared.details_option
+@shared.output_option
+@shared.results_option
 @click.option(
     "--machine", metavar="NAME", help="Name of this machine's folder there.  [default: made from the hardware]"
 )
@@ -205,7 +193,7 @@ def _settings(options: dict[str, Any]) -> "tuple[GANSpec, dict[str, Any]]":
     """Return the model that the options describe, and all else as ``make_plan`` takes it."""
     from ..operations import DEFAULT_OPERATIONS, OPERATIONS
 
-    spec = spec_from(options)
+    spec = shared.spec_from(options)
     ops = options.pop("ops").strip()
     options["ops"] = OPERATIONS if ops == "all" else ops or DEFAULT_OPERATIONS
     options["timeout_s"] = options.pop("timeout")
@@ -222,7 +210,7 @@ def _resuming(
     from ..measure.resuming import examine, resume
     from ..results.run import find_run
 
-    for name in given(context, *set(context.params).difference(WITH_RESUME)):
+    for name in shared.given(context, *set(context.params).difference(WITH_RESUME)):
         raise UsageError(
             f"--{name} cannot be given with --resume: the run goes on as it was planned; "
             "to compare something else, start another"

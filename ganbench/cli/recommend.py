@@ -8,10 +8,9 @@ from typing import Any
 import click
 
 from ..errors import UsageError
+from . import shared
 from .gate import conclude
-from .model import given, math_option, model_options, spec_from
 from .quantities import seconds
-from .report import RESULTS
 from .terminal import say, shown, warnings_said, write
 
 WITH_RUN = ("iterations", "run", "form", "results")  # all else is the run's own
@@ -21,16 +20,15 @@ WITH_RUN = ("iterations", "run", "form", "results")  # all else is the run's own
 @click.option("--iterations", type=int, required=True, metavar="N", help="How many iterations you want to train.")
 @click.option("--backends", metavar="TARGETS",
               help="Targets backend[.mode][@device].  [default: every mode of everything installed]")  # fmt: skip
-@click.option("--devices", default="", metavar="LIST", help="Devices to run every backend on: cpu, cuda, cuda:1.")
-@model_options
-@math_option
+@shared.devices_option
+@shared.model_options
+@shared.math_option
 @click.option("--budget", type=seconds, default="5m", show_default=True, metavar="TIME",
               help="Stop measuring after this time: 120s, 2m. A round measures every target.")  # fmt: skip
-@click.option("--timeout", type=seconds, default="120s", show_default=True, metavar="TIME",
-              help="Stop a worker that has not answered for so long.")  # fmt: skip
+@shared.timeout_option
 @click.option("--run", metavar="RUN", help="Do not measure: use a run that was kept; RUN is its id or file.")
-@click.option("--format", "form", default="table", show_default=True, type=click.Choice(("table", "json")))
-@RESULTS
+@shared.format_option(("table", "json"))
+@shared.results_option
 @click.pass_context
 def recommend_command(
     context: click.Context, /, iterations: int, run: str | None, form: str, results: Path, **options: Any
@@ -45,7 +43,7 @@ def recommend_command(
     if not 1 <= iterations <= LARGEST_INTEGER:
         raise UsageError(f"iterations {iterations} is not valid: 1 to {LARGEST_INTEGER}")
     if run is not None:
-        for name in given(context, *set(context.params).difference(WITH_RUN)):
+        for name in shared.given(context, *set(context.params).difference(WITH_RUN)):
             raise UsageError(f"--{name} cannot be given with --run, which says what was measured")
     from ..report.recommendation import candidates
     from ..report.recommendation_text import render
@@ -80,7 +78,7 @@ def _measure(results: Path, options: dict[str, Any], progress: Any) -> Any:
     backends = options.pop("backends")
     targets = registry.available() if backends is None else registry.split_list(backends)
     plan = make_plan(
-        spec_from(options),
+        shared.spec_from(options),
         backends=targets,
         ops=[OPERATION],
         budget_s=options.pop("budget"),

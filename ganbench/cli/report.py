@@ -7,7 +7,7 @@ import click
 
 from ..errors import UsageError, unknown
 from ..report import PIVOT_FORMATS, RUN_FORMATS
-from .model import details_option
+from .shared import details_option, format_option, output_option, results_option
 from .terminal import check_output, columns, say, warnings_said, write
 
 if TYPE_CHECKING:
@@ -15,10 +15,6 @@ if TYPE_CHECKING:
 
 BY = ("ratio", "batch", "threads", "dtype", "commit")
 PATH = click.argument("path", default="results", type=click.Path(path_type=Path))
-RESULTS = click.option(
-    "--results", default="results", show_default=True, type=click.Path(path_type=Path), metavar="DIR",
-    help="Folder in which every run is kept.",
-)  # fmt: skip
 
 
 @click.command("report")
@@ -30,8 +26,8 @@ RESULTS = click.option(
 @click.option("--ops", metavar="LIST", help="Only these operations.")
 @click.option("--machine", metavar="NAME", help="Only results of this machine.")
 @click.option("--source", type=click.Choice(("compare", "asv")), help="Only results of this tool.")
-@click.option("--format", "form", default="table", show_default=True, type=click.Choice(PIVOT_FORMATS))
-@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the report to this file.")
+@format_option(PIVOT_FORMATS)
+@output_option
 def report_command(
     path: Path, by: str, baseline: str | None, ops: str | None, machine: str | None, source: str | None,
     form: str, output: Path | None,
@@ -68,9 +64,9 @@ def report_command(
 @click.command("diff")
 @click.argument("run_a")
 @click.argument("run_b")
-@RESULTS
-@click.option("--format", "form", default="table", show_default=True, type=click.Choice(RUN_FORMATS))
-@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the report to this file.")
+@results_option
+@format_option(RUN_FORMATS)
+@output_option
 def diff_command(run_a: str, run_b: str, results: Path, form: str, output: Path | None) -> None:
     """Compare two runs of one machine: what became faster or slower.
 
@@ -116,8 +112,8 @@ def list_command(path: Path) -> None:
 
 @results_command.command()
 @click.argument("run")
-@RESULTS
-@click.option("--format", "form", default="table", show_default=True, type=click.Choice(RUN_FORMATS))
+@results_option
+@format_option(RUN_FORMATS)
 @details_option
 def show(run: str, results: Path, form: str, details: bool) -> None:
     """Print the table of one RUN again: its id, the beginning of its id, or its file."""
@@ -131,7 +127,7 @@ def show(run: str, results: Path, form: str, details: bool) -> None:
 
 @results_command.command("import")
 @click.argument("path", type=click.Path(path_type=Path))
-@RESULTS
+@results_option
 def import_command(path: Path, results: Path) -> None:
     """Copy someone else's results into yours, from a folder, a .zip or a .tar.gz; every file is checked.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError
-from .model import MODEL, given
+from .shared import MODEL, given
 from .terminal import say, shown, write
 
 if TYPE_CHECKING:

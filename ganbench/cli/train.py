@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .model import MODEL, given, model_options, spec_from
+from .shared import MODEL, given, model_options, spec_from
 from .terminal import progress_bar, say
 
 if TYPE_CHECKING:
@@ -14,39 +14,21 @@ if TYPE_CHECKING:
 
 
 @click.command("train")
-@click.option(
-    "--backend",
-    "--backends",
-    "backends",
-    required=True,
-    metavar="TARGETS",
-    help="A target backend[.mode][@device]. Give several, separated by commas, to see whether they learn the same.",
-)
+@click.option("--backend", "--backends", "backends", required=True, metavar="TARGETS",
+              help="A target backend[.mode][@device]. Give several, separated by commas, to see whether they learn "
+              "the same.")  # fmt: skip
 @model_options
-@click.option(
-    "--loss", metavar="NAME", help="The generator's loss: non-saturating or saturating.  [default: the model's own]"
-)
+@click.option("--loss", metavar="NAME",
+              help="The generator's loss: non-saturating or saturating.  [default: the model's own]")  # fmt: skip
 @click.option("--epochs", type=int, metavar="N", help="How many times to go through the data.")
 @click.option("--iterations", type=int, metavar="N", help="How many iterations to make, instead of --epochs.")
-@click.option(
-    "--seed",
-    type=int,
-    metavar="N",
-    help="Seed of the initial weights, the order of the data and the noise.  [default: 0]",
-)
-@click.option(
-    "--output",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Folder for the log, the state and the pictures; several targets get a subfolder each.",
-)
-@click.option(
-    "--resume",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Continue from a state.npz, with its model, loss, seed and dtype. --epochs and --iterations are totals.",
-)
+@click.option("--seed", type=int, metavar="N",
+              help="Seed of the initial weights, the order of the data and the noise.  [default: 0]")  # fmt: skip
+@click.option("--output", required=True, type=click.Path(path_type=Path), metavar="DIR",
+              help="Folder for the log, the state and the pictures; several targets get a subfolder each.")  # fmt: skip
+@click.option("--resume", type=click.Path(path_type=Path), metavar="FILE",
+              help="Continue from a state.npz, with its model, loss, seed and dtype. --epochs and --iterations are "
+              "totals.")  # fmt: skip
 @click.pass_context
 def train_command(context: click.Context, /, **options: Any) -> None:
     """Train a GAN on real data, with the program that is measured.
@@ -74,7 +56,9 @@ def train_command(context: click.Context, /, **options: Any) -> None:
     for line in [*kept, *conclusion(training, trained)]:
         click.echo(line)
     if trained.interrupted:
-        hint = ": what was reached is saved; --resume goes on from it" if trained.folders else " before training began"
+        hint = (
+            ": what was reached is saved: --resume continues from it" if trained.folders else " before training began"
+        )
         say(f"interrupted{hint}")
         sys.exit(130)
 

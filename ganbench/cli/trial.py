@@ -27,7 +27,7 @@ def trial(rounds: int = ROUNDS) -> list[str]:
     controls = {name: Estimate(*ratio) for name, *ratio in run_table(run)[columns].itertuples(index=False)}
     shown = ", ".join(f"{name} {c.value:.2f} [{c.low:.2f}, {c.high:.2f}]" for name, c in controls.items())
     widths = [half_width(control) for control in controls.values()]
-    disturbed = disturbance(run) or "nothing is known of what disturbed it"
+    disturbed = disturbance(run) or "disturbance was not recorded"
     return [f"numpy against itself, {rounds} rounds: {shown}", sentence(widths, rounds, disturbed)]
 
 
@@ -35,11 +35,11 @@ def sentence(widths: Sequence[float], rounds: int, disturbed: str) -> str:
     """Return in one sentence what this machine can tell apart, given the half-widths of its controls."""
     widest = max(widths, default=math.inf)
     if math.isinf(widest):
-        return f"whether this machine can tell differences apart cannot be said from {rounds} rounds; {disturbed}"
+        return f"{rounds} rounds are too few to say how small a difference this machine can detect; {disturbed}"
     now, later = detectable(widest), detectable(widest * math.sqrt(rounds / FULL_ROUNDS))
     return (
-        f"{rounds} rounds on this machine tell apart {_step(now)} (from {now:.1%} on), "
-        f"{FULL_ROUNDS} rounds about {_step(later)} (from {later:.1%}); {disturbed}"
+        f"{rounds} rounds on this machine can detect a difference of {_step(now)} (exactly: {now:.1%} and more), "
+        f"{FULL_ROUNDS} rounds about {_step(later)} ({later:.1%}); {disturbed}"
     )
 
 

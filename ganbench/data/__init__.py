@@ -86,7 +86,7 @@ def _decode(content: bytes) -> np.ndarray:
     if content.startswith((b"\x93NUMPY", b"PK")):
         return _decode_numpy(content)
     found = f"begins with {content[:4]!r}" if content else "is empty"
-    raise DataError(f"{found}, which is no format known here: pass {READABLE}")
+    raise DataError(f"{found}, which is not a known format: pass {READABLE}")
 
 
 def _decode_idx(content: bytes) -> np.ndarray:

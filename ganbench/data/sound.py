@@ -90,7 +90,7 @@ def read_wav(path: Path) -> np.ndarray:
         except Exception as error:  # damage surfaces as anything: ValueError, struct.error, UnboundLocalError
             raise DataError(f"is not a WAV file that can be read: {error}") from error
     if any("prematurely" in str(warning.message) for warning in said):
-        raise DataError("is cut short: its header promises more samples than there are")
+        raise DataError("is cut short: its header names more samples than the file holds")
     if samples.dtype.kind == "f":
         sound = samples.astype(np.float64)
         if not np.isfinite(sound).all():

@@ -106,7 +106,7 @@ def uncontrolled() -> list[str]:
     if not hasattr(os, "getloadavg"):
         found.append("the load of the machine could not be read")
     if not forget_peak():
-        found.append("the peak of a process's memory could not be reset, so those of operations are lower bounds")
+        found.append("the peak of a process's memory could not be reset, so the peaks of operations are lower bounds")
     return found
 
 

@@ -75,7 +75,7 @@ def run_lock(tell: Callable[[str], None]) -> Iterator[None]:
     try:
         file = _open(path)
     except OSError as error:
-        tell(f"cannot open {path} ({error.strerror}): another run at the same time would go unnoticed")
+        tell(f"cannot open {path} ({error.strerror}): another run at the same time would not be noticed")
         yield
         return
     with file:

@@ -14,7 +14,7 @@ from ..backend import Backend, Program
 from ..gan import MAX_ITERATIONS
 from ..machine.disturbance import Watch
 from ..operation import Inputs, Operation
-from ..results.records import Disturbance
+from .protocol import Timed
 
 VERSION = "2"  # raised when the same program would be given another time
 
@@ -22,21 +22,6 @@ LEAD_IN = 4  # the untimed lead-in of a block is this fraction of it
 WINDOW = 4  # blocks of one warm-up window
 LATENCIES = 20  # synchronised calls after a block, on a device that queues work
 AGREEMENT = 0.01  # two windows of a steady state agree this closely
-
-
-class Timing(NamedTuple):
-    """One block: seconds per iteration, CPU time over wall time, and what else happened.
-
-    On a device that queues work, ``seconds`` is its throughput (one sync per piece of a block);
-    ``latency_s`` is the median of single synchronised calls after it, per call, and ``device_s`` the time
-    between two events on the framework's own stream, per iteration, where it has such events.
-    """
-
-    seconds: float
-    cores: float
-    disturbance: Disturbance
-    latency_s: float | None = None
-    device_s: float | None = None
 
 
 class WarmUp(NamedTuple):
@@ -58,7 +43,7 @@ def first_call(backend: Backend, operation: Operation, inputs: Inputs) -> tuple[
     return program, prepared - start, time.perf_counter() - prepared
 
 
-def time_block(backend: Backend, operation: Operation, program: Program, number: int) -> Timing:
+def time_block(backend: Backend, operation: Operation, program: Program, number: int) -> Timed:
     """Time ``number`` calls from the staged state, cut where the state would be carried too far."""
     longest = max(1, MAX_ITERATIONS // program.iterations) if operation.stateful else number
     program.reset()
@@ -87,7 +72,7 @@ def time_block(backend: Backend, operation: Operation, program: Program, number:
         latency = None if backend.device == "cpu" else _latency(backend, program, min(number, longest, LATENCIES))
     per_iteration = 1 / (number * program.iterations)
     device_s = device * per_iteration if device else None
-    return Timing(wall * per_iteration, cpu / wall, disturbance, latency, device_s)
+    return Timed(wall * per_iteration, cpu / wall, disturbance, latency, device_s)
 
 
 def _latency(backend: Backend, program: Program, calls: int) -> float:

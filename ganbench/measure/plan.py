@@ -173,7 +173,9 @@ def reaching(care: Rigor, rounds: int, budget_s: float | None, precision_goal: f
             f"precision {precision_goal:.6g} is not valid: more than 0 and less than 1, such as 0.01 or 1%"
         )
     if rounds and precision_goal is not None:
-        raise UsageError(f"rounds {rounds} and precision {precision_goal:.6g} exclude each other: name one of them")
+        raise UsageError(
+            f"rounds {rounds} and precision {precision_goal:.6g} cannot be given together: choose one of them"
+        )
     return msgspec.structs.replace(
         care, rounds=rounds, budget_s=budget_s or care.budget_s, goal=precision_goal or care.goal
     )

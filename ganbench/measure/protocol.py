@@ -94,13 +94,13 @@ class Warmed(Reply, tag="warmed", frozen=True):
 
 
 class Timed(Reply, tag="timed", frozen=True):
-    """One block, as ``engine.Timing``."""
+    """One block: its throughput in seconds per iteration, and what else happened."""
 
-    seconds: float
-    cores: float
+    seconds: float  # on a device that queues work, one sync per piece of the block
+    cores: float  # CPU time over wall time
     disturbance: Disturbance
-    latency_s: float | None
-    device_s: float | None
+    latency_s: float | None = None  # of one synchronised call, the median; on devices that queue work
+    device_s: float | None = None  # per iteration, between two events on the framework's own stream
 
 
 class CeilingsFound(Reply, tag="ceilings", frozen=True):

@@ -27,7 +27,7 @@ def resume(
     with run_lock(say):
         run = examine(path, rounds, budget_s, precision_goal)  # while it waited, another may have ended this run
         if run.torn:
-            say(f"the last line of {path}, torn off in mid-write, was removed")
+            say(f"the last line of {path} was incomplete and has been removed")
         with RunWriter(path, run.keep) as writer:
             writer.write(run.resumed)
             return go_on(run.plan, run.images, without_void([*run.records, run.resumed]), writer, progress)
@@ -67,13 +67,15 @@ def examine(path: Path, rounds: int, budget_s: float | None, precision_goal: flo
     if isinstance(end, RunEnd) and not more:
         raise UsageError(
             f"run {header.run_id} has ended ({end.reason}, {end.rounds} rounds, {end.seconds:.0f} s): "
-            "nothing to resume, unless --rounds, --budget or --precision asks for more"
+            "there is nothing to continue, unless --rounds, --budget or --precision asks for more"
         )
     images = stage(plan)
     now = describe(plan, images, header.machine)
     if found := since_it_began(header, now):
         differs = "; ".join(f"{name} was {shown(then)}, is {shown(current)}" for name, then, current in found)
-        raise UsageError(f"run {header.run_id} cannot go on, since what differs must not be pooled: {differs}")
+        raise UsageError(
+            f"run {header.run_id} cannot continue, because something has changed since it began: {differs}"
+        )
     resumed = Resumed(
         round=finished_rounds(plan, records) + 1,
         timestamp=now.timestamp,

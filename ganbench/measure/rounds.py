@@ -59,7 +59,7 @@ def run_rounds(
             raise StorageError(
                 f"cannot write temporary files: {error.strerror}; set TMPDIR to a folder with room"
             ) from error
-        progress(0.0, "asking the oracle")
+        progress(0.0, "computing the reference results")
         ask_oracle(plan, folder)
         ledger = Ledger(write)
         finished = recall(ledger, plan, before)

@@ -43,7 +43,7 @@ def _values(part: str, text: str) -> list[int]:
         raise UsageError(f"sweep '{text}' is not valid: '{part}' is neither a number nor a range, {EXAMPLE}")
     low, high = int(match[1]), int(match[2] or match[1])
     if not 1 <= low <= high <= LARGEST:
-        raise UsageError(f"sweep '{text}' is not valid: values lie between 1 and {LARGEST}, and a range rises")
+        raise UsageError(f"sweep '{text}' is not valid: values must lie between 1 and {LARGEST}, and a range must rise")
     return [low, *(1 << k for k in range(low.bit_length(), high.bit_length()) if 1 << k < high), high]
 
 
@@ -58,7 +58,7 @@ def plans(sweep: Sweep, spec: GANSpec, ops: str | Sequence[str], **settings: Any
         model = altered(spec, sweep.variable, value)
         made.append(make_plan(model, ops=ops, **{**settings, **threads}))
     if sweep.variable == "n" and (others := set(made[0].operations) - set(PRODUCTS)):
-        raise UsageError(f"sweep of n: {', '.join(sorted(others))} is no product of matrices ({', '.join(PRODUCTS)})")
+        raise UsageError(f"sweep of n: {', '.join(sorted(others))} is not a matrix product ({', '.join(PRODUCTS)})")
     return tuple(made)
 
 

@@ -82,8 +82,7 @@ class TargetWorker:
                 from .engine import time_block
 
                 operation, program, _ = self._programs[request.operation]
-                timing = time_block(self._backend, operation, program, request.number)
-                return protocol.Timed(*timing)
+                return time_block(self._backend, operation, program, request.number)
             case protocol.FindCeilings():
                 from .ceilings import find_ceilings
 

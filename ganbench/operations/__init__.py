@@ -7,20 +7,9 @@ from .layers import BatchNorm, BatchNormGrad, Matmul, MatmulGrad
 from .networks import AdamStep, DiscriminatorForward, GANIteration, GeneratorForward
 from .products import GANProducts
 
-OPERATIONS: dict[str, type[Operation]] = {
-    kind.name: kind
-    for kind in (
-        Matmul,
-        MatmulGrad,
-        BatchNorm,
-        BatchNormGrad,
-        AdamStep,
-        GeneratorForward,
-        DiscriminatorForward,
-        GANIteration,
-        GANProducts,
-    )
-}
+LAYERS: list[type[Operation]] = [Matmul, MatmulGrad, BatchNorm, BatchNormGrad]
+NETWORKS: list[type[Operation]] = [AdamStep, GeneratorForward, DiscriminatorForward, GANIteration, GANProducts]
+OPERATIONS = {kind.name: kind for kind in (*LAYERS, *NETWORKS)}
 DEFAULT_OPERATIONS = ("matmul", "matmul_grad", "batch_norm", "adam_step", "gan_iteration")
 
 

@@ -1,7 +1,8 @@
 """Operations of one layer: its product, batch norm, and their gradients."""
 
 import math
-from typing import Any
+from abc import abstractmethod
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -20,9 +21,18 @@ class _Product(Operation):
         layer = max(self.spec.generator_layers, key=lambda layer: layer.n_in * layer.n_out)
         return self.spec.batch, layer.n_in, layer.n_out
 
-    def _draw(self, seed: int, dtype: str, *shapes: tuple[int, ...]) -> Inputs:
+    @property
+    @abstractmethod
+    def _operands(self) -> list[tuple[int, int]]:
+        """The shapes of what goes in."""
+
+    @property
+    def _values_read(self) -> int:
+        return sum(map(math.prod, self._operands))
+
+    def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
         rng = np.random.default_rng(seed)
-        return Inputs(tuple(to_host(rng.standard_normal(shape), dtype) for shape in shapes), None, [()])
+        return Inputs(tuple(to_host(rng.standard_normal(shape), dtype) for shape in self._operands), None, [()])
 
 
 class Matmul(_Product):
@@ -35,13 +45,9 @@ class Matmul(_Product):
         return 2 * math.prod(self.shape)
 
     @property
-    def _values_read(self) -> int:
+    def _operands(self) -> list[tuple[int, int]]:
         m, k, n = self.shape
-        return m * k + k * n
-
-    def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
-        m, k, n = self.shape
-        return self._draw(seed, dtype, (m, k), (k, n))
+        return [(m, k), (k, n)]
 
     def outputs(self) -> list[Output]:
         m, _, n = self.shape
@@ -61,13 +67,9 @@ class MatmulGrad(_Product):
         return 4 * math.prod(self.shape)
 
     @property
-    def _values_read(self) -> int:
+    def _operands(self) -> list[tuple[int, int]]:
         m, k, n = self.shape
-        return m * k + k * n + m * n
-
-    def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
-        m, k, n = self.shape
-        return self._draw(seed, dtype, (m, k), (k, n), (m, n))
+        return [(m, k), (k, n), (m, n)]
 
     def outputs(self) -> list[Output]:
         m, k, n = self.shape
@@ -81,12 +83,18 @@ class _Normalisation(Operation):
     """Shapes of the widest hidden generator layer (of the output, where there is no hidden one)."""
 
     minimum_batch = 3  # with two rows every output is ±1 and every gradient vanishes
+    with_grad: ClassVar[bool]  # whether ∂L/∂y goes in as well
 
     @property
     def shape(self) -> tuple[int, ...]:
         return self.spec.batch, max(self.spec.generator[1:-1] or self.spec.generator[-1:])
 
-    def _draw(self, seed: int, dtype: str, with_grad: bool) -> Inputs:
+    @property
+    def _values_read(self) -> int:
+        batch, n = self.shape
+        return (1 + self.with_grad) * batch * n + 2 * n
+
+    def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
         rng = np.random.default_rng(seed)
         batch, n = self.shape
         drawn = [
@@ -94,7 +102,7 @@ class _Normalisation(Operation):
             rng.uniform(0.5, 1.5, n).astype(kept(dtype)),
             rng.standard_normal(n).astype(kept(dtype)),
         ]
-        if with_grad:
+        if self.with_grad:
             drawn.append(to_host(rng.standard_normal((batch, n)), dtype))
         return Inputs(tuple(drawn), None, [()])
 
@@ -107,18 +115,11 @@ class BatchNorm(_Normalisation):
     """Batch norm in training mode, over the batch axis."""
 
     name = "batch_norm"
+    with_grad = False
 
     @property
     def flops(self) -> int:
         return 6 * math.prod(self.shape)  # mean 1, var 3 with the difference kept, scale and shift 2
-
-    @property
-    def _values_read(self) -> int:
-        batch, n = self.shape
-        return batch * n + 2 * n
-
-    def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
-        return self._draw(seed, dtype, with_grad=False)
 
     def outputs(self) -> list[Output]:
         _, n = self.shape
@@ -133,18 +134,11 @@ class BatchNormGrad(_Normalisation):
     """The exact gradient of batch norm, statistics recomputed from x."""
 
     name = "batch_norm_grad"
+    with_grad = True
 
     @property
     def flops(self) -> int:
         return 11 * math.prod(self.shape)  # mean and var 4, the sums of grad and of grad·x̂ 3, grad_x 4
-
-    @property
-    def _values_read(self) -> int:
-        batch, n = self.shape
-        return 2 * batch * n + 2 * n
-
-    def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
-        return self._draw(seed, dtype, with_grad=True)
 
     def outputs(self) -> list[Output]:
         _, n = self.shape

@@ -1,8 +1,9 @@
 """Operations of whole networks: Adam, both forward passes, and the training iteration made of them."""
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -63,33 +64,50 @@ class AdamStep(Operation):
         return [*state.params, *state.m, *state.v]
 
 
-class GeneratorForward(Operation):
-    """Images from noise; the noise rotates over the staged batches."""
+class _Forward(Operation):
+    """One pass through the network ``role``; its input rotates over the staged batches."""
 
-    name = "generator_forward"
+    role: ClassVar[str]
+
+    @property
+    def _layers(self) -> tuple[Layer, ...]:
+        layers: tuple[Layer, ...] = getattr(self.spec, f"{self.role}_layers")
+        return layers
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.spec.batch, *self.spec.generator
+        return self.spec.batch, *getattr(self.spec, self.role)
 
     @property
     def flops(self) -> int:
-        return sum(layer.flops(self.spec.batch) for layer in self.spec.generator_layers)
+        return sum(layer.flops(self.spec.batch) for layer in self._layers)
 
     @property
     def _values_read(self) -> int:
-        n_params = sum(math.prod(shape) for _, shape in parameters(self.spec.generator_layers))
-        return n_params + self.spec.batch * self.spec.z_dim
+        return sum(math.prod(shape) for _, shape in parameters(self._layers)) + math.prod(self.shape[:2])
 
     @property
     def _kept_read(self) -> int:
-        return sum(2 * layer.n_out for layer in self.spec.generator_layers if layer.batch_norm)  # gamma and beta
+        return sum(2 * layer.n_out for layer in self._layers if layer.batch_norm)  # gamma and beta
 
     def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
         rng = np.random.default_rng(seed)
-        drawn = initial_params(rng, self.spec.generator_layers, kept(dtype))
-        params = working(self.spec.generator_layers, drawn, lambda p: to_host(p, dtype))
-        return Inputs((params,), None, [(_noise(rng, self.spec, dtype),) for _ in range(STAGED_BATCHES)])
+        params = working(self._layers, initial_params(rng, self._layers, kept(dtype)), lambda p: to_host(p, dtype))
+        return Inputs((params,), None, [(batch,) for batch in self._batches(rng, dtype, images)])
+
+    @abstractmethod
+    def _batches(self, rng: np.random.Generator, dtype: str, images: np.ndarray) -> Sequence[np.ndarray]:
+        """Return what goes into the network, one array for each staged batch."""
+
+
+class GeneratorForward(_Forward):
+    """Images from noise; the noise rotates over the staged batches."""
+
+    name = "generator_forward"
+    role = "generator"
+
+    def _batches(self, rng: np.random.Generator, dtype: str, images: np.ndarray) -> Sequence[np.ndarray]:
+        return [_noise(rng, self.spec, dtype) for _ in range(STAGED_BATCHES)]
 
     def outputs(self) -> list[Output]:
         return outputs_of({"images": (self.spec.batch, self.spec.img_dim)})
@@ -98,29 +116,14 @@ class GeneratorForward(Operation):
         return state, (backend.generator_forward(self.spec, fixed[0], *batch),)
 
 
-class DiscriminatorForward(Operation):
+class DiscriminatorForward(_Forward):
     """Logits of real images, which rotate over the staged batches."""
 
     name = "discriminator_forward"
+    role = "discriminator"
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.spec.batch, *self.spec.discriminator
-
-    @property
-    def flops(self) -> int:
-        return sum(layer.flops(self.spec.batch) for layer in self.spec.discriminator_layers)
-
-    @property
-    def _values_read(self) -> int:
-        n_params = sum(math.prod(shape) for _, shape in parameters(self.spec.discriminator_layers))
-        return n_params + self.spec.batch * self.spec.img_dim
-
-    def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
-        rng = np.random.default_rng(seed)
-        drawn = initial_params(rng, self.spec.discriminator_layers, kept(dtype))
-        params = working(self.spec.discriminator_layers, drawn, lambda p: to_host(p, dtype))
-        return Inputs((params,), None, [(real,) for real in _staged(images, self.spec, dtype)])
+    def _batches(self, rng: np.random.Generator, dtype: str, images: np.ndarray) -> Sequence[np.ndarray]:
+        return _staged(images, self.spec, dtype)
 
     def outputs(self) -> list[Output]:
         return outputs_of({"logits": (self.spec.batch, 1)})

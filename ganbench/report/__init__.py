@@ -6,13 +6,7 @@ The names below take the DataFrame of ``ganbench.load_results`` and are fetched 
 import importlib
 from typing import TYPE_CHECKING, Any
 
-_HOMES = {
-    "history": "pivots",
-    "pack": "dataset",
-    "ratio_matrix": "pivots",
-    "scaling": "pivots",
-    "style": "pivots",
-}
+_HOMES = dict.fromkeys(("history", "ratio_matrix", "scaling", "style"), "pivots") | {"pack": "dataset"}
 __all__ = ["history", "pack", "ratio_matrix", "scaling", "style"]
 RUN_FORMATS = ("table", "markdown", "csv", "json")  # in which a run, a sweep and a difference can be written
 PIVOT_FORMATS = ("table", "markdown", "csv", "latex", "json", "parquet")

@@ -80,7 +80,7 @@ def judge(condition: Condition, table: "pd.DataFrame") -> Finding:
     if row["status"] != "ok":
         return Finding(condition, "not measured", f"{row['status']}: {row['reason']}")
     if math.isnan(row["ratio"]):
-        return Finding(condition, "not measured", f"there is no time of the baseline {row['baseline']} beside it")
+        return Finding(condition, "not measured", f"the baseline {row['baseline']} has no time to compare with")
     speed = (row["ratio"], row["ratio_low"], row["ratio_high"])
     if condition.slower:
         (value, high, low), quantity = (1 / number for number in speed), "time"

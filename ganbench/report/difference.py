@@ -72,7 +72,7 @@ def _common_baseline(a: Run, b: Run) -> tuple[str, str]:
     """Return the baseline whose program is the same in both runs, or '' and why there is none."""
     ours, theirs = a.header.baseline, b.header.baseline
     if ours != theirs:
-        return "", f"their baselines are {ours} / {theirs}"
+        return "", f"the baselines are {ours} / {theirs}"
     found = same_program(a, b, ours)
     return ("", f"the baseline differs: {_said(found)}") if found else (ours, "")
 
@@ -145,16 +145,18 @@ def _notes(a: Run, b: Run, table: pd.DataFrame, baseline: str, why_not: str) -> 
     if common:
         first = table.groupby(level="operation", sort=False).first()
         notes += _line(f"control ({common} against a second copy of itself, B relative to A): ", first, "control")
-    sitting = "speed: time in A / time in B, which code and machine have changed together"
+    sitting = "speed: time in A / time in B, changed by code and machine together"
     if baseline:
-        same = f", and takes {baseline} to be the same at both commits" if a.header.commit != b.header.commit else ""
+        same = (
+            f", and assumes that {baseline} is the same at both commits" if a.header.commit != b.header.commit else ""
+        )
         notes.append(
             f"{sitting}. against {baseline}: of the speeds relative to it, so that what slows the whole machine "
             f"cancels; the verdict rests on this one{same}."
         )
     else:
         notes.append(
-            f"{sitting}. The verdict rests on it alone: a lead, not a result. No common baseline tells the two "
+            f"{sitting}. The verdict rests on it alone: a hint, not a result. No common baseline tells the two "
             f"apart: {why_not}."
         )
     return [*notes, LEGEND]

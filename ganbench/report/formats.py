@@ -11,8 +11,7 @@ import pandas as pd
 
 from ..errors import UnavailableError
 from .page import UNBOUNDED, grid, text_of
-from .table import markdown
-from .values import is_number, text
+from .table import is_number, markdown, text
 
 NEEDS = {"latex": "jinja2", "parquet": "pyarrow"}  # pandas writes them through these
 

@@ -40,7 +40,7 @@ def _unsteady(table: pd.DataFrame) -> str:
 
 def _tuning(header: RunHeader) -> str:
     found = header.environment.get("tuning")
-    return f"variables that tune what was measured: {', '.join(found)}" if found else ""
+    return f"environment variables that change what was measured: {', '.join(found)}" if found else ""
 
 
 def _uncontrolled(header: RunHeader) -> str:

@@ -17,7 +17,7 @@ import pandas as pd
 from ..errors import UnavailableError, UsageError, unknown
 from ..results.table import geometric_mean
 from .selection import KEYS, Selection, first_number, instead, select
-from .values import is_number, text
+from .table import is_number, text
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
@@ -87,7 +87,7 @@ def scaling(df: pd.DataFrame, by: str) -> pd.DataFrame:
     columns = sorted(found.rows[by].unique())
     notes += [*found.notes, *_origin(found.rows)]
     if len(columns) == 1:
-        notes.append(f"{by} {columns[0]} alone was measured: 'ganbench compare --{by}' measures another")
+        notes.append(f"{by} {columns[0]} is the only value measured: 'ganbench compare --{by}' measures another")
     table = _framed(lines, index, columns)
     table.columns.name = by
     return _described(table, f"median time by {by}", found, notes, "seconds", "min")
@@ -218,7 +218,7 @@ def _by_batch(df: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     if without.all():
         raise UsageError("none of these operations has a batch (adam_step works on parameters): name others")
     names = sorted(set(df.loc[without, "operation"]))
-    notes = [f"left out, for having no batch: {', '.join(names)}"] if names else []
+    notes = [f"left out, because they have no batch: {', '.join(names)}"] if names else []
     return df.assign(batch=batch, shape=rest)[~without], notes
 
 

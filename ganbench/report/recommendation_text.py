@@ -15,8 +15,8 @@ from .recommendation import START_DOUBT, Candidate, Recommendation, Standing, re
 from .table import heading, seconds, verdict
 
 LEGEND = (
-    "total: start + iterations x time of one, from a fresh process with an empty compile cache; warm: the start with "
-    "a filled one. [95 % interval over rounds]; a start, measured once, counts as known within a factor of "
+    "total: start + iterations x time of one, from a fresh process with an empty compile cache, [95 % interval]; "
+    "warm: the start with a filled one. A start is measured only once, so it is taken as known within a factor of "
     f"{START_DOUBT}. against: total / total of the first."
 )
 COLUMNS = ("target", "start", "warm", "iteration", "total", "against", "verdict")
@@ -71,7 +71,8 @@ def turns(found: Recommendation) -> list[str]:
     if found.fewer is not None:
         lines.append(f"below about {found.fewer.at:,.0f} iterations {found.fewer.target} is quicker: it starts sooner")
     if found.more is not None:
-        lines.append(f"beyond about {found.more.at:,.0f} iterations {found.more.target} is quicker: its start has paid")
+        beyond = f"beyond about {found.more.at:,.0f} iterations {found.more.target} is quicker"
+        lines.append(f"{beyond}: by then its longer start has paid off")
     return lines
 
 

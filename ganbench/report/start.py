@@ -52,11 +52,8 @@ def start_table(table: pd.DataFrame) -> pd.DataFrame:
     pairs = break_evens(timed[timed["operation"] == operation])
     rows = []
     for _, row in timed[timed["operation"] == operation].iterrows():
-        caught = [
-            f"{other} after {cold:,.0f}" for target, other, cold in pairs[["target", "other", "cold"]].itertuples(
-                index=False
-            ) if target == row["target"]
-        ]  # fmt: skip
+        mine = pairs[pairs["target"] == row["target"]]
+        caught = [f"{other} after {cold:,.0f}" for other, cold in zip(mine["other"], mine["cold"], strict=True)]
         times = [seconds(row[name]) for name in ("import_s", "prepare_s", "first_run_s", "first_call_warm_s")]
         rows.append([operation, row["target"], *times, ", ".join(caught)])
     return pd.DataFrame(rows, columns=list(COLUMNS))

@@ -180,6 +180,6 @@ def _runs(swept: Swept) -> list[str]:
 def _legend(swept: Swept) -> str:
     return (
         f"in a cell: time ± half its 95 % interval; speed relative to {swept.baseline}, more than 1 is "
-        f"faster; within {BAND:.0%} is the same. * fastest. A crossing is stated where each of the two is surely "
-        "faster at one end: values between that decide nothing widen it."
+        f"faster; within {BAND:.0%} is the same. * fastest. 'A overtakes B' is said where B is surely faster at "
+        "the lower value and A at the higher one; the values between them are undecided."
     )

@@ -69,7 +69,7 @@ def import_results(path: Path, results: Path) -> Imported:
         elif there == content:
             outcome.same.append(place)
         elif place.name == MACHINE:
-            outcome.left_out.append((str(place), "another description of this machine is here and stays"))
+            outcome.left_out.append((str(place), "another description of this machine is here already, and is kept"))
         else:
             raise UsageError(f"{kept} exists and differs: nothing was imported; rename it, or choose another --results")
     check_writable(results)
@@ -140,7 +140,7 @@ def _bound(cases: int, rounds: int) -> None:
 
 def _safe(member: Member, name: str) -> str:
     if not SAFE.fullmatch(name):
-        raise UsageError(f"refused: '{member.name}' names itself {name[:100]!a}, which is no name for a file")
+        raise UsageError(f"refused: '{member.name}' names itself {name[:100]!a}, which is not a valid name of a file")
     return name
 
 
@@ -175,4 +175,6 @@ def _write(path: Path, content: bytes) -> None:
     except OSError as error:
         if made:
             path.unlink(missing_ok=True)
-        raise StorageError(f"cannot write {path}: {error.strerror}; what was imported before is whole") from error
+        raise StorageError(
+            f"cannot write {path}: {error.strerror}; the files imported before it are complete"
+        ) from error

@@ -76,7 +76,7 @@ class RunWriter:
             self._failed = True
             raise StorageError(
                 f"cannot write results to {self.path}: {error.strerror}; "
-                "the lines written before are whole and can be read"
+                "the lines before it are complete and can be read"
             ) from error
 
     def __enter__(self) -> "RunWriter":
@@ -120,7 +120,7 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             fresh.unlink()
-        kept = "; what stood there before is whole" if path.exists() else ""
+        kept = "; the old file is unchanged" if path.exists() else ""
         raise StorageError(f"cannot write {path}: {error.strerror or error}{kept}") from error
 
 
@@ -153,7 +153,7 @@ def parse_run(content: bytes, path: object) -> list[Line]:
         except DAMAGE as error:
             if number == len(filled) and number > 1:
                 warnings.warn(
-                    f"{path}: the last line was torn off in mid-write and is left out",
+                    f"{path}: the last line is incomplete and is left out",
                     DamagedResultsWarning,
                     stacklevel=2,
                 )

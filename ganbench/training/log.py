@@ -77,7 +77,7 @@ class Log:
             yield
         except OSError as error:
             raise StorageError(
-                f"cannot write {name} in {self._folder}: {error.strerror}; the state saved before is whole"
+                f"cannot write {name} in {self._folder}: {error.strerror}; the state saved before is complete"
             ) from error
 
     def _cut(self, name: str, header: str, keep: Callable[[str], bool]) -> None:

@@ -18,7 +18,7 @@ from ..measure.plan import Plan, make_plan
 from ..operations.networks import GANIteration
 from ..precision import FULL, PRECISIONS
 from ..results.store import check_writable
-from .folder import check_free
+from .saving import check_free
 from .state import TrainingState, differences, load_state
 
 LARGEST_STEP = np.iinfo(np.int32).max  # Adam counts in this type on every backend

@@ -34,7 +34,7 @@ class Screen:
             f"{training.note}; {training.per_epoch:,} iterations make an epoch, "
             f"{training.iterations:,} iterations are asked for"
         )
-        self._show(0, "asking the oracle")
+        self._show(0, "computing the reference results")
 
     def tell(self, target: Target, message: AnyMessage) -> None:
         """Take one message of the training on ``target``."""

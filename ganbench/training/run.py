@@ -12,8 +12,7 @@ import numpy as np
 from .. import errors, registry
 from ..data import staged_images
 from ..errors import GanbenchError, StorageError
-from ..gan import GANSpec
-from ..gan import preset as find_preset
+from ..gan import GANSpec, preset as find_preset
 from ..machine.environment import can_pin
 from ..machine.workspace import workspace
 from ..measure.process import Child, WorkerLostError, child_environment
@@ -149,7 +148,7 @@ def _messages(child: Child, target: Target) -> Iterator[AnyMessage]:
         try:
             message = _decoder.decode(child.receive("save"))
         except WorkerLostError as error:
-            raise GanbenchError(f"{target}: {error.reason}; the state saved before is whole") from error
+            raise GanbenchError(f"{target}: {error.reason}; the state saved before is complete") from error
         if isinstance(message, Failed):
             kind = getattr(errors, message.error, GanbenchError)
             raise kind(f"{target}: {message.reason}")

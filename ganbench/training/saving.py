@@ -1,12 +1,16 @@
-"""What a training leaves beside its log: the state, from which it can be resumed, and pictures of what it makes."""
+"""The folder of a training: it belongs to one, and holds its state and pictures of what it makes beside its log."""
 
+import contextlib
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from ..arithmetic import GANState
 from ..data.sound import wav_bytes
+from ..errors import UsageError
+from ..machine.lock import try_lock
 from ..results.store import replace_file
 from . import pictures
 from .batches import sample_noise
@@ -18,6 +22,27 @@ FIRST_S, EVERY_S = 1.0, 10.0  # at first after 1, 2, 4 and 8 seconds
 LARGEST_SHARE = 0.05  # of the time: a model whose state takes long to write is saved less often
 STRIP_PARTS = 10  # the strip shows the beginning, and the end of each tenth
 STRIP_COLUMNS = 10
+
+
+def check_free(folder: Path, resume: Path | None) -> None:
+    """Raise ``UsageError`` where ``folder`` holds a training other than the one that is resumed."""
+    state = folder / STATE
+    if state.exists() and not (resume is not None and resume.exists() and state.samefile(resume)):
+        raise UsageError(
+            f"{folder} holds a training already: continue it with --resume {state}, or choose another --output"
+        )
+
+
+@contextlib.contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Keep other trainings out of ``folder``; the system frees it when this process ends, however it ends.
+
+    Raises ``UsageError`` where another training has it.
+    """
+    with try_lock(folder) as free:
+        if not free:
+            raise UsageError(f"another training is writing into {folder}: wait for it, or choose another --output")
+        yield
 
 
 class Saver:

@@ -26,11 +26,10 @@ from ..verification.answers import read_answers
 from ..verification.gate import verify
 from .batches import ROWS, stream
 from .feeding import Fed, cost_of_feeding
-from .folder import check_free, sole_writer
 from .log import Log
 from .loop import Goal, Loop
 from .protocol import LOG_FORMAT, Ended, Failed, Message, Started, TrainJob
-from .saving import STRIP_COLUMNS, Saver
+from .saving import STRIP_COLUMNS, Saver, check_free, sole_writer
 from .state import TrainingState, load_state
 
 

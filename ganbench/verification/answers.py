@@ -63,5 +63,5 @@ def read_answers(folder: Path, made: Operation, dtype: str) -> tuple[Inputs, Ans
     images = np.load(folder / IMAGES, allow_pickle=False)
     inputs = made.inputs(int(seed), dtype, images)
     if inputs.digest() != digest:
-        raise GanbenchError(f"the inputs of {made.name} differ from those that the oracle answered")
+        raise GanbenchError(f"the inputs of {made.name} differ from those that the reference was computed from")
     return inputs, Answers(int(seed), digest, float(nearest_kink), int(gated), bool(loose), after, **emulated)

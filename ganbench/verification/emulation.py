@@ -10,12 +10,12 @@ from functools import partial
 
 import numpy as np
 
-from ..arithmetic import Array
+from ..arithmetic import Array, Triple
 from ..operation import Inputs, Operation
 from ..operations.rounding import cut, rounded
 from ..precision import name_of
 from .answers import Answers
-from .deviation import group_errors
+from .gate import group_errors
 from .reference import GATED_ITERATIONS, Reference, collected, solve
 
 Rounding = Callable[[np.ndarray], np.ndarray]
@@ -39,9 +39,7 @@ class Emulation(Reference):
         y, mean, var = super().batch_norm(x, gamma, beta, eps)
         return self._stored(y), mean, var
 
-    def batch_norm_grad(
-        self, x: Array, gamma: Array, beta: Array, eps: float, grad: Array
-    ) -> tuple[Array, Array, Array]:
+    def batch_norm_grad(self, x: Array, gamma: Array, beta: Array, eps: float, grad: Array) -> Triple:
         grad_x, grad_gamma, grad_beta = super().batch_norm_grad(x, gamma, beta, eps, grad)
         return self._stored(grad_x), grad_gamma, grad_beta
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..arithmetic import Arithmetic, Array, Arrays, GANState, NetworkState, Updated, map_arrays
+from ..arithmetic import Arithmetic, Array, Arrays, GANState, NetworkState, Trained, Triple, Updated, map_arrays
 from ..gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec, Layer, by_layer
 from ..operation import Inputs, Operation
 from ..operations.rounding import widened
@@ -88,9 +88,7 @@ class Reference(Arithmetic):
         var = ((x - mean) ** 2).mean(axis=0)
         return gamma * (x - mean) / np.sqrt(var + eps) + beta, mean, var
 
-    def batch_norm_grad(
-        self, x: Array, gamma: Array, beta: Array, eps: float, grad: Array
-    ) -> tuple[Array, Array, Array]:
+    def batch_norm_grad(self, x: Array, gamma: Array, beta: Array, eps: float, grad: Array) -> Triple:
         """Ioffe & Szegedy 2015, section 3: the chain rule through var and mean, term by term."""
         n = x.shape[0]
         mean = x.mean(axis=0)
@@ -158,9 +156,7 @@ class Reference(Arithmetic):
     def discriminator_forward(self, spec: GANSpec, params: Any, x: Array) -> Array:
         return self._forward(spec.discriminator_layers, params, x)[0]
 
-    def gan_iteration(
-        self, spec: GANSpec, state: GANState, real: Array, z_d: Array, z_g: Array
-    ) -> tuple[GANState, Array, Array]:
+    def gan_iteration(self, spec: GANSpec, state: GANState, real: Array, z_d: Array, z_g: Array) -> Trained:
         """Goodfellow et al. 2014, algorithm 1 with one D step, losses written on logits."""
         g, d, step = state.generator, state.discriminator, int(state.step) + 1
         g_layers, d_layers = spec.generator_layers, spec.discriminator_layers

@@ -1,6 +1,6 @@
-"""The options that describe a model and how it is computed, shared by every command that needs one."""
+"""Options that several commands share, above all those that describe a model and how it is computed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +8,7 @@ import click
 from click.core import ParameterSource
 
 from ..errors import UsageError
+from .quantities import seconds
 
 if TYPE_CHECKING:
     from ..gan import GANSpec
@@ -21,9 +22,28 @@ math_option = click.option(
 )  # fmt: skip
 
 
+devices_option = click.option(
+    "--devices", default="", metavar="LIST", help="Devices to run every backend on: cpu, cuda, cuda:1."
+)
+timeout_option = click.option(
+    "--timeout", type=seconds, default="120s", show_default=True, metavar="TIME",
+    help="Stop a worker that has not answered for so long.",
+)  # fmt: skip
+results_option = click.option(
+    "--results", default="results", show_default=True, type=click.Path(path_type=Path), metavar="DIR",
+    help="Folder in which every run is kept.",
+)  # fmt: skip
+output_option = click.option(
+    "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the report to this file."
+)
 details_option = click.option(
     "--details", is_flag=True, help="Add start-up, memory, ceilings, floor and disturbance to the table."
 )
+
+
+def format_option(choices: Sequence[str]) -> Callable[[Command], Command]:
+    """Return the option that says in which of ``choices`` a report is written."""
+    return click.option("--format", "form", default="table", show_default=True, type=click.Choice(choices))
 
 
 def model_options(command: Command) -> Command:
