@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: setup compare test lint gpu clean
+.PHONY: setup compare test test-fast lint gpu clean
 
 setup: $(STAMP)
 
@@ -19,6 +19,10 @@ compare: setup
 
 test: setup
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+
+# What starts no worker, compiles nothing and runs no asv.
+test-fast: setup
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not slow"
 
 lint: setup
 	$(BIN)/ruff check .

@@ -1,6 +1,5 @@
 """The built-in backends, through the suite that every other backend can use."""
 
-import functools
 import importlib.util
 import sys
 import types
@@ -28,6 +27,7 @@ NumpyBackend, TorchBackend, JaxBackend, CupyBackend = BUILT_IN = tuple(
 COMPILED = (preset("tiny"), testing.ODD_SPECS[-1])
 # Under lax.scan the formulas are those of jit, tested on every model there.
 SCANNED = (*map(preset, ("tiny", "mnist-mlp", "mnist-mlp-bn")), testing.ODD_SPECS[-1])
+FAST = ("manual", "textbook")  # modes whose suite takes few seconds
 
 
 def _suites():
@@ -36,7 +36,7 @@ def _suites():
         for device in backend.probe().devices or backend.device_kinds[:1]:
             for mode in backend.modes:
                 name = f"Test{backend.name.title()}{mode.title()}{device.title()}"
-                marks = [] if device == "cpu" else [pytest.mark.gpu]
+                marks = [pytest.mark.gpu] * (device != "cpu") + [pytest.mark.slow] * (mode not in FAST)
                 if (mode, device) == ("graph", "cpu"):  # CUDA only, and says so: a test of its own
                     continue
                 attributes = {"specs": COMPILED, "dtypes": ("float64",)} if mode == "compile" else {}
@@ -51,6 +51,7 @@ for _name, _attributes in _suites():
     globals()[_name] = type(_name, (BackendConformance,), _attributes)
 
 
+@pytest.mark.slow
 def test_compiled_in_the_dtype_that_people_use():
     try:
         backend = TorchBackend(mode="compile")
@@ -71,7 +72,6 @@ WITHIN_AN_ITERATION = {"adam_step", "gan_products", "generator_forward", "discri
 LARGE_OPERATIONS = tuple(name for name in OPERATIONS if name not in WITHIN_AN_ITERATION)
 
 
-@functools.lru_cache(maxsize=1)  # one at a time: the backends take turns on each question
 def _large_answers(case, dtype):
     """Return the oracle's answers; for 'wide' to one iteration of a quarter of the rows, or it takes minutes."""
     with pytest.MonkeyPatch.context() as patch:
@@ -80,13 +80,14 @@ def _large_answers(case, dtype):
         return reference.solve(case, dtype, images(case.spec))
 
 
-@pytest.mark.parametrize("backend_class", [NumpyBackend, TorchBackend, JaxBackend], ids=lambda cls: cls.name)
+@pytest.mark.slow
 @pytest.mark.parametrize(("case", "dtype"), testing.cases(LARGE, FULL, LARGE_OPERATIONS))
-def test_large_preset(backend_class, case, dtype):
-    answers = _large_answers(case, dtype)
+def test_large_preset(case, dtype):
+    answers = _large_answers(case, dtype)  # the backends share them: they take longer than all else
     inputs = case.inputs(answers.seed, dtype, images(case.spec))
-    found = verify(backend_class().prepare(case, inputs), case, answers, dtype)
-    assert found.passed, found.reason
+    for backend_class in (NumpyBackend, TorchBackend, JaxBackend):
+        found = verify(backend_class().prepare(case, inputs), case, answers, dtype)
+        assert found.passed, f"{backend_class.name}: {found.reason}"
 
 
 # CuPy without a GPU: its mathematics is NumPy's, and its device code meets a stand-in ---------------------
@@ -119,6 +120,7 @@ def _stand_in(devices=2, used=None, synchronised=None):
     return module
 
 
+@pytest.mark.slow
 class TestCupyOnNumpy(BackendConformance):
     """The whole suite on the host, so that only CuPy's own kernels are left to a GPU."""
 
@@ -152,6 +154,8 @@ def test_a_graph_needs_a_gpu():
         TorchBackend(mode="graph", device="cpu")
 
 
+@pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["adam_step", "gan_iteration"])
 @pytest.mark.parametrize("mode", JaxBackend.modes)
 def test_jax_compiles_a_program_once(mode, name, caplog):

@@ -14,6 +14,8 @@ from ganbench.measure.plan import RIGORS
 from ganbench.results.statistics import pass_ratio
 from ganbench.results.table import COLUMNS
 
+pytestmark = pytest.mark.slow
+
 
 def test_default_frameworks_measured_and_kept(tmp_path):
     rows = compared(tmp_path, "--backends", "numpy,torch,torch.textbook,jax", "--ops", "matmul,gan_iteration")

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import assume, given, strategies as st
+from hypothesis import assume, given, settings, strategies as st
 
 import ganbench
 from ganbench import cli
@@ -84,6 +84,8 @@ def test_what_is_written_is_read_back(target, operation, slower, factor):
 bounds = st.tuples(*3 * [st.floats(0.01, 100)]).map(sorted)
 
 
+@pytest.mark.slow
+@settings(max_examples=30)  # each makes a table
 @given(bounds, st.floats(0.01, 100), st.booleans())
 def test_a_condition_holds_only_where_the_whole_interval_lies_beyond(interval, factor, slower):
     low, value, high = interval
@@ -94,6 +96,8 @@ def test_a_condition_holds_only_where_the_whole_interval_lies_beyond(interval, f
     assert outcome(text, measured(value, low, high)) == expected
 
 
+@pytest.mark.slow
+@settings(max_examples=30)
 @given(bounds, st.floats(0.01, 100))
 def test_slower_and_faster_of_one_limit_never_both_hold(interval, factor):
     low, value, high = interval
@@ -110,12 +114,12 @@ def test_slower_and_faster_of_one_limit_never_both_hold(interval, factor):
     [
         (row(operation="batch_norm"), "not measured", "no such row"),
         (row(status="failed", reason="no product today"), "not measured", "failed: no product today"),
-        (row(), "not measured", "no time of the baseline numpy"),
+        (row(), "not measured", "the baseline numpy has no time"),
         (measured(0.5, math.nan, math.nan, rounds=5, verdict="undecided"), "undecided", "5 rounds"),
         (measured(0.5, 0.4, 0.6, verdict="control failed"), "undecided", "control failed"),
-        (measured(0.5, 0.4, 0.6), "holds", "time 2.000 times that of numpy [1.667, 2.500], wholly beyond 1.1"),
+        (measured(0.5, 0.4, 0.6), "holds", "time 2.000 times that of numpy [1.667, 2.500], all of it beyond 1.1"),
         (measured(1.0, 0.95, 1.05), "does not hold", "time 1.000 times that of numpy [0.952, 1.053]"),
-        (measured(0.9, 0.85, 0.95), "undecided", "1.1 inside: more rounds"),
+        (measured(0.9, 0.85, 0.95), "undecided", "contains 1.1: more rounds"),
     ],
 )
 def test_every_outcome_says_why(table, expected, why):
@@ -160,6 +164,7 @@ def gate(monkeypatch, craft, tmp_path, ganbench_cli):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("speed", "code", "found"), [(0.5, 1, ": holds: time 2.000"), (1.0, 0, ": does not hold: time 1.000")]
 )
@@ -213,6 +218,7 @@ def test_a_fault_of_ours_is_shown_and_is_not_1(gate, monkeypatch, capsys):
     assert "shown" in err
 
 
+@pytest.mark.slow
 def test_conditions_are_read_before_anything_runs(tmp_path):
     command = [sys.executable, "-m", "ganbench.cli", "compare", "--backends", "numpy,torch", "--results", tmp_path]
     done = subprocess.run([*command, "--fail-if", "torch/conv slower than 1x"], capture_output=True, text=True)
@@ -221,6 +227,7 @@ def test_conditions_are_read_before_anything_runs(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_too_few_rounds_decide_nothing(tmp_path, ganbench_cli):
     code, _, err = ganbench_cli(
         "compare", "--backends", "numpy,torch", "--preset", "tiny", "--ops", "matmul", "--rounds", "1",
@@ -266,6 +273,7 @@ def test_precision_and_budget_reach_the_plan():
     assert make_plan(preset("tiny"), backends="numpy", precision_goal=0.2).precision == "ieee"
 
 
+@pytest.mark.slow
 def test_a_loose_goal_ends_the_run_at_six_rounds(tmp_path):
     run = ganbench.compare(
         "numpy,numpy.inplace", preset="tiny", ops=["matmul"], precision_goal=0.999, budget_s=200, results=tmp_path

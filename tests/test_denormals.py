@@ -6,10 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 STUDY = ROOT / "benchmarks" / "studies" / "denormals.py"
 
 
+@pytest.mark.slow
 def test_denormals_short(tmp_path):
     output = tmp_path / "rows.jsonl"
     command = [sys.executable, STUDY, "--short", "--output", output]

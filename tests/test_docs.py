@@ -17,11 +17,12 @@ DOCUMENTS = [*sorted(ROOT.glob("README*.md")), ROOT / "CONTRIBUTING.md", *sorted
 
 
 def blocks(language):
-    return [
-        pytest.param(block, id=f"{path.name}-{number}")
-        for path in DOCUMENTS
-        for number, block in enumerate(re.findall(rf"```{language}\n(.*?)```", path.read_text(), re.DOTALL))
-    ]
+    """Return every block of code in that language, each once, named by where it stands first."""
+    found = {}
+    for path in DOCUMENTS:
+        for number, block in enumerate(re.findall(rf"```{language}\n(.*?)```", path.read_text(), re.DOTALL)):
+            found.setdefault(block, f"{path.name}-{number}")
+    return [pytest.param(block, id=name) for block, name in found.items()]
 
 
 def commands():
@@ -48,6 +49,7 @@ def test_every_command_is_one_that_exists(line, monkeypatch):
             assert all(parse(text, plan.targets, plan.operations, plan.baseline) for text in context.params["fail_if"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [p for p in blocks("python") if "my_package" not in p.values[0]])
 def test_every_example_runs(code, tmp_path):
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)

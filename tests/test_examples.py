@@ -11,6 +11,8 @@ import pytest
 
 import ganbench
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 EXECUTE = """
 import nbformat, sys

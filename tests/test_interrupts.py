@@ -7,8 +7,11 @@ import sys
 import time
 
 import psutil
+import pytest
 
 import ganbench
+
+pytestmark = pytest.mark.slow
 
 
 def _start_long_run(tmp_path):

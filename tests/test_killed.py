@@ -17,6 +17,8 @@ from kept import GANBENCH, counted, resume
 
 from ganbench.machine.workspace import OWNER, remove_stale
 
+pytestmark = pytest.mark.slow
+
 
 def processes(mark):
     """Return the processes that were started with ``mark`` in their environment, by a look at all of them."""

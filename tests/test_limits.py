@@ -76,6 +76,7 @@ def test_bandwidth_of_cores_together(monkeypatch):
     assert all(ceiling.value > 0 for ceiling in found)
 
 
+@pytest.mark.slow
 def test_a_run_holds_its_rows_against_its_own_ceilings(tmp_path):
     run = ganbench.compare(
         "numpy,torch,torch.textbook",
@@ -97,6 +98,7 @@ def test_a_run_holds_its_rows_against_its_own_ceilings(tmp_path):
     assert sorted(products) == ["numpy", "numpy", "torch", "torch"]  # one member of each library, in both rounds
 
 
+@pytest.mark.slow
 def test_device_times_are_held_against_the_floor():
     run = ganbench.compare("numpy,numpy.inplace", preset="tiny", ops=["gan_iteration"], rounds=1, results=None)
     device_s = {

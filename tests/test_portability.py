@@ -5,7 +5,11 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from ganbench.results.store import read_run
+
+pytestmark = pytest.mark.slow
 
 # What macOS and Windows lack, taken away from every process of a run before it does anything else.
 POORER = """

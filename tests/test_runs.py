@@ -19,6 +19,7 @@ def results(tmp_path):
     return tmp_path / "results"
 
 
+@pytest.mark.slow
 def test_show_prints_what_compare_printed(tmp_path, ganbench_cli, craft):
     code, printed, _ = ganbench_cli(
         "compare", "--backends", "numpy", "--preset", "tiny", "--rounds", "1", "--ops", "matmul", "--results", tmp_path
@@ -48,7 +49,7 @@ def test_a_run_cut_off_at_once_is_listed_and_shown(craft, results, ganbench_cli)
     path.write_text(path.read_text().partition("\n")[0] + "\n")
     code, out, _ = ganbench_cli("results", "list", results)
     assert code == 0
-    assert " 0       interrupted " in out
+    assert " 0      interrupted " in out
     code, out, _ = ganbench_cli("results", "show", path)
     assert code == 0
     assert out.startswith("tiny (8-16-36 / 36-16-1, batch 16)")

@@ -174,7 +174,7 @@ def test_unpaired_cut_matches_brute_force(m, n):
     assert below[0] <= 0.025 < below[1]
 
 
-@pytest.mark.parametrize(("m", "n"), [(9, 14), (30, 22), (51, 12), (200, 180)])
+@pytest.mark.parametrize(("m", "n"), [(9, 14), (30, 22), (51, 12), (90, 80)])
 def test_unpaired_cut_matches_scipy(m, n):
     """Exact up to 50 values a side; beyond, at most one rank from what SciPy finds exactly."""
     scipy_stats = pytest.importorskip("scipy.stats")

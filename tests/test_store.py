@@ -23,6 +23,7 @@ def run_file(tmp_path_factory):
     return comparison.path
 
 
+@pytest.mark.slow
 def test_every_line_is_strict_json(run_file):
     def refuse(token):
         raise AssertionError(token)
@@ -51,7 +52,7 @@ def test_any_cut_of_the_last_line_is_dropped_with_a_notice(run_file, tmp_path):
     def torn(kept):
         path = tmp_path / "torn.jsonl"
         path.write_bytes(whole[: len(whole) - kept])
-        with pytest.warns(store.DamagedResultsWarning, match="torn off"):
+        with pytest.warns(store.DamagedResultsWarning, match="is incomplete"):
             assert len(store.read_run(path)) == expected
 
     torn()
@@ -106,6 +107,7 @@ def test_several_folders_at_once(run_file, tmp_path):
     assert len(ganbench.load_results(tmp_path / "one", tmp_path / "two")) == 4
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_what_was_written_and_says_so(tmp_path, monkeypatch):
     writes = 0
 
@@ -122,6 +124,7 @@ def test_a_full_disk_keeps_what_was_written_and_says_so(tmp_path, monkeypatch):
     assert len(comparison.to_pandas()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device here")
 def test_closing_on_a_full_disk_does_not_hide_the_result(tmp_path):
     """The buffer that could not be flushed is flushed again by close, which then failed and lost the table."""

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from study_runs import NAMES, ROOT, STUDIES, aa_runs, repeated, run, short
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def study(monkeypatch):

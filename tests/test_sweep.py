@@ -62,14 +62,14 @@ def test_doubling_is_doubling():
         (["--sweep", "batch="], "at least two values"),
         (["--sweep", "batch=8"], "at least two values"),
         (["--sweep", "batch=0,8"], "between 1 and"),
-        (["--sweep", "batch=8..4"], "a range rises"),
+        (["--sweep", "batch=8..4"], "a range must rise"),
         (["--sweep", "batch=8,x"], "'x' is neither a number nor a range"),
         (["--sweep", "batch=1,99999999999999999999"], "neither a number nor a range"),
         (["--sweep", "batch=1,8", "--batch", "4"], "--batch cannot be given with --sweep batch"),
         (["--sweep", "threads=1,4096"], "threads 4096 is not valid"),
         (["--sweep", "threads=1,2", "--threads", "1"], "--threads cannot be given"),
         (["--sweep", "n=8,16", "--preset", "tiny"], "--preset cannot be given with --sweep n"),
-        (["--sweep", "n=8,16", "--ops", "matmul,adam_step"], "adam_step is no product of matrices"),
+        (["--sweep", "n=8,16", "--ops", "matmul,adam_step"], "adam_step is not a matrix product"),
         (["--sweep", "width=8,16", "--generator", "4,36", "--discriminator", "36,1"], "no hidden layer"),
         (["--sweep", "batch=1,8", "--resume", "x"], "--resume cannot be given"),
         (["--sweep", "batch=1,8", "--fail-if", "torch/matmul slower than 2x"], "--fail-if cannot be given"),
@@ -121,6 +121,7 @@ def test_no_two_values_pass_for_the_same_case(variable, unmoved):
         assert len({(plan.spec.name, operation(name, plan.spec).shape) for plan in made}) == len(made)
 
 
+@pytest.mark.slow
 def test_a_sweep_is_a_series_of_ordinary_runs(ganbench_cli, tmp_path):
     ask = ("compare", "--sweep", "n=8,16", "--backends", "numpy", "--rounds", "1", "--results", tmp_path)
     code, out, err = ganbench_cli(*ask, "--format", "csv", "--output", tmp_path / "out.csv")

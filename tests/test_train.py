@@ -21,6 +21,8 @@ from ganbench.training.log import read_losses
 from ganbench.training.saving import Saver
 from ganbench.training.state import load_state
 
+pytestmark = pytest.mark.slow
+
 # What is learned, and what is left -------------------------------------------------------------------
 
 

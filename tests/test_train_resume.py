@@ -17,6 +17,8 @@ from ganbench.training.loop import Goal, Loop
 from ganbench.training.state import load_state
 from ganbench.verification.reference import Reference
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def normed(tmp_path_factory):

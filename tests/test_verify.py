@@ -204,5 +204,6 @@ def test_tf32_passes_for_tf32_and_not_for_float32(case):
     assert tf32.passed, tf32.reason
 
 
+@pytest.mark.slow
 def test_tf32_training_does_not_pass_for_float32():
     assert "tolerance 1e-05" in gate(TensorCores(), GANIteration(MNIST)).reason

@@ -144,7 +144,7 @@ def _notes(a: Run, b: Run, table: pd.DataFrame, baseline: str, why_not: str) -> 
         notes += _line(f"drift from A to B ({baseline} itself): ", own, "ratio")
     if common:
         first = table.groupby(level="operation", sort=False).first()
-        notes += _line(f"control ({common} against a second copy of itself, B relative to A): ", first, "control")
+        notes += _line(f"control ({common} / its second copy, B relative to A): ", first, "control")
     sitting = "speed: time in A / time in B, changed by code and machine together"
     if baseline:
         same = (

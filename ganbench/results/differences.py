@@ -58,7 +58,7 @@ def changes(a: Run, b: Run) -> list[Difference]:
     """Return what differs and may be why somebody compares: versions, commit, system, seed."""
     found = differing(_code(a.header), _code(b.header))
     if a.header.dirty and b.header.dirty and (not a.header.changes or a.header.changes != b.header.changes):
-        found.append(Difference("changes of ganbench that were not committed", "some", "others, or the same"))
+        found.append(Difference("uncommitted changes to ganbench", "yes", "yes, perhaps others"))
     for target, worker in a.workers.items():
         if target in b.workers:
             backend = target.partition("@")[0].partition(".")[0]
