@@ -1,4 +1,4 @@
-"""Every error ganbench raises on purpose.
+"""The errors that ganbench raises on purpose, for callers to catch.
 
 ::
 
@@ -10,7 +10,9 @@
     ├── UnsupportedError     an operation, dtype or precision that a backend does not have
     └── StorageError         results that cannot be written or read
 
-A message says what was received, what is valid and, where it helps, what to run.
+``BrokenBackendError`` (registry) and ``LeftOutError`` (results/importing) are of this tree and live where they are
+raised. ``WorkerLostError`` (measure/process) is not: it becomes a row and reaches no caller. A message says what was
+received, what is valid and, where it helps, what to run.
 """
 
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Backends come through entry points, ours and other people's alike; targets are how they are named.
+"""Backends are found through entry points, ours and other people's in the same way; a target names one of them.
 
 A target is ``backend[.mode][@device]``: ``torch``, ``torch.textbook``, ``jax@cuda:0``.
 """

@@ -31,7 +31,7 @@ from .backend import API_VERSION, Backend, Probe, Program
 from .errors import UnavailableError, UsageError
 from .gan import STAGED_BATCHES, GANSpec, preset
 from .operation import Operation
-from .operations import OPERATIONS, operation
+from .operations import OPERATIONS, operation as make_operation
 from .operations.networks import GANIteration
 from .precision import FULL, precision_of
 from .verification.answers import Answers
@@ -91,9 +91,9 @@ class BackendConformance:
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Spread the tests over what the subclass names."""
         if metafunc.function.__name__ == "test_gate":
-            metafunc.parametrize(("case", "dtype"), cases(self.specs, self.dtypes, self.operations))
+            metafunc.parametrize(("operation", "dtype"), parameters(self.specs, self.dtypes, self.operations))
         elif metafunc.function.__name__ == "test_program":
-            metafunc.parametrize(("case", "dtype"), cases(TINY_SPECS, self.dtypes[:1], self.operations))
+            metafunc.parametrize(("operation", "dtype"), parameters(TINY_SPECS, self.dtypes[:1], self.operations))
         elif "dtype" in metafunc.fixturenames:
             metafunc.parametrize("dtype", self.dtypes)
 
@@ -181,27 +181,27 @@ class BackendConformance:
 
     # Operations ---------------------------------------------------------------------------------------
 
-    def test_gate(self, backend: Backend, case: Operation, dtype: str) -> None:
+    def test_gate(self, backend: Backend, operation: Operation, dtype: str) -> None:
         """What is timed passes the gate, and leaves the host arrays it was given alone."""
-        expected = answers(case, dtype)
-        inputs = case.inputs(expected.seed, dtype, images(case.spec))
+        expected = answers(operation, dtype)
+        inputs = operation.inputs(expected.seed, dtype, images(operation.spec))
         assert inputs.digest() == expected.digest
-        found = verify(backend.prepare(case, inputs), case, expected, dtype)
+        found = verify(backend.prepare(operation, inputs), operation, expected, dtype)
         assert found.passed, found.reason
         assert inputs.digest() == expected.digest, "the host arrays were changed"
 
-    def test_program(self, backend: Backend, case: Operation, dtype: str) -> None:
+    def test_program(self, backend: Backend, operation: Operation, dtype: str) -> None:
         """``reset`` goes all the way back, and ``outputs`` are what the operation names."""
-        program = backend.prepare(case, case.inputs(0, dtype, images(case.spec)))
+        program = backend.prepare(operation, operation.inputs(0, dtype, images(operation.spec)))
         assert program.iterations in (1, STAGED_BATCHES), f"a call performs {program.iterations} iterations"
         first = _after_reset(program)
         assert [(array.shape, str(array.dtype)) for array in first] == [
-            (output.shape, dtype) for output in case.outputs()
+            (output.shape, dtype) for output in operation.outputs()
         ]
         backend.synchronize(program.result)
         assert any(True for _ in arrays(program.result)), "result does not hold what the call produced"
         program()  # away from the staged state
-        for array, again, output in zip(first, _after_reset(program), case.outputs(), strict=True):
+        for array, again, output in zip(first, _after_reset(program), operation.outputs(), strict=True):
             assert np.array_equal(array, again), f"'{output.name}' differs after reset()"
 
     @pytest.mark.parametrize("spec", [preset("mnist-mlp"), preset("mnist-mlp-bn")], ids=lambda spec: spec.name)
@@ -209,9 +209,9 @@ class BackendConformance:
         """In float64 no rounding excuses a drift over many iterations."""
         if "float64" not in self.dtypes or GANIteration.name not in self.operations:
             pytest.skip("the subclass leaves out gan_iteration in float64")
-        case = GANIteration(spec)
-        program = backend.prepare(case, case.inputs(0, "float64", images(spec)))
-        found = verify(_Repeated(program), case, long_answers(case), "float64")
+        operation = GANIteration(spec)
+        program = backend.prepare(operation, operation.inputs(0, "float64", images(spec)))
+        found = verify(_Repeated(program), operation, long_answers(operation), "float64")
         assert found.passed, found.reason
 
     @pytest.mark.parametrize("spec", TINY_SPECS, ids=lambda spec: spec.name)
@@ -219,24 +219,24 @@ class BackendConformance:
         """``feed`` keeps the state or replaces it, ``losses`` are those of each iteration, ``reset`` still works."""
         if "float64" not in self.dtypes or GANIteration.name not in self.operations:
             pytest.skip("the subclass leaves out gan_iteration in float64")
-        case = GANIteration(spec)
-        staged, first, second = (case.inputs(seed, "float64", images(spec)) for seed in (0, 1, 2))
-        program = backend.prepare(case, staged)
+        operation = GANIteration(spec)
+        staged, first, second = (operation.inputs(seed, "float64", images(spec)) for seed in (0, 1, 2))
+        program = backend.prepare(operation, staged)
         program()  # away from the staged state
         program.feed(first.batches, first.state)
         losses = _call_through(program)
         program.feed(second.batches)
         losses += _call_through(program)
-        expected = _trained(case, first.state, [*first.batches, *second.batches])
+        expected = _trained(operation, first.state, [*first.batches, *second.batches])
         found = np.concatenate([np.stack([backend.to_numpy(part).reshape(-1) for part in pair], 1) for pair in losses])
         assert np.allclose(found, [outputs[-2:] for outputs in expected], rtol=1e-12, atol=0), "the losses differ"
-        for array, reference, output in zip(program.outputs(), expected[-1], case.outputs(), strict=True):
+        for array, reference, output in zip(program.outputs(), expected[-1], operation.outputs(), strict=True):
             assert np.allclose(array, reference, rtol=1e-9, atol=1e-12), f"'{output.name}' differs after feed()"
 
         program.reset()  # to the state that was fed; the batches are still the second ones
         _call_through(program)
-        again = _trained(case, first.state, second.batches)[-1]
-        for array, reference, output in zip(program.outputs(), again, case.outputs(), strict=True):
+        again = _trained(operation, first.state, second.batches)[-1]
+        for array, reference, output in zip(program.outputs(), again, operation.outputs(), strict=True):
             assert np.allclose(array, reference, rtol=1e-9, atol=1e-12), f"'{output.name}' differs after reset()"
 
 
@@ -267,13 +267,13 @@ def _call_through(program: Program) -> list[tuple[Array, Array]]:
     return losses
 
 
-def _trained(case: Operation, state: object, batches: Sequence[tuple[np.ndarray, ...]]) -> list[list[np.ndarray]]:
+def _trained(operation: Operation, state: object, batches: Sequence[tuple[np.ndarray, ...]]) -> list[list[np.ndarray]]:
     """Return the oracle's outputs after each of ``batches``."""
     reference, after = Reference(), []
     state = map_arrays(reference.from_numpy, state)
     for batch in batches:
-        state, results = case.apply(reference, (), state, batch)
-        after.append([reference.to_numpy(array) for array in case.collect(state, results)])
+        state, results = operation.apply(reference, (), state, batch)
+        after.append([reference.to_numpy(array) for array in operation.collect(state, results)])
     return after
 
 
@@ -284,10 +284,10 @@ def _after_reset(program: Program) -> list[np.ndarray]:
     return [np.array(array) for array in program.outputs()]
 
 
-def cases(specs: Sequence[GANSpec], dtypes: Sequence[str], names: Sequence[str]) -> list[object]:
+def parameters(specs: Sequence[GANSpec], dtypes: Sequence[str], names: Sequence[str]) -> list[object]:
     """Return a pytest parameter (operation, dtype) for each combination that a batch is large enough for."""
     return [
-        pytest.param(operation(name, spec), dtype, id=f"{spec.name}-{name}-{dtype}")
+        pytest.param(make_operation(name, spec), dtype, id=f"{spec.name}-{name}-{dtype}")
         for spec, name, dtype in itertools.product(specs, names, dtypes)
         if spec.batch >= OPERATIONS[name].minimum_batch
     ]
@@ -299,19 +299,19 @@ def images(spec: GANSpec) -> np.ndarray:
 
 
 @functools.cache  # all backends tested in one process share the oracle's answers
-def answers(case: Operation, dtype: str, math: str = "") -> Answers:
-    """Return what the oracle says to ``case`` on ``images``, for arithmetic that ``precision_of`` names."""
-    return answer(case, dtype, precision_of(dtype, math), images(case.spec))
+def answers(operation: Operation, dtype: str, math: str = "") -> Answers:
+    """Return what the oracle says to ``operation`` on ``images``, for arithmetic that ``precision_of`` names."""
+    return answer(operation, dtype, precision_of(dtype, math), images(operation.spec))
 
 
 @functools.cache
-def long_answers(case: Operation) -> Answers:
+def long_answers(operation: Operation) -> Answers:
     """Return the oracle's answers after ``LONG_RUN`` iterations, and after the next multiple of 8."""
-    inputs, reference = case.inputs(0, "float64", images(case.spec)), Reference()
+    inputs, reference = operation.inputs(0, "float64", images(operation.spec)), Reference()
     counts = (LONG_RUN, math.ceil(LONG_RUN / STAGED_BATCHES) * STAGED_BATCHES)
     state, after = map_arrays(reference.from_numpy, inputs.state), {}
     for done, batch in zip(range(1, counts[-1] + 1), itertools.cycle(inputs.batches), strict=False):
-        state, results = case.apply(reference, inputs.fixed, state, batch)
+        state, results = operation.apply(reference, inputs.fixed, state, batch)
         if done in counts:
-            after[done] = [reference.to_numpy(array) for array in case.collect(state, results)]
+            after[done] = [reference.to_numpy(array) for array in operation.collect(state, results)]
     return Answers(0, inputs.digest(), reference.nearest_kink, counts[-1], False, after)

@@ -81,12 +81,12 @@ def _large_answers(case, dtype):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("case", "dtype"), testing.cases(LARGE, FULL, LARGE_OPERATIONS))
-def test_large_preset(case, dtype):
-    answers = _large_answers(case, dtype)  # the backends share them: they take longer than all else
-    inputs = case.inputs(answers.seed, dtype, images(case.spec))
+@pytest.mark.parametrize(("operation", "dtype"), testing.parameters(LARGE, FULL, LARGE_OPERATIONS))
+def test_large_preset(operation, dtype):
+    answers = _large_answers(operation, dtype)  # the backends share them: they take longer than all else
+    inputs = operation.inputs(answers.seed, dtype, images(operation.spec))
     for backend_class in (NumpyBackend, TorchBackend, JaxBackend):
-        found = verify(backend_class().prepare(case, inputs), case, answers, dtype)
+        found = verify(backend_class().prepare(operation, inputs), operation, answers, dtype)
         assert found.passed, f"{backend_class.name}: {found.reason}"
 
 

@@ -1,4 +1,4 @@
-"""``ganbench compare --fail-if``: conditions that decide the exit code, of which 1 means nothing else."""
+"""``ganbench compare --fail-if``: conditions that decide the exit code; 1 means only that one of them holds."""
 
 import os
 import sys

@@ -1,7 +1,7 @@
-"""Real input, since matrices of noise are not what a GAN is fed: handwritten digits, or the user's own file.
+"""Real input for a GAN: the packaged handwritten digits, or the user's own file.
 
-A file is recognised by its content, not by its name. Whatever it holds leaves here as rows of ``img_dim``
-float64 values in the range that the generator can produce; whatever cannot is a ``DataError``.
+A file is recognised by its content, not by its name. It becomes rows of ``img_dim`` float64 values in the range that
+the generator can produce; where that is impossible a ``DataError`` says why.
 """
 
 import functools

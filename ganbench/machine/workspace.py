@@ -1,4 +1,4 @@
-"""The temporary folder of a run: the guard removes it if we are killed, the next run if the guard was, too."""
+"""The temporary folder of a run. The guard removes it if we are killed; if the guard was killed too, the next run does."""
 
 import contextlib
 import json
