@@ -1,4 +1,4 @@
-"""What ``ganbench doctor`` says: the machine, each framework as a worker sees it, what it can tell apart."""
+"""What ``ganbench doctor`` says: the machine, each framework as a worker sees it, and how small a difference can be detected."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Quantities as people write them: ``2m``, ``120s``, ``1%``. Whether one is sensible, its user says."""
+"""Reads quantities as people write them: ``2m``, ``120s``, ``1%``. The caller checks whether the value makes sense."""
 
 import re
 from collections.abc import Container

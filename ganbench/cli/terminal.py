@@ -1,4 +1,4 @@
-"""What the commands share when they speak: one line to stderr, columns, a file with the report."""
+"""What the commands share when they print: messages on stderr, a progress bar, columns, report files."""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence

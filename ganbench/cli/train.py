@@ -1,4 +1,4 @@
-"""``ganbench train``: arguments in, a line now and then while it trains, and where everything was left."""
+"""``ganbench train``: reads the arguments, prints a line now and then, and says where the files are."""
 
 import sys
 from pathlib import Path

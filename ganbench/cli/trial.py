@@ -1,4 +1,4 @@
-"""The A/A trial of ``ganbench doctor``: NumPy against itself, and what differences this machine can tell apart."""
+"""The A/A trial of ``ganbench doctor``: NumPy against itself, and how small a difference this machine can detect."""
 
 import math
 from collections.abc import Sequence

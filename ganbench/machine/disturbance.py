@@ -1,4 +1,4 @@
-"""What else happened while a block was timed: recorded beside it, never used to drop it."""
+"""What else happened while a block was timed. It is recorded with the block; no block is dropped because of it."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""What a worker can say of its own process once its framework is imported."""
+"""What a worker reports about its own process once its framework is imported."""
 
 import platform
 from typing import Any

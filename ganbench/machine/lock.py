@@ -1,4 +1,4 @@
-"""One run at a time on one machine: two that time at once would measure one another.
+"""One run at a time on one machine: two runs at once would disturb each other.
 
 The lock is a file in the temporary folder that all users share; the system lets go of it when its owner
 ends, however it ends.

@@ -1,4 +1,4 @@
-"""The temporary folder of a run. The guard removes it if we are killed; if the guard was killed too, the next run does."""
+"""The temporary folder of a run. The guard removes it if we are killed; if the guard is killed too, the next run."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""A child process's own end: its first line, its processors, its channel to the parent, and its death with it.
+"""What a child process does first: read its job, take its processors, open its channel, and die with its parent.
 
 A worker imports this before it times the import of its framework, so nothing here loads NumPy.
 """

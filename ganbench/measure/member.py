@@ -1,4 +1,4 @@
-"""One target's place in one round: its worker, what that has prepared, and the rows that come of it."""
+"""One target in one round: its worker, what the worker has prepared, and the rows that follow."""
 
 import contextlib
 import os

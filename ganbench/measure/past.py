@@ -1,4 +1,4 @@
-"""What the finished rounds of an interrupted run leave to those that follow."""
+"""What the finished rounds of an interrupted run mean for the rounds that follow."""
 
 import time
 from collections.abc import Sequence

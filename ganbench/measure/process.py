@@ -1,4 +1,4 @@
-"""The parent's end of a worker: start it, ask it, pause it, and be sure that it is gone."""
+"""The parent's side of a worker: start it, ask it, pause it, and make sure that it is gone."""
 
 import contextlib
 import os

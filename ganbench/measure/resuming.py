@@ -1,4 +1,4 @@
-"""``ganbench compare --resume``: an interrupted run goes on in its own file, or says what forbids it."""
+"""``ganbench compare --resume``: continues an interrupted run in its own file, or says why it cannot."""
 
 import warnings
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""``ganbench diff``: two runs of one machine, side by side, and what that can support.
+"""``ganbench diff``: two runs of one machine, side by side, and which conclusions that allows.
 
 Rounds of two runs are not paired, and the machine may have changed between them. So the ratio of their times
 is one of code and machine together. Where both measured the same baseline, the ratio of the ratios to it

@@ -1,4 +1,4 @@
-"""The tables that people ask of results, as DataFrames: ratios, scaling, history; and one that shows its best.
+"""The tables that people want of results, as DataFrames: ratios, scaling, history; and a Styler that marks the best.
 
 Each takes the DataFrame of ``ganbench.load_results``. What differs in machine, source, preset, dtype,
 precision, threads or framework version is never pooled: it becomes a level of the index, or a name behind

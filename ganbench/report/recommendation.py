@@ -1,4 +1,4 @@
-"""Which target is done first with a given number of training iterations, and how sure that is.
+"""Which target finishes a given number of training iterations first, and how sure that is.
 
 A total is start + iterations × seconds per iteration. Iterations are timed in every round, so totals are
 compared round by round, as ratios are. A start (import, preparation and first run, the compile cache empty)

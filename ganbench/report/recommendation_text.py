@@ -1,4 +1,4 @@
-"""A recommendation in one sentence, with the table that it rests on."""
+"""A recommendation in one sentence, with the table behind it."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Files out of a folder or an archive that someone else made, read without trusting any of it.
+"""Reads files from a folder or an archive that someone else made, and trusts none of it.
 
 Nothing is ever unpacked: names are checked and contents read into memory within bounds, so that no name can
 lead out of a folder and no archive can fill the disk. What cannot be harmless is refused as a whole.

@@ -1,4 +1,4 @@
-"""What differs between two runs: what forbids to compare or to pool their times, and what may be the very question."""
+"""What differs between two runs: what forbids comparing or mixing their times, and what may be the question itself."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple

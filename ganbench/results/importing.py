@@ -1,4 +1,4 @@
-"""Someone else's results, taken into one's own folder: checked, never overwriting, with a reason for each file.
+"""Copies someone else's results into one's own folder: checked, nothing overwritten, a reason for each file left out.
 
 Where a file goes follows from what it says inside, not from where it lay. A file is taken only if
 ``load_results`` makes rows of it, so that an import cannot spoil what is read afterwards.

@@ -1,4 +1,4 @@
-"""Durable writing and forgiving reading of run files.
+"""Writes run files durably, and reads them even where the last line is damaged.
 
 Every line is on disk before the next is measured, so killing the program loses at most the round in
 flight. A torn last line is dropped with a notice; a file of another program or format is named.

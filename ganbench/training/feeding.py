@@ -1,4 +1,4 @@
-"""A program that is fed: what trains, and what is timed to know what feeding costs."""
+"""A program that gets new data for every call: for training, and to measure what feeding costs."""
 
 import statistics
 import time

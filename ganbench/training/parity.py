@@ -1,4 +1,4 @@
-"""How far the loss curves of several backends lie apart that began with the same numbers."""
+"""How far apart the loss curves of several backends are that began with the same numbers."""
 
 import functools
 from collections.abc import Mapping

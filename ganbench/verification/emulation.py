@@ -1,4 +1,4 @@
-"""What honest arithmetic in TF32 or halves gives: the oracle once more, with its numbers rounded to the format.
+"""What correct arithmetic in TF32 or halves gives: the oracle once more, with its numbers rounded to the format.
 
 A product whose factors keep 8 or 11 bits moves a few ReLUs to the other side of their kink, and Adam's first step,
 nearly lr · sign(g), turns round wherever noise outweighs the gradient. No constant says how far that goes in one
