@@ -1,4 +1,4 @@
-"""What ``ganbench doctor`` says: the machine, each framework as a worker sees it, and how small a difference can be detected."""
+"""What ``ganbench doctor`` says: the machine, each framework as a worker sees it, and how precise it is."""
 
 from collections.abc import Iterator
 

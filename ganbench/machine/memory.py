@@ -1,4 +1,4 @@
-"""How much memory one case takes, on the host and on its device. It is read before and after the timing, never during it.
+"""How much memory one case takes, on the host and on its device; read before and after the timing, never during it.
 
 Linux can reset the peak of a process's resident memory, so each stage of a case has a peak of its own. Elsewhere a
 process has one peak for all its life: if the peak did not rise, we report memory at the stage's end, a lower bound.
