@@ -224,11 +224,7 @@ class TorchBackend(Backend):
             return lambda x: torch.nn.functional.leaky_relu(x, LEAKY_SLOPE)
         if name == "identity":
             return lambda x: x
-        named: dict[str, Callable[[Array], Array]] = {
-            "relu": torch.relu,
-            "tanh": torch.tanh,
-            "sigmoid": torch.sigmoid,
-        }
+        named: dict[str, Callable[[Array], Array]] = {"relu": torch.relu, "tanh": torch.tanh, "sigmoid": torch.sigmoid}
         return named[name]
 
     def prepare(self, operation: Operation, inputs: Inputs) -> Program:

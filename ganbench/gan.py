@@ -192,13 +192,7 @@ PRESETS: dict[str, GANSpec] = {
     spec.name: spec
     for spec in (
         GANSpec(name="mnist-mlp", generator=(64, 256, 784), discriminator=(784, 128, 1), batch=128),
-        GANSpec(
-            name="mnist-mlp-bn",
-            generator=(64, 256, 784),
-            discriminator=(784, 128, 1),
-            batch=128,
-            batch_norm=True,
-        ),
+        GANSpec(name="mnist-mlp-bn", generator=(64, 256, 784), discriminator=(784, 128, 1), batch=128, batch_norm=True),
         GANSpec(name="tiny", generator=(8, 16, 36), discriminator=(36, 16, 1), batch=16),
         GANSpec(name="wide", generator=(128, 1024, 2048, 4096), discriminator=(4096, 1024, 256, 1), batch=256),
         GANSpec(

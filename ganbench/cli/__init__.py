@@ -90,18 +90,9 @@ def target_options(command: shared.Command) -> shared.Command:
 @click.option("--resume", metavar="RUN", help="Continue a run that was interrupted; RUN is its file or id.")
 @click.pass_context
 def compare(
-    context: click.Context,
-    /,
-    form: str,
-    details: bool,
-    output: Path | None,
-    results: Path,
-    machine: str | None,
-    fail_if: tuple[str, ...],
-    resume: str | None,
-    sweep: str | None,
-    **options: Any,
-) -> None:
+    context: click.Context, /, form: str, details: bool, output: Path | None, results: Path, machine: str | None,
+    fail_if: tuple[str, ...], resume: str | None, sweep: str | None, **options: Any,
+) -> None:  # fmt: skip
     """Check, time and compare targets. The run is kept, and a table is printed."""
     from ..measure.session import carry_out
     from ..report.condition import NOT_MEASURED, parse

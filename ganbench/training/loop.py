@@ -30,16 +30,9 @@ class Loop:
     """One training on one program; ``step`` iterations are enqueued, the losses of ``read`` are known."""
 
     def __init__(
-        self,
-        goal: Goal,
-        program: Program,
-        fed: Fed,
-        step: int,
-        unfinished: np.ndarray,
-        log: Log,
-        saver: Saver,
+        self, goal: Goal, program: Program, fed: Fed, step: int, unfinished: np.ndarray, log: Log, saver: Saver,
         tell: Callable[[Message], None],
-    ) -> None:
+    ) -> None:  # fmt: skip
         self._goal, self._program, self._fed, self._log, self._saver, self._tell = goal, program, fed, log, saver, tell
         self.step = self.read = step
         self._unfinished = unfinished  # losses of the epoch that is running
