@@ -42,7 +42,7 @@ def test_a_plugin_that_raises_is_a_row_and_the_others_go_on(rows, name):
     assert "\n" not in rows[name]["reason"]
 
 
-def test_list_and_doctor_name_what_fails_and_go_on(outside, monkeypatch):
+def test_list_names_what_fails_and_goes_on(outside):
     shown = cli(outside, "list")
     assert shown.returncode == 0
     for name in ("broken", "mute"):

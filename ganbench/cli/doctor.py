@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from .. import registry
-from ..errors import GanbenchError
 from ..gan import preset
 from ..machine import environment
 from ..machine.workspace import workspace
+from ..measure.child import explained
 from ..measure.member import launch
 from ..measure.plan import make_plan
 from ..measure.process import WorkerLostError
@@ -38,8 +38,8 @@ def _backend(name: str) -> Iterator[str]:
             worker = launch(plan, plan.targets[0], folder)
             ready = worker.wait()
             worker.stop()
-    except (GanbenchError, WorkerLostError) as error:
-        yield f"{name:<10} missing: {error}"
+    except Exception as error:  # a plug-in may raise anything
+        yield f"{name:<10} missing: {error if isinstance(error, WorkerLostError) else explained(error)[1]}"
         return
     yield (
         f"{name:<10} {ready.framework_version} on {ready.device_name}, imports in {ready.import_s:.2f} s, "
