@@ -118,7 +118,7 @@ def test_a_full_disk_keeps_what_was_written_and_says_so(tmp_path, monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(store.os, "fsync", fsync)
-    comparison = ganbench.compare(["numpy"], preset="tiny", ops=["matmul"], rounds=9, results=tmp_path)
+    comparison = ganbench.compare(["numpy"], preset="tiny", ops=["matmul"], rounds=9, ceilings=False, results=tmp_path)
     assert "No space left on device" in comparison.ended.why
     assert str(comparison.path) in comparison.ended.why
     assert len(comparison.to_pandas()) == 1
@@ -128,7 +128,7 @@ def test_a_full_disk_keeps_what_was_written_and_says_so(tmp_path, monkeypatch):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device here")
 def test_closing_on_a_full_disk_does_not_hide_the_result(tmp_path):
     """The buffer that could not be flushed is flushed again by close, which then failed and lost the table."""
-    comparison = ganbench.compare(["numpy"], preset="tiny", ops=["matmul"], rounds=1, results=None)
+    comparison = ganbench.compare(["numpy"], preset="tiny", ops=["matmul"], rounds=1, ceilings=False, results=None)
     with store.RunWriter(tmp_path / "run.jsonl") as writer:
         writer._file.close()
         writer._file = open("/dev/full", "wb")  # noqa: SIM115, PTH123

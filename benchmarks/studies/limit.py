@@ -41,7 +41,7 @@ def main() -> None:
     def between_blocks(share: float, doing: str) -> None:
         print(f"{share:4.0%} {doing}", file=sys.stderr)
         if doing.endswith((f"timing {ITERATION}", f"timing {FLOOR}")):  # the floor's blocks come next
-            yardsticks.append(yardstick(options.threads)["textbook_s"])
+            yardsticks.append(yardstick(options.threads, 3 if options.short else 25)["textbook_s"])
 
     began = time.monotonic()
     comparison = ganbench.compare(
@@ -84,11 +84,11 @@ def in_words(line: dict) -> str:
     return f"{line['target']:<36} {ratio:<20}  {share:<18}  {line['goal']:<24} {verdict}".rstrip()
 
 
-def yardstick(threads: int) -> dict:
-    """Return what the independent loop measures on the same processors."""
+def yardstick(threads: int, pairs: int) -> dict:
+    """Return what the independent loop measures on the same processors, in so many pairs of blocks."""
     done = subprocess.run(
-        [sys.executable, str(YARDSTICK)], env=child_environment({}, threads), stdout=subprocess.PIPE, check=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, usable_cpus()[:threads]),
+        [sys.executable, str(YARDSTICK), str(pairs)], env=child_environment({}, threads), stdout=subprocess.PIPE,
+        check=True, preexec_fn=lambda: os.sched_setaffinity(0, usable_cpus()[:threads]),
     )  # fmt: skip
     return json.loads(done.stdout)
 

@@ -39,7 +39,7 @@ def main() -> None:
     for number in range(len(study.pieces), runs):
         start = time.monotonic()
         comparison = ganbench.compare(
-            TARGETS, preset=preset, ops=operations, rigor="full", budget_s=chosen.budget,
+            TARGETS, preset=preset, ops=operations, rigor="quick" if chosen.short else "full", budget_s=chosen.budget,
             rounds=2 if chosen.short else 0, seed=number, results=None, ceilings=False,
         )  # fmt: skip
         blocks = round_blocks(comparison)

@@ -59,7 +59,7 @@ def main() -> None:
         study.say(f"{framework}: injected, checked apart: {in_words(fractions)}")
         targets = [f"{framework}_waits.{mode}" for mode in ("0", *copies)]
         comparison = ganbench.compare(
-            targets, preset=preset, ops=operations, rigor="full", budget_s=chosen.budget,
+            targets, preset=preset, ops=operations, rigor="quick" if chosen.short else "full", budget_s=chosen.budget,
             rounds=6 if chosen.short else 0, seed=number, results=None, ceilings=False,
         )  # fmt: skip
         piece = found(framework, comparison) | {"injected": fractions, "seconds": time.monotonic() - start}

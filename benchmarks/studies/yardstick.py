@@ -1,11 +1,13 @@
 """Independent yardstick: the textbook GAN loop and the matrix-product floor, timed alternately.
 
 Prints JSON: median seconds of one textbook iteration, of the floor, and their ratio.
-Needs only torch. Use it to check that `torch.textbook` is neither a straw man nor flattered.
+Needs only torch; an argument says how many pairs of blocks are timed.
+Use it to check that `torch.textbook` is neither a straw man nor flattered.
 """
 
 import json
 import statistics
+import sys
 import time
 
 import torch
@@ -73,11 +75,11 @@ def block(fn, n=20):
     return (time.perf_counter() - start) / n
 
 
-def main():
+def main(count=25):
     loop, products = textbook(), floor()
     for fn in (loop, products):
         block(fn, 50)
-    pairs = [(block(loop), block(products, 60)) for _ in range(25)]
+    pairs = [(block(loop), block(products, 60)) for _ in range(count)]
     textbook_s = statistics.median(a for a, _ in pairs)
     floor_s = statistics.median(b for _, b in pairs)
     ratio = statistics.median(a / b for a, b in pairs)
@@ -94,4 +96,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(int, sys.argv[1:]))
