@@ -62,6 +62,7 @@ def test_doubling_is_doubling():
         (["--sweep", "batch="], "at least two values"),
         (["--sweep", "batch=8"], "at least two values"),
         (["--sweep", "batch=0,8"], "between 1 and"),
+        (["--sweep", "batch=1,2", "--details"], "--details cannot be given with --sweep batch"),
         (["--sweep", "batch=8..4"], "a range must rise"),
         (["--sweep", "batch=8,x"], "'x' is neither a number nor a range"),
         (["--sweep", "batch=1,99999999999999999999"], "neither a number nor a range"),

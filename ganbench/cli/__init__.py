@@ -145,6 +145,9 @@ def verify(**options: Any) -> None:
     click.echo(VERIFY_LEGEND)
     if run.ended.how == "interrupted":
         sys.exit(130)
+    if not run.ended.finished:
+        say(run.ended.why)
+        sys.exit(1)
     found = {record.status for record in run.measurements}
     if "ok" not in found:
         say("nothing was verified: every row says why")
@@ -162,7 +165,7 @@ def list_command() -> None:
 
 @cli.command("doctor")
 def doctor_command() -> None:
-    """Examine this machine: what it has, and how precise (20 s)."""
+    """Examine this machine: what it is, and how precise (20 s)."""
     from .doctor import examination
 
     for line in examination():
@@ -201,7 +204,7 @@ def _resuming(
     from ..measure.resuming import examine, resume
     from ..results.run import find_run
 
-    for name in shared.given(context, *set(context.params).difference(WITH_RESUME)):
+    for name in shared.given(context, *(name for name in context.params if name not in WITH_RESUME)):
         raise UsageError(
             f"--{name} cannot be given with --resume: the run goes on as it was planned; "
             "to compare something else, start another"

@@ -43,7 +43,7 @@ def recommend_command(
     if not 1 <= iterations <= LARGEST_INTEGER:
         raise UsageError(f"iterations {iterations} is not valid: 1 to {LARGEST_INTEGER}")
     if run is not None:
-        for name in shared.given(context, *set(context.params).difference(WITH_RUN)):
+        for name in shared.given(context, *(name for name in context.params if name not in WITH_RUN)):
             raise UsageError(f"--{name} cannot be given with --run, which says what was measured")
     from ..report.recommendation import candidates
     from ..report.recommendation_text import render

@@ -21,7 +21,6 @@ math_option = click.option(
     help="How matrix products are computed.  [default: ieee; mixed for float16 and bfloat16]",
 )  # fmt: skip
 
-
 devices_option = click.option(
     "--devices", default="", metavar="LIST", help="Devices to run every backend on: cpu, cuda, cuda:1."
 )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..measure.plan import Plan
     from ..results.run import Sweep, Swept
 
-APART = ("fail_if", "resume")  # speak of one run
+APART = ("details", "fail_if", "resume")  # speak of one run
 SAID = {"batch": ("batch",), "threads": ("threads",), "width": (), "n": (*MODEL, "data")}  # by the sweep itself
 
 sweep_option = click.option(
