@@ -142,8 +142,7 @@ class Backend(Arithmetic):
         kind, colon, index = self.device.partition(":")
         if kind not in self.device_kinds or (colon and not index.isdecimal()):
             raise unknown(f"device of {self.name}", self.device, self.device_kinds)
-        if not _importable(self.module):
-            raise UnavailableError(f"backend '{self.name}' needs {self.module}: {self.install}")
+        self.require()
 
     @classmethod
     def probe(cls) -> Probe:
@@ -179,6 +178,11 @@ class Backend(Arithmetic):
         ``cache`` is a folder for compiled code, private to the run: its first round is cold.
         """
         return {}
+
+    def require(self) -> None:
+        """Raise ``UnavailableError`` if the framework is not importable; the constructor above calls it."""
+        if not _importable(self.module):
+            raise UnavailableError(f"backend '{self.name}' needs {self.module}: {self.install}")
 
     def libraries(self) -> list[str]:
         """Return the mathematical libraries that the framework carries inside, where no tool sees them."""
