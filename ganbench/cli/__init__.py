@@ -68,12 +68,8 @@ def target_options(command: shared.Command) -> shared.Command:
 @click.option(
     "--rigor", default="quick", show_default=True, metavar="quick|full", help="How long and how carefully to measure."
 )
-@click.option(
-    "--rounds",
-    default=0,
-    metavar="N",
-    help="Measure exactly N rounds.  [default: until precise, or the budget is spent]",
-)
+@click.option("--rounds", default=0, metavar="N",
+              help="Measure exactly N rounds.  [default: until precise, or the budget is spent]")  # fmt: skip
 @click.option("--precision", type=share, metavar="SHARE",
               help="Stop when every interval is at most ± this: 1%, 0.01.  [default: 3% quick, 1% full]")  # fmt: skip
 @click.option("--budget", type=seconds, metavar="TIME",
