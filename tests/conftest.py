@@ -16,6 +16,7 @@ from trainings import finished, start
 
 import ganbench
 from ganbench.cli import main
+from ganbench.measure.plan import make_plan
 
 PLUGIN = Path(__file__).parent / "plugin"
 
@@ -148,6 +149,7 @@ def ganbench_cli(monkeypatch, capsys):
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["ganbench", *map(str, arguments)])
+        monkeypatch.setitem(make_plan.__kwdefaults__, "ceilings", False)  # as ``commands.GANBENCH``
         code = 0
         try:
             main()

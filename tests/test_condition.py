@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from commands import GANBENCH
 from hypothesis import assume, given, settings, strategies as st
 
 import ganbench
@@ -220,7 +221,7 @@ def test_a_fault_of_ours_is_shown_and_is_not_1(gate, monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_conditions_are_read_before_anything_runs(tmp_path):
-    command = [sys.executable, "-m", "ganbench.cli", "compare", "--backends", "numpy,torch", "--results", tmp_path]
+    command = [*GANBENCH, "compare", "--backends", "numpy,torch", "--results", tmp_path]
     done = subprocess.run([*command, "--fail-if", "torch/conv slower than 1x"], capture_output=True, text=True)
     assert done.returncode == 2
     assert "unknown operation of a condition 'conv'" in done.stderr

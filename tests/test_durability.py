@@ -5,7 +5,8 @@ import subprocess
 import sys
 
 import pytest
-from kept import GANBENCH, counted, lines_of, resume
+from commands import GANBENCH
+from kept import counted, lines_of, resume
 
 from ganbench.errors import StorageError
 from ganbench.results.store import read_run

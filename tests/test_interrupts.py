@@ -3,11 +3,11 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 
 import psutil
 import pytest
+from commands import GANBENCH
 
 import ganbench
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 def _start_long_run(tmp_path):
     process = subprocess.Popen(
-        [sys.executable, "-m", "ganbench.cli", "compare", "--backends", "numpy,torch", "--preset", "tiny",
+        [*GANBENCH, "compare", "--backends", "numpy,torch", "--preset", "tiny",
          "--ops", "matmul", "--rounds", "500", "--results", str(tmp_path)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from kept import GANBENCH, counted, resume
+from commands import GANBENCH
+from kept import counted, resume
 
 from ganbench.machine.workspace import OWNER, remove_stale
 

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from commands import GANBENCH
 
 import ganbench
 from ganbench.machine import memory
@@ -94,7 +95,7 @@ def test_linux_forgets_a_peak_that_is_over():
 
 def test_a_backend_that_takes_200_mb_while_it_works_shows_them(tmp_path, outside):
     done = subprocess.run(
-        [sys.executable, "-m", "ganbench.cli", "compare", "--preset", "tiny", "--rounds", "1", "--backends",
+        [*GANBENCH, "compare", "--preset", "tiny", "--rounds", "1", "--backends",
          "numpy,outside.hungry", "--ops", "matmul,adam_step", "--details", "--results", str(tmp_path)],
         env=outside, capture_output=True, text=True,
     )  # fmt: skip

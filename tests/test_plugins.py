@@ -2,9 +2,9 @@
 
 import json
 import subprocess
-import sys
 
 import pytest
+from commands import GANBENCH
 
 pytestmark = pytest.mark.slow
 FAILURES = {
@@ -18,9 +18,7 @@ FAILURES = {
 
 
 def cli(outside, *arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "ganbench.cli", *arguments], env=outside, capture_output=True, text=True, timeout=200
-    )
+    return subprocess.run([*GANBENCH, *arguments], env=outside, capture_output=True, text=True, timeout=200)
 
 
 @pytest.fixture(scope="module")

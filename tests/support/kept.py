@@ -2,11 +2,10 @@
 
 import json
 import subprocess
-import sys
+
+from commands import GANBENCH
 
 from ganbench.results.store import read_run
-
-GANBENCH = [sys.executable, "-m", "ganbench.cli"]
 
 
 def lines_of(path):
