@@ -71,7 +71,7 @@ def test_kill_9_leaves_nobody_and_the_run_goes_on(tmp_path, outside, moment):
     temporary.mkdir()
     environment = {**outside, "TEST_MARK": mark, "TMPDIR": str(temporary)}
     process = subprocess.Popen(
-        [*GANBENCH, "compare", "--preset", "tiny", "--rounds", "2", "--backends", "outside.helper,numpy",
+        [*GANBENCH, "compare", "--preset", "tiny", "--rounds", "3", "--backends", "outside.helper,numpy",
          "--ops", "matmul,adam_step", "--results", str(tmp_path)],
         env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
@@ -95,8 +95,8 @@ def test_kill_9_leaves_nobody_and_the_run_goes_on(tmp_path, outside, moment):
     done = resume(files[0], env=environment)
     assert done.returncode == 0, done.stderr
     assert files[0].read_bytes().startswith(before[: before.rfind(b"\n") + 1])
-    assert {key[0] for key in counted(files[0])} == {1, 2}
-    assert {row["rounds"] for row in json.loads(done.stdout)} == {2}
+    assert {key[0] for key in counted(files[0])} == {1, 2, 3}
+    assert {row["rounds"] for row in json.loads(done.stdout)} == {3}
     assert left_over(mark) == []
 
 
