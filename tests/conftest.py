@@ -85,6 +85,7 @@ def real_run(tmp_path_factory):
         preset="tiny",
         ops=["matmul", "batch_norm", "adam_step", "gan_iteration"],
         rounds=1,
+        ceilings=False,
         machine="here",
         results=tmp_path_factory.mktemp("real"),
     )

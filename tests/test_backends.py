@@ -27,7 +27,6 @@ NumpyBackend, TorchBackend, JaxBackend, CupyBackend = BUILT_IN = tuple(
 COMPILED = (preset("tiny"), testing.ODD_SPECS[-1])
 # Under lax.scan the formulas are those of jit, tested on every model there.
 SCANNED = (*map(preset, ("tiny", "mnist-mlp", "mnist-mlp-bn")), testing.ODD_SPECS[-1])
-FAST = ("manual", "textbook")  # modes whose suite takes few seconds
 
 
 def _suites():
@@ -36,7 +35,7 @@ def _suites():
         for device in backend.probe().devices or backend.device_kinds[:1]:
             for mode in backend.modes:
                 name = f"Test{backend.name.title()}{mode.title()}{device.title()}"
-                marks = [pytest.mark.gpu] * (device != "cpu") + [pytest.mark.slow] * (mode not in FAST)
+                marks = [pytest.mark.slow] + [pytest.mark.gpu] * (device != "cpu")
                 if (mode, device) == ("graph", "cpu"):  # CUDA only, and says so: a test of its own
                     continue
                 attributes = {"specs": COMPILED, "dtypes": ("float64",)} if mode == "compile" else {}

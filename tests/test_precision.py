@@ -155,6 +155,7 @@ def test_bytes_follow_the_dtype(name):
 # A run ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_a_backend_lacks_is_a_row_that_says_why(ganbench_cli):
     where = ("verify", "--backends", "numpy", "--ops", "matmul", "--preset", "tiny")
     for options, reason in (

@@ -32,6 +32,7 @@ def test_every_line_is_strict_json(run_file):
         json.loads(line, parse_constant=refuse)
 
 
+@pytest.mark.slow
 def test_header_holds_what_a_sceptic_asks_for(run_file):
     header = json.loads(run_file.read_text().splitlines()[0])
     assert header["format"] == 1

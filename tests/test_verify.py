@@ -197,6 +197,7 @@ MNIST = preset("mnist-mlp")
 PRODUCTS = [operation(name, MNIST) for name in ("matmul", "matmul_grad", "generator_forward", "discriminator_forward")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [*PRODUCTS, GANIteration(TINY)], ids=lambda case: case.name)
 def test_tf32_passes_for_tf32_and_not_for_float32(case):
     ieee, tf32 = (gate(TensorCores(), case, precision=precision) for precision in ("ieee", "tf32"))
