@@ -40,6 +40,7 @@ class JaxBackend(Backend):
         if int(index or 0) >= len(devices):
             raise UnavailableError(f"no CUDA device {index}: JAX sees {len(devices)}")
         self.jax, self._on = jax, devices[int(index or 0)]
+        self._one_number = jax.jit(lambda array: array.ravel()[0])
         if precision == "tf32" and float(getattr(self._on, "compute_capability", AMPERE)) < AMPERE:
             raise UnsupportedError(f"{self._on.device_kind} has no TF32: only GPUs from Ampere on have it")
 
@@ -87,6 +88,12 @@ class JaxBackend(Backend):
     def synchronize(self, result: Any = None) -> None:
         """Wait for the arrays of ``result``: JAX returns before they are computed."""
         self.jax.block_until_ready(result)  # type: ignore[no-untyped-call]
+
+    def mark(self, result: Any) -> Array:
+        """Return an array that is there when ``result`` is, and that no later call consumes."""
+        state, results = result
+        kept = self.jax.tree.leaves(results)
+        return kept[0] if kept else self._one_number(self.jax.tree.leaves(state)[0])
 
     def prepare(self, operation: Operation, inputs: Inputs) -> Program:
         step = operation.step(self)

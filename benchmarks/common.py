@@ -2,9 +2,10 @@
 
 Parameters are fixed lists, never what happens to be installed, so that results of different machines have
 the same shape; what is missing is n/a. Frameworks are imported in ``setup``: one that is missing must not
-hide the others. ``GANBENCH_PROFILE=full`` times longer blocks, and more of them.
+hide the others. ``GANBENCH_PROFILE=full`` makes more visits.
 """
 
+import itertools
 import os
 import sys
 from abc import ABC, abstractmethod
@@ -18,6 +19,7 @@ from ganbench import registry
 from ganbench.data import load_images, staged_images
 from ganbench.errors import GanbenchError, UnavailableError, UnsupportedError
 from ganbench.gan import STAGED_BATCHES, GANSpec
+from ganbench.machine.environment import can_pin, usable_cpus
 from ganbench.measure import engine
 from ganbench.measure.plan import RIGORS
 from ganbench.operations import operation
@@ -32,7 +34,7 @@ if PROFILE not in RIGORS:
 
 TARGETS = ["numpy", "torch", "jax", "torch@cuda", "jax@cuda", "cupy"]
 DTYPES = ["float32", "float64"]
-BLOCKS = 20 if FULL else 10
+VISITS = 40 if FULL else 12
 
 
 class Case:
@@ -59,10 +61,13 @@ class Case:
         self.max_rel_error = check.max_rel_error
 
     def samples(self) -> dict[str, Any]:
-        """Return what asv takes for timing data: seconds per iteration of each block."""
-        rigor = RIGORS[PROFILE]
-        number = engine.warm_up(self.backend, self.operation, self.program, rigor.block_s, rigor.warm_cap_s).number
-        timings = [engine.time_block(self.backend, self.operation, self.program, number) for _ in range(BLOCKS)]
+        """Return what asv takes for timing data: seconds per iteration of each visit."""
+        cap_s = RIGORS[PROFILE].warm_cap_s
+        number = engine.warm_up(self.backend, self.operation, self.program, cap_s).number
+        cpus = itertools.cycle(usable_cpus() if can_pin() else [None])
+        timings = [
+            engine.time_visit(self.backend, self.operation, self.program, number, next(cpus)) for _ in range(VISITS)
+        ]
         return {"samples": [t.seconds for t in timings], "number": number * self.program.iterations}
 
 

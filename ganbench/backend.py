@@ -211,6 +211,14 @@ class Backend(Arithmetic):
     def synchronize(self, result: Any = None) -> None:
         """Wait until everything enqueued is done, in particular the arrays of the tree ``result``."""
 
+    def mark(self, result: Any) -> Any:
+        """Return what ``synchronize`` can wait for once later calls have been enqueued, and consumed ``result``.
+
+        Called right after the call that gave ``result``. Only a framework whose ``synchronize`` waits for the very
+        arrays that it is given, and which may consume them, needs another than this.
+        """
+        return result
+
     def prepare(self, operation: Operation, inputs: Inputs) -> Program:
         """Return the program that performs ``operation`` on ``inputs``, staged on the device."""
         return BoundProgram(self, operation, inputs)

@@ -132,7 +132,7 @@ def craft(real_run):
                         one["samples"] = [scale * seconds / speed for seconds in line["samples"]]
                         one["shape"] = (shapes or {}).get(line["operation"], line["shape"])
                         if not second and (wrong := (statuses or {}).get((line["operation"], name))):
-                            one |= {"status": wrong, "reason": f"{name} went wrong", "samples": []}
+                            one |= {"status": wrong, "reason": f"{name} went wrong", "samples": [], "passes": []}
                     written.append(one)
         if end:
             written.append(lines[-1])

@@ -10,7 +10,8 @@ from commands import QUICK, cli, compared
 import ganbench
 from ganbench.cli.trial import trial
 from ganbench.machine.environment import usable_cpus
-from ganbench.measure.plan import RIGORS
+from ganbench.measure.passes import LEAST
+from ganbench.results.run import open_run
 from ganbench.results.statistics import pass_ratio
 from ganbench.results.table import COLUMNS
 
@@ -35,9 +36,12 @@ def test_default_frameworks_measured_and_kept(tmp_path):
     assert list(table.columns) == COLUMNS
     assert len(table) == 8
     assert set(table["source"]) == {"compare"}
-    assert all(len(samples) == RIGORS["quick"].passes for samples in table["samples"])
-    blocks = table.set_index(["operation", "target"])["samples"]["matmul"]
-    assert rows["matmul", "torch"]["ratio"] == pytest.approx(pass_ratio(blocks["numpy"], blocks["torch"]))
+    assert all(len(samples) >= LEAST for samples in table["samples"])
+    (path,) = tmp_path.glob("**/compare/*.jsonl")
+    run = open_run(path)
+    ours, theirs = (run.visits("matmul", name)[1] for name in ("numpy", "torch"))
+    assert rows["matmul", "torch"]["ratio"] == pytest.approx(pass_ratio(ours, theirs))
+    assert 0 < run.duty < 1
 
 
 FAILURES = [

@@ -119,7 +119,7 @@ def other_spec(**changed):
 
 def other_setting(line):
     if line["type"] == "run":
-        line["settings"]["block_s"] = 0.05
+        line["settings"]["engine"] = "1"
 
 
 def other_device(line):
@@ -136,7 +136,7 @@ def other_device(line):
         (other_environment(virtual="perhaps"), "virtual machine "),
         (other_spec(batch=17), "model's batch 16 / 17"),
         (other_spec(loss="saturating"), "model's loss non-saturating / saturating"),
-        (other_setting, "block_s 0.02 / 0.05"),
+        (other_setting, "engine 3 / 1"),
         (other_device, "device of torch "),
     ],
 )

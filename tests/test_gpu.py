@@ -9,7 +9,7 @@ import pytest
 
 from ganbench import registry
 from ganbench.gan import preset
-from ganbench.measure.engine import time_block
+from ganbench.measure.engine import time_visit
 from ganbench.operations import operation
 from ganbench.testing import images
 
@@ -74,6 +74,6 @@ def test_a_captured_iteration_of_cupy_takes_no_memory():
 @pytest.mark.parametrize("label", ["torch@cuda", "torch.manual@cuda", "torch.graph@cuda", "cupy", "cupy.graph"])
 def test_every_block_has_a_time_of_the_device_and_of_a_single_call(label):
     backend, program = prepared(label)
-    block = time_block(backend, CASE, program, max(1, 40 // program.iterations))
+    block = time_visit(backend, CASE, program, max(1, 40 // program.iterations))
     assert block.device_s > 0
     assert block.latency_s > 0

@@ -50,7 +50,7 @@ def test_other_devices_give_no_bound():
 
 @pytest.mark.parametrize("name", ["numpy", "torch", "jax"])
 def test_every_library_has_ceilings(name):
-    found = ceilings.find_ceilings(registry.load(name)(), "float32", "ieee", block_s=1e-3)
+    found = ceilings.find_ceilings(registry.load(name)(), "float32", "ieee", visit_s=1e-3)
     latency, *products = found
     assert latency.kind == "latency"
     assert all(ceiling.value > 0 for ceiling in found)
@@ -66,7 +66,7 @@ def test_a_wrong_product_gives_no_ceiling():
             return out
 
     with pytest.raises(GanbenchError, match="width 256 is off"):
-        ceilings.find_ceilings(Wrong(), "float32", "ieee", block_s=1e-3)
+        ceilings.find_ceilings(Wrong(), "float32", "ieee", visit_s=1e-3)
 
 
 def test_bandwidth_of_cores_together(monkeypatch):

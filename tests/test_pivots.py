@@ -150,7 +150,11 @@ def test_of_several_runs_the_newest_counts(craft, results):
 def test_a_run_cut_off_before_timing_hides_nothing_older(craft, results):
     craft(results, {"torch": 2.0})
     newer = craft(results, {"torch": 9.0})
-    text = [json.loads(line) | {"samples": []} for line in newer.read_text().splitlines() if '"measurement"' in line]
+    text = [
+        json.loads(line) | {"samples": [], "passes": []}
+        for line in newer.read_text().splitlines()
+        if '"measurement"' in line
+    ]
     head = newer.read_text().splitlines()[0]
     newer.write_text("\n".join([head, *map(json.dumps, text)]) + "\n")
     table = ganbench.load_results(results)

@@ -228,23 +228,32 @@ def test_unpaired_interval_covers_the_truth_as_often_as_it_says(sizes):
     assert sum(not (e.low <= 1 <= e.high) for e in found) / runs <= 0.07
 
 
-# Blocks of one pass are neighbours in time ------------------------------------------------------------------
+# Visits of one pass are neighbours in time ------------------------------------------------------------------
 
-blocks = st.lists(st.floats(1e-6, 1e2), min_size=1, max_size=9)
-
-
-@given(blocks, st.floats(0.1, 10))
-def test_a_drift_that_hits_both_blocks_of_a_pass_cancels(drift, ratio):
-    assert pass_ratio([ratio * d for d in drift], drift) == pytest.approx(ratio)
-    assert pass_ratio(drift, [ratio * d for d in drift]) == pytest.approx(1 / ratio)
+visits = st.dictionaries(st.integers(0, 99), st.floats(1e-6, 1e2), min_size=1, max_size=9)
 
 
-def test_a_stall_of_one_block_in_five_changes_nothing():
-    assert pass_ratio([1.0, 1.0, 9.0, 1.0, 1.0], [0.5] * 5) == 2.0
+@given(visits, st.floats(0.1, 10))
+def test_a_drift_that_hits_both_visits_of_a_pass_cancels(drift, ratio):
+    slower = {number: ratio * seconds for number, seconds in drift.items()}
+    assert pass_ratio(slower, drift) == pytest.approx(ratio)
+    assert pass_ratio(drift, slower) == pytest.approx(1 / ratio)
+
+
+def test_only_passes_in_which_both_were_visited_count():
+    assert pass_ratio({0: 2.0, 1: 50.0, 2: 2.0}, {0: 1.0, 2: 1.0, 3: 7.0}) == pytest.approx(2.0)
+
+
+def as_visits(*seconds):
+    return dict(enumerate(seconds))
+
+
+def test_a_stall_of_one_visit_in_five_changes_nothing():
+    assert pass_ratio(as_visits(1.0, 1.0, 9.0, 1.0, 1.0), as_visits(*[0.5] * 5)) == pytest.approx(2.0)
 
 
 def test_paired_speed_is_the_speed_of_the_rounds_ratios():
-    baseline, target = [[2.0, 2.2, 1.8]] * 8, [[1.0, 1.1, 0.9]] * 8
+    baseline, target = [as_visits(2.0, 2.2, 1.8)] * 8, [as_visits(1.0, 1.1, 0.9)] * 8
     assert paired_speed(baseline, target) == pytest.approx((2.0, 2.0, 2.0))
 
 

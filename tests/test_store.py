@@ -65,8 +65,8 @@ def test_any_cut_of_the_last_line_is_dropped_with_a_notice(run_file, tmp_path):
         (b"", "first line is not a header"),
         (b"not json\n", "first line is not a header"),
         (b"\xff\xfe\x00\n", "first line is not a header"),
-        (b'{"type": "run", "format": 99}\n', "has format 99; this ganbench reads format 1"),
-        (b'{"type": "worker", "format": 1}\n', "this ganbench reads format 1"),
+        (b'{"type": "run", "format": 99}\n', "has format 99; this ganbench reads formats 1 and 2"),
+        (b'{"type": "worker", "format": 1}\n', "this ganbench reads formats 1 and 2"),
         (b'{"type": "run", "format": 1}\n', "line 1"),
     ],
 )

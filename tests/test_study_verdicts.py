@@ -32,7 +32,7 @@ def test_false_verdicts_are_counted(study):
 
 def test_a_control_that_fails_is_a_false_verdict(study):
     runs = aa_runs()
-    runs[0]["blocks"]["matmul"]["control"] = [[1.2 * s] for (s,) in runs[0]["blocks"]["matmul"]["baseline"]]
+    runs[0]["visits"]["matmul"]["control"] = [{0: 1.2 * v[0]} for v in runs[0]["visits"]["matmul"]["baseline"]]
     verdict = study("aa_verdicts").judge(runs)
     assert verdict["false"] == 1
     assert not verdict["passed"]

@@ -2,42 +2,44 @@
 
 Each run compares one framework with five copies of itself, the very same class under other names, on the five
 default operations at quick rigor; the built-in control is a sixth copy. Every copy on every operation is one
-comparison: 30 in a run, 210 in seven. A comparison is false if its row in the table says ``faster`` or
+comparison: 30 in a run, 300 in ten. A comparison is false if its row in the table says ``faster`` or
 ``slower``; the control has no row, so it is false where it would be said to have failed. The six of one run
 and operation share their baseline, so they are not independent: the count is of rows that a user would read.
 Beside it stand the intervals of disjoint pairs of copies, which share nothing, and have no control.
 
-Six rounds is the fewest that decide anything, and what the quick profile reaches here within its budget.
-From the repository's root, about 13 minutes on 2 cores: ``python benchmarks/studies/aa_verdicts.py``
+Seven processes start in each round, where a comparison of three frameworks has four, so a run may take 130 s and
+not 84. From the repository's root, 22 minutes on 2 cores: ``python benchmarks/studies/aa_verdicts.py``
 """
 
 import math
 import statistics
 import time
-from itertools import pairwise
+from itertools import pairwise, permutations
 
-from study import BASELINE, CONTROL, Study, options, round_blocks, upper_bound, use_plugin
+from study import BASELINE, CONTROL, Study, options, round_visits, upper_bound, use_plugin
 
 import ganbench
 from ganbench.operations import DEFAULT_OPERATIONS
-from ganbench.results.statistics import MIN_ROUNDS, beyond_band, paired_speed, pass_ratio
+from ganbench.results.statistics import MIN_ROUNDS, beyond_band, judge as judge_ratio, paired_speed, pass_ratio
 
-FRAMEWORKS = ("numpy", "torch", "jax", "numpy", "torch", "jax", "numpy")  # one run each
+FRAMEWORKS = ("numpy", "torch", "jax", "numpy", "torch", "jax", "numpy", "torch", "jax", "numpy")  # one run each
 COPIES = "abcde"
-LEAST = 200
-Rounds = list[list[float]]  # the seconds of the blocks of each round
+LEAST = 300
+MARGINS = (0.0, 0.5, 1.0, 1.25, 1.5)
+CLAIMS = ("faster", "slower")
+Rounds = list[dict[int, float]]  # the seconds of the visits of each round, by pass
 
 
 def main() -> None:
     parser = options("aa_verdicts", __doc__, resumable=True)
-    parser.add_argument("--rounds", type=int, default=MIN_ROUNDS)
+    parser.add_argument("--budget", type=float, default=130.0, help="seconds of one run")
     chosen = parser.parse_args()
     frameworks = FRAMEWORKS[:1] if chosen.short else FRAMEWORKS
     copies = COPIES[:2] if chosen.short else COPIES
     operations = ("batch_norm",) if chosen.short else DEFAULT_OPERATIONS
     preset = "tiny" if chosen.short else "mnist-mlp"
     study = Study(chosen, frameworks=frameworks, copies=copies, operations=operations, preset=preset,
-                  rigor="quick", rounds=chosen.rounds)  # fmt: skip
+                  rigor="quick", budget_s=chosen.budget)  # fmt: skip
     use_plugin()
     for number, framework in enumerate(frameworks):
         if number < len(study.pieces):
@@ -45,8 +47,9 @@ def main() -> None:
         start = time.monotonic()
         targets = [framework, *(f"{framework}_{letter}" for letter in copies)]
         comparison = ganbench.compare(
-            targets, preset=preset, ops=operations, rounds=chosen.rounds, seed=number, results=None, ceilings=False
-        )
+            targets, preset=preset, ops=operations, budget_s=chosen.budget, rounds=6 if chosen.short else 0,
+            seed=number, results=None, ceilings=False,
+        )  # fmt: skip
         study.add(piece(framework, comparison) | {"seconds": time.monotonic() - start})
         study.say(f"run {number + 1} of {len(frameworks)}, {framework}: {judge(study.pieces)['measured']}")
     study.conclude(judge(study.pieces))
@@ -59,7 +62,7 @@ def piece(framework: str, comparison: ganbench.Comparison) -> dict:
         operation: dict(zip(rows["target"], rows["verdict"], strict=True))
         for operation, rows in table[table["target"] != framework].groupby("operation")
     }
-    return {"framework": framework, "blocks": round_blocks(comparison), "verdicts": verdicts}
+    return {"framework": framework, "visits": round_visits(comparison), "verdicts": verdicts}
 
 
 def judge(pieces: list[dict]) -> dict:
@@ -68,7 +71,7 @@ def judge(pieces: list[dict]) -> dict:
     pairs = false_pairs = 0
     false_rows = []
     for run in pieces:
-        for operation, blocks in run["blocks"].items():
+        for operation, blocks in run["visits"].items():
             for name, seconds in blocks.items():
                 if name == BASELINE or len(seconds) < MIN_ROUNDS:
                     continue
@@ -84,12 +87,14 @@ def judge(pieces: list[dict]) -> dict:
                 pairs += 1
                 false_pairs += beyond_band(paired_speed(one, other))
     bound = upper_bound(false, compared) if compared else 1.0
+    triples, misled = by_margin(pieces)
     return {
         "passed": compared >= LEAST and false == 0,
         "goal": f"0 false verdicts in at least {LEAST} comparisons of a target with itself, at quick rigor",
         "measured": f"{false} in {compared} (95 % upper bound {bound:.1%}); "
         f"{kept_back} more intervals beyond the band, kept back by the "
-        f"margin or a failed control; of disjoint pairs {false_pairs} in {pairs} intervals beyond it",
+        f"margin or a failed control; of disjoint pairs {false_pairs} in {pairs} intervals beyond it; "
+        f"of {triples} choices of baseline, copy and control, by margin: {', '.join(f'{m:g} {n}' for m, n in misled.items())}",
         "compared": compared,
         "false": false,
         "false_rows": false_rows,
@@ -97,7 +102,26 @@ def judge(pieces: list[dict]) -> dict:
         "kept_back": kept_back,
         "disjoint_pairs": pairs,
         "false_disjoint_pairs": false_pairs,
+        "triples": triples,
+        "misled_by_margin": {str(margin): number for margin, number in misled.items()},
     }
+
+
+def by_margin(pieces: list[dict]) -> tuple[int, dict[float, int]]:
+    """Return how many choices of a baseline, a copy and a control there are, and how many would mislead, by margin.
+
+    They overlap, so this is no sample of so many; it says which margin keeps back what another lets through.
+    """
+    triples, misled = 0, dict.fromkeys(MARGINS, 0)
+    for run in pieces:
+        for visits in run["visits"].values():
+            copies = [rounds for rounds in visits.values() if len(rounds) >= MIN_ROUNDS]
+            ratios = {(a, b): paired_speed(copies[a], copies[b]) for a, b in permutations(range(len(copies)), 2)}
+            for a, b, c in permutations(range(len(copies)), 3):
+                triples += 1
+                for margin in MARGINS:
+                    misled[margin] += judge_ratio(ratios[a, b], MIN_ROUNDS, ratios[a, c], margin).outcome in CLAIMS
+    return triples, misled
 
 
 def claims(said: str) -> bool:
@@ -120,7 +144,7 @@ def sigmas(pieces: list[dict]) -> dict[str, float]:
     """Return the standard deviation of the per-round log-ratio, by framework and operation; its mean is 0."""
     squares: dict[str, list[float]] = {}
     for run in pieces:
-        for operation, blocks in run["blocks"].items():
+        for operation, blocks in run["visits"].items():
             for pair in disjoint_pairs(blocks):
                 found = squares.setdefault(f"{run['framework']} {operation}", [])
                 found += [ratio**2 for ratio in log_ratios(*pair)]

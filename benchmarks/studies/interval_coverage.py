@@ -66,7 +66,7 @@ def recorded(runs: list[dict], every: bool) -> list[list[float]]:
     """Return the log-ratios of each recorded pair of copies."""
     cases = []
     for run in runs:
-        for blocks in run["blocks"].values():
+        for blocks in run["visits"].values():
             enough = [seconds for seconds in blocks.values() if len(seconds) >= MIN_ROUNDS]
             cases += [log_ratios(*pair) for pair in (combinations(enough, 2) if every else disjoint_pairs(blocks))]
     return cases
@@ -77,7 +77,7 @@ def resampled(runs: list[dict], rng: np.random.Generator, number: int) -> list[l
     pools: dict[tuple[str, str], list[float]] = {}
     rounds = MIN_ROUNDS
     for run in runs:
-        for operation, blocks in run["blocks"].items():
+        for operation, blocks in run["visits"].items():
             for pair in disjoint_pairs(blocks):
                 ratios = log_ratios(*pair)
                 rounds = max(rounds, len(ratios))

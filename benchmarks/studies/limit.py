@@ -21,7 +21,7 @@ import ganbench
 from ganbench.machine.environment import machine_name, source_state, usable_cpus
 from ganbench.measure.process import child_environment
 from ganbench.operations.products import FLOOR
-from ganbench.results.statistics import Estimate, speed_ratio
+from ganbench.results.statistics import Estimate, level, speed_ratio
 
 MODES = ("torch", "torch.manual", "torch.compile", "jax", "jax.scan", "numpy", "numpy.inplace")
 YARDSTICK = Path(__file__).with_name("yardstick.py")
@@ -125,8 +125,8 @@ def judge(comparison: ganbench.Comparison, yardsticks: list[float]) -> Iterator[
 
 
 def medians(comparison: ganbench.Comparison, operation: str, label: str) -> list[float]:
-    """Return the median seconds of each round of one case, the control left out."""
-    return [statistics.median(blocks) for blocks in comparison.blocks(operation, label).values()]
+    """Return the typical seconds of each round of one case, the control left out."""
+    return [level(visits) for visits in comparison.visits(operation, label).values()]
 
 
 def row(target: str, ratio: Estimate, share: float | None, goal: str, passed: bool) -> dict:

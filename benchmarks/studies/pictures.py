@@ -68,7 +68,7 @@ def aa_verdicts(pieces: list[dict]) -> alt.LayerChart:
     rows = [
         ratio_row(paired_speed(blocks[BASELINE], seconds), framework=piece["framework"])
         for piece in pieces
-        for blocks in piece["blocks"].values()
+        for blocks in piece["visits"].values()
         for name, seconds in blocks.items()
         if name != BASELINE
     ]
@@ -85,10 +85,10 @@ def interval_coverage(pieces: list[dict]) -> alt.LayerChart:
 
 def repeatability(pieces: list[dict]) -> alt.VConcatChart:
     charts = []
-    for operation in pieces[0]["blocks"]:
+    for operation in pieces[0]["visits"]:
         rows = []
         for piece in pieces:
-            baseline, target = (piece["blocks"][operation][name] for name in (BASELINE, "torch"))
+            baseline, target = (piece["visits"][operation][name] for name in (BASELINE, "torch"))
             rows.append(ratio_row(paired_speed(baseline, target), run=len(rows) + 1))
         centre = sorted(row["ratio"] for row in rows)[len(rows) // 2]
         data = alt.Chart(alt.InlineData(rows))

@@ -16,7 +16,7 @@ import time
 from itertools import combinations
 
 from aa_verdicts import log_ratios
-from study import BASELINE, Study, options, round_blocks
+from study import BASELINE, Study, options, round_visits
 
 import ganbench
 from ganbench.results.statistics import BAND, hodges_lehmann
@@ -42,15 +42,15 @@ def main() -> None:
             TARGETS, preset=preset, ops=operations, rigor="quick" if chosen.short else "full", budget_s=chosen.budget,
             rounds=2 if chosen.short else 0, seed=number, results=None, ceilings=False,
         )  # fmt: skip
-        blocks = round_blocks(comparison)
-        study.add({"run": number, "ended": comparison.ended.how, "blocks": blocks, "seconds": time.monotonic() - start})
+        blocks = round_visits(comparison)
+        study.add({"run": number, "ended": comparison.ended.how, "visits": blocks, "seconds": time.monotonic() - start})
         study.say(f"run {number + 1} of {runs}: {judge(study.pieces)['measured']}")
     study.conclude(judge(study.pieces))
 
 
 def judge(pieces: list[dict]) -> dict:
     """Return the verdict: for every operation, how many pairs of runs agree within the band."""
-    operations = {name: repeats(pieces, name) for name in (pieces[0]["blocks"] if pieces else ())}
+    operations = {name: repeats(pieces, name) for name in (pieces[0]["visits"] if pieces else ())}
     enough = len(pieces) >= RUNS
     passed = enough and bool(operations) and all(one["share"] >= SHARE for one in operations.values())
     said = [
@@ -69,8 +69,8 @@ def judge(pieces: list[dict]) -> dict:
 
 def repeats(pieces: list[dict], operation: str) -> dict:
     """Return what is observed and predicted for one operation."""
-    target = next(name for name in pieces[0]["blocks"][operation] if name in TARGETS)
-    runs = [log_ratios(run["blocks"][operation][BASELINE], run["blocks"][operation][target]) for run in pieces]
+    target = next(name for name in pieces[0]["visits"][operation] if name in TARGETS)
+    runs = [log_ratios(run["visits"][operation][BASELINE], run["visits"][operation][target]) for run in pieces]
     values = [hodges_lehmann(ratios).value for ratios in runs]
     apart = [abs(a - b) for a, b in combinations(values, 2)]
     within = sum(difference <= math.log1p(BAND) for difference in apart)

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 
-from study import Study, options, round_blocks, use_plugin
+from study import Study, options, round_visits, use_plugin
 
 import ganbench
 from ganbench import registry
@@ -85,7 +85,7 @@ def found(framework: str, comparison: ganbench.Comparison) -> dict:
         for row in table[table["verdict"] != "baseline"].itertuples()
         if row.status == "ok"
     ]
-    return {"framework": framework, "rows": rows, "blocks": round_blocks(comparison)}
+    return {"framework": framework, "rows": rows, "visits": round_visits(comparison)}
 
 
 def check_injection(framework: str, preset: str, bursts: int) -> dict[str, dict[str, float]]:

@@ -118,14 +118,14 @@ def read_lines(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def round_blocks(run: Run) -> dict[str, dict[str, list[list[float]]]]:
-    """Return, per operation and target, the seconds of each round's blocks; the two baselines are called so."""
+def round_visits(run: Run) -> dict[str, dict[str, list[list[float]]]]:
+    """Return, per operation and target, each round's visits, seconds by pass; the two baselines are called so."""
     baseline = run.header.baseline
     cases = {BASELINE: (baseline, False), CONTROL: (baseline, True)}
     cases |= {one.label: (one.label, False) for one in run.header.targets if one.label != baseline}
     return {
         operation: {
-            name: list(found.values()) for name, case in cases.items() if (found := run.blocks(operation, *case))
+            name: list(found.values()) for name, case in cases.items() if (found := run.visits(operation, *case))
         }
         for operation in run.header.operations
     }

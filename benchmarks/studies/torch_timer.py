@@ -1,11 +1,11 @@
 """Do the engine and ``torch.utils.benchmark.Timer`` give the same time for the same callable?
 
-In one process, for the five default operations on PyTorch: blocks of the engine and of ``Timer.timeit`` in turns,
-the same program, number of calls, threads and processors, from the same staged state, the first of each pair
+In one process, for the five default operations on PyTorch: visits of the engine and blocks of ``Timer.timeit``
+in turns, the same program, number of calls, threads and processors, from the same staged state, the first of each pair
 alternating. On the host a call has finished when it returns, so neither has anything to wait for. Each pair of
-blocks gives a ratio; theirs is the Hodges–Lehmann estimate with its 95 % interval.
+these gives a ratio; theirs is the Hodges–Lehmann estimate with its 95 % interval.
 
-Half a minute: ``python benchmarks/studies/torch_timer.py``
+A minute: ``python benchmarks/studies/torch_timer.py``
 """
 
 import os
@@ -16,29 +16,28 @@ from ganbench import registry
 from ganbench.data import load_images, staged_images
 from ganbench.gan import preset as find_preset
 from ganbench.machine.environment import usable_cpus
-from ganbench.measure.engine import MAX_ITERATIONS, calibrate, time_block, warm_up
+from ganbench.measure.engine import MAX_ITERATIONS, VISIT_S, calibrate, time_visit, warm_up
 from ganbench.operations import DEFAULT_OPERATIONS, operation as make_operation
 from ganbench.results.statistics import speed_ratio
 
-LIMIT = 0.03
-BLOCK_S = 0.05
+LIMIT = 0.02
 
 
 def main() -> None:
     chosen = options("torch_timer", __doc__).parse_args()
-    preset, pairs, block_s = ("tiny", 6, 0.002) if chosen.short else ("mnist-mlp", 40, BLOCK_S)
+    preset, pairs, visit_s = ("tiny", 6, 0.002) if chosen.short else ("mnist-mlp", 120, VISIT_S)
     operations = DEFAULT_OPERATIONS[:2] if chosen.short else DEFAULT_OPERATIONS
     threads = len(usable_cpus())
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, usable_cpus())
-    study = Study(chosen, preset=preset, operations=operations, pairs=pairs, block_s=block_s, threads=threads)
+    study = Study(chosen, preset=preset, operations=operations, pairs=pairs, visit_s=visit_s, threads=threads)
     for name in operations:
-        study.add({"operation": name, **in_turns(name, preset, pairs, block_s, threads)})
+        study.add({"operation": name, **in_turns(name, preset, pairs, visit_s, threads)})
         study.say(in_words(study.pieces[-1]))
     study.conclude(judge(study.pieces))
 
 
-def in_turns(name: str, preset: str, pairs: int, block_s: float, threads: int) -> dict:
+def in_turns(name: str, preset: str, pairs: int, visit_s: float, threads: int) -> dict:
     """Return seconds per call by either, pair by pair."""
     import torch
     from torch.utils.benchmark import Timer
@@ -48,13 +47,13 @@ def in_turns(name: str, preset: str, pairs: int, block_s: float, threads: int) -
     operation, backend = make_operation(name, spec), registry.load("torch")()
     images = staged_images(load_images(spec, None), spec, 0)
     program = backend.prepare(operation, operation.inputs(0, "float32", images))
-    # One block of either must not carry the state too far: the Timer cannot be told to reset in the middle.
-    number = min(calibrate(backend, operation, program, block_s), MAX_ITERATIONS * 9 // 10)
-    warm_up(backend, operation, program, block_s, 1.0, number)
+    # One turn of either must not carry the state too far: the Timer cannot be told to reset in the middle.
+    number = min(calibrate(backend, operation, program, visit_s), MAX_ITERATIONS * 9 // 10)
+    warm_up(backend, operation, program, 1.0, number)
     timer = Timer("program()", globals={"program": program}, num_threads=threads)
 
     def by_engine() -> float:
-        return time_block(backend, operation, program, number).seconds
+        return time_visit(backend, operation, program, number).seconds
 
     def by_timer() -> float:
         program.reset()
@@ -63,8 +62,8 @@ def in_turns(name: str, preset: str, pairs: int, block_s: float, threads: int) -
     found: dict[str, list[float]] = {"engine_s": [], "timer_s": []}
     turns = [("engine_s", by_engine), ("timer_s", by_timer)]
     for pair in range(pairs):
-        for key, block in turns if pair % 2 else reversed(turns):
-            found[key].append(block())
+        for key, turn in turns if pair % 2 else reversed(turns):
+            found[key].append(turn())
     return {"number": number, **found}
 
 

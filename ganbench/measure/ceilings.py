@@ -2,7 +2,7 @@
 
 Matrix products of growing width, a product of two numbers for the latency of doing next to nothing, and on
 a GPU the sum of two large arrays for its bandwidth; each through the backend and the engine that time
-everything else. The best of a few blocks counts: a ceiling is what was reached, not what is typical.
+everything else. The best of a few visits counts: a ceiling is what was reached, not what is typical.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from ..results.records import Ceiling
 from ..verification.gate import TOLERANCES
 from . import engine
 
-BLOCKS = 3
+VISITS = 3
 NARROWEST, WIDEST = 256, 16384
 GAIN = 1.05  # a wider product that is not faster by this ends the sweep
 LONGEST_CALL_S = 0.1  # nor is one tried that would take several times this
@@ -64,24 +64,24 @@ class Sum(Matmul):
         return state, (fixed[0] + fixed[1],)
 
 
-def find_ceilings(backend: Backend, dtype: str, precision: str, block_s: float) -> list[Ceiling]:
+def find_ceilings(backend: Backend, dtype: str, precision: str, visit_s: float = engine.VISIT_S) -> list[Ceiling]:
     """Return the latency, the matrix products and, on a GPU, the bandwidth of ``backend``."""
-    latency = _best_seconds(backend, Square(preset("tiny"), 1), dtype, block_s)
-    found = [Ceiling("latency", 1, latency), *_products(backend, dtype, precision, block_s)]
+    latency = _best_seconds(backend, Square(preset("tiny"), 1), dtype, visit_s)
+    found = [Ceiling("latency", 1, latency), *_products(backend, dtype, precision, visit_s)]
     if backend.device != "cpu":
         n = SUM_BYTES // 3 // BYTES[dtype]
-        seconds = _best_seconds(backend, Sum(preset("tiny"), n), dtype, block_s)
+        seconds = _best_seconds(backend, Sum(preset("tiny"), n), dtype, visit_s)
         found.append(Ceiling("bandwidth", SUM_BYTES, SUM_BYTES / seconds))
     return found
 
 
-def _products(backend: Backend, dtype: str, precision: str, block_s: float) -> list[Ceiling]:
+def _products(backend: Backend, dtype: str, precision: str, visit_s: float) -> list[Ceiling]:
     """Return FLOP/s of ever wider products, until they stop growing or take too long."""
     found: list[Ceiling] = []
     n, best = NARROWEST, 0.0
     while n <= WIDEST:
         square = Square(preset("tiny"), n)
-        seconds = _best_seconds(backend, square, dtype, block_s, TOLERANCES[dtype, precision])
+        seconds = _best_seconds(backend, square, dtype, visit_s, TOLERANCES[dtype, precision])
         rate = square.flops / seconds
         found.append(Ceiling("product", n, rate))
         if rate < GAIN * best or 8 * seconds > LONGEST_CALL_S:
@@ -91,15 +91,15 @@ def _products(backend: Backend, dtype: str, precision: str, block_s: float) -> l
 
 
 def _best_seconds(
-    backend: Backend, operation: Operation, dtype: str, block_s: float, tolerance: float | None = None
+    backend: Backend, operation: Operation, dtype: str, visit_s: float, tolerance: float | None = None
 ) -> float:
-    """Return the shortest time of one call over a few blocks; raises ``GanbenchError`` for a wrong product."""
+    """Return the shortest time of one call over a few visits; raises ``GanbenchError`` for a wrong product."""
     inputs = operation.inputs(0, dtype, np.empty(0))
     program, _, _ = engine.first_call(backend, operation, inputs)
     if tolerance is not None:
         _check(program, inputs, tolerance)
-    number = engine.calibrate(backend, operation, program, block_s)
-    return min(engine.time_block(backend, operation, program, number).seconds for _ in range(BLOCKS))
+    number = engine.calibrate(backend, operation, program, visit_s)
+    return min(engine.time_visit(backend, operation, program, number).seconds for _ in range(VISITS))
 
 
 def _check(program: Program, inputs: Inputs, tolerance: float) -> None:

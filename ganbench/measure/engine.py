@@ -1,14 +1,17 @@
 """The only timing loop. ``compare`` runs it in workers, asv in its own processes.
 
-A block starts from the staged state and ends in a sync of the whole result, both through the backend.
+A visit to a program starts from the staged state, leads in for some milliseconds, and times many calls in a row.
+What follows a switch between processes (threads to wake, caches to fill) is over by then: docs/decisions/0006.
 """
 
 import contextlib
 import gc
+import os
 import statistics
+import sys
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..backend import Backend, Program
 from ..gan import MAX_ITERATIONS
@@ -16,16 +19,17 @@ from ..machine.disturbance import Watch
 from ..operation import Inputs, Operation
 from .protocol import Timed
 
-VERSION = "2"  # raised when the same program would be given another time
+VERSION = "3"  # raised when the same program would be given another time
 
-LEAD_IN = 4  # the untimed lead-in of a block is this fraction of it
-WINDOW = 4  # blocks of one warm-up window
-LATENCIES = 20  # synchronised calls after a block, on a device that queues work
+LEAD_IN_S = 0.004  # untimed, at the beginning of a visit
+VISIT_S = 0.02  # timed, at least; the same in every profile
+WINDOW = 4  # visits of one warm-up window
+LATENCIES = 20  # synchronised calls after a visit, on a device that queues work
 AGREEMENT = 0.01  # two windows of a steady state agree this closely
 
 
 class WarmUp(NamedTuple):
-    """The end of a warm-up: calls per block, seconds per call, and whether a steady state was reached."""
+    """The end of a warm-up: calls of a visit, seconds per call, and whether a steady state was reached."""
 
     number: int
     seconds: float
@@ -43,36 +47,77 @@ def first_call(backend: Backend, operation: Operation, inputs: Inputs) -> tuple[
     return program, prepared - start, time.perf_counter() - prepared
 
 
-def time_block(backend: Backend, operation: Operation, program: Program, number: int) -> Timed:
-    """Time ``number`` calls from the staged state, cut where the state would be carried too far."""
-    longest = max(1, MAX_ITERATIONS // program.iterations) if operation.stateful else number
-    program.reset()
-    for _ in range(min(longest, max(1, number // LEAD_IN))):
-        program()  # untimed: brings code, data and threads back after whatever ran in between
-    backend.synchronize(program.result)  # reset() forgets these results, and a later sync would not wait for them
+def time_visit(
+    backend: Backend, operation: Operation, program: Program, number: int, processor: int | None = None
+) -> Timed:
+    """Time ``number`` calls after a lead-in, from the staged state, cut where the state would be carried too far.
+
+    One call stays in flight at either end, so that a framework that queues its calls never runs dry: its time is that
+    of a loop that goes on. Where a call has finished when it returns, these are just ``number`` calls.
+
+    It begins on ``processor``, and may go where the system sends it. Left alone a thread stays where it once was,
+    and two processors are not equally fast: that passes for a difference of programs, for as long as a process lives.
+    """
+    if processor is not None:
+        allowed = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {processor})
+        os.sched_setaffinity(0, allowed)
+    longest = max(2, MAX_ITERATIONS // program.iterations) if operation.stateful else sys.maxsize
     wall = cpu = device = 0.0
     left = number
-    watch = Watch(backend.device)
     with _collector_off():
+        mark, carried = _lead_in(backend, program, longest)
+        watch = Watch(backend.device)
         while left:
-            calls = min(left, longest)
-            program.reset()
-            backend.synchronize(program.result)
+            if carried == longest:
+                mark, carried = _first(backend, program), 1
+            calls = min(left, longest - carried)
             cpu_start, start = time.process_time(), time.perf_counter()
             began = backend.event()
-            for _ in range(calls):
+            for _ in range(calls - 1):
                 program()
+            last = backend.mark(program.result) if calls > 1 else mark
+            program()
             ended = backend.event()
-            backend.synchronize(program.result)
+            mark = backend.mark(program.result)
+            backend.synchronize(last)
             wall += time.perf_counter() - start
             cpu += time.process_time() - cpu_start
-            device += backend.elapsed(began, ended) if began is not None else 0.0
+            carried += calls
             left -= calls
+            if began is not None:
+                backend.synchronize(mark)
+                device += backend.elapsed(began, ended)
         disturbance = watch.stop()
+        backend.synchronize(mark)
         latency = None if backend.device == "cpu" else _latency(backend, program, min(number, longest, LATENCIES))
     per_iteration = 1 / (number * program.iterations)
     device_s = device * per_iteration if device else None
     return Timed(wall * per_iteration, cpu / wall, disturbance, latency, device_s)
+
+
+def _first(backend: Backend, program: Program) -> Any:
+    """Return to the staged state and enqueue the first call from there; return its mark."""
+    program.reset()
+    backend.synchronize(program.result)
+    program()
+    return backend.mark(program.result)
+
+
+def _lead_in(backend: Backend, program: Program, longest: int) -> tuple[Any, int]:
+    """Call untimed for ``LEAD_IN_S``; return the mark of the last call and how many were made since the reset.
+
+    They bring code, data and threads back after whatever ran in between.
+    """
+    until = time.perf_counter() + LEAD_IN_S
+    mark, calls = _first(backend, program), 1
+    while time.perf_counter() < until:
+        if calls == longest:
+            mark, calls = _first(backend, program), 1
+        program()
+        before, mark, calls = mark, backend.mark(program.result), calls + 1
+        backend.synchronize(before)
+    return mark, calls
 
 
 def _latency(backend: Backend, program: Program, calls: int) -> float:
@@ -88,49 +133,45 @@ def _latency(backend: Backend, program: Program, calls: int) -> float:
     return statistics.median(seconds)
 
 
-def calibrate(backend: Backend, operation: Operation, program: Program, block_s: float) -> int:
-    """Return how many calls make a block of at least ``block_s`` seconds."""
+def calibrate(backend: Backend, operation: Operation, program: Program, visit_s: float = VISIT_S) -> int:
+    """Return how many calls take at least ``visit_s`` seconds."""
 
-    def block_length() -> float:
-        return time_block(backend, operation, program, number).seconds * number * program.iterations
+    def length() -> float:
+        return time_visit(backend, operation, program, number).seconds * number * program.iterations
 
     number = 1
     while True:
-        seconds = block_length()
-        if seconds >= block_s:  # one stall of the machine must not pass for a long block
-            seconds = min(seconds, block_length(), block_length())
-        if seconds >= block_s:
+        seconds = length()
+        if seconds >= visit_s:  # one stall of the machine must not pass for a long visit
+            seconds = min(seconds, length())
+        if seconds >= visit_s:
             return number
-        # Aim past the goal, but never trust one short block by more than tenfold.
-        number = max(number + 1, min(10 * number, round(1.2 * number * block_s / max(seconds, 1e-9))))
+        # Aim past the goal, but never trust one short visit by more than a hundredfold.
+        number = max(number + 1, min(100 * number, round(1.1 * number * visit_s / max(seconds, 1e-9))))
 
 
-def warm_up(
-    backend: Backend, operation: Operation, program: Program, block_s: float, cap_s: float, number: int = 0
-) -> WarmUp:
-    """Run short blocks until two windows agree and show no slope, or ``cap_s`` seconds are over.
+def warm_up(backend: Backend, operation: Operation, program: Program, cap_s: float, number: int = 0) -> WarmUp:
+    """Make short visits until two windows agree and show no slope, or ``cap_s`` seconds are over.
 
-    With ``cap_s`` 0 one window is run, and nothing is said to be steady.
+    With ``cap_s`` 0 one call is timed, and nothing is said to be steady.
 
-    ``number`` fixes the calls of a timed block; 0 calibrates it first.
+    ``number`` fixes the calls of a visit; 0 calibrates it first.
     """
-    number = number or calibrate(backend, operation, program, block_s)
-    short = max(1, number // 4)  # a window is then no longer than a timed block
+    number = number or calibrate(backend, operation, program)
     deadline = time.perf_counter() + cap_s
     samples: list[float] = []
-    while True:
-        samples.append(time_block(backend, operation, program, short).seconds)
+    steady = False
+    while not steady and (not samples or time.perf_counter() < deadline):
+        calls = max(1, number // 4) if cap_s else 1
+        samples.append(time_visit(backend, operation, program, calls).seconds)
         steady = len(samples) >= 2 * WINDOW and is_steady(samples[-2 * WINDOW :])
-        late = time.perf_counter() > deadline and len(samples) >= WINDOW
-        if steady or late:
-            seconds = statistics.median(samples[-2 * WINDOW :]) * program.iterations
-            return WarmUp(number, seconds, steady)
+    return WarmUp(number, statistics.median(samples[-2 * WINDOW :]) * program.iterations, steady)
 
 
 def is_steady(samples: list[float]) -> bool:
     """Whether the two halves agree within 1 %, or within their own scatter, and show no slope.
 
-    A slope shows as every block of one half being faster than every block of the other: with four blocks
+    A slope shows as every visit of one half being faster than every visit of the other: with four visits
     in each half that happens by chance once in 35 times.
     """
     half = len(samples) // 2

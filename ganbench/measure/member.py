@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,9 +13,11 @@ from .. import registry
 from ..machine.environment import can_pin
 from ..operations import operation as make_operation
 from ..registry import Target
-from ..results.records import CeilingRecord, Measurement, Record, Status, Verification, WorkerRecord
+from ..results.records import Ceiling, Measurement, Record, Status, Verification, WorkerRecord, digits, summary
+from ..results.statistics import Visits
 from . import protocol
 from .child import explained
+from .engine import LEAD_IN_S
 from .plan import Case, Plan
 from .process import Worker, WorkerLostError, child_environment
 
@@ -25,8 +28,9 @@ class Ledger:
     def __init__(self, write: Callable[[Record], None]) -> None:
         self.write = write
         self.failed: set[Case] = set()  # left out of later rounds
-        self.numbers: dict[tuple[str, str], int] = {}  # calls per block, fixed once calibrated
-        self.blocks: dict[Case, dict[int, list[float]]] = {}  # by round
+        self.numbers: dict[tuple[str, str], int] = {}  # calls of a visit, fixed once calibrated
+        self.visits: dict[Case, dict[int, Visits]] = {}  # by round
+        self.visit_s: dict[Case, float] = {}  # what a visit takes, with all that is not timed
         self.start = time.monotonic()
 
     def elapsed(self) -> float:
@@ -55,17 +59,17 @@ def launch(plan: Plan, target: Target, folder: str) -> Worker:
 
 @dataclass
 class Timings:
-    """What one worker has gathered for one operation; ``order`` holds its turn in each pass."""
+    """What one worker has gathered for one operation: by pass, the visit that was made and its place in the pass."""
 
     prepared: protocol.Prepared
-    warmed: protocol.Warmed | None = None
-    blocks: list[protocol.Timed] = field(default_factory=list)
+    visits: dict[int, protocol.Timed] = field(default_factory=dict)
     order: list[int] = field(default_factory=list)
+    spent_s: float = 0.0  # in visits, with all that is not timed
 
     @property
-    def samples(self) -> list[float]:
-        """Seconds per iteration of each block."""
-        return [block.seconds for block in self.blocks]
+    def seconds(self) -> Visits:
+        """Seconds per iteration of each visit, by pass."""
+        return {number: timed.seconds for number, timed in self.visits.items()}
 
 
 class Member:
@@ -118,56 +122,61 @@ class Member:
                     self._lost(name, error)
                     break  # the others need a new worker
             else:
-                if self._worker is not None:
-                    self._worker.pause()
+                self._pause()
                 return
 
     def _prepare_one(self, name: str) -> None:
-        rigor = self._plan.rigor
-        prepared = self._ask(name, protocol.Prepare(name))
+        number = self._ledger.numbers.get((self.target.label, name), 0)
+        # Whether it settles is seen in the first round, and later in the visits.
+        cap_s = self._plan.rigor.warm_cap_s if self._round == 1 else 0.0
+        prepared = self._ask(name, protocol.Prepare(name, self._plan.timed, number, cap_s))
         if not isinstance(prepared, protocol.Prepared):
             return
         if not prepared.verification.passed:
             return self._fail(name, "invalid", prepared.verification.reason, prepared.verification)
         self._timings[name] = Timings(prepared)
-        if not self._plan.timed:
+        if prepared.warmed is None:
             return self._record(name)
-        number = self._ledger.numbers.get((self.target.label, name), 0)
-        # Whether it settles is seen in the first round, and later in the blocks that are timed.
-        cap_s = rigor.warm_cap_s if self._round == 1 else 0.0
-        warmed = self._ask(name, protocol.Warm(name, number, rigor.block_s, cap_s))
-        if isinstance(warmed, protocol.Warmed):
-            self._ledger.numbers[self.target.label, name] = warmed.number
-            self._timings[name].warmed = warmed
+        self._ledger.numbers[self.target.label, name] = prepared.warmed.number
 
-    def measure_ceilings(self) -> None:
-        """Write down what this target's library can do at best, while all others are paused."""
-        if self._worker is None:
-            return
-        with contextlib.suppress(WorkerLostError):  # whoever asks it next finds out
-            reply = self._worker.ask(protocol.FindCeilings(self._plan.rigor.block_s))
-            if isinstance(reply, protocol.CeilingsFound):
-                self._ledger.write(
-                    CeilingRecord(library=self.target.backend, device=self.target.device, found=reply.found)
-                )
-            self._worker.pause()
+    def find_ceilings(self) -> list[Ceiling]:
+        """Return what this target's library can do at best, measured now; nothing where it fails at that."""
+        if self._worker is not None:
+            with contextlib.suppress(WorkerLostError):  # whoever asks it next finds out
+                reply = self._worker.ask(protocol.FindCeilings())
+                self._worker.pause()
+                if isinstance(reply, protocol.CeilingsFound):
+                    return reply.found
+        return []
 
     def can_time(self, name: str) -> bool:
         """Whether an operation is prepared, warm and has not failed."""
-        timings = self._timings.get(name)
-        return timings is not None and timings.warmed is not None and bool(self._pending((name,)))
+        return name in self._timings and bool(self._pending((name,)))
 
-    def time_block(self, name: str, place: int) -> None:
-        """Time one block while all others are paused; ``place`` is its turn in this pass."""
+    def case(self, name: str) -> Case:
+        """Return what this member measures of an operation."""
+        return Case(name, self.target, self.copy)
+
+    def visit_s(self, name: str) -> float:
+        """Return what a visit takes, with all that is not timed: as in the last round, or as the warm-up says."""
+        warmed = self._timings[name].prepared.warmed
+        assert warmed is not None
+        expected = warmed.number * warmed.seconds + max(LEAD_IN_S, warmed.seconds)
+        return self._ledger.visit_s.get(self.case(name), expected)
+
+    def visit(self, name: str, number: int, place: int, cpu: int | None) -> None:
+        """Time one visit, which begins on ``cpu``, while all others are paused; at its ``place`` in pass ``number``."""
+        start = time.monotonic()
         try:
-            timed = self._ask(name, protocol.Block(name, self._ledger.numbers[self.target.label, name]))
+            timed = self._ask(name, protocol.Visit(name, self._ledger.numbers[self.target.label, name], cpu))
         except WorkerLostError as error:
             return self._replace(name, error)
+        self._pause()
         if isinstance(timed, protocol.Timed):
-            self._timings[name].blocks.append(timed)
-            self._timings[name].order.append(place)
-        if self._worker is not None:
-            self._worker.pause()
+            timings = self._timings[name]
+            timings.visits[number] = timed
+            timings.order.append(place)
+            timings.spent_s += time.monotonic() - start
 
     def finish(self, name: str) -> None:
         """Let the gate look once more at the program that was timed, then write the row."""
@@ -175,14 +184,16 @@ class Member:
             checked = self._ask(name, protocol.Check(name))
         except WorkerLostError as error:
             return self._replace(name, error)
-        if self._worker is not None:
-            self._worker.pause()
+        self._pause()
         if not isinstance(checked, protocol.Checked):
             return
         if not checked.verification.passed:
             reason = f"after it was timed, {checked.verification.reason}"
             return self._fail(name, "invalid", reason, checked.verification)
-        self._ledger.blocks.setdefault(self._case(name), {})[self._round] = self._timings[name].samples
+        timings = self._timings[name]
+        if timings.visits:
+            self._ledger.visits.setdefault(self.case(name), {})[self._round] = timings.seconds
+            self._ledger.visit_s[self.case(name)] = timings.spent_s / len(timings.visits)
         self._record(name)
 
     def stop(self) -> None:
@@ -193,13 +204,14 @@ class Member:
 
     # Rows -----------------------------------------------------------------------------------------
 
-    def _case(self, name: str) -> Case:
-        return Case(name, self.target, self.copy)
-
     def _pending(self, names: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(name for name in names if self._case(name) not in self._ledger.failed)
+        return tuple(name for name in names if self.case(name) not in self._ledger.failed)
 
-    def _ask(self, name: str, request: protocol.Prepare | protocol.Warm | protocol.Block | protocol.Check) -> Any:
+    def _pause(self) -> None:
+        if self._worker is not None:
+            self._worker.pause()
+
+    def _ask(self, name: str, request: protocol.AnyRequest) -> Any:
         """Return the worker's reply; a refusal has become a row."""
         if self._worker is None:  # it was lost over an earlier operation, and nothing could replace it
             return None
@@ -219,7 +231,8 @@ class Member:
 
     def _record(self, name: str) -> None:
         timings, fields = self._timings[name], {}
-        if (warmed := timings.warmed) is not None:
+        visits, prepared = list(timings.visits.values()), timings.prepared
+        if (warmed := prepared.warmed) is not None:
             fields = {
                 "iterations": warmed.number * warmed.iterations,
                 "iterations_per_call": warmed.iterations,
@@ -230,20 +243,21 @@ class Member:
         self._row(
             name,
             status="ok",
-            samples=timings.samples,
-            cores=[block.cores for block in timings.blocks],
-            latency_s=[block.latency_s for block in timings.blocks if block.latency_s is not None],
-            device_s=[block.device_s for block in timings.blocks if block.device_s is not None],
-            disturbances=[block.disturbance for block in timings.blocks],
-            prepare_s=timings.prepared.prepare_s,
-            first_run_s=timings.prepared.first_run_s,
+            samples=[digits(one.seconds) for one in visits],
+            passes=list(timings.visits),
+            cores=statistics.fmean(one.cores for one in visits) if visits else None,
+            latency_s=[digits(one.latency_s) for one in visits if one.latency_s is not None],
+            device_s=[digits(one.device_s) for one in visits if one.device_s is not None],
+            disturbance=summary([one.disturbance for one in visits]) if visits else None,
+            prepare_s=prepared.prepare_s,
+            first_run_s=prepared.first_run_s,
             order=timings.order,
-            verification=timings.prepared.verification,
+            verification=prepared.verification,
             **fields,
         )
 
     def _fail(self, name: str, status: Status, reason: str, verification: Verification | None = None) -> None:
-        self._ledger.failed.add(self._case(name))
+        self._ledger.failed.add(self.case(name))
         self._row(name, status=status, reason=reason, verification=verification)
 
     def _fail_all(self, status: Status, reason: str) -> None:

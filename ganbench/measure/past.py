@@ -32,7 +32,7 @@ def recall(ledger: Ledger, plan: Plan, records: Sequence[Line]) -> int:
             ledger.failed.add(case)
         elif row.samples:
             ledger.numbers[row.target, row.operation] = row.iterations // row.iterations_per_call
-            ledger.blocks.setdefault(case, {})[row.round] = row.samples
+            ledger.visits.setdefault(case, {})[row.round] = dict(zip(row.passes, row.samples, strict=True))
     return finished
 
 

@@ -20,10 +20,12 @@ LARGEST_INTEGER = 2**63 - 1  # of the messages to a worker
 
 
 class Rigor(msgspec.Struct, frozen=True):
-    """How much care a run takes; times in seconds, ``goal`` is the half-width of an interval."""
+    """How much care a run takes; times in seconds, ``goal`` is the half-width of an interval.
 
-    block_s: float
-    passes: int
+    ``case_s`` goes to the visits of a case in one round, until the run's own noise says how many are worth it.
+    """
+
+    case_s: float
     warm_cap_s: float
     budget_s: float
     goal: float
@@ -31,8 +33,8 @@ class Rigor(msgspec.Struct, frozen=True):
 
 
 RIGORS = {
-    "quick": Rigor(block_s=0.02, passes=4, warm_cap_s=0.2, budget_s=84.0, goal=0.03),
-    "full": Rigor(block_s=0.05, passes=9, warm_cap_s=1.0, budget_s=300.0, goal=0.01),
+    "quick": Rigor(case_s=0.4, warm_cap_s=0.1, budget_s=84.0, goal=0.03),
+    "full": Rigor(case_s=0.5, warm_cap_s=1.0, budget_s=300.0, goal=0.01),
 }
 
 
@@ -61,7 +63,8 @@ class Plan(msgspec.Struct, frozen=True):
     timeout_s: float
     timed: bool = True
     control: bool = False  # the A/A control even where there is nothing to compare
-    ceilings: bool = True  # measure what the hardware could do at best: some seconds in the first round
+    ceilings: bool = True  # hold the rows against what the hardware could do at best
+    fresh_ceilings: bool = False  # measure that anew, some seconds, even where an earlier run has kept it
 
     @property
     def threads(self) -> int:
@@ -120,6 +123,7 @@ def make_plan(
     seed: int = 0,
     timed: bool = True,
     ceilings: bool = True,
+    fresh_ceilings: bool = False,
 ) -> Plan:
     """Return a plan whose every name exists; raises ``UsageError`` naming what is valid.
 
@@ -157,6 +161,7 @@ def make_plan(
         timeout_s=timeout_s,
         timed=timed,
         ceilings=ceilings,
+        fresh_ceilings=fresh_ceilings,
     )
 
 

@@ -25,31 +25,27 @@ class Request(msgspec.Struct, frozen=True, tag_field="type"):
 
 
 class Prepare(Request, tag="prepare", frozen=True):
-    """Prepare an operation, run it once, and let the gate decide."""
+    """Prepare an operation, run it once, let the gate decide, and warm it up if it is to be timed.
+
+    ``number`` of calls of a visit; 0 asks for a calibration.
+    """
 
     operation: str
-
-
-class Warm(Request, tag="warm", frozen=True):
-    """Warm a prepared operation up; ``number`` 0 asks for a calibration first."""
-
-    operation: str
+    timed: bool
     number: int
-    block_s: float
     cap_s: float
 
 
-class Block(Request, tag="block", frozen=True):
-    """Time one block of ``number`` calls."""
+class Visit(Request, tag="visit", frozen=True):
+    """Time ``number`` calls in a row, beginning on processor ``cpu`` where the system lets one choose."""
 
     operation: str
     number: int
+    cpu: int | None
 
 
 class FindCeilings(Request, tag="ceilings", frozen=True):
-    """Measure what this library can do on this device at best, in blocks of ``block_s`` seconds."""
-
-    block_s: float
+    """Measure what this library can do on this device at best."""
 
 
 class Check(Request, tag="check", frozen=True):
@@ -74,16 +70,8 @@ class Ready(Reply, tag="ready", frozen=True):
     libraries: list[str]
 
 
-class Prepared(Reply, tag="prepared", frozen=True):
-    """An operation ran; whether it may be timed, the gate says."""
-
-    prepare_s: float
-    first_run_s: float
-    verification: Verification
-
-
-class Warmed(Reply, tag="warmed", frozen=True):
-    """How many calls make a block, whether the times have settled, and the memory that was taken at most."""
+class Warmed(msgspec.Struct, frozen=True):
+    """How many calls make a visit, whether the times have settled, and the memory that was taken at most."""
 
     number: int
     iterations: int  # per call
@@ -93,10 +81,19 @@ class Warmed(Reply, tag="warmed", frozen=True):
     device_peak_bytes: int | None
 
 
-class Timed(Reply, tag="timed", frozen=True):
-    """One block: its throughput in seconds per iteration, and what else happened."""
+class Prepared(Reply, tag="prepared", frozen=True):
+    """An operation ran; whether it may be timed, the gate says. ``warmed`` if it was to be and may."""
 
-    seconds: float  # on a device that queues work, one sync per piece of the block
+    prepare_s: float
+    first_run_s: float
+    verification: Verification
+    warmed: Warmed | None = None
+
+
+class Timed(Reply, tag="timed", frozen=True):
+    """One visit: its throughput in seconds per iteration, and what else happened."""
+
+    seconds: float  # on a device that queues work, the queue is kept full
     cores: float  # CPU time over wall time
     disturbance: Disturbance
     latency_s: float | None = None  # of one synchronised call, the median; on devices that queue work
@@ -122,5 +119,5 @@ class Refusal(Reply, tag="refusal", frozen=True):
     reason: str
 
 
-AnyRequest = Prepare | Warm | Block | FindCeilings | Check
-AnyReply = Ready | Prepared | Warmed | Timed | CeilingsFound | Checked | Refusal
+AnyRequest = Prepare | Visit | FindCeilings | Check
+AnyReply = Ready | Prepared | Timed | CeilingsFound | Checked | Refusal

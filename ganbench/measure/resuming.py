@@ -11,7 +11,7 @@ from ..errors import StorageError, UsageError
 from ..machine.environment import usable_cpus
 from ..machine.lock import run_lock
 from ..results.differences import shown, since_it_began
-from ..results.records import Line, Resumed, RunEnd, RunHeader
+from ..results.records import RUN_FORMAT, Line, Resumed, RunEnd, RunHeader
 from ..results.run import Run
 from ..results.store import DamagedResultsWarning, RunWriter, parse_run, whole_length, without_void
 from .past import finished_rounds, spent
@@ -59,6 +59,11 @@ def examine(path: Path, rounds: int, budget_s: float | None, precision_goal: flo
         records = parse_run(content, path)
     header = records[0]
     assert isinstance(header, RunHeader)
+    if header.format != RUN_FORMAT:
+        raise UsageError(
+            f"run {header.run_id} was begun by an earlier ganbench (format {header.format}, now {RUN_FORMAT}): "
+            "it can be read, but not continued; start a new run"
+        )
     plan = _plan(records, header, (rounds, budget_s, precision_goal))
     end = records[-1]
     more = isinstance(end, RunEnd) and (

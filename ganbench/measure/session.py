@@ -18,6 +18,7 @@ from ..machine.lock import run_lock
 from ..results.records import RUN_FORMAT, Line, Record, RunHeader
 from ..results.run import Ending, Run
 from ..results.store import RunWriter, check_writable, new_run_id, run_path
+from . import engine
 from .plan import Plan
 from .rounds import Progress, run_rounds, stage
 
@@ -85,7 +86,7 @@ def describe(plan: Plan, images: np.ndarray, machine: str | None) -> RunHeader:
         precision=plan.precision,
         threads=plan.threads,
         rigor=plan.rigor_name,
-        settings=msgspec.to_builtins(plan.rigor),
+        settings={"engine": engine.VERSION, **msgspec.to_builtins(plan.rigor)},
         seed=plan.seed,
         timeout_s=plan.timeout_s,
         data_digest=hashlib.sha256(images.tobytes()).hexdigest()[:16],

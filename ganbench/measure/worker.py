@@ -1,4 +1,4 @@
-"""One fresh process for one target: imports, prepares, verifies, and times blocks when told to.
+"""One fresh process for one target: imports, prepares, verifies, and times when told to.
 
 Run as ``python -m ganbench.measure.worker``; the first line on standard input is the ``Job``.
 """
@@ -7,7 +7,7 @@ import importlib
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -15,9 +15,6 @@ from .. import registry
 from ..errors import UnsupportedError
 from . import protocol
 from .child import begin, explained
-
-if TYPE_CHECKING:
-    from ..machine.memory import CaseMemory
 
 
 def main() -> None:
@@ -54,7 +51,6 @@ class TargetWorker:
         self._backend = cls(mode=job.target.mode, device=job.target.device, precision=job.precision)
         import_s += time.perf_counter() - start
         self._programs: dict[str, Any] = {}
-        self._memory: dict[str, CaseMemory] = {}
         # Only now what the harness itself needs: the framework's import is what was timed.
         from ..machine.memory import resident
 
@@ -75,55 +71,48 @@ class TargetWorker:
         """Do what the parent asks."""
         match request:
             case protocol.Prepare():
-                return self._prepare(request.operation)
-            case protocol.Warm():
-                return self._warm(request)
-            case protocol.Block():
-                from .engine import time_block
+                return self._prepare(request)
+            case protocol.Visit():
+                from .engine import time_visit
 
                 operation, program, _ = self._programs[request.operation]
-                return time_block(self._backend, operation, program, request.number)
+                return time_visit(self._backend, operation, program, request.number, request.cpu)
             case protocol.FindCeilings():
                 from .ceilings import find_ceilings
 
-                return protocol.CeilingsFound(
-                    find_ceilings(self._backend, self._job.dtype, self._job.precision, request.block_s)
-                )
+                return protocol.CeilingsFound(find_ceilings(self._backend, self._job.dtype, self._job.precision))
             case protocol.Check():
                 return protocol.Checked(self._verify(request.operation))
 
-    def _prepare(self, name: str) -> protocol.AnyReply:
+    def _prepare(self, request: protocol.Prepare) -> protocol.AnyReply:
         from ..machine.memory import CaseMemory
         from ..operations import operation as make
         from ..verification.answers import read_answers
-        from .engine import first_call
+        from .engine import first_call, warm_up
 
-        operation = make(name, self._job.spec)
+        operation = make(request.operation, self._job.spec)
         if operation.spec.batch < operation.minimum_batch:
             raise UnsupportedError(
-                f"{name} needs a batch of at least {operation.minimum_batch}, not {operation.spec.batch}"
+                f"{operation.name} needs a batch of at least {operation.minimum_batch}, not {operation.spec.batch}"
             )
         inputs, answers = read_answers(Path(self._job.answers), operation, self._job.dtype)
-        memory = self._memory[name] = CaseMemory(self._backend)
+        memory = CaseMemory(self._backend)
         program, prepare_s, first_run_s = first_call(self._backend, operation, inputs)
         memory.prepared()
-        self._programs[name] = operation, program, answers
-        return protocol.Prepared(prepare_s, first_run_s, self._verify(name))
+        self._programs[operation.name] = operation, program, answers
+        prepared = protocol.Prepared(prepare_s, first_run_s, self._verify(operation.name))
+        if not (request.timed and prepared.verification.passed):
+            return prepared
+        memory.warming()
+        warm = warm_up(self._backend, operation, program, request.cap_s, request.number)
+        warmed = protocol.Warmed(warm.number, program.iterations, warm.seconds, warm.steady, *memory.peaks())
+        return msgspec.structs.replace(prepared, warmed=warmed)
 
     def _verify(self, name: str) -> Any:
         from ..verification.gate import verify
 
         operation, program, answers = self._programs[name]
         return verify(program, operation, answers, self._job.dtype, self._job.precision)
-
-    def _warm(self, request: protocol.Warm) -> protocol.AnyReply:
-        from .engine import warm_up
-
-        operation, program, _ = self._programs[request.operation]
-        memory = self._memory[request.operation]
-        memory.warming()
-        result = warm_up(self._backend, operation, program, request.block_s, request.cap_s, request.number)
-        return protocol.Warmed(result.number, program.iterations, result.seconds, result.steady, *memory.peaks())
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ cancels whatever slows the machine as a whole: that one supports a claim.
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import pandas as pd
@@ -16,7 +15,7 @@ import pandas as pd
 from ..errors import StorageError, UsageError
 from ..results.differences import Difference, changes, obstacles, same_program, shown
 from ..results.run import Run, find_run, open_run
-from ..results.statistics import BAND, Estimate, beyond_band, judge, pass_ratio, unpaired_ratio
+from ..results.statistics import BAND, Estimate, beyond_band, judge, level, pass_ratio, unpaired_ratio
 from ..results.table import run_table
 from .table import heading
 
@@ -84,7 +83,7 @@ def _said(found: Sequence[Difference]) -> str:
 def _row(a: Run, b: Run, case: tuple[str, str], baseline: str, entries: "Sequence[pd.Series[Any]]") -> dict[str, Any]:
     operation, target = case
     row: dict[str, Any] = {"a_s": entries[0]["median_s"], "b_s": entries[1]["median_s"], "basis": "", "verdict": ""}
-    times = [[median(b) for b in run.blocks(operation, target).values()] for run in (a, b)]
+    times = [[level(v) for v in run.visits(operation, target).values()] for run in (a, b)]
     row |= {"a_rounds": len(times[0]), "b_rounds": len(times[1])}
     wrong = zip("AB", entries, strict=True)
     row["reason"] = "; ".join(f"{e['status']} in {name}: {e['reason']}" for name, e in wrong if e["status"] != "ok")
@@ -112,9 +111,9 @@ def _speeds(a: Run, b: Run, operation: str, target: str, copy: bool = False) -> 
     """Return, for each run, the target's speed relative to the run's baseline in each round that has both."""
     speeds = []
     for run in (a, b):
-        against = run.blocks(operation, run.header.baseline)
-        blocks = run.blocks(operation, target, copy)
-        speeds.append([pass_ratio(against[i], blocks[i]) for i in sorted(against.keys() & blocks.keys())])
+        against = run.visits(operation, run.header.baseline)
+        visits = run.visits(operation, target, copy)
+        speeds.append([pass_ratio(against[i], visits[i]) for i in sorted(against.keys() & visits.keys())])
     return speeds
 
 

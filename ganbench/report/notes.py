@@ -1,6 +1,7 @@
 """The lines under a table: control, how exact the results were, ceilings, floor, what disturbed the run."""
 
 import math
+from statistics import fmean
 
 import pandas as pd
 
@@ -15,7 +16,7 @@ from .table import seconds
 
 def remarks(run: Run, table: pd.DataFrame) -> list[str]:
     """Return the lines that every reader needs: control, verification, and what was not as it should be."""
-    lines = [control_line(table), _error(table), *_gates(table), _unsteady(table)]
+    lines = [control_line(table), _error(table), *_gates(table), _unsteady(table), _uneven(table)]
     lines += [_tuning(run.header), _uncontrolled(run.header), _resumed(run)]
     return [line for line in lines if line]
 
@@ -24,7 +25,7 @@ def details(run: Run, table: pd.DataFrame) -> list[str]:
     """Return the lines on the machine: its ceilings, the floor of an iteration, what disturbed the run."""
     devices = dict.fromkeys(target.device for target in run.header.targets)
     lines = [_ceilings(Ceilings(run.records), device) for device in devices]
-    return [line for line in (*lines, _floor(run, table), disturbance(run)) if line]
+    return [line for line in (*lines, _floor(run, table), _duty(run), disturbance(run)) if line]
 
 
 def _gates(table: pd.DataFrame) -> list[str]:
@@ -36,6 +37,12 @@ def _gates(table: pd.DataFrame) -> list[str]:
 
 def _unsteady(table: pd.DataFrame) -> str:
     return "unsteady: the times had not settled when they were taken" if (table["steady"] == False).any() else ""  # noqa: E712 (pandas' own boolean)
+
+
+def _uneven(table: pd.DataFrame) -> str:
+    if not (table["uneven"] == True).any():  # noqa: E712 (as above)
+        return ""
+    return "uneven: undisturbed, its speed would lie outside the interval (column undisturbed_s of --format csv)"
 
 
 def _tuning(header: RunHeader) -> str:
@@ -85,7 +92,7 @@ def _ceilings(found: Ceilings, device: str) -> str:
         if caches := [best for best in bandwidth if best.ceiling.size < largest]:
             parts.append(f"caches up to {_rate(caches)} GB/s")
     calls = (f"{best.library} {seconds(best.ceiling.value)}" for best in found.of("latency", device))
-    return f"ceilings on {device}: {', '.join(parts)}; smallest call: {', '.join(calls)}"
+    return f"ceilings on {device}{found.when(device)}: {', '.join(parts)}; smallest call: {', '.join(calls)}"
 
 
 def _rate(found: list[Best]) -> str:
@@ -123,22 +130,30 @@ def _floor(run: Run, table: pd.DataFrame) -> str:
 
 
 def disturbance(run: Run) -> str:
-    """Return what was seen beside the timed blocks, whether or not it mattered."""
-    found = [d for record in run.measurements for d in record.disturbances]
-    if not found:
-        return ""
+    """Return what was seen beside the visits, whether or not it mattered."""
+    found = [record.disturbance for record in run.measurements if record.disturbance is not None]
+
+    def told(name: str) -> list[tuple[float, float]]:
+        pairs = [(getattr(one.mean, name), getattr(one.worst, name)) for one in found]
+        return [pair for pair in pairs if None not in pair]
+
     parts = []
-    if steal := [d.steal for d in found if d.steal is not None]:
-        parts.append(f"steal {sum(steal) / len(steal):.1%} of a core (worst block {max(steal):.0%})")
-    if switches := [d.switches for d in found if d.switches is not None]:
-        parts.append(f"{sum(switches) / len(switches):.1f} involuntary switches a block")
-    if load := [d.load for d in found if d.load is not None]:
-        parts.append(f"load {min(load):.1f} to {max(load):.1f}")
-    if clocks := [d.sm_mhz for d in found if d.sm_mhz is not None]:
-        parts.append(f"GPU clock {min(clocks)} to {max(clocks)} MHz")
-        held = sorted({reason for d in found for reason in d.throttle})
+    if steal := told("steal"):
+        parts.append(f"steal {fmean(m for m, _ in steal):.1%} of a core (worst visit {max(w for _, w in steal):.0%})")
+    if switches := told("switches"):
+        parts.append(f"{fmean(m for m, _ in switches):.1f} involuntary switches a visit")
+    if load := told("load"):
+        parts.append(f"load {fmean(m for m, _ in load):.1f} (at most {max(w for _, w in load):.1f})")
+    if clocks := told("sm_mhz"):
+        parts.append(f"GPU clock {fmean(m for m, _ in clocks):.0f} MHz (lowest {min(w for _, w in clocks):.0f})")
+        held = sorted({reason for one in found for reason in one.worst.throttle})
         parts.append(f"held down by {', '.join(held)}" if held else "never held down")
-    return f"disturbance over {len(found)} blocks: {', '.join(parts)}" if parts else ""
+    return f"disturbance: {', '.join(parts)}" if parts else ""
+
+
+def _duty(run: Run) -> str:
+    visits = sum(len(one.samples) for one in run.measurements)
+    return f"{visits:,} visits, in which {run.duty:.0%} of the run's seconds were timed" if visits else ""
 
 
 def _error(table: pd.DataFrame) -> str:

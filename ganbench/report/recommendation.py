@@ -6,13 +6,12 @@ is measured once, so that the rounds say nothing of its scatter: ``START_DOUBT``
 """
 
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ..errors import UsageError
 from ..results.run import Run
-from ..results.statistics import Estimate, Verdict, beyond_band, judge, paired_speed, typical
+from ..results.statistics import Estimate, Verdict, Visits, beyond_band, judge, level, paired_speed, typical
 from ..results.table import run_table
 from .start import break_even
 
@@ -25,20 +24,20 @@ START_DOUBT = 1.5
 class Candidate(NamedTuple):
     """One verified target: seconds to start with an empty and with a filled compile cache, and its rounds.
 
-    ``blocks`` are the seconds per iteration of each round's blocks. A start does the work of the first call
+    ``visits`` are the seconds per iteration of each round's visits. A start does the work of the first call
     too, which is not taken off the iterations. ``denormals``: kept or flushed.
     """
 
     target: str
     start_s: float
     warm_start_s: float
-    blocks: Mapping[int, Sequence[float]]
+    visits: Mapping[int, Visits]
     denormals: str = ""
 
     @property
     def iteration(self) -> Estimate:
         """Seconds per iteration."""
-        return typical([statistics.median(block) for block in self.blocks.values()])
+        return typical([level(visits) for visits in self.visits.values()])
 
     def total(self, iterations: int) -> Estimate:
         """Return the seconds until ``iterations`` are done, counted from the start of the process."""
@@ -55,14 +54,14 @@ def ratio(a: Candidate, b: Candidate, iterations: int) -> Estimate:
 
 
 def _paired(a: Candidate, b: Candidate, start_a: float, start_b: float, iterations: int) -> Estimate:
-    def totals(candidate: Candidate, start: float) -> list[list[float]]:
-        return [[start + iterations * seconds for seconds in candidate.blocks[i]] for i in _shared(a, b)]
+    def totals(candidate: Candidate, start: float) -> list[Visits]:
+        return [{n: start + iterations * s for n, s in candidate.visits[i].items()} for i in _shared(a, b)]
 
     return paired_speed(totals(a, start_a), totals(b, start_b))
 
 
 def _shared(a: Candidate, b: Candidate) -> list[int]:
-    return sorted(a.blocks.keys() & b.blocks.keys())
+    return sorted(a.visits.keys() & b.visits.keys())
 
 
 class Standing(NamedTuple):
@@ -117,7 +116,7 @@ class Recommendation(NamedTuple):
     @property
     def rounds(self) -> int:
         """In how many rounds the first was measured."""
-        return len(self.first.candidate.blocks)
+        return len(self.first.candidate.visits)
 
 
 def recommend(
@@ -182,6 +181,6 @@ def candidates(run: Run) -> tuple[list[Candidate], dict[str, str], Estimate | No
         elif math.isnan(start) or math.isnan(row["median_s"]):
             left_out[target] = "its start was not measured"
         else:
-            blocks = run.blocks(OPERATION, target)
-            found.append(Candidate(target, start, warm, blocks, str(row["denormals"])))
+            visits = run.visits(OPERATION, target)
+            found.append(Candidate(target, start, warm, visits, str(row["denormals"])))
     return found, left_out, control

@@ -80,7 +80,7 @@ def side(run: Run, operation: str, one: str, other: str) -> int:
 
 def _paired(run: Run, operation: str, one: str, other: str, copy: bool = False) -> tuple[Estimate | None, int]:
     """Return time of ``one`` ÷ time of ``other`` (of its copy) over the rounds that have both, and their number."""
-    ours, theirs = run.blocks(operation, one), run.blocks(operation, other, copy)
+    ours, theirs = run.visits(operation, one), run.visits(operation, other, copy)
     shared = sorted(ours.keys() & theirs.keys())
     return (paired_speed([ours[i] for i in shared], [theirs[i] for i in shared]) if shared else None), len(shared)
 

@@ -90,6 +90,8 @@ def _verdict(entry: "pd.Series[Any]") -> str:
         notes.append(str(entry["reason"]).partition(" (")[0])
     if entry["steady"] is False or entry["steady"] == False:  # noqa: E712 (pandas' own boolean)
         notes.append("unsteady")
+    if not pd.isna(entry["uneven"]) and entry["uneven"]:
+        notes.append("uneven")
     return "; ".join(notes)
 
 

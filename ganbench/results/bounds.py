@@ -36,6 +36,11 @@ class Ceilings:
         records = [record for record in self._found if record.device == device]
         return [Best(record.library, c) for record in records for c in record.found if c.kind == kind]
 
+    def when(self, device: str) -> str:
+        """Return on which day or days they were measured, such as `` (2026-11-25)``; '' where that is not known."""
+        days = sorted({record.measured[:10] for record in self._found if record.device == device and record.measured})
+        return f" ({' to '.join(dict.fromkeys([days[0], days[-1]]))})" if days else ""
+
     def product(self, device: str) -> Best | None:
         """Return the fastest matrix product (FLOP/s) on a device."""
         return max(self.of("product", device), key=lambda best: best.ceiling.value, default=None)

@@ -8,7 +8,7 @@ import msgspec
 from .records import RunHeader, WorkerRecord
 from .run import Run
 
-STOPPING = ("budget_s", "goal", "rounds")  # settings that say when to stop, not how to time
+STOPPING = ("budget_s", "case_s", "goal", "rounds")  # settings that say when to stop, not how to time
 HARDWARE = {
     "cpu": "processor",
     "logical_cpus": "logical processors",

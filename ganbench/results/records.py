@@ -4,6 +4,8 @@
 """
 
 import math
+from collections.abc import Sequence
+from statistics import fmean
 from typing import Any, Literal
 
 import msgspec
@@ -11,7 +13,7 @@ import msgspec
 from ..gan import GANSpec
 from ..registry import Target
 
-RUN_FORMAT = 1
+RUN_FORMAT = 2
 
 Status = Literal["ok", "invalid", "unavailable", "unsupported", "failed", "timeout", "out of memory"]
 
@@ -54,13 +56,43 @@ class Verification(msgspec.Struct, frozen=True):
 
 
 class Disturbance(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What else happened while a block was timed; None where the system does not tell."""
+    """What else happened during a visit; None where the system does not tell."""
 
     steal: float | None = None  # processor time taken by the host, all cores, over wall time
-    switches: int | None = None  # times the process was taken off a processor against its will
+    switches: float | None = None  # times the process was taken off a processor against its will
     load: float | None = None  # processes ready to run, over the last minute
-    sm_mhz: int | None = None  # clock of a GPU's multiprocessors at the end
+    sm_mhz: float | None = None  # clock of a GPU's multiprocessors at the end
     throttle: list[str] = []  # why that clock is held down
+
+
+class Disturbances(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What else happened during all visits of a case in a round: on average, and at worst."""
+
+    mean: Disturbance
+    worst: Disturbance
+
+
+def summary(found: Sequence[Disturbance]) -> Disturbances:
+    """Return the average and the worst of at least one visit's disturbance."""
+
+    def told(name: str) -> list[float]:
+        return [value for one in found if (value := getattr(one, name)) is not None]
+
+    mean = {name: fmean(values) for name in ("steal", "switches", "load", "sm_mhz") if (values := told(name))}
+    worst = {name: max(values) for name in ("steal", "switches", "load") if (values := told(name))}
+    if clocks := told("sm_mhz"):
+        worst["sm_mhz"] = min(clocks)
+    throttle = sorted({reason for one in found for reason in one.throttle})
+    return Disturbances(_disturbance(mean, []), _disturbance(worst, throttle))
+
+
+def _disturbance(values: dict[str, float], throttle: list[str]) -> Disturbance:
+    return msgspec.convert({name: digits(v, 3) for name, v in values.items()} | {"throttle": throttle}, Disturbance)
+
+
+def digits(value: float, count: int = 5) -> float:
+    """Return ``value`` to so many significant digits: files stay small, and no clock is that exact."""
+    return float(f"{value:.{count}g}")
 
 
 class Ceiling(msgspec.Struct, frozen=True):
@@ -100,7 +132,7 @@ class RunHeader(Record, tag="run", frozen=True):
     precision: str
     threads: int
     rigor: str
-    settings: dict[str, Any]  # of the rigor: blocks, passes, budget
+    settings: dict[str, Any]  # of the rigor: seconds for a case, budget, goal
     seed: int
     # What resuming needs besides; empty in files of earlier versions, which cannot be resumed.
     timeout_s: float = 120.0
@@ -125,7 +157,7 @@ class WorkerRecord(Record, tag="worker", frozen=True):
 
 
 class Measurement(Record, tag="measurement", frozen=True, kw_only=True):
-    """One case in one round. ``samples`` are raw: seconds per iteration of each block, in time order."""
+    """One case in one round. ``samples`` are raw: seconds per iteration of each visit, in time order."""
 
     round: int
     operation: str
@@ -136,22 +168,27 @@ class Measurement(Record, tag="measurement", frozen=True, kw_only=True):
     shape: tuple[int, ...]
     flops: int
     bytes: int
-    iterations: int = 0  # per timed block
+    iterations: int = 0  # per visit
     iterations_per_call: int = 1
     samples: list[float] = []
-    cores: list[float] = []  # CPU time over wall time of each block
+    passes: list[int] = []  # the pass that each visit belongs to: visits of one pass are neighbours in time
+    order: list[int] = []  # this worker's place in each of these passes
+    cores: float | None = None  # CPU time over wall time
     latency_s: list[float] = []  # of one call, synchronised; on devices that queue work
     device_s: list[float] = []  # per iteration, between two events on the framework's own stream
-    disturbances: list[Disturbance] = []  # during each block
+    disturbance: Disturbances | None = None
     prepare_s: float | None = None
     first_run_s: float | None = None
     steady: bool | None = None
-    order: list[int] = []  # this worker's place in each interleaved pass
     # The most that preparing, the first run and the warm-up took, above what the process held before.
     host_peak_bytes: int | None = None
     device_peak_bytes: int | None = None
     verification: Verification | None = None
     elapsed_s: float = 0.0  # since the run began, without the time in which it was interrupted
+
+    def __post_init__(self) -> None:
+        if not len(self.samples) == len(self.passes) == len(set(self.passes)):
+            raise ValueError(f"{len(self.samples)} samples in {len(set(self.passes))} passes")
 
 
 class Resumed(Record, tag="resumed", frozen=True):
@@ -166,11 +203,12 @@ class Resumed(Record, tag="resumed", frozen=True):
 
 
 class CeilingRecord(Record, tag="ceilings", frozen=True):
-    """What the hardware could do, as measured in this run by ``library``; ``host`` is no framework's."""
+    """What the hardware could do, as measured by ``library``; ``host`` is no framework's."""
 
     library: str
     device: str
     found: list[Ceiling]
+    measured: str = ""  # ISO 8601, UTC: by this run, or by an earlier one under the same conditions
 
 
 class RunEnd(Record, tag="end", frozen=True):

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from functools import cached_property
+from math import nan
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ..errors import StorageError, UsageError
 from .records import Line, Measurement, RunEnd, RunHeader, Status, WorkerRecord
+from .statistics import Visits
 from .store import read_run
 
 SHOWN = 5  # run ids named in an error
@@ -60,10 +62,20 @@ class Run:
                 found.setdefault(record.target, record)
         return found
 
-    def blocks(self, operation: str, target: str, copy: bool = False) -> dict[int, list[float]]:
-        """Return the seconds of each round's blocks of one case; nothing where the case failed in the end."""
+    def visits(self, operation: str, target: str, copy: bool = False) -> dict[int, Visits]:
+        """Return the visits of each round to one case; nothing where the case failed in the end."""
         case = operation, target, copy
-        return blocks_of([one for one in self.measurements if (one.operation, one.target, one.copy) == case])
+        return visits_of([one for one in self.measurements if (one.operation, one.target, one.copy) == case])
+
+    @property
+    def duty(self) -> float:
+        """The share of the run's seconds that were spent in what was timed; NaN before the first row."""
+        spent = max((one.elapsed_s for one in self.measurements), default=0.0)
+        last = self.records[-1]
+        if isinstance(last, RunEnd):
+            spent = last.seconds
+        timed = sum(one.iterations * sum(one.samples) for one in self.measurements)
+        return timed / spent if spent else nan
 
 
 class Sweep(NamedTuple):
@@ -94,11 +106,11 @@ class Swept(NamedTuple):
     ended: Ending
 
 
-def blocks_of(taken: Sequence[Measurement]) -> dict[int, list[float]]:
-    """Return the seconds of each round's blocks, given a case's rounds; nothing where it failed in the end."""
+def visits_of(taken: Sequence[Measurement]) -> dict[int, Visits]:
+    """Return the visits of each round, given a case's rounds; nothing where it failed in the end."""
     if not taken or taken[-1].status != "ok":
         return {}
-    return {entry.round: entry.samples for entry in taken if entry.samples}
+    return {one.round: dict(zip(one.passes, one.samples, strict=True)) for one in taken if one.samples}
 
 
 def run_files(results: Path) -> list[Path]:

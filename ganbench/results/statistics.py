@@ -8,10 +8,12 @@ Wolfe & Chicken 2013, section 3.1-3.3). No normality is assumed, and no variance
 import functools
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 CONFIDENCE = 0.95
+TRIM = 0.05  # of the visits of a round, at either end: docs/decisions/0006
+Visits = Mapping[int, float]  # seconds per iteration of each visit of a round, by pass
 BAND = 0.02  # two targets within 2 % are the same for every practical purpose
 MIN_ROUNDS = 6  # fewer signed ranks cannot give 95 %
 # How far a ratio must leave the band to be called faster or slower, in half-widths of the wider of its own interval
@@ -122,7 +124,7 @@ def shift(before: Sequence[float], after: Sequence[float]) -> Estimate:
 
 
 def typical(seconds: Sequence[float]) -> Estimate:
-    """Return the location of the rounds' medians, in seconds; taken on logarithms, as ratios are."""
+    """Return the location of the rounds' times, in seconds; taken on logarithms, as ratios are."""
     return _exp(hodges_lehmann([math.log(s) for s in seconds]))
 
 
@@ -136,18 +138,61 @@ def unpaired_ratio(before: Sequence[float], after: Sequence[float]) -> Estimate:
     return _exp(shift([math.log(value) for value in before], [math.log(value) for value in after]))
 
 
-def pass_ratio(baseline: Sequence[float], target: Sequence[float]) -> float:
-    """Return baseline time ÷ target time of one round: the median over its passes, block by block.
+def pass_ratio(baseline: Visits, target: Visits) -> float:
+    """Return baseline time ÷ target time of one round, over the passes in which both were visited.
 
-    The blocks of one pass are neighbours in time, so what slows the machine for some tenths of a second
-    cancels; in the quotient of two medians it would not.
+    The visits of one pass are neighbours in time, so what slows the machine for some tenths of a second
+    cancels; in the quotient of two times of a whole round it would not.
     """
-    return math.exp(statistics.median(math.log(b / t) for b, t in zip(baseline, target, strict=True)))
+    return math.exp(trimmed_mean(pass_logs(baseline, target)))
 
 
-def paired_speed(baseline: Sequence[Sequence[float]], target: Sequence[Sequence[float]]) -> Estimate:
-    """Return baseline time ÷ target time from the blocks of each round, in seconds."""
+def level(visits: Visits) -> float:
+    """Return the typical seconds of one round's visits."""
+    return math.exp(trimmed_mean([math.log(seconds) for seconds in visits.values()]))
+
+
+def undisturbed(visits: Visits) -> float:
+    """Return the seconds of one round's visits that little disturbed: the tenth percentile."""
+    ordered = sorted(visits.values())
+    return ordered[len(ordered) // 10]
+
+
+def trimmed_mean(values: Sequence[float]) -> float:
+    """Return the mean without the highest and the lowest twentieth, at least one each of three values or more.
+
+    A mean, because a program that takes longer now and then by itself costs its user just that; trimmed, because a
+    stall of the machine says nothing of the program.
+    """
+    cut = max(1, int(TRIM * len(values))) if len(values) > 2 else 0
+    return statistics.fmean(sorted(values)[cut : len(values) - cut])
+
+
+def pass_logs(baseline: Visits, target: Visits) -> list[float]:
+    """Return the logarithm of baseline time ÷ target time for every pass in which both were visited."""
+    return [math.log(baseline[number] / target[number]) for number in sorted(baseline.keys() & target.keys())]
+
+
+def paired_speed(baseline: Sequence[Visits], target: Sequence[Visits]) -> Estimate:
+    """Return baseline time ÷ target time from the visits of each round."""
     return _exp(hodges_lehmann([math.log(pass_ratio(b, t)) for b, t in zip(baseline, target, strict=True)]))
+
+
+class Components(NamedTuple):
+    """Variances of a log-ratio: of one pass ``within`` a round, and of a round's own luck ``between`` rounds."""
+
+    within: float
+    between: float
+
+
+def components(rounds: Sequence[Sequence[float]]) -> Components:
+    """Return the variance components of log-ratios by round, two rounds or more (Kalibera & Jones 2013, section 6).
+
+    The component between rounds is 0 where the rounds scatter no more than their passes let expect.
+    """
+    within = statistics.fmean(statistics.variance(logs) if len(logs) > 1 else 0.0 for logs in rounds)
+    expected = statistics.fmean(within / len(logs) for logs in rounds)
+    return Components(within, max(0.0, statistics.variance(map(statistics.fmean, rounds)) - expected))
 
 
 def _exp(estimate: Estimate) -> Estimate:
@@ -159,17 +204,22 @@ def half_width(ratio: Estimate) -> float:
     return (math.log(ratio.high) - math.log(ratio.low)) / 2 if ratio.has_interval else math.inf
 
 
-def judge(ratio: Estimate, rounds: int, control: Estimate | None) -> Verdict:
-    """Return what may be said of ``ratio``, of so many rounds, given the A/A control measured beside it."""
+def judge(ratio: Estimate, rounds: int, control: Estimate | None, margin: float = MARGIN) -> Verdict:
+    """Return what may be said of ``ratio``, of so many rounds, given the A/A control measured beside it.
+
+    Where the control's interval leaves out 1, what it is off by may be in ``ratio`` too: a difference must be larger
+    by that, and nothing is called the same.
+    """
     outcome: Outcome = "undecided"
-    smallest = math.nan if rounds < MIN_ROUNDS else detectable(_scatter(ratio, control))
+    doubt = 0.0 if control is None or contains_one(control) else abs(math.log(control.value))
+    smallest = math.nan if rounds < MIN_ROUNDS else detectable(_scatter(ratio, control), doubt, margin)
     if rounds < MIN_ROUNDS:
         pass
     elif control is not None and beyond_band(control):
         outcome = "control failed"
     elif beyond_band(ratio) and abs(math.log(ratio.value)) > math.log1p(smallest):
         outcome = "faster" if ratio.value > 1 else "slower"
-    elif ratio.low > 1 / (1 + BAND) and ratio.high < 1 + BAND:
+    elif ratio.low > 1 / (1 + BAND) and ratio.high < 1 + BAND and not doubt:
         outcome = "same"
     return Verdict(outcome, ratio, smallest, control)
 
@@ -179,9 +229,17 @@ def _scatter(ratio: Estimate, control: Estimate | None) -> float:
     return max(half_width(one) for one in (ratio, control or ratio) if one is ratio or one.has_interval)
 
 
-def detectable(scatter: float) -> float:
-    """Return the smallest relative difference that is called one, where intervals are ± ``scatter`` wide."""
-    return math.expm1(MARGIN * scatter + math.log1p(BAND))
+def detectable(scatter: float, doubt: float = 0.0, margin: float = MARGIN) -> float:
+    """Return the smallest relative difference that is called one, where intervals are ± ``scatter`` wide.
+
+    ``doubt`` is what the control is off by, as a logarithm.
+    """
+    return math.expm1(margin * scatter + doubt + math.log1p(BAND))
+
+
+def contains_one(ratio: Estimate) -> bool:
+    """Whether the interval has room for no difference at all; so it has where there is none."""
+    return not ratio.has_interval or ratio.low <= 1 <= ratio.high
 
 
 def beyond_band(ratio: Estimate) -> bool:

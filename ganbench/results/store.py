@@ -11,13 +11,14 @@ import warnings
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import fmean
 from types import TracebackType
 from typing import BinaryIO
 
 import msgspec
 
 from ..errors import StorageError, UsageError
-from .records import RUN_FORMAT, Line, Record, Resumed, RunEnd, RunHeader
+from .records import RUN_FORMAT, Disturbance, Line, Record, Resumed, RunEnd, RunHeader, summary
 
 _decoder = msgspec.json.Decoder(Line)
 _encoder = msgspec.json.Encoder()
@@ -143,13 +144,14 @@ def parse_run(content: bytes, path: object) -> list[Line]:
         head = msgspec.json.decode(lines[0], type=_Format)
     except DAMAGE as error:
         raise StorageError(f"{path} is not a ganbench run: its first line is not a header") from error
-    if head.type != "run" or head.format != RUN_FORMAT:
-        raise StorageError(f"{path} has format {head.format}; this ganbench reads format {RUN_FORMAT}")
+    if head.type != "run" or head.format not in (1, RUN_FORMAT):
+        raise StorageError(f"{path} has format {head.format}; this ganbench reads formats 1 and {RUN_FORMAT}")
+    decode = _decoder.decode if head.format == RUN_FORMAT else _decode_format_1
     records: list[Line] = []
     filled = [line for line in lines if line.strip()]
     for number, line in enumerate(filled, 1):
         try:
-            records.append(_decoder.decode(line))
+            records.append(decode(line))
         except DAMAGE as error:
             if number == len(filled) and number > 1:
                 warnings.warn(
@@ -162,6 +164,20 @@ def parse_run(content: bytes, path: object) -> list[Line]:
     if not isinstance(records[0], RunHeader):
         raise StorageError(f"{path} does not begin with a run header")
     return without_void(records)
+
+
+def _decode_format_1(line: bytes) -> Line:
+    """Return a record as format 2 has it: format 1 kept the disturbance of every block, and made one in every pass."""
+    fields = msgspec.json.decode(line)
+    if isinstance(fields, dict) and fields.get("type") == "measurement":
+        cores, disturbances = fields.pop("cores", []), fields.pop("disturbances", [])
+        fields["passes"] = [*range(len(fields.get("samples", [])))]
+        if cores:
+            fields["cores"] = fmean(cores)
+        if disturbances:
+            fields["disturbance"] = msgspec.to_builtins(summary(msgspec.convert(disturbances, list[Disturbance])))
+    record: Line = msgspec.convert(fields, Line)
+    return record
 
 
 def without_void(records: Sequence[Line]) -> list[Line]:

@@ -15,8 +15,8 @@ from ..registry import library_of
 from .asv import is_asv_file, read_asv
 from .bounds import Ceilings
 from .records import Measurement, RunHeader, WorkerRecord
-from .run import Run, blocks_of, open_run
-from .statistics import Estimate, beyond_band, judge, paired_speed, speed_ratio, typical
+from .run import Run, open_run, visits_of
+from .statistics import Estimate, Visits, beyond_band, judge, level, paired_speed, speed_ratio, typical, undisturbed
 from .store import DamagedResultsWarning
 
 TEXT = (
@@ -24,19 +24,19 @@ TEXT = (
     "status reason baseline verdict bound denormals framework_version commit"
 ).split()
 NUMBERS = (
-    "median_s ci_low_s ci_high_s iqr_s latency_s device_s ratio ratio_low ratio_high detectable "
+    "median_s ci_low_s ci_high_s undisturbed_s iqr_s latency_s device_s ratio ratio_low ratio_high detectable "
     "import_s prepare_s first_run_s first_call_s first_call_warm_s compile_s gflops percent_of_ceiling "
     "percent_of_floor max_rel_error import_bytes host_peak_bytes device_peak_bytes "
     "control_ratio control_low control_high cores steal"
 ).split()
 COUNTS = "threads rounds number flops bytes".split()
 COLUMNS = (
-    "run_id timestamp machine source operation backend mode device target dtype precision preset shape "
-    "threads status reason median_s ci_low_s ci_high_s iqr_s latency_s device_s baseline ratio ratio_low ratio_high "
-    "verdict detectable rounds number samples import_s prepare_s first_run_s first_call_s first_call_warm_s compile_s "
-    "flops bytes gflops percent_of_ceiling bound percent_of_floor max_rel_error import_bytes host_peak_bytes "
-    "device_peak_bytes steady cores steal control_ratio control_low control_high denormals framework_version "
-    "commit dirty"
+    "run_id timestamp machine source operation backend mode device target dtype precision preset shape threads "
+    "status reason median_s ci_low_s ci_high_s undisturbed_s iqr_s latency_s device_s baseline ratio ratio_low "
+    "ratio_high verdict detectable rounds number samples import_s prepare_s first_run_s first_call_s "
+    "first_call_warm_s compile_s flops bytes gflops percent_of_ceiling bound percent_of_floor max_rel_error "
+    "import_bytes host_peak_bytes device_peak_bytes steady uneven cores steal control_ratio control_low "
+    "control_high denormals framework_version commit dirty"
 ).split()
 
 
@@ -74,7 +74,7 @@ def frame(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
     table = pd.DataFrame(list(rows), columns=COLUMNS)
     table[NUMBERS] = table[NUMBERS].astype("float64")
     table[COUNTS] = table[COUNTS].astype("Int64")
-    table[["steady", "dirty"]] = table[["steady", "dirty"]].astype("boolean")
+    table[["steady", "uneven", "dirty"]] = table[["steady", "uneven", "dirty"]].astype("boolean")
     table[TEXT] = table[TEXT].astype("string")
     table["timestamp"] = pd.to_datetime(table["timestamp"], utc=True, format="ISO8601")
     return table
@@ -88,8 +88,8 @@ def run_rows(run: Run) -> list[dict[str, Any]]:
         measured.setdefault((record.operation, record.target, record.copy), []).append(record)
     rows, ceilings = [], Ceilings(run.records)
     for operation in header.operations:
-        baseline = blocks_of(measured.get((operation, header.baseline, False), []))
-        control = _ratio(baseline, blocks_of(measured.get((operation, header.baseline, True), [])))
+        baseline = visits_of(measured.get((operation, header.baseline, False), []))
+        control = _ratio(baseline, visits_of(measured.get((operation, header.baseline, True), [])))
         for target in header.targets:
             taken = measured.get((operation, target.label, False))
             if not taken:
@@ -97,8 +97,8 @@ def run_rows(run: Run) -> list[dict[str, Any]]:
             row = _common(header, run.workers.get(target.label)) | _measured(taken)
             row |= _bounded(row, ceilings, target.device)
             if operation == "gan_iteration":
-                products = _medians(measured.get((FLOOR, library_of(target, header.targets).label, False), []))
-                shared = [(products[i], median) for i, median in _medians(taken).items() if i in products]
+                products = _levels(measured.get((FLOOR, library_of(target, header.targets).label, False), []))
+                shared = [(products[i], seconds) for i, seconds in _levels(taken).items() if i in products]
                 if shared:
                     row["percent_of_floor"] = 100 * speed_ratio(*zip(*shared, strict=True)).value
             row |= {"operation": operation, "target": target.label}
@@ -153,23 +153,25 @@ def _measured(taken: Sequence[Measurement]) -> dict[str, Any]:
             row["reason"] = f"gated loosely (tolerance {gate.tolerance:.0e})"
         elif gate.widest > gate.tolerance:
             row["reason"] = f"gated at {gate.widest:.1g} (honest arithmetic in this precision, emulated)"
-    medians = [seconds for _, seconds in sorted(_medians(taken).items())]
-    if medians:
+    levels = [seconds for _, seconds in sorted(_levels(taken).items())]
+    if levels:
         samples = [sample for entry in taken for sample in entry.samples]
-        location = typical(medians)
+        location = typical(levels)
         low, high = np.percentile(samples, [25, 75])
+        disturbances = [entry.disturbance for entry in taken if entry.disturbance is not None]
         row |= {
             "median_s": location.value,
             "ci_low_s": location.low,
             "ci_high_s": location.high,
             "iqr_s": high - low,
-            "rounds": len(medians),
+            "undisturbed_s": typical([undisturbed(visits) for visits in visits_of(taken).values()]).value,
+            "rounds": len(levels),
             "number": first.iterations,
             "samples": samples,
             "gflops": first.flops / location.value / 1e9,
             "steady": _steady(taken),
-            "cores": _middle(cores for entry in taken for cores in entry.cores),
-            "steal": _middle(d.steal for entry in taken for d in entry.disturbances if d.steal is not None),
+            "cores": _middle(entry.cores for entry in taken if entry.cores is not None),
+            "steal": _middle(steal for d in disturbances if (steal := d.mean.steal) is not None),
             "latency_s": _middle(seconds for entry in taken for seconds in entry.latency_s),
             "device_s": _middle(seconds for entry in taken for seconds in entry.device_s),
         }
@@ -184,7 +186,7 @@ def _middle(values: Iterable[float]) -> float:
 
 
 def _steady(taken: Sequence[Measurement]) -> bool:
-    """Whether the times had settled: no drift beyond the band from each round's first block to its last.
+    """Whether the times had settled: no drift beyond the band from each round's first visit to its last.
 
     With too few rounds to tell, whether the first round's warm-up ended in a steady state.
     """
@@ -193,7 +195,7 @@ def _steady(taken: Sequence[Measurement]) -> bool:
 
 
 def _against(
-    baseline: dict[int, list[float]], taken: Sequence[Measurement], control: Estimate | None, is_baseline: bool
+    baseline: dict[int, Visits], taken: Sequence[Measurement], control: Estimate | None, is_baseline: bool
 ) -> dict[str, Any]:
     """Return the columns that compare a case with the baseline, round by round."""
     row: dict[str, Any] = {}
@@ -201,27 +203,31 @@ def _against(
         row |= dict(zip(("control_ratio", "control_low", "control_high"), control, strict=True))
     if taken[-1].status != "ok":
         return row
-    blocks = blocks_of(taken)
+    visits = visits_of(taken)
     if is_baseline:
-        return row | {"ratio": 1.0, "verdict": "baseline"} if blocks else row
-    ratio = _ratio(baseline, blocks)
+        return row | {"ratio": 1.0, "verdict": "baseline"} if visits else row
+    ratio = _ratio(baseline, visits)
     if ratio is None:
         return row
     row |= dict(zip(("ratio", "ratio_low", "ratio_high"), ratio, strict=True))
-    found = judge(ratio, len(baseline.keys() & blocks.keys()), control)
+    shared = sorted(baseline.keys() & visits.keys())
+    found = judge(ratio, len(shared), control)
+    if ratio.has_interval:  # whether the verdict would speak of another ratio, had nothing disturbed either
+        calm = speed_ratio(*([undisturbed(one[i]) for i in shared] for one in (baseline, visits))).value
+        row["uneven"] = not ratio.low <= calm <= ratio.high
     return row | {"verdict": found.outcome, "detectable": found.detectable}
 
 
-def _medians(taken: Sequence[Measurement]) -> dict[int, float]:
-    """Return each round's median; nothing where the case failed in the end."""
-    return {number: float(np.median(samples)) for number, samples in blocks_of(taken).items()}
+def _levels(taken: Sequence[Measurement]) -> dict[int, float]:
+    """Return each round's typical seconds; nothing where the case failed in the end."""
+    return {number: level(visits) for number, visits in visits_of(taken).items()}
 
 
-def _ratio(baseline: dict[int, list[float]], blocks: dict[int, list[float]]) -> Estimate | None:
-    shared = sorted(baseline.keys() & blocks.keys())
+def _ratio(baseline: dict[int, Visits], visits: dict[int, Visits]) -> Estimate | None:
+    shared = sorted(baseline.keys() & visits.keys())
     if not shared:
         return None
-    return paired_speed([baseline[i] for i in shared], [blocks[i] for i in shared])
+    return paired_speed([baseline[i] for i in shared], [visits[i] for i in shared])
 
 
 def geometric_mean(values: Iterable[float]) -> float:

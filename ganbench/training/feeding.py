@@ -10,14 +10,14 @@ import numpy as np
 from ..arithmetic import Array, GANState
 from ..backend import Backend, Program
 from ..gan import STAGED_BATCHES
-from ..measure.engine import calibrate, time_block
+from ..measure.engine import calibrate, time_visit
 from ..operation import Operation
 from ..results.statistics import MIN_ROUNDS, speed_ratio
 from .batches import Batch
 from .protocol import Cost
 
-BLOCK_S = 0.05
-BUDGET_S = 1.0  # pairs of blocks are timed for so long,
+VISIT_S = 0.05
+BUDGET_S = 1.0  # pairs of visits are timed for so long,
 PAIRS = (MIN_ROUNDS, 15)  # but at least and at most so many
 
 
@@ -76,20 +76,20 @@ class Fed(Program):
 
 
 def cost_of_feeding(backend: Backend, operation: Operation, program: Program, batches: Iterator[Batch]) -> Cost:
-    """Time ``program`` alone and fed, in pairs of blocks, and return what feeding adds.
+    """Time ``program`` alone and fed, in pairs of visits, and return what feeding adds.
 
     Both begin at the staged state, so that neither has the denormals of a long training to carry.
     """
     fed = Fed(backend, program, batches)
-    number = calibrate(backend, operation, program, BLOCK_S)
+    number = calibrate(backend, operation, program, VISIT_S)
     number_fed = max(1, number * program.iterations // fed.iterations)
-    time_block(backend, operation, fed, number_fed)  # warm
+    time_visit(backend, operation, fed, number_fed)  # warm
     alone: list[float] = []
     with_data: list[float] = []
     deadline = time.perf_counter() + BUDGET_S
     while len(alone) < PAIRS[0] or (len(alone) < PAIRS[1] and time.perf_counter() < deadline):
         turns = [(alone, program, number), (with_data, fed, number_fed)]
         for samples, which, count in turns if len(alone) % 2 else reversed(turns):
-            samples.append(time_block(backend, operation, which, count).seconds)
+            samples.append(time_visit(backend, operation, which, count).seconds)
     ratio = speed_ratio(with_data, alone)
     return Cost(statistics.median(alone), statistics.median(with_data), *(value - 1 for value in ratio))

@@ -1,8 +1,10 @@
 """The oracle's answers, and the folder in which its process leaves them for the workers.
 
-The folder holds the staged images, one ``.npz`` of answers per operation, and nothing that could be unpickled.
+The folder holds the staged images, two files for each operation (``.npy``, every number of the answers in a row, which
+workers read without a copy, and ``.npz``, what must be known of them), and nothing that could be unpickled.
 """
 
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,14 +38,15 @@ class Answers(NamedTuple):
 def write_answers(folder: Path, made: Operation, answers: Answers) -> None:
     """Write the answers of one operation to ``folder``, for ``read_answers``."""
     facts = np.array([answers.seed, answers.gated, answers.loose, answers.nearest_kink])
-    arrays: dict[str, Any] = {
-        f"{count}.{index}": array for count, outputs in answers.after.items() for index, array in enumerate(outputs)
-    }
+    numbers = [np.ravel(array) for outputs in answers.after.values() for array in outputs]
+    np.save(folder / f"{made.name}.npy", np.concatenate(numbers) if numbers else np.empty(0))
     emulated: dict[str, Any] = {}
     for part in ("deviations", "changes"):
         for (group, count), value in getattr(answers, part).items():
             emulated[f"{part}/{count}/{group}"] = np.array(value)
-    np.savez(folder / f"{made.name}.npz", facts=facts, digest=np.array(answers.digest), **arrays, **emulated)
+    np.savez(
+        folder / f"{made.name}.npz", facts=facts, digest=np.array(answers.digest), counts=[*answers.after], **emulated
+    )
 
 
 def read_answers(folder: Path, made: Operation, dtype: str) -> tuple[Inputs, Answers]:
@@ -51,15 +54,20 @@ def read_answers(folder: Path, made: Operation, dtype: str) -> tuple[Inputs, Ans
 
     Raises ``GanbenchError`` where the inputs are not, number for number, what the oracle answered.
     """
-    n_outputs = len(made.outputs())
     with np.load(folder / f"{made.name}.npz", allow_pickle=False) as stored:
         seed, gated, loose, nearest_kink = stored["facts"]
         digest = str(stored["digest"])
-        counts = {int(key.partition(".")[0]) for key in stored.files if "." in key and "/" not in key}
-        after = {count: [stored[f"{count}.{index}"] for index in range(n_outputs)] for count in counts}
+        counts = [int(count) for count in stored["counts"]]
         emulated: dict[str, dict[tuple[str, int], float]] = {"deviations": {}, "changes": {}}
         for part, count, group in (key.split("/") for key in stored.files if "/" in key):
             emulated[part][group, int(count)] = float(stored[f"{part}/{count}/{group}"])
+    numbers = np.load(folder / f"{made.name}.npy", mmap_mode="r", allow_pickle=False)
+    sizes = [math.prod(output.shape) for output in made.outputs()]
+    parts = iter(np.split(numbers, np.cumsum(sizes * len(counts))[:-1]))
+    after = {
+        count: [part.reshape(output.shape) for output, part in zip(made.outputs(), parts, strict=False)]
+        for count in counts
+    }
     images = np.load(folder / IMAGES, allow_pickle=False)
     inputs = made.inputs(int(seed), dtype, images)
     if inputs.digest() != digest:

@@ -20,21 +20,21 @@ def run(name, *arguments, cwd):
 
 
 def rounds(rng, copies=7, n=6, sigma=0.02, shift=0.0):
-    """Rounds of one block each, of copies in an A/A run, the last of them slower by ``shift``."""
+    """Rounds of one visit each, of copies in an A/A run, the last of them slower by ``shift``."""
     names = ["baseline", "control", *(f"numpy_{letter}" for letter in "abcdefgh")][:copies]
-    made = {name: [[seconds] for seconds in np.exp(sigma * rng.standard_normal(n))] for name in names}
-    made[names[-1]] = [[seconds * math.exp(shift)] for (seconds,) in made[names[-1]]]
+    made = {name: [{0: seconds} for seconds in np.exp(sigma * rng.standard_normal(n))] for name in names}
+    made[names[-1]] = [{0: visits[0] * math.exp(shift)} for visits in made[names[-1]]]
     return made
 
 
-def aa_runs(said="undecided", runs=7, shift=0.0, **settings):
+def aa_runs(said="undecided", runs=10, shift=0.0, **settings):
     rng = np.random.default_rng(3)
     operations = ("matmul", "matmul_grad", "batch_norm", "adam_step", "gan_iteration")
     return [
         {
             "type": "piece",
             "framework": "numpy",
-            "blocks": (blocks := {name: rounds(rng, shift=shift, **settings) for name in operations}),
+            "visits": (blocks := {name: rounds(rng, shift=shift, **settings) for name in operations}),
             "verdicts": {name: dict.fromkeys(blocks[name], said) for name in operations},
         }
         for _ in range(runs)
@@ -54,6 +54,6 @@ def repeated(rng, sigma, between=0.0, runs=20, n=20):
     for _ in range(runs):
         target = np.exp(sigma * rng.standard_normal(n) + between * rng.standard_normal())
         pieces.append(
-            {"blocks": {"matmul": {"baseline": [[1.0]] * n, "torch": [[t] for t in target]}}, "seconds": 100.0}
+            {"visits": {"matmul": {"baseline": [{0: 1.0}] * n, "torch": [{0: t} for t in target]}}, "seconds": 100.0}
         )
     return pieces

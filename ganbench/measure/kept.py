@@ -1,0 +1,56 @@
+"""Ceilings are kept for the next run: they belong to the machine and the library, and finding them takes seconds.
+
+One small file for each library, in the folder that the system has for such things. A file that cannot be read is as
+good as none, and where none can be written the next run measures anew.
+"""
+
+import contextlib
+import hashlib
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from .. import registry
+from ..errors import StorageError
+from ..machine import environment
+from ..registry import Target
+from ..results.records import CeilingRecord
+from ..results.store import replace_file
+from .engine import VERSION
+from .plan import Plan
+
+FOLDER = "GANBENCH_CACHE"  # the variable that names another folder
+
+
+def recall_ceilings(plan: Plan, target: Target | None) -> CeilingRecord | None:
+    """Return the ceilings that an earlier run found under the same conditions; None if there are none.
+
+    ``target`` None stands for the processor itself.
+    """
+    with contextlib.suppress(OSError, msgspec.MsgspecError):
+        return msgspec.json.decode(_path(plan, target).read_bytes(), type=CeilingRecord)
+    return None
+
+
+def keep_ceilings(plan: Plan, target: Target | None, record: CeilingRecord) -> None:
+    """Keep ``record`` for later runs under the same conditions."""
+    path = _path(plan, target)
+    with contextlib.suppress(OSError, StorageError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, lambda file: file.write(msgspec.json.encode(record)))
+
+
+def now() -> str:
+    """Return the time at which ceilings are being measured, ISO 8601, UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _path(plan: Plan, target: Target | None) -> Path:
+    facts = environment.metadata()
+    conditions = [facts[name] for name in ("cpu", "logical_cpus", "gpus", "driver", "os", "python", "tuning")]
+    library = [] if target is None else [target.backend, target.device, registry.version(target.backend)]
+    key = msgspec.json.encode([VERSION, conditions, list(plan.cpus), plan.dtype, plan.precision, library])
+    root = os.environ.get(FOLDER) or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ganbench"
+    return Path(root) / f"ceilings-{hashlib.sha256(key).hexdigest()[:16]}.json"
