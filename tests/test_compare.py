@@ -240,4 +240,5 @@ def test_doctor_examines_every_backend(monkeypatch, ganbench_cli):
     assert code == 0
     for expected in ("processor", "numpy", "torch", "jax", "cupy       missing", "threads", "disturb"):
         assert expected in out
-    assert "numpy against itself, 2 rounds: matmul " in out
+    assert "control (numpy / its second copy): matmul " in out
+    assert "a default run of three frameworks (6 rounds, " in out

@@ -11,7 +11,10 @@ from pathlib import Path
 
 from study import RESULTS
 
-STUDIES = ("aa_verdicts", "interval_coverage", "repeatability", "sensitivity", "loop_overhead", "torch_timer")
+STUDIES = (
+    "placement", "visits", "estimators", "aa_verdicts", "interval_coverage", "repeatability", "sensitivity",
+    "loop_overhead", "torch_timer",
+)  # fmt: skip
 DOCUMENT = Path("docs/methodology.md")
 BEGIN, END = "<!-- studies -->\n", "<!-- end -->"
 

@@ -74,6 +74,8 @@ def target_options(command: shared.Command) -> shared.Command:
               help="Stop when every interval is at most ± this: 1%, 0.01.  [default: 3% quick, 1% full]")  # fmt: skip
 @click.option("--budget", type=seconds, metavar="TIME",
               help="Stop after this time, precise or not: 120s, 2m.  [default: 84s quick, 300s full]")  # fmt: skip
+@click.option("--fresh-ceilings", is_flag=True,
+              help="Measure anew what this machine can do at best.  [default: as an earlier run has kept it]")  # fmt: skip
 @sweep_option
 @fail_if_option
 @shared.format_option(RUN_FORMATS)
@@ -202,7 +204,7 @@ def _resuming(
 
     for name in shared.given(context, *(name for name in context.params if name not in WITH_RESUME)):
         raise UsageError(
-            f"--{name} cannot be given with --resume: the run goes on as it was planned; "
+            f"--{name.replace('_', '-')} cannot be given with --resume: the run goes on as it was planned; "
             "to compare something else, start another"
         )
     path = find_run(run, results)

@@ -121,7 +121,7 @@ def _parts(label: str) -> tuple[str, str, str]:
 
 
 def _timed(fields: dict[str, Any], index: int) -> Row:
-    """Return the time columns of one case; asv's interval is of 99 %, over the blocks of its processes."""
+    """Return the time columns of one case; asv's interval is of 99 %, over the visits to its processes."""
 
     def pick(name: str) -> Any:
         values = fields.get(name)

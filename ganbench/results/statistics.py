@@ -7,6 +7,7 @@ Wolfe & Chicken 2013, section 3.1-3.3). No normality is assumed, and no variance
 
 import functools
 import math
+import random
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
@@ -202,6 +203,17 @@ def _exp(estimate: Estimate) -> Estimate:
 def half_width(ratio: Estimate) -> float:
     """Return half the interval's width, relative; infinite where there is no interval."""
     return (math.log(ratio.high) - math.log(ratio.low)) / 2 if ratio.has_interval else math.inf
+
+
+@functools.cache
+def expected_width(rounds: int) -> float:
+    """Return the half-width that an interval of so many rounds has on average, in standard deviations of a round.
+
+    From intervals on normal numbers, 400 of them; infinite where there are too few rounds for any.
+    """
+    draw = random.Random(rounds)
+    found = [hodges_lehmann([draw.gauss(0, 1) for _ in range(rounds)]) for _ in range(400)]
+    return math.inf if rounds < MIN_ROUNDS else statistics.fmean((one.high - one.low) / 2 for one in found)
 
 
 def judge(ratio: Estimate, rounds: int, control: Estimate | None, margin: float = MARGIN) -> Verdict:

@@ -18,21 +18,25 @@ from ganbench.operation import Inputs, Operation
 MODES = {
     "0": "watches the clock only",
     **{f"{percent}{copy}": f"{percent} % slower" for percent in (3, 5) for copy in "ab"},
+    "uneven": "every tenth call takes twice as long",
 }
+EVERY = 10
 
 
 class Waiting(Program):
-    """A program that waits ``fraction`` of the time of the one it wraps, of which each call is finished."""
+    """A program that waits ``fraction`` of the time of the one it wraps, after each call or every so-many-th."""
 
-    def __init__(self, program: Program, fraction: float) -> None:
-        self.program, self.fraction = program, fraction
+    def __init__(self, program: Program, fraction: float, every: int = 1) -> None:
+        self.program, self.fraction, self.every = program, fraction, every
         self.iterations = program.iterations
+        self.calls = 0
 
     def __call__(self) -> None:
         start = time.perf_counter()
         self.program()
         now = time.perf_counter()
-        until = now + self.fraction * (now - start)
+        self.calls += 1
+        until = now + (self.fraction * (now - start) if self.calls % self.every == 0 else 0.0)
         while time.perf_counter() < until:
             pass
 
@@ -47,9 +51,9 @@ class Waiting(Program):
         return self.program.outputs()
 
 
-def percent_of(mode: str) -> int:
-    """Return by how much a mode is slower."""
-    return int(mode.rstrip("ab"))
+def waiting(program: Program, mode: str) -> Waiting:
+    """Return ``program`` slower by what the mode says."""
+    return Waiting(program, 1.0, EVERY) if mode == "uneven" else Waiting(program, int(mode.rstrip("ab")) / 100)
 
 
 class NumpyWaits(NumpyBackend):
@@ -59,7 +63,7 @@ class NumpyWaits(NumpyBackend):
     modes: ClassVar[dict[str, str]] = MODES
 
     def prepare(self, operation: Operation, inputs: Inputs) -> Program:
-        return Waiting(super().prepare(operation, inputs), percent_of(self.mode) / 100)
+        return waiting(super().prepare(operation, inputs), self.mode)
 
 
 class TorchWaits(TorchBackend):
@@ -70,4 +74,4 @@ class TorchWaits(TorchBackend):
     device_kinds = ("cpu",)
 
     def prepare(self, operation: Operation, inputs: Inputs) -> Program:
-        return Waiting(super().prepare(operation, inputs), percent_of(self.mode) / 100)
+        return waiting(super().prepare(operation, inputs), self.mode)
