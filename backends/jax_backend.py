@@ -24,6 +24,7 @@ class JaxBackend(Backend):
     }
     device_kinds = ("cpu", "cuda")
     formats = ("float64", "float32", "tf32", "bfloat16", "float16")
+    forks = True
     module = "jax"
     distributions = ("jax",)
     install = 'pip install "ganbench[jax]" (for a GPU: pip install "jax[cuda13]")'

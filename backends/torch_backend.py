@@ -37,6 +37,7 @@ class TorchBackend(Backend):
     }
     device_kinds = ("cpu", "cuda")
     formats = ("float64", "float32", "tf32", "bfloat16", "float16")
+    forks = True
     module = "torch"
     distributions = ("torch",)
     install = 'pip install "ganbench[torch]"'

@@ -128,6 +128,7 @@ class Backend(Arithmetic):
     name: ClassVar[str]
     modes: ClassVar[Mapping[str, str]]  # mode -> what a user would write, in one line; the first is default
     device_kinds: ClassVar[tuple[str, ...]]  # the first is default
+    forks: ClassVar[bool] = False  # whether a process that has imported ``module``, no more, may be forked
     formats: ClassVar[tuple[str, ...]] = FULL  # Formats this backend supports: dtypes, and ``tf32`` on a GPU
     module: ClassVar[str]  # what to import
     distributions: ClassVar[tuple[str, ...]]  # the names under which an index offers it

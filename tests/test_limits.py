@@ -7,7 +7,7 @@ from hypothesis import given, strategies as st
 import ganbench
 from ganbench import registry
 from ganbench.errors import GanbenchError
-from ganbench.measure import bandwidth, ceilings
+from ganbench.measure import bandwidth, ceilings, rounds
 from ganbench.report.notes import details
 from ganbench.results.bounds import Ceilings
 from ganbench.results.records import Ceiling, CeilingRecord, Measurement
@@ -96,6 +96,32 @@ def test_a_run_holds_its_rows_against_its_own_ceilings(tmp_path):
     assert floor[["matmul", "adam_step"]].isna().all()
     products = [record.target for record in run.records if getattr(record, "operation", "") == "gan_products"]
     assert sorted(products) == ["numpy", "numpy", "torch", "torch"]  # one member of each library, in both rounds
+
+
+@pytest.mark.slow
+def test_ceilings_are_kept_for_the_next_run_and_measured_anew_on_request(tmp_path, monkeypatch):
+    monkeypatch.setenv("GANBENCH_CACHE", str(tmp_path / "cache"))
+    measured = []
+    monkeypatch.setattr(
+        rounds, "measure_bandwidth", lambda *_: measured.append(1) or [Ceiling("bandwidth", 2**18, 1e10)]
+    )
+
+    def ceilings_of(dtype="float32", **settings):
+        run = ganbench.compare("numpy", preset="tiny", ops=["matmul"], rounds=1, dtype=dtype, results=None, **settings)
+        return [record for record in run.records if isinstance(record, CeilingRecord)]
+
+    first, second = ceilings_of(), ceilings_of()
+    assert first == second  # also when they were measured
+    assert [record.library for record in first] == ["host", "numpy"]
+    assert all(record.measured.startswith("20") for record in first)
+    assert len(measured) == 1
+    ceilings_of(fresh_ceilings=True)
+    ceilings_of("float64")
+    assert len(measured) == 3
+    for kept in (tmp_path / "cache").iterdir():
+        kept.write_text("{}")
+    ceilings_of()
+    assert len(measured) == 4  # what cannot be read is measured anew
 
 
 @pytest.mark.slow

@@ -11,6 +11,8 @@ from hypothesis import given, settings, strategies as st
 import ganbench
 from ganbench.errors import StorageError
 from ganbench.results import store
+from ganbench.results.run import open_run
+from ganbench.results.store import DamagedResultsWarning
 from ganbench.results.table import COLUMNS
 
 
@@ -135,6 +137,40 @@ def test_closing_on_a_full_disk_does_not_hide_the_result(tmp_path):
         writer._file = open("/dev/full", "wb")  # noqa: SIM115, PTH123
         with pytest.raises(StorageError, match="No space left"):
             writer.write(comparison.records[0])
+
+
+FORMAT_1 = next((Path(__file__).parents[1] / "results").rglob("20261124T234348Z-2884.jsonl"))
+
+
+def test_runs_of_format_1_are_read_as_those_of_format_2():
+    run = open_run(FORMAT_1)
+    table = ganbench.load_results(FORMAT_1)
+    assert run.header.format == 1
+    assert len(table) == 20
+    assert table["median_s"].notna().all()
+    assert table["ratio_low"].notna().sum() == 15  # all but the baselines
+    assert table["cores"].notna().all()
+    one = run.measurements[0]
+    assert one.passes == [*range(len(one.samples))]
+    assert one.disturbance.worst.steal >= one.disturbance.mean.steal >= 0
+
+
+def test_runs_of_format_1_are_not_continued(ganbench_cli):
+    code, _, err = ganbench_cli("compare", "--resume", FORMAT_1, "--rounds", "99")
+    assert code == 2
+    assert "format 1, now 2" in err
+
+
+def test_visits_and_passes_must_be_as_many(run_file, tmp_path):
+    lines = [json.loads(line) for line in run_file.read_text().splitlines()]
+    for line in lines:
+        if line["type"] == "measurement":
+            line["passes"] = [0] * len(line["samples"])
+    path = tmp_path / "m" / "compare" / "r.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.warns(DamagedResultsWarning, match=r"samples in 1 passes"):
+        assert ganbench.load_results(tmp_path).empty
 
 
 def test_an_existing_run_is_never_overwritten(tmp_path):

@@ -117,8 +117,8 @@ def test_interval_coverage_reads_the_recorded_rounds(tmp_path):
     assert done.returncode == 0, done.stderr
     verdict = json.loads(path.read_text().splitlines()[-1])
     assert verdict["passed"]
-    assert verdict["rates"]["recorded, every pair"][1] == 7 * 5 * 21
-    assert verdict["rates"]["recorded, disjoint pairs"][1] == 7 * 5 * 3
+    assert verdict["rates"]["recorded, every pair"][1] == 10 * 5 * 21
+    assert verdict["rates"]["recorded, disjoint pairs"][1] == 10 * 5 * 3
 
 
 def test_interval_coverage_without_recorded_rounds_says_what_to_run(tmp_path):
@@ -204,11 +204,33 @@ def test_the_summary_reads_verdicts_and_names_what_is_missing(study, tmp_path):
     assert module.written(new, tmp_path, tmp_path) == new
 
 
+WAITING = ("baseline", "control", "numpy_waits.5a", "numpy_waits.uneven")
+
+
+def visited(seed):
+    """One round of made-up visits: operation, target, pass, place, scale, seconds."""
+    rng = np.random.default_rng(seed)
+    return [
+        ["matmul", label, number, (place + number) % 4, scale, float(rng.lognormal(0, 0.01))]
+        for number in range(4)
+        for place, label in enumerate(("numpy", "control", "torch", "jax"))
+        for scale in (0.5, 1.0, 2.0)
+    ]
+
+
 def test_every_study_has_a_picture(tmp_path):
     head = {"type": "study", "machine": "here", "date": "2026-01-02T03:04:05+00:00"}
     rng = np.random.default_rng(0)
+    rounds_of_two = [{0: 1.0 + i / 99, 1: 1.0} for i in range(6)]
     ratio = {"ratio": 0.95, "low": 0.94, "high": 0.96, "percent": 5}
     pieces = {
+        "placement": [
+            {"kind": kind, "visits": visited(i)}
+            for i in range(3)
+            for kind in ("left alone", "same processor", "forked")
+        ],
+        "visits": [{"visits": visited(i)} for i in range(6)],
+        "estimators": [{"disturbed": False, "visits": {"matmul": dict.fromkeys(WAITING, rounds_of_two)}}],
         "aa_verdicts": aa_runs(runs=1),
         "interval_coverage": [{"kind": "recorded", "excluded": 3, "intervals": 100}],
         "repeatability": repeated(rng, 0.02, runs=3),

@@ -7,8 +7,9 @@ comparison: 20 in a run, 300 in fifteen. A comparison is false if its row in the
 and operation share their baseline, so they are not independent: the count is of rows that a user would read.
 Beside it stand the intervals of disjoint pairs of copies, which share nothing, and have no control.
 
-Five processes of one framework start in each round, where a comparison of three frameworks has four of which two are
-NumPy's, so a run may take 110 s and not 84. From the repository's root, 28 minutes on 2 cores: ``python benchmarks/studies/aa_verdicts.py``
+Five processes of one framework start in each round, where a comparison of three frameworks has four of which two
+are NumPy's, so a run may take 110 s and not 84. From the repository's root, 28 minutes on 2 cores: ``python
+benchmarks/studies/aa_verdicts.py``
 """
 
 import math

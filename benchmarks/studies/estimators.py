@@ -1,10 +1,10 @@
 """Which number of a round's visits gives the ratio: how far off is each, and how much does it scatter?
 
-NumPy behind a clock (``plugin/waiting.py``) against a copy, against one that waits 5 % of every call, and against one
-whose every tenth call takes twice as long, on two operations; once as the machine is, once beside a neighbour that this
-study starts: a process that is busy for 30 ms and sleeps for 30 ms, on average. What is true is known: who trains for
-an hour with the uneven program waits 10 % longer. Undisturbed, its short calls take no longer; but where a visit holds
-ten calls or more, each visit has a long one, and nothing that looks at visits can tell.
+NumPy behind a clock (``plugin/waiting.py``) against a copy, against one that waits 5 % of every call, and against
+one whose every tenth call takes twice as long, on two operations; once as the machine is, once beside a neighbour
+that this study starts: a process that is busy for 30 ms and sleeps for 30 ms, on average. What is true is known:
+who trains for an hour with the uneven program waits 10 % longer. Undisturbed, its short calls take no longer; but
+where a visit holds ten calls or more, each visit has a long one, and nothing that looks at visits can tell.
 
 Five minutes on 2 cores: ``python benchmarks/studies/estimators.py``
 """

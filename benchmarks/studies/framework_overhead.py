@@ -1,8 +1,8 @@
 """What does a framework cost where arithmetic costs nothing?
 
-``matmul``, ``adam_step`` and ``gan_iteration`` of ``tiny`` (16 rows, layers of at most 36 units) in every mode, in one
-interleaved run. The few FLOP there take microseconds at the rate of the best matrix product, so what is timed is
-what each framework adds: dispatch, autograd, the optimiser's bookkeeping, Python between the calls. Beside it
+``matmul``, ``adam_step`` and ``gan_iteration`` of ``tiny`` (16 rows, layers of at most 36 units) in every mode, in
+one interleaved run. The few FLOP there take microseconds at the rate of the best matrix product, so what is timed
+is what each framework adds: dispatch, autograd, the optimiser's bookkeeping, Python between the calls. Beside it
 stands the smallest call of each library, a product of two numbers, measured in the same run.
 
 Six minutes: ``python benchmarks/studies/framework_overhead.py``; ``--write`` puts its file into docs/limit.md.

@@ -1,8 +1,8 @@
 """How near every framework comes to its limit, measured in one run.
 
-``gan_iteration`` on ``mnist-mlp`` in float32, every mode against ``torch.textbook`` and against the matrix
-products alone, in interleaved rounds; the independent yardstick runs before and after the blocks of every round,
-while all workers are stopped. From the repository's root: ``python benchmarks/studies/limit.py`` (under nine minutes).
+``gan_iteration`` on ``mnist-mlp`` in float32, every mode against ``torch.textbook`` and against the matrix products
+alone, in interleaved rounds; the independent yardstick runs before and after the blocks of every round, while all
+workers are stopped. From the repository's root: ``python benchmarks/studies/limit.py`` (under nine minutes).
 """
 
 import argparse

@@ -87,8 +87,8 @@ def noise(pieces: list[dict]) -> alt.Chart:
 def placement(pieces: list[dict]) -> alt.Chart:
     rows = [
         {"scatter": scatter, "of": of, "case": f"{operation}, {'copy' if target == CONTROL else target}",
-         "workers": "on the same processor" if placed else "left alone"}
-        for (operation, target, placed), both in scatters(pieces).items()
+         "workers": kind}
+        for (operation, target, kind), both in scatters(pieces).items()
         for of, scatter in zip(("one pair of visits", "between rounds"), both, strict=True)
     ]  # fmt: skip
     x = alt.X("scatter:Q", axis=alt.Axis(format="%"), title="standard deviation of the log-ratio")

@@ -1,12 +1,12 @@
 """Do two runs of the same comparison, at full rigor, give the same ratio?
 
-Twenty runs compare NumPy with PyTorch on two operations; all 190 pairs of runs are looked at. How near they
+Twenty runs compare NumPy with PyTorch on three operations; all 190 pairs of runs are looked at. How near they
 can be follows from the standard deviation sigma of the per-round log-ratio: with n rounds the ratio has a
 standard error of about sigma / sqrt(0.955 n) (0.955: the efficiency of Hodges–Lehmann on normal noise), so
 the share of pairs within 2 % is predicted from sigma, and the rounds that 95 % would need. Where fewer pairs
 agree than predicted, the machine changed between runs: no number of rounds inside one run shows that.
 
-A full run may take 300 s. For 20 of them on two targets and two operations less is enough: the default budget
+A full run may take 300 s. For 20 of them on two targets and three operations less is enough: the default budget
 is 110 s, 37 minutes in all. ``python benchmarks/studies/repeatability.py [--resume]``
 """
 
@@ -21,7 +21,7 @@ from study import BASELINE, Study, options, round_visits
 import ganbench
 from ganbench.results.statistics import BAND, hodges_lehmann
 
-TARGETS, OPERATIONS = ("numpy", "torch"), ("matmul", "adam_step")
+TARGETS, OPERATIONS = ("numpy", "torch"), ("matmul", "adam_step", "gan_iteration")
 SHARE = 0.95
 RUNS = 20
 EFFICIENCY = 3 / math.pi

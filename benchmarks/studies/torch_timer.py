@@ -1,7 +1,7 @@
 """Do the engine and ``torch.utils.benchmark.Timer`` give the same time for the same callable?
 
-In one process, for the five default operations on PyTorch: visits of the engine and blocks of ``Timer.timeit``
-in turns, the same program, number of calls, threads and processors, from the same staged state, the first of each pair
+In one process, for the five default operations on PyTorch: visits of the engine and blocks of ``Timer.timeit`` in
+turns, the same program, number of calls, threads and processors, from the same staged state, the first of each pair
 alternating. On the host a call has finished when it returns, so neither has anything to wait for. Each pair of
 these gives a ratio; theirs is the Hodges–Lehmann estimate with its 95 % interval.
 

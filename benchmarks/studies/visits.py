@@ -13,8 +13,9 @@ import math
 import random
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from study import CONTROL, Study, options
@@ -26,6 +27,7 @@ from ganbench.measure.member import Ledger, Member
 from ganbench.measure.passes import orders, turns
 from ganbench.measure.plan import Plan, make_plan
 from ganbench.measure.rounds import ask_oracle, stage
+from ganbench.measure.template import Template
 from ganbench.results.statistics import BAND, Estimate, hodges_lehmann, trimmed_mean
 from ganbench.verification.answers import IMAGES
 
@@ -60,14 +62,17 @@ def main() -> None:
 
 
 def one_round(
-    plan: Plan, folder: str, ledger: Ledger, number: int, passes: int, scales: Sequence[float], placed: bool = True
-) -> list[list]:
+    plan: Plan, folder: str, ledger: Ledger, number: int, passes: int, scales: Sequence[float],
+    placed: bool = True, made: Mapping[str, Template] = MappingProxyType({}),
+) -> list[list]:  # fmt: skip
     """Return every visit of a round: operation, target, pass, place in it, scale, seconds per iteration.
 
-    ``placed``: the visits of a pass begin on the same processor, as ``compare`` has it.
+    ``placed``: the visits of a pass begin on the same processor. Workers are forked from ``made``, if that is given.
     """
     rng = random.Random(number)
-    members = [Member(plan, folder, ledger, number, target, copy) for target, copy in plan.members]
+    members = [
+        Member(plan, folder, ledger, number, target, copy, made.get(target.label)) for target, copy in plan.members
+    ]
     rng.shuffle(members)
     found: list[list] = []
     try:

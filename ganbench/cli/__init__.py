@@ -73,9 +73,9 @@ def target_options(command: shared.Command) -> shared.Command:
 @click.option("--precision", type=share, metavar="SHARE",
               help="Stop when every interval is at most ± this: 1%, 0.01.  [default: 3% quick, 1% full]")  # fmt: skip
 @click.option("--budget", type=seconds, metavar="TIME",
-              help="Stop after this time, precise or not: 120s, 2m.  [default: 84s quick, 300s full]")  # fmt: skip
+              help="Stop after this time, precise or not: 120s, 2m.  [default: 82s quick, 300s full]")  # fmt: skip
 @click.option("--fresh-ceilings", is_flag=True,
-              help="Measure anew what this machine can do at best.  [default: as an earlier run has kept it]")  # fmt: skip
+              help="Measure anew what this machine can do at best.  [default: what an earlier run found]")  # fmt: skip
 @sweep_option
 @fail_if_option
 @shared.format_option(RUN_FORMATS)

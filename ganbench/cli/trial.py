@@ -21,13 +21,19 @@ REACHED = {"a default run": (6, 9), "a run with --rigor full": (12, 20)}
 
 
 def trial(rounds: int = ROUNDS) -> list[str]:
-    """Time NumPy against a second copy of itself (about 20 s); return what that says, line by line."""
+    """Return what NumPy against a second copy of itself says of this machine, line by line."""
+    run, found = measured(rounds)
+    lines = [control_line(run_table(run)), disturbance(run)]
+    lines += [sentence(what, found) for what in REACHED if found]
+    return [line for line in lines if line]
+
+
+def measured(rounds: int = ROUNDS) -> tuple[Run, dict[str, Components]]:
+    """Time NumPy against a second copy of itself (about 20 s); return the run, and its noise by operation."""
     plan = make_plan(preset("mnist-mlp"), backends="numpy", ops=OPERATIONS, rounds=rounds)
     run = carry_out(msgspec.structs.replace(plan, control=True, ceilings=False), None, None, say, lambda *_: None)
-    found = {name: logs for name in OPERATIONS if len(logs := _logs(run, name)) > 1}
-    lines = [control_line(run_table(run)), disturbance(run)]
-    lines += [sentence(what, {name: components(logs) for name, logs in found.items()}) for what in REACHED if found]
-    return [line for line in lines if line]
+    logs = {name: _logs(run, name) for name in OPERATIONS}
+    return run, {name: components(found) for name, found in logs.items() if len(found) > 1}
 
 
 def _logs(run: Run, name: str) -> list[list[float]]:

@@ -39,7 +39,7 @@ def begin(kind: type[J]) -> tuple[J, Callable[[Any], None]]:
     channel = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     job = msgspec.json.decode(sys.stdin.buffer.readline(), type=kind)
-    _die_with(job.parent)
+    die_with(job.parent)
     if job.cpus:
         os.sched_setaffinity(0, job.cpus)
 
@@ -50,7 +50,7 @@ def begin(kind: type[J]) -> tuple[J, Callable[[Any], None]]:
     return job, send
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
     """Ask Linux to kill this process with its parent, and to prefer it to the parent when memory is short."""
     if sys.platform != "linux":
         return

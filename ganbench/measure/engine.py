@@ -143,7 +143,7 @@ def calibrate(backend: Backend, operation: Operation, program: Program, visit_s:
     while True:
         seconds = length()
         if seconds >= visit_s:  # one stall of the machine must not pass for a long visit
-            seconds = min(seconds, length())
+            seconds = min(seconds, length(), length())
         if seconds >= visit_s:
             return number
         # Aim past the goal, but never trust one short visit by more than a hundredfold.

@@ -20,6 +20,7 @@ from .child import explained
 from .engine import LEAD_IN_S
 from .plan import Case, Plan
 from .process import Worker, WorkerLostError, child_environment
+from .template import Template, can_fork
 
 
 class Ledger:
@@ -38,13 +39,12 @@ class Ledger:
         return time.monotonic() - self.start
 
 
-def launch(plan: Plan, target: Target, folder: str) -> Worker:
+def launch(plan: Plan, target: Target, folder: str, template: Template | None = None) -> Worker:
     """Start the process of one target; ``folder`` holds the oracle's answers and what the target compiles.
 
-    Raises ``BrokenBackendError`` for a plug-in that fails, and whatever the system says of impossible variables.
+    It is forked from ``template`` where there is one. Raises ``BrokenBackendError`` for a plug-in that fails, and
+    whatever the system says of impossible variables.
     """
-    cache = Path(folder) / "cache" / target.label.replace("@", "-").replace(":", "-")
-    extra = registry.environment(target, plan.dtype, plan.precision, str(cache))
     job = protocol.Job(
         target=target,
         spec=plan.spec,
@@ -54,7 +54,29 @@ def launch(plan: Plan, target: Target, folder: str) -> Worker:
         answers=folder,
         parent=os.getpid(),
     )
-    return Worker(job, child_environment(extra, plan.threads), plan.timeout_s)
+    return Worker(job, environment_of(plan, target, folder), plan.timeout_s, template)
+
+
+def environment_of(plan: Plan, target: Target, folder: str) -> dict[str, str]:
+    """Return the environment of a target's processes; raises as ``launch`` does."""
+    cache = Path(folder) / "cache" / target.label.replace("@", "-").replace(":", "-")
+    extra = registry.environment(target, plan.dtype, plan.precision, str(cache))
+    return child_environment(extra, plan.threads)
+
+
+def templates(plan: Plan, folder: str, stack: contextlib.ExitStack) -> dict[str, Template]:
+    """Return, by label, a process from which workers of each target may be forked, where that may be done.
+
+    They import while the oracle computes. ``stack`` ends them.
+    """
+    found = {}
+    for target in plan.targets if plan.timed and plan.rigor.rounds != 1 else ():
+        if can_fork(target):
+            with contextlib.suppress(Exception):  # a plug-in may raise anything; its row will say what
+                environment = environment_of(plan, target, folder)
+                made = Template(target.backend, list(plan.cpus) if can_pin() else [], environment)
+                found[target.label] = stack.enter_context(made)
+    return found
 
 
 @dataclass
@@ -75,8 +97,12 @@ class Timings:
 class Member:
     """One worker of a round. Whatever becomes of it becomes a row; nothing is raised."""
 
-    def __init__(self, plan: Plan, folder: str, ledger: Ledger, round_number: int, target: Target, copy: bool) -> None:
+    def __init__(
+        self, plan: Plan, folder: str, ledger: Ledger, round_number: int, target: Target, copy: bool,
+        template: Template | None = None,
+    ) -> None:  # fmt: skip
         self.target = target
+        self._template = template
         self._plan, self._folder, self._ledger = plan, folder, ledger
         self._round, self.copy = round_number, copy
         self._names = plan.names(target, copy)
@@ -89,7 +115,7 @@ class Member:
         if self._worker is not None or not self._pending(self._names):
             return
         try:
-            self._worker = launch(self._plan, self.target, self._folder)
+            self._worker = launch(self._plan, self.target, self._folder, self._template)
         except Exception as error:  # a plug-in may raise anything, or ask for variables that no process can have
             self._fail_all(*explained(error))
         self._greeted = False
@@ -104,7 +130,11 @@ class Member:
             self._fail_all(error.status, error.reason)
             return self.stop()
         facts = {name: getattr(ready, name) for name in ready.__struct_fields__}
-        self._ledger.write(WorkerRecord(round=self._round, target=self.target.label, copy=self.copy, **facts))
+        self._ledger.write(
+            WorkerRecord(
+                round=self._round, target=self.target.label, copy=self.copy, forked=self._worker.forked, **facts
+            )
+        )
         self._greeted = True
         self._worker.pause()
 

@@ -12,7 +12,6 @@ from typing import NamedTuple, TypeVar
 from ..results.statistics import Components
 
 LEAST, MOST = 6, 64  # visits of a case in a round
-SMALLEST = 0.01  # of what is wanted: all have their least then
 LEAST_LUCK = 0.01**2  # variance between rounds below which no few rounds can show it to lie
 
 T = TypeVar("T")
@@ -60,7 +59,10 @@ def shares(
         for case, number in visits.items():
             most[group(case)] = max(number, most.get(group(case), 0.0))
         found = {c: Share(round(most[group(c)]), 1 << round(math.log2(most[group(c)] / n))) for c, n in visits.items()}
-        if scale < SMALLEST or sum(one.visits * costs[case].visit for case, one in found.items()) <= room:
+        if (
+            max(visits.values(), default=0) <= LEAST
+            or sum(one.visits * costs[case].visit for case, one in found.items()) <= room
+        ):
             return found
         scale *= 0.95
 

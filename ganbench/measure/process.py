@@ -17,6 +17,7 @@ from ..machine.environment import can_pause
 from ..results.records import Status
 from .child import ChildJob
 from .protocol import AnyReply, AnyRequest, Job, Ready, Refusal
+from .template import Forked, Template, TemplateLostError
 
 _decoder: msgspec.json.Decoder[AnyReply] = msgspec.json.Decoder(AnyReply)
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -42,25 +43,42 @@ class Child:
     Raises ``WorkerLostError`` wherever it is found dead or hanging.
     """
 
-    def __init__(self, module: str, job: ChildJob, environment: dict[str, str], timeout_s: float | None) -> None:
+    def __init__(
+        self, module: str, job: ChildJob, environment: dict[str, str], timeout_s: float | None,
+        template: Template | None = None,
+    ) -> None:  # fmt: skip
         guard.watch()
         self.timeout_s = timeout_s
         self._grouped = can_pause()
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (stop() closes it)
         self._replies: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", module],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            env=environment,
-            start_new_session=self._grouped,  # a group of its own, so that it is paused and killed whole
-        )
+        self._process = self._started(module, environment, template)
         threading.Thread(target=self._listen, daemon=True).start()
         self._paused = False
         self._loss: WorkerLostError | None = None
         with contextlib.suppress(WorkerLostError):  # who waits for an answer will find it dead
             self.send(msgspec.json.encode(job))
+
+    def _started(
+        self, module: str, environment: dict[str, str], template: Template | None
+    ) -> "subprocess.Popen[bytes] | Forked":
+        """Return the process, in a group of its own, so that it is paused and killed whole."""
+        if template is not None:
+            with contextlib.suppress(TemplateLostError):
+                return template.fork(self._errors)
+        return subprocess.Popen(
+            [sys.executable, "-m", module],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env=environment,
+            start_new_session=self._grouped,
+        )
+
+    @property
+    def forked(self) -> bool:
+        """Whether it was forked from a template, and not started afresh."""
+        return isinstance(self._process, Forked)
 
     def pause(self) -> None:
         """Stop every thread of the worker, so that none spins beside the one being timed."""
@@ -149,8 +167,10 @@ class Child:
 class Worker(Child):
     """A running worker. Constructing it starts the process; ``wait`` returns once its framework is imported."""
 
-    def __init__(self, job: Job, environment: dict[str, str], timeout_s: float) -> None:
-        super().__init__("ganbench.measure.worker", job, environment, timeout_s)
+    def __init__(
+        self, job: Job, environment: dict[str, str], timeout_s: float, template: Template | None = None
+    ) -> None:
+        super().__init__("ganbench.measure.worker", job, environment, timeout_s, template)
         self.target = job.target
 
     def wait(self) -> Ready:

@@ -11,9 +11,10 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from pathlib import Path
+from statistics import fmean
 from typing import Literal
 
 import msgspec
@@ -26,23 +27,24 @@ from ..machine.workspace import workspace
 from ..operations.products import FLOOR
 from ..registry import Target
 from ..results.records import Ceiling, CeilingRecord, Line, Record, RunEnd
-from ..results.statistics import MIN_ROUNDS, Visits, components, half_width, paired_speed, pass_logs
+from ..results.statistics import MIN_ROUNDS, Components, Visits, components, half_width, paired_speed, pass_logs
 from ..verification.answers import IMAGES
 from .bandwidth import measure_bandwidth
 from .kept import keep_ceilings, now, recall_ceilings
-from .member import Ledger, Member
+from .member import Ledger, Member, templates
 from .oracle import OracleJob
 from .passes import LEAST, Cost, Share, orders, shares, turns, worth
 from .past import recall
 from .plan import Case, Plan
 from .process import child_environment
+from .template import Template
 
 Progress = Callable[[float, str], None]  # (share done, what is being done)
 Reason = Literal["complete", "precision", "budget"]  # why no further round is due
-LATER = 0.6  # what starting a later round takes of the first one's time: it compiles nothing, and all import at once
+LATER = 0.35  # what starting a later round takes of the first one's time: it imports and compiles nothing
 CHECKS = 0.15  # what the gate takes after the visits, of the time to start; either is only a guess, for the first round
 OVERRUN = 1.05
-ROUNDS_TO_LEARN = 3  # before the variance components of a run say how many visits a case gets
+ROUNDS_TO_LEARN = 2  # before the variance components of a run say how many visits a case gets
 
 
 def stage(plan: Plan) -> np.ndarray:
@@ -69,10 +71,11 @@ def run_rounds(
                 f"cannot write temporary files: {error.strerror}; set TMPDIR to a folder with room"
             ) from error
         progress(0.0, "computing the reference results")
-        ask_oracle(plan, folder)
         ledger = Ledger(write)
+        made = templates(plan, folder, stack)
+        ask_oracle(plan, folder)
         finished = recall(ledger, plan, before)
-        return Rounds(plan, folder, ledger, progress, finished).run()
+        return Rounds(plan, folder, ledger, progress, finished, made).run()
 
 
 def ask_oracle(plan: Plan, folder: str) -> None:
@@ -107,7 +110,10 @@ def ask_oracle(plan: Plan, folder: str) -> None:
 class Rounds:
     """The rounds of one run; ``finished`` of them are already in its ledger."""
 
-    def __init__(self, plan: Plan, folder: str, ledger: Ledger, progress: Progress, finished: int = 0) -> None:
+    def __init__(
+        self, plan: Plan, folder: str, ledger: Ledger, progress: Progress, finished: int, made: Mapping[str, Template]
+    ) -> None:
+        self._templates = made
         self._plan, self._folder, self._ledger, self._progress = plan, folder, ledger, progress
         self._round = finished
         self._share = 0.0  # of the run that is done
@@ -167,13 +173,17 @@ class Rounds:
         began = time.monotonic()
         # Of seed and round alone, so that a run that was interrupted goes on in the order it would have had.
         self._random = random.Random(f"{plan.seed}.{self._round}")
-        members = [Member(plan, self._folder, self._ledger, self._round, target, copy) for target, copy in plan.members]
+        # Imports are reported from the first round, whose workers make them, one at a time.
+        made = self._templates if self._round > 1 else {}
+        members = [
+            Member(plan, self._folder, self._ledger, self._round, target, copy, made.get(target.label))
+            for target, copy in plan.members
+        ]
         if plan.timed:
             self._random.shuffle(members)
         try:
             if self._round > 1:
-                # Imports are reported from the first round, where workers start one at a time. From now on
-                # all import at once; first calls stay undisturbed, because whoever is ready is paused.
+                # From now on all start at once; first calls stay undisturbed, because whoever is ready is paused.
                 self._tell(0.0, "starting workers")
                 for member in members:
                     member.spawn()
@@ -220,18 +230,24 @@ class Rounds:
         # The floor is compared with nothing: it says how large a share of an iteration its products are.
         floor = set() if FLOOR in self._plan.operations else {FLOOR}
         wanted = {case: LEAST if case.operation in floor else rigor.case_s / one for case, one in timed.items()}
-        if self._round > ROUNDS_TO_LEARN:
-            for case in self._compared:
-                paired = [logs for b, t in self._paired(case) if (logs := pass_logs(b, t))]
-                if case in wanted and len(paired) > 1:
-                    done = self._half_width(case) <= rigor.goal
-                    wanted[case] = LEAST if done else worth(costs[case], components(paired))
+        noise = self._noise() if self._round > ROUNDS_TO_LEARN else {}
+        if noise:
+            # Of so few rounds one case's variance between them is hardly known; the mean over all cases is.
+            between = fmean(found.between for found in noise.values())
+            for case in noise.keys() & wanted.keys():
+                done = self._half_width(case) <= rigor.goal
+                wanted[case] = LEAST if done else worth(costs[case], Components(noise[case].within, between))
         # A baseline, and its copy beside it, as often as any target needs them.
         for case in wanted:
             if case.target.label == self._plan.baseline:
                 wanted[case] = max(n for other, n in wanted.items() if other.operation == case.operation)
         self._least_s = LEAST * sum(timed.values())
         return shares(wanted, costs, lambda case: case.operation, self._room(start_s))
+
+    def _noise(self) -> dict[Case, Components]:
+        """Return the variance components of every ratio so far."""
+        logs = {case: [pass_logs(b, t) for b, t in self._paired(case)] for case in self._compared}
+        return {case: components(found) for case, found in logs.items() if len(found) > 1 and all(found)}
 
     def _room(self, start_s: float) -> float:
         """Return the seconds that visits may take now, so that as many rounds fit as an interval needs."""

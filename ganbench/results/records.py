@@ -154,6 +154,7 @@ class WorkerRecord(Record, tag="worker", frozen=True):
     blas: list[dict[str, Any]]  # of the process, NumPy's among them
     libraries: list[str]  # inside the framework
     import_bytes: int | None = None  # of the process in memory once that was done
+    forked: bool = False  # from a process that had imported the framework: ``import_s`` says nothing then
 
 
 class Measurement(Record, tag="measurement", frozen=True, kw_only=True):

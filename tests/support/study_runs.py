@@ -10,7 +10,10 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDIES = ROOT / "benchmarks" / "studies"
-NAMES = ("aa_verdicts", "interval_coverage", "repeatability", "sensitivity", "loop_overhead", "torch_timer")
+NAMES = (
+    "placement", "visits", "estimators", "aa_verdicts", "interval_coverage", "repeatability", "sensitivity",
+    "loop_overhead", "torch_timer",
+)  # fmt: skip
 
 
 def run(name, *arguments, cwd):

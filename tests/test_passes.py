@@ -1,0 +1,138 @@
+"""How visits are shared out and ordered, and how rounds become a number."""
+
+import math
+import random
+from collections import Counter
+from itertools import islice, pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+
+from ganbench.measure.passes import LEAST, MOST, Cost, orders, shares, turns, williams, worth
+from ganbench.results.statistics import (
+    MARGIN,
+    Components,
+    Estimate,
+    components,
+    expected_width,
+    judge,
+    level,
+    trimmed_mean,
+    undisturbed,
+)
+
+# Orders -----------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(2, 9))
+def test_each_follows_each_other_and_stands_everywhere_equally_often(n):
+    rows = williams(n)
+    followers = Counter(pair for row in rows for pair in pairwise(row))
+    assert len(followers) == n * (n - 1)
+    assert len(set(followers.values())) == 1
+    assert all(len({Counter(row[place] for row in rows)[item] for item in range(n)}) == 1 for place in range(n))
+
+
+def test_orders_go_on_without_end_and_differ():
+    found = list(islice(orders("abcd", random.Random(1)), 40))
+    assert all(sorted(order) == [*"abcd"] for order in found)
+    assert len({tuple(order) for order in found}) > 10
+    assert Counter(pair for order in found for pair in pairwise(order))["a", "b"] == 10
+    assert list(orders([], random.Random(1))) == []
+
+
+def test_turns_use_all_equally_often():
+    assert Counter(islice(turns([3, 5], random.Random(1)), 20)) == {3: 10, 5: 10}
+
+
+# Shares -----------------------------------------------------------------------------------------------------
+
+cases = st.tuples(st.sampled_from(["matmul", "adam_step"]), st.integers(0, 5))
+wanted = st.dictionaries(cases, st.floats(0.1, 1e4), min_size=1, max_size=8)
+
+
+@given(wanted, st.floats(0.01, 100), st.floats(1e-3, 1))
+def test_visits_fit_into_the_room_unless_all_have_the_least(wanted, room, visit_s):
+    found = shares(wanted, dict.fromkeys(wanted, Cost(visit_s, 1.0)), lambda case: case[0], room)
+    assert found.keys() == wanted.keys()
+    total = visit_s * sum(one.visits for one in found.values())
+    assert total <= room or all(one.passes == LEAST and one.stride == 1 for one in found.values())
+    for case, one in found.items():
+        assert LEAST <= one.passes <= MOST
+        assert one.stride & (one.stride - 1) == 0
+        assert {other.passes for key, other in found.items() if key[0] == case[0]} == {one.passes}
+
+
+def test_nothing_to_visit():
+    assert shares({}, {}, lambda case: case, 1.0) == {}
+
+
+def test_who_scatters_more_is_visited_more_and_all_meet():
+    costs = dict.fromkeys("ab", Cost(0.02, 1.0))
+    found = shares({"a": 64, "b": 9}, costs, lambda case: "matmul", math.inf)
+    assert (found["a"].visits, found["b"].visits) == (64, 8)
+
+
+def test_visits_are_worth_most_where_they_scatter_and_rounds_do_not():
+    cost = Cost(0.02, 0.5)
+    assert worth(cost, Components(0.04, 0.0025)) == pytest.approx(math.sqrt(25 * 16))
+    assert (
+        worth(cost, Components(0.04, 0.0))
+        > worth(cost, Components(0.04, 0.0025))
+        > worth(cost, Components(0.01, 0.0025))
+    )
+    assert worth(cost, Components(0.0, 0.0)) == 0
+
+
+def test_variance_components_are_found():
+    rng = np.random.default_rng(0)
+    rounds = [list(0.05 * rng.standard_normal() + 0.2 * rng.standard_normal(100)) for _ in range(200)]
+    found = components(rounds)
+    assert math.sqrt(found.within) == pytest.approx(0.2, rel=0.02)
+    assert math.sqrt(found.between) == pytest.approx(0.05, rel=0.2)
+    assert components([[0.1, -0.1], [0.1, -0.1]]).between == 0
+
+
+# The number of a round --------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.floats(-1, 1), min_size=1, max_size=99), st.floats(-1, 1))
+def test_a_trimmed_mean_lies_among_its_values_and_moves_with_them(values, offset):
+    found = trimmed_mean(values)
+    assert min(values) - 1e-12 <= found <= max(values) + 1e-12
+    assert trimmed_mean([value + offset for value in values]) == pytest.approx(found + offset, abs=1e-9)
+
+
+def test_a_stall_in_twenty_visits_changes_nothing_and_an_uneven_program_costs_what_it_takes():
+    assert trimmed_mean([0.0] * 19 + [9.0]) == 0.0
+    uneven = [
+        math.log(4 / 3 if i % 10 < 3 else 1.0) for i in range(40)
+    ]  # three calls a visit, every tenth twice as long
+    assert math.exp(trimmed_mean(uneven)) == pytest.approx(1.1, abs=0.022)
+
+
+def test_typical_and_undisturbed_time():
+    visits = dict(enumerate([1.0] * 5 + [1.2] * 15))
+    assert 1.1 < level(visits) < 1.2
+    assert undisturbed(visits) == 1.0
+
+
+# What may be said -------------------------------------------------------------------------------------------
+
+
+def test_a_control_that_leaves_out_one_makes_both_doubtful():
+    same, control = Estimate(1.0, 0.995, 1.005), Estimate(1.03, 1.01, 1.05)
+    assert judge(same, 6, None).outcome == "same"
+    assert judge(same, 6, control).outcome == "undecided"
+    ratio = Estimate(1.08, 1.06, 1.10)
+    assert judge(ratio, 6, Estimate(1.0, 0.98, 1.02)).outcome == "faster"
+    assert judge(ratio, 6, control).outcome == "undecided"
+    assert judge(ratio, 6, control).detectable > judge(ratio, 6, None).detectable + 0.029
+
+
+def test_the_width_of_an_interval_is_known_beforehand():
+    assert math.isinf(expected_width(5))
+    assert expected_width(6) == pytest.approx(1.267, rel=0.05)  # half the range of six normal numbers
+    assert expected_width(6) > expected_width(8) > expected_width(12) > 1.96 / math.sqrt(12)
+    assert MARGIN > 0
