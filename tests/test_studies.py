@@ -137,7 +137,7 @@ def test_a_study_is_resumed_only_with_its_own_settings(folder, tmp_path):
     assert "1 finished before" in done.stdout
     assert path.read_text().splitlines() == [head, piece, verdict]
     path.with_suffix(".part").write_text(head + "\n" + piece + "\n")
-    done = run("aa_verdicts", "--short", "--output", path, "--resume", "--rounds", "7", cwd=tmp_path)
+    done = run("aa_verdicts", "--short", "--output", path, "--resume", "--budget", "7", cwd=tmp_path)
     assert done.returncode == 2
     assert "cannot resume" in done.stderr
 

@@ -171,8 +171,6 @@ class Rounds:
     def _one_round(self) -> None:
         plan = self._plan
         began = time.monotonic()
-        # Of seed and round alone, so that a run that was interrupted goes on in the order it would have had.
-        self._random = random.Random(f"{plan.seed}.{self._round}")
         # Imports are reported from the first round, whose workers make them, one at a time.
         made = self._templates if self._round > 1 else {}
         members = [
@@ -180,7 +178,7 @@ class Rounds:
             for target, copy in plan.members
         ]
         if plan.timed:
-            self._random.shuffle(members)
+            random.Random(f"{plan.seed}.{self._round}").shuffle(members)
         try:
             if self._round > 1:
                 # From now on all start at once; first calls stay undisturbed, because whoever is ready is paused.
@@ -263,12 +261,13 @@ class Rounds:
         began = time.monotonic()
         racing = [member for member in members if member.can_time(name)]
         passes = max((shares[member.case(name)].passes for member in racing), default=0)
+        # Of seed, round and operation alone: a run that was interrupted goes on in the order it would have had.
+        rng = random.Random(f"{self._plan.seed}.{self._round}.{name}")
         # All visits of a pass begin on the same processor, and passes go through the processors in turn.
-        cpus = turns(self._plan.cpus if can_pin() else (None,), self._random)
-        for number, order, cpu in zip(range(passes), orders(racing, self._random), cpus, strict=False):
-            due = [m for m in order if m.can_time(name) and number % shares[m.case(name)].stride == 0]
-            for place, member in enumerate(due):
-                if member.can_time(name):
+        cpus = turns(self._plan.cpus if can_pin() else (None,), rng)
+        for number, order, cpu in zip(range(passes), orders(racing, rng), cpus, strict=False):
+            for place, member in enumerate(order):
+                if member.can_time(name) and number % shares[member.case(name)].stride == 0:
                     member.visit(name, number, place, cpu)
         self._visited_s += time.monotonic() - began
         for member in racing:

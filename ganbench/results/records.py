@@ -173,7 +173,7 @@ class Measurement(Record, tag="measurement", frozen=True, kw_only=True):
     iterations_per_call: int = 1
     samples: list[float] = []
     passes: list[int] = []  # the pass that each visit belongs to: visits of one pass are neighbours in time
-    order: list[int] = []  # this worker's place in each of these passes
+    order: list[int] = []  # this worker's place in each of these passes, counting those that were left out
     cores: float | None = None  # CPU time over wall time
     latency_s: list[float] = []  # of one call, synchronised; on devices that queue work
     device_s: list[float] = []  # per iteration, between two events on the framework's own stream
