@@ -190,11 +190,12 @@ class Rounds:
             for position, member in enumerate(members):
                 self._tell(position / len(members) / 2, f"preparing {member.target}")
                 member.prepare()
+            start_s = time.monotonic() - began
             if plan.timed and plan.ceilings and self._round == 1:
                 self._find_ceilings(members)
             if plan.timed:
                 names = plan.timed_operations
-                found = self._shares(members, time.monotonic() - began)
+                found = self._shares(members, start_s)
                 for position, name in enumerate(names):
                     self._tell(0.5 + position / len(names) / 2, f"timing {name}")
                     self._time(name, members, found)
