@@ -12,11 +12,12 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from msgspec.structs import replace
 from trainings import finished, start
 
 import ganbench
 from ganbench.cli import main
-from ganbench.measure.plan import make_plan
+from ganbench.measure.plan import RIGORS, make_plan
 
 PLUGIN = Path(__file__).parent / "plugin"
 
@@ -36,6 +37,10 @@ if PROCESSORS and (name := os.environ.get("PYTEST_XDIST_WORKER")):
 # A timing is never a pass or fail, hypothesis's own included.
 hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("untimed")
+
+
+# A timing is never judged, so the fewest visits do.
+RIGORS["quick"] = replace(RIGORS["quick"], case_s=0.01)
 
 
 @pytest.fixture(scope="session", autouse=True)
