@@ -1,0 +1,96 @@
+"""Workers that are forked: the same as others, but for the import."""
+
+import contextlib
+import os
+import signal
+import sys
+import tempfile
+import time
+
+import psutil
+import pytest
+
+import ganbench
+from ganbench import registry
+from ganbench.gan import preset
+from ganbench.measure.member import launch, templates
+from ganbench.measure.plan import make_plan
+from ganbench.measure.process import WorkerLostError, child_environment
+from ganbench.measure.template import Template, TemplateLostError, can_fork
+from ganbench.results.records import WorkerRecord
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux only"),
+]
+
+
+@pytest.fixture
+def template():
+    with Template("numpy", [], child_environment({}, 1)) as made:
+        yield made
+
+
+@pytest.fixture
+def worker(template, tmp_path):
+    plan = make_plan(preset("tiny"), backends="numpy")
+    found = launch(plan, plan.targets[0], str(tmp_path), template)
+    yield found
+    found.stop()
+
+
+def test_later_rounds_fork_and_the_first_imports():
+    run = ganbench.compare("numpy,torch", preset="tiny", ops=["matmul"], rounds=2, results=None)
+    found = [record for record in run.records if isinstance(record, WorkerRecord)]
+    assert [record.forked for record in found] == [False] * 3 + [True] * 3  # the control is one of three
+    assert all(record.import_s > 0.01 for record in found if not record.forked)
+    assert all(len(seconds) == 2 for seconds in (run.visits("matmul", name) for name in ("numpy", "torch")))
+    assert run.workers["torch"].import_s > 0.1
+    assert not psutil.Process().children(recursive=True) or all(
+        "ganbench.machine.guard" in " ".join(child.cmdline()) for child in psutil.Process().children(recursive=True)
+    )
+
+
+def test_a_forked_worker_is_a_child_of_ours_in_a_session_of_its_own(worker):
+    assert worker.forked
+    assert worker.wait().framework_version == registry.version("numpy")
+    pid = worker._process.pid
+    assert psutil.Process(pid).ppid() == os.getpid()
+    assert os.getsid(pid) == pid
+    worker.stop()
+    assert not psutil.pid_exists(pid)
+
+
+def test_how_a_forked_worker_died_is_told(worker):
+    worker.wait()
+    os.kill(worker._process.pid, signal.SIGSEGV)
+    with pytest.raises(WorkerLostError, match="died of SIGSEGV"):
+        worker.receive("say something")
+
+
+def test_a_template_that_is_gone_costs_nothing_but_time(template, tmp_path):
+    template._process.kill()
+    template._process.wait()
+    with tempfile.TemporaryFile() as errors, pytest.raises(TemplateLostError):
+        template.fork(errors)
+    plan = make_plan(preset("tiny"), backends="numpy")
+    fresh = launch(plan, plan.targets[0], str(tmp_path), template)
+    assert not fresh.forked
+    assert fresh.wait().import_s > 0
+    fresh.stop()
+
+
+def test_who_may_be_forked():
+    label = registry.parse_target
+    assert all(can_fork(label(name)) for name in ("numpy", "torch.compile", "jax.scan"))
+    assert not any(can_fork(label(name)) for name in ("torch@cuda", "cupy"))
+
+
+def test_templates_end_with_the_run(tmp_path):
+    with contextlib.ExitStack() as stack:
+        made = templates(make_plan(preset("tiny"), backends="numpy,numpy.inplace"), str(tmp_path), stack)
+        pids = [one._process.pid for one in made.values()]
+        assert sorted(made) == ["numpy", "numpy.inplace"]
+        assert all(map(psutil.pid_exists, pids))
+    time.sleep(0.01)
+    assert not any(map(psutil.pid_exists, pids))
