@@ -66,7 +66,7 @@ def main() -> None:
     for name, program in [*programs, *[("spin", Spin())] * TIMES]:
         number = calibrate(backend, operation, program)
         seconds = [time_visit(backend, operation, program, number).seconds for _ in range(visits)]
-        spun = statistics.fmean(program.took) if isinstance(program, Spin) else None
+        spun = statistics.median(program.took) if isinstance(program, Spin) else None
         study.add({"program": name, "calls": number, "seconds": seconds, "spun_s": spun})
     study.conclude(judge(study.pieces))
 
