@@ -105,11 +105,11 @@ def test_a_framework_that_queues_never_runs_dry(number):
     assert timing.seconds == pytest.approx(1e-3, rel=0.01)
 
 
-@pytest.mark.parametrize("number", [1, 1000])
+@pytest.mark.parametrize("number", [1, 5, 1000])
 def test_nor_where_its_state_must_not_be_carried_on(number):
-    program = InTurn(wait=1e-3)
+    program = InTurn(iterations=100, wait=1e-3)  # four calls at most from the staged state
     timing = time_visit(WaitsForArrays(), operation("adam_step", preset("tiny")), program, number)
-    assert timing.seconds == pytest.approx(1e-3, rel=0.01)
+    assert timing.seconds == pytest.approx(1e-5, rel=0.02)
 
 
 @pytest.mark.parametrize(("iterations", "number"), [(1, 1000), (8, 130), (1, MAX_ITERATIONS), (200, 5)])

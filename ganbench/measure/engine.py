@@ -70,6 +70,7 @@ def time_visit(
         watch = Watch(backend.device)
         while left:
             if carried == longest:
+                backend.synchronize(mark)  # or what is still in flight would be timed with the next piece
                 mark, carried = _first(backend, program), 1
             calls = min(left, longest - carried)
             cpu_start, start = time.process_time(), time.perf_counter()
