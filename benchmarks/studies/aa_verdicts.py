@@ -21,7 +21,14 @@ from study import BASELINE, CONTROL, Study, options, round_visits, upper_bound, 
 
 import ganbench
 from ganbench.operations import DEFAULT_OPERATIONS
-from ganbench.results.statistics import MIN_ROUNDS, beyond_band, judge as judge_ratio, paired_speed, pass_ratio
+from ganbench.results.statistics import (
+    MIN_ROUNDS,
+    beyond_band,
+    control_failed,
+    judge as judge_ratio,
+    paired_speed,
+    pass_ratio,
+)
 
 FRAMEWORKS = ("numpy", "torch", "jax") * 5  # one run each
 COPIES = "abc"
@@ -77,9 +84,10 @@ def judge(pieces: list[dict]) -> dict:
                 if name == BASELINE or len(seconds) < MIN_ROUNDS:
                     continue
                 compared += 1
-                beyond = beyond_band(paired_speed(blocks[BASELINE], seconds))
+                ratio = paired_speed(blocks[BASELINE], seconds)
+                beyond = beyond_band(ratio)
                 said = run["verdicts"].get(operation, {}).get(name, "")
-                wrong = beyond if name == CONTROL else claims(said)
+                wrong = control_failed(ratio) if name == CONTROL else claims(said)
                 kept_back += beyond and not wrong
                 if wrong:
                     false += 1

@@ -15,7 +15,7 @@ import pandas as pd
 from ..errors import StorageError, UsageError
 from ..results.differences import Difference, changes, obstacles, same_program, shown
 from ..results.run import Run, find_run, open_run
-from ..results.statistics import BAND, Estimate, beyond_band, judge, level, pass_ratio, unpaired_ratio
+from ..results.statistics import BAND, Estimate, control_failed, judge, level, pass_ratio, unpaired_ratio
 from ..results.table import run_table
 from .table import heading
 
@@ -97,7 +97,7 @@ def _row(a: Run, b: Run, case: tuple[str, str], baseline: str, entries: "Sequenc
     row |= _named("ratio", ratio)
     if target == baseline:
         return row | {"verdict": "baseline"}
-    failed = next(filter(beyond_band, controls), None)
+    failed = next(filter(control_failed, controls), None)
     if baseline and all(speeds := _speeds(a, b, operation, target)):
         relative = unpaired_ratio(*speeds)
         row |= _named("relative", relative)
@@ -173,7 +173,7 @@ def _line(words: str, rows: pd.DataFrame, name: str) -> Iterator[str]:
         )
     }
     if found:
-        beyond = ", ".join(operation for operation, one in found.items() if beyond_band(one))
+        beyond = ", ".join(operation for operation, one in found.items() if control_failed(one))
         end = f"; beyond {BAND:.0%} on {beyond}" if beyond else ""
         yield words + ", ".join(f"{operation} {interval(*one)}" for operation, one in found.items()) + end
 

@@ -10,7 +10,7 @@ from ..registry import library_of
 from ..results.bounds import Best, Ceilings
 from ..results.records import Resumed, RunHeader
 from ..results.run import Run
-from ..results.statistics import Estimate, beyond_band, typical
+from ..results.statistics import Estimate, control_failed, typical
 from .table import seconds
 
 
@@ -70,7 +70,7 @@ def control_line(table: pd.DataFrame) -> str:
             continue
         bounds = f" [{control.low:.2f}, {control.high:.2f}]" if control.has_interval else ""
         parts.append(f"{operation} {control.value:.2f}{bounds}")
-        if beyond_band(control):
+        if control_failed(control):
             failed.append(str(operation))
     if not parts:
         return ""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ..errors import UsageError
 from ..results.run import Run
-from ..results.statistics import Estimate, Verdict, Visits, beyond_band, judge, level, paired_speed, typical
+from ..results.statistics import Estimate, Verdict, Visits, control_failed, judge, level, paired_speed, typical
 from ..results.table import run_table
 from .start import break_even
 
@@ -137,7 +137,7 @@ def recommend(
         seen = judge(_paired(first, other, first.start_s, other.start_s, iterations), rounds, control).outcome
         depends = seen == "slower" != said.outcome
         standings.append(Standing(other, other.total(iterations), against, said, depends))
-    failed = control is not None and beyond_band(control)
+    failed = control is not None and control_failed(control)
     return Recommendation(iterations, tuple(standings), failed, *_turns(first, others, control))
 
 

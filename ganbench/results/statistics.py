@@ -227,9 +227,9 @@ def judge(ratio: Estimate, rounds: int, control: Estimate | None, margin: float 
     smallest = math.nan if rounds < MIN_ROUNDS else detectable(_scatter(ratio, control), doubt, margin)
     if rounds < MIN_ROUNDS:
         pass
-    elif control is not None and beyond_band(control):
+    elif control is not None and control_failed(control, margin):
         outcome = "control failed"
-    elif beyond_band(ratio) and abs(math.log(ratio.value)) > math.log1p(smallest):
+    elif _leaves(ratio, smallest):
         outcome = "faster" if ratio.value > 1 else "slower"
     elif ratio.low > 1 / (1 + BAND) and ratio.high < 1 + BAND and not doubt:
         outcome = "same"
@@ -247,6 +247,19 @@ def detectable(scatter: float, doubt: float = 0.0, margin: float = MARGIN) -> fl
     ``doubt`` is what the control is off by, as a logarithm.
     """
     return math.expm1(margin * scatter + doubt + math.log1p(BAND))
+
+
+def control_failed(control: Estimate, margin: float = MARGIN) -> bool:
+    """Whether the baseline and its copy differ so clearly that nothing measured beside them can be believed.
+
+    As clearly as any ratio must leave the band: a false alarm here takes the word from every row of an operation.
+    """
+    return control.has_interval and _leaves(control, detectable(half_width(control), margin=margin))
+
+
+def _leaves(ratio: Estimate, smallest: float) -> bool:
+    """Whether a ratio and its whole interval lie beyond the band, the ratio by no less than ``smallest``."""
+    return beyond_band(ratio) and abs(math.log(ratio.value)) > math.log1p(smallest)
 
 
 def contains_one(ratio: Estimate) -> bool:
