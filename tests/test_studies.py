@@ -210,10 +210,12 @@ WAITING = ("baseline", "control", "numpy_waits.5a", "numpy_waits.uneven")
 def visited(seed):
     """One round of made-up visits: operation, target, pass, place, scale, seconds."""
     rng = np.random.default_rng(seed)
+    labels = ("numpy", "control", "torch", "jax")
+    places = [dict(zip(labels, rng.permutation(4).tolist(), strict=True)) for _ in range(12)]
     return [
-        ["matmul", label, number, (place + number) % 4, scale, float(rng.lognormal(0, 0.01))]
-        for number in range(4)
-        for place, label in enumerate(("numpy", "control", "torch", "jax"))
+        ["matmul", label, number, place[label], scale, float(rng.lognormal(0, 0.01))]
+        for number, place in enumerate(places)
+        for label in labels
         for scale in (0.5, 1.0, 2.0)
     ]
 
