@@ -156,6 +156,20 @@ def test_runs_of_format_1_are_read_as_those_of_format_2():
     assert one.disturbance.worst.steal >= one.disturbance.mean.steal >= 0
 
 
+@pytest.mark.parametrize("field", ["samples", "cores", "disturbances"])
+@pytest.mark.parametrize("value", [5, "x", [None], {"a": 1}])
+def test_damaged_runs_of_format_1_are_named(tmp_path, field, value):
+    lines = [json.loads(line) for line in FORMAT_1.read_text().splitlines()]
+    for line in lines:
+        if line["type"] == "measurement":
+            line[field] = value
+    path = tmp_path / "m" / "compare" / "r.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.warns(DamagedResultsWarning, match="left out"):
+        assert ganbench.load_results(tmp_path).empty
+
+
 def test_runs_of_format_1_are_not_continued(ganbench_cli):
     code, _, err = ganbench_cli("compare", "--resume", FORMAT_1, "--rounds", "99")
     assert code == 2

@@ -80,6 +80,16 @@ def test_a_template_that_is_gone_costs_nothing_but_time(template, tmp_path):
     fresh.stop()
 
 
+def test_a_template_that_answered_too_late_is_not_asked_again(template):
+    os.kill(template._process.pid, signal.SIGSTOP)
+    template._socket.settimeout(0.2)
+    with tempfile.TemporaryFile() as errors:
+        for _ in range(2):
+            with pytest.raises(TemplateLostError):
+                template.fork(errors)
+    assert template._process.wait(5) == -signal.SIGKILL
+
+
 def test_who_may_be_forked():
     label = registry.parse_target
     assert all(can_fork(label(name)) for name in ("numpy", "torch.compile", "jax.scan"))

@@ -29,15 +29,15 @@ def recall_ceilings(plan: Plan, target: Target | None) -> CeilingRecord | None:
 
     ``target`` None stands for the processor itself.
     """
-    with contextlib.suppress(OSError, msgspec.MsgspecError):
+    with contextlib.suppress(OSError, RuntimeError, msgspec.MsgspecError):  # RuntimeError: nobody's home is known
         return msgspec.json.decode(_path(plan, target).read_bytes(), type=CeilingRecord)
     return None
 
 
 def keep_ceilings(plan: Plan, target: Target | None, record: CeilingRecord) -> None:
     """Keep ``record`` for later runs under the same conditions."""
-    path = _path(plan, target)
-    with contextlib.suppress(OSError, StorageError):
+    with contextlib.suppress(OSError, RuntimeError, StorageError):
+        path = _path(plan, target)
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, lambda file: file.write(msgspec.json.encode(record)))
 

@@ -103,6 +103,7 @@ class Template:
         except (OSError, ValueError) as error:
             os.close(ours_in[1])
             os.close(ours_out[0])
+            self._process.kill()  # a late answer would pass for that to the next question
             raise TemplateLostError from error
         finally:
             os.close(ours_in[0])

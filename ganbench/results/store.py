@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
 from types import TracebackType
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -32,6 +32,14 @@ class DamagedResultsWarning(UserWarning):
 class _Format(msgspec.Struct):
     type: str
     format: int
+
+
+class _Blocks(msgspec.Struct):
+    """What a measurement of format 1 has in another form: a value for every block."""
+
+    samples: list[float] = []
+    cores: list[float] = []
+    disturbances: list[Disturbance] = []
 
 
 def new_run_id() -> str:
@@ -168,14 +176,12 @@ def parse_run(content: bytes, path: object) -> list[Line]:
 
 def _decode_format_1(line: bytes) -> Line:
     """Return a record as format 2 has it: format 1 kept the disturbance of every block, and made one in every pass."""
-    fields = msgspec.json.decode(line)
-    if isinstance(fields, dict) and fields.get("type") == "measurement":
-        cores, disturbances = fields.pop("cores", []), fields.pop("disturbances", [])
-        fields["passes"] = [*range(len(fields.get("samples", [])))]
-        if cores:
-            fields["cores"] = fmean(cores)
-        if disturbances:
-            fields["disturbance"] = msgspec.to_builtins(summary(msgspec.convert(disturbances, list[Disturbance])))
+    fields = msgspec.json.decode(line, type=dict[str, Any])
+    if fields.get("type") == "measurement":
+        blocks = msgspec.convert(fields, _Blocks)
+        fields |= {"passes": [*range(len(blocks.samples))], "cores": fmean(blocks.cores) if blocks.cores else None}
+        if blocks.disturbances:
+            fields["disturbance"] = msgspec.to_builtins(summary(blocks.disturbances))
     record: Line = msgspec.convert(fields, Line)
     return record
 
