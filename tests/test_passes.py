@@ -18,6 +18,7 @@ from ganbench.results.statistics import (
     expected_width,
     judge,
     level,
+    shared_rounds,
     trimmed_mean,
     undisturbed,
 )
@@ -110,6 +111,11 @@ def test_a_stall_in_twenty_visits_changes_nothing_and_an_uneven_program_costs_wh
         math.log(4 / 3 if i % 10 < 3 else 1.0) for i in range(40)
     ]  # three calls a visit, every tenth twice as long
     assert math.exp(trimmed_mean(uneven)) == pytest.approx(1.1, abs=0.022)
+
+
+def test_rounds_without_a_common_pass_are_no_pair():
+    ours, theirs = {1: {0: 1.0}, 2: {0: 1.0, 1: 1.0}, 3: {0: 1.0}}, {1: {1: 1.0}, 2: {1: 2.0}, 4: {0: 1.0}}
+    assert shared_rounds(ours, theirs) == [2]
 
 
 def test_typical_and_undisturbed_time():

@@ -27,7 +27,16 @@ from ..machine.workspace import workspace
 from ..operations.products import FLOOR
 from ..registry import Target
 from ..results.records import Ceiling, CeilingRecord, Line, Record, RunEnd
-from ..results.statistics import MIN_ROUNDS, Components, Visits, components, half_width, paired_speed, pass_logs
+from ..results.statistics import (
+    MIN_ROUNDS,
+    Components,
+    Visits,
+    components,
+    half_width,
+    paired_speed,
+    pass_logs,
+    shared_rounds,
+)
 from ..verification.answers import IMAGES
 from .bandwidth import measure_bandwidth
 from .kept import keep_ceilings, now, recall_ceilings
@@ -161,7 +170,7 @@ class Rounds:
         baseline = next(target for target in self._plan.targets if target.label == self._plan.baseline)
         against = self._ledger.visits.get(Case(case.operation, baseline), {})
         visits = self._ledger.visits.get(case, {})
-        return [(against[i], visits[i]) for i in sorted(against.keys() & visits.keys())]
+        return [(against[i], visits[i]) for i in shared_rounds(against, visits)]
 
     def _half_width(self, case: Case) -> float:
         """Return the half-width of a case's ratio so far; 0 where there is none."""

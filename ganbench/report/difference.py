@@ -15,7 +15,7 @@ import pandas as pd
 from ..errors import StorageError, UsageError
 from ..results.differences import Difference, changes, obstacles, same_program, shown
 from ..results.run import Run, find_run, open_run
-from ..results.statistics import BAND, Estimate, control_failed, judge, level, pass_ratio, unpaired_ratio
+from ..results.statistics import BAND, Estimate, control_failed, judge, level, pass_ratio, shared_rounds, unpaired_ratio
 from ..results.table import run_table
 from .table import heading
 
@@ -113,7 +113,7 @@ def _speeds(a: Run, b: Run, operation: str, target: str, copy: bool = False) -> 
     for run in (a, b):
         against = run.visits(operation, run.header.baseline)
         visits = run.visits(operation, target, copy)
-        speeds.append([pass_ratio(against[i], visits[i]) for i in sorted(against.keys() & visits.keys())])
+        speeds.append([pass_ratio(against[i], visits[i]) for i in shared_rounds(against, visits)])
     return speeds
 
 

@@ -11,7 +11,17 @@ from typing import NamedTuple
 
 from ..errors import UsageError
 from ..results.run import Run
-from ..results.statistics import Estimate, Verdict, Visits, control_failed, judge, level, paired_speed, typical
+from ..results.statistics import (
+    Estimate,
+    Verdict,
+    Visits,
+    control_failed,
+    judge,
+    level,
+    paired_speed,
+    shared_rounds,
+    typical,
+)
 from ..results.table import run_table
 from .start import break_even
 
@@ -61,7 +71,7 @@ def _paired(a: Candidate, b: Candidate, start_a: float, start_b: float, iteratio
 
 
 def _shared(a: Candidate, b: Candidate) -> list[int]:
-    return sorted(a.visits.keys() & b.visits.keys())
+    return shared_rounds(a.visits, b.visits)
 
 
 class Standing(NamedTuple):

@@ -174,6 +174,11 @@ def pass_logs(baseline: Visits, target: Visits) -> list[float]:
     return [math.log(baseline[number] / target[number]) for number in sorted(baseline.keys() & target.keys())]
 
 
+def shared_rounds(ours: Mapping[int, Visits], theirs: Mapping[int, Visits]) -> list[int]:
+    """Return the rounds in which both were visited in a common pass."""
+    return [number for number in sorted(ours.keys() & theirs.keys()) if ours[number].keys() & theirs[number].keys()]
+
+
 def paired_speed(baseline: Sequence[Visits], target: Sequence[Visits]) -> Estimate:
     """Return baseline time ÷ target time from the visits of each round."""
     return _exp(hodges_lehmann([math.log(pass_ratio(b, t)) for b, t in zip(baseline, target, strict=True)]))

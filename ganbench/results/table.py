@@ -16,7 +16,18 @@ from .asv import is_asv_file, read_asv
 from .bounds import Ceilings
 from .records import Measurement, RunHeader, WorkerRecord
 from .run import Run, open_run, visits_of
-from .statistics import Estimate, Visits, beyond_band, judge, level, paired_speed, speed_ratio, typical, undisturbed
+from .statistics import (
+    Estimate,
+    Visits,
+    beyond_band,
+    judge,
+    level,
+    paired_speed,
+    shared_rounds,
+    speed_ratio,
+    typical,
+    undisturbed,
+)
 from .store import DamagedResultsWarning
 
 TEXT = (
@@ -210,7 +221,7 @@ def _against(
     if ratio is None:
         return row
     row |= dict(zip(("ratio", "ratio_low", "ratio_high"), ratio, strict=True))
-    shared = sorted(baseline.keys() & visits.keys())
+    shared = shared_rounds(baseline, visits)
     found = judge(ratio, len(shared), control)
     if ratio.has_interval:  # whether the verdict would speak of another ratio, had nothing disturbed either
         calm = speed_ratio(*([undisturbed(one[i]) for i in shared] for one in (baseline, visits))).value
@@ -224,7 +235,7 @@ def _levels(taken: Sequence[Measurement]) -> dict[int, float]:
 
 
 def _ratio(baseline: dict[int, Visits], visits: dict[int, Visits]) -> Estimate | None:
-    shared = sorted(baseline.keys() & visits.keys())
+    shared = shared_rounds(baseline, visits)
     if not shared:
         return None
     return paired_speed([baseline[i] for i in shared], [visits[i] for i in shared])
