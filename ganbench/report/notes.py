@@ -42,7 +42,7 @@ def _unsteady(table: pd.DataFrame) -> str:
 def _uneven(table: pd.DataFrame) -> str:
     if not (table["uneven"] == True).any():  # noqa: E712 (as above)
         return ""
-    return "uneven: undisturbed, its speed would lie outside the interval (column undisturbed_s of --format csv)"
+    return "uneven: the speed from undisturbed times lies outside the interval (see undisturbed_s in --format csv)"
 
 
 def _tuning(header: RunHeader) -> str:
