@@ -20,6 +20,7 @@ from ganbench.data import load_images, staged_images
 from ganbench.errors import GanbenchError, UnavailableError, UnsupportedError
 from ganbench.gan import STAGED_BATCHES, GANSpec
 from ganbench.machine.environment import can_pin, usable_cpus
+from ganbench.machine.placement import apart
 from ganbench.measure import engine
 from ganbench.measure.plan import RIGORS
 from ganbench.operations import operation
@@ -65,9 +66,11 @@ class Case:
         cap_s = RIGORS[PROFILE].warm_cap_s
         number = engine.warm_up(self.backend, self.operation, self.program, cap_s).number
         cpus = itertools.cycle(usable_cpus() if can_pin() else [None])
-        timings = [
-            engine.time_visit(self.backend, self.operation, self.program, number, next(cpus)) for _ in range(VISITS)
-        ]
+        timings = []
+        for cpu, _ in zip(cpus, range(VISITS), strict=False):
+            with apart(os.getpid(), cpu):
+                pass  # it begins here, and may go where the system sends it
+            timings.append(engine.time_visit(self.backend, self.operation, self.program, number))
         return {"samples": [t.seconds for t in timings], "number": number * self.program.iterations}
 
 

@@ -6,7 +6,7 @@ What follows a switch between processes (threads to wake, caches to fill) is ove
 
 import contextlib
 import gc
-import os
+import math
 import statistics
 import sys
 import time
@@ -47,21 +47,12 @@ def first_call(backend: Backend, operation: Operation, inputs: Inputs) -> tuple[
     return program, prepared - start, time.perf_counter() - prepared
 
 
-def time_visit(
-    backend: Backend, operation: Operation, program: Program, number: int, processor: int | None = None
-) -> Timed:
+def time_visit(backend: Backend, operation: Operation, program: Program, number: int) -> Timed:
     """Time ``number`` calls after a lead-in, from the staged state, cut where the state would be carried too far.
 
     One call stays in flight at either end, so that a framework that queues its calls never runs dry: its time is that
     of a loop that goes on. Where a call has finished when it returns, these are just ``number`` calls.
-
-    It begins on ``processor``, and may go where the system sends it. Left alone a thread stays where it once was,
-    and two processors are not equally fast: that passes for a difference of programs, for as long as a process lives.
     """
-    if processor is not None:
-        allowed = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, {processor})
-        os.sched_setaffinity(0, allowed)
     longest = max(2, MAX_ITERATIONS // program.iterations) if operation.stateful else sys.maxsize
     wall = cpu = device = 0.0
     left = number
@@ -135,20 +126,22 @@ def _latency(backend: Backend, program: Program, calls: int) -> float:
 
 
 def calibrate(backend: Backend, operation: Operation, program: Program, visit_s: float = VISIT_S) -> int:
-    """Return how many calls take at least ``visit_s`` seconds."""
+    """Return how many calls take ``visit_s`` seconds, or little more; 1 where one call takes longer."""
 
-    def length() -> float:
+    def length(number: int) -> float:
         return time_visit(backend, operation, program, number).seconds * number * program.iterations
 
     number = 1
     while True:
-        seconds = length()
+        seconds = length(number)
         if seconds >= visit_s:  # one stall of the machine must not pass for a long visit
-            seconds = min(seconds, length(), length())
+            seconds = min(seconds, length(number), length(number))
         if seconds >= visit_s:
-            return number
-        # Aim past the goal, but never trust one short visit by more than a hundredfold.
+            break
+        # Aim past the goal, but never trust one short visit by more than a hundredfold. Least of all a single call of a
+        # framework that queues: the call in flight may have ended before the clock started, and this one after it.
         number = max(number + 1, min(100 * number, round(1.1 * number * visit_s / max(seconds, 1e-9))))
+    return max(1, min(number, math.ceil(1.1 * number * visit_s / seconds)))
 
 
 def warm_up(backend: Backend, operation: Operation, program: Program, cap_s: float, number: int = 0) -> WarmUp:

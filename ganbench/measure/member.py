@@ -198,7 +198,7 @@ class Member:
         """Time one visit, which begins on ``cpu``, while all others are paused; at its ``place`` in pass ``number``."""
         start = time.monotonic()
         try:
-            timed = self._ask(name, protocol.Visit(name, self._ledger.numbers[self.target.label, name], cpu))
+            timed = self._ask(name, protocol.Visit(name, self._ledger.numbers[self.target.label, name]), cpu)
         except WorkerLostError as error:
             return self._replace(name, error)
         self._pause()
@@ -241,11 +241,11 @@ class Member:
         if self._worker is not None:
             self._worker.pause()
 
-    def _ask(self, name: str, request: protocol.AnyRequest) -> Any:
+    def _ask(self, name: str, request: protocol.AnyRequest, cpu: int | None = None) -> Any:
         """Return the worker's reply; a refusal has become a row."""
         if self._worker is None:  # it was lost over an earlier operation, and nothing could replace it
             return None
-        reply = self._worker.ask(request)
+        reply = self._worker.ask(request, cpu)
         if isinstance(reply, protocol.Refusal):
             self._fail(name, reply.status, reply.reason)
         return reply

@@ -14,6 +14,7 @@ import msgspec
 
 from ..machine import guard
 from ..machine.environment import can_pause
+from ..machine.placement import apart
 from ..results.records import Status
 from .child import ChildJob
 from .protocol import AnyReply, AnyRequest, Job, Ready, Refusal
@@ -86,10 +87,11 @@ class Child:
             self._signal(signal.SIGSTOP)
             self._paused = True
 
-    def resume(self) -> None:
-        """Let a paused worker run on."""
+    def resume(self, cpu: int | None = None) -> None:
+        """Let a paused worker run on; its main thread begins on processor ``cpu``, the others elsewhere."""
         if self._paused:
-            self._signal(signal.SIGCONT)
+            with apart(self._process.pid, cpu):
+                self._signal(signal.SIGCONT)
             self._paused = False
 
     def stop(self) -> None:
@@ -182,8 +184,8 @@ class Worker(Child):
         assert isinstance(first, Ready)
         return first
 
-    def ask(self, request: AnyRequest) -> AnyReply:
-        """Send a request and wait for the reply, resuming the worker if it was paused."""
-        self.resume()
+    def ask(self, request: AnyRequest, cpu: int | None = None) -> AnyReply:
+        """Send a request and wait for the reply, resuming the worker on processor ``cpu`` if it was paused."""
+        self.resume(cpu)
         self.send(msgspec.json.encode(request))
         return _decoder.decode(self.receive(type(request).__name__.lower()))

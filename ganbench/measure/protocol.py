@@ -37,11 +37,10 @@ class Prepare(Request, tag="prepare", frozen=True):
 
 
 class Visit(Request, tag="visit", frozen=True):
-    """Time ``number`` calls in a row, beginning on processor ``cpu`` where the system lets one choose."""
+    """Time ``number`` calls in a row."""
 
     operation: str
     number: int
-    cpu: int | None
 
 
 class FindCeilings(Request, tag="ceilings", frozen=True):

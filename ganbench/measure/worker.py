@@ -76,7 +76,7 @@ class TargetWorker:
                 from .engine import time_visit
 
                 operation, program, _ = self._programs[request.operation]
-                return time_visit(self._backend, operation, program, request.number, request.cpu)
+                return time_visit(self._backend, operation, program, request.number)
             case protocol.FindCeilings():
                 from .ceilings import find_ceilings
 
