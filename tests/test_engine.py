@@ -151,6 +151,35 @@ def test_a_stall_does_not_pass_for_a_long_visit():
     assert calibrate(Syncing(program), operation("matmul", preset("tiny")), program, 0.01) >= 100
 
 
+def test_a_queued_call_that_seems_to_take_no_time_does_not_make_visits_too_long(monkeypatch):
+    """A single queued call of JAX once fixed its visits at 100 calls, fifteen times as long as meant."""
+
+    class Overlapping(NumpyBackend):
+        def mark(self, result):
+            return program.busy_until
+
+        def synchronize(self, result=None):
+            CLOCK.now = max(CLOCK.now, program.busy_until if result is None else result)
+
+    class Overlapped(Recording):
+        busy_until = 0.0
+
+        def __call__(self):
+            CLOCK.now += 1e-6  # what the host takes to enqueue
+            self.busy_until = max(self.busy_until, CLOCK.now) + 1e-3
+
+    class SlowToWatch(engine.Watch):
+        def __init__(self, device="cpu"):
+            super().__init__(device)
+            CLOCK.now += 2e-3  # meanwhile the call in flight has ended
+
+    monkeypatch.setattr(engine, "Watch", SlowToWatch)
+    program = Overlapped()
+    program.outputs = lambda: None
+    number = calibrate(Overlapping(), operation("matmul", preset("tiny")), program, 0.01)
+    assert 10 <= number <= 13
+
+
 def test_a_program_that_never_settles_is_said_so():
     class Slowing(Recording):
         def __call__(self):

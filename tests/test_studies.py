@@ -177,7 +177,7 @@ def test_a_waiting_program_is_what_it_wraps_and_later(study, monkeypatch):
 @pytest.mark.parametrize(("seconds", "passed"), [(100.5e-6, True), (102e-6, False), (99e-6, False)])
 def test_overhead_must_be_small_and_real(study, monkeypatch, seconds, passed):
     names = {"spin": seconds, "empty program": 1e-7, "empty operation": 3e-7}
-    pieces = [{"program": name, "seconds": [value] * 3, "spun_s": 1e-4} for name, value in names.items()]
+    pieces = [{"program": name, "seconds": [value] * 3, "spun_s": [1e-4] * 3} for name, value in names.items()]
     assert study("loop_overhead").judge(pieces)["passed"] is passed
 
 
@@ -237,7 +237,7 @@ def test_every_study_has_a_picture(tmp_path):
         "interval_coverage": [{"kind": "recorded", "excluded": 3, "intervals": 100}],
         "repeatability": repeated(rng, 0.02, runs=3),
         "sensitivity": [{"rows": [ratio, ratio | {"percent": 3}]}],
-        "loop_overhead": [{"program": "spin", "spun_s": 1e-4, "seconds": [1.003e-4, 1.004e-4, 1.006e-4]}],
+        "loop_overhead": [{"program": "spin", "spun_s": [1e-4] * 3, "seconds": [1.003e-4, 1.004e-4, 1.006e-4]}],
         "torch_timer": [{"operation": "matmul", "engine_s": [1.0] * 6, "timer_s": [1.01] * 6}],
     }
     for name, lines in pieces.items():

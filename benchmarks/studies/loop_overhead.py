@@ -1,9 +1,10 @@
 """What does the timing loop add to what it times?
 
 A program that spins until 100 µs have passed since it was called, and keeps what it took by its own clock, is timed
-by the engine, as any other is. What the engine says beyond that is the loop's own: calling the program, and the
-visit's looks at the clock and last sync, shared among its calls. It is asked five times, and the worst of the five
-counts. Beside that: a program that does nothing, alone, and as a backend prepares one by default.
+by the engine, as any other is. What the engine says of a visit, beyond what the program says of the very same calls,
+is the loop's own: calling the program, and the visit's looks at the clock and last sync, shared among its calls. It
+is asked five times, and the worst of the five counts. Beside that: a program that does nothing, alone, and as a
+backend prepares one by default.
 
 Half a minute: ``python benchmarks/studies/loop_overhead.py``
 """
@@ -65,17 +66,22 @@ def main() -> None:
     programs: list[tuple[str, Program]] = [("empty program", Empty()), ("empty operation", nothing)]
     for name, program in [*programs, *[("spin", Spin())] * TIMES]:
         number = calibrate(backend, operation, program)
-        seconds = [time_visit(backend, operation, program, number).seconds for _ in range(visits)]
-        spun = statistics.median(program.took) if isinstance(program, Spin) else None
+        seconds, spun = [], []
+        for _ in range(visits):
+            seconds.append(time_visit(backend, operation, program, number).seconds)
+            if isinstance(program, Spin):  # an interrupt lengthens a call by either clock
+                spun.append(statistics.fmean(program.took[-number:]))
         study.add({"program": name, "calls": number, "seconds": seconds, "spun_s": spun})
     study.conclude(judge(study.pieces))
 
 
 def judge(pieces: list[dict]) -> dict:
-    """Return the verdict: the median of the visits, less the spin, each time."""
+    """Return the verdict: what a visit in the median takes beyond its spins, each time."""
     medians = {piece["program"]: statistics.median(piece["seconds"]) for piece in pieces}
     spins = [
-        statistics.median(piece["seconds"]) / piece["spun_s"] - 1 for piece in pieces if piece["program"] == "spin"
+        statistics.median(s / own - 1 for s, own in zip(piece["seconds"], piece["spun_s"], strict=True))
+        for piece in pieces
+        if piece["program"] == "spin"
     ]
     overhead = max(spins)
     return {

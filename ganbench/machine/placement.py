@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 
 @contextlib.contextmanager
@@ -14,8 +15,11 @@ def apart(process: int, cpu: int | None) -> Iterator[None]:
     Threads that are woken together may be put on one processor. Where they wait for one another by spinning, each
     then uses up its whole time slice, some milliseconds, while the other could have gone on next door.
     """
+    if cpu is None:
+        yield
+        return
     allowed: dict[int, set[int]] = {}
-    for thread in [] if cpu is None else _threads(process):
+    for thread in _threads(process):
         with contextlib.suppress(OSError):  # it has ended
             allowed[thread] = os.sched_getaffinity(thread)
             here = {cpu} if thread == process else allowed[thread] - {cpu}
@@ -31,5 +35,5 @@ def apart(process: int, cpu: int | None) -> Iterator[None]:
 
 def _threads(process: int) -> list[int]:
     with contextlib.suppress(OSError):
-        return [int(name) for name in os.listdir(f"/proc/{process}/task")]
+        return [int(entry.name) for entry in Path(f"/proc/{process}/task").iterdir()]
     return [process]

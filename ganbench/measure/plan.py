@@ -33,7 +33,7 @@ class Rigor(msgspec.Struct, frozen=True):
 
 
 RIGORS = {
-    "quick": Rigor(case_s=0.4, warm_cap_s=0.1, budget_s=82.0, goal=0.03),
+    "quick": Rigor(case_s=0.4, warm_cap_s=0.1, budget_s=85.0, goal=0.03),
     "full": Rigor(case_s=0.5, warm_cap_s=1.0, budget_s=300.0, goal=0.01),
 }
 
