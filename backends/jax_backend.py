@@ -27,6 +27,7 @@ class JaxBackend(Backend):
     forks = True
     module = "jax"
     distributions = ("jax",)
+    undone_by: ClassVar[dict[str, tuple[str, ...]]] = {"JAX_DISABLE_JIT": ("jit", "scan")}
     install = 'pip install "ganbench[jax]" (for a GPU: pip install "jax[cuda13]")'
 
     def __init__(self, mode: str = "", device: str = "", precision: str = "ieee") -> None:

@@ -40,6 +40,10 @@ class TorchBackend(Backend):
     forks = True
     module = "torch"
     distributions = ("torch",)
+    undone_by: ClassVar[dict[str, tuple[str, ...]]] = {
+        "TORCHDYNAMO_DISABLE": ("compile",),
+        "TORCH_COMPILE_DISABLE": ("compile",),
+    }
     install = 'pip install "ganbench[torch]"'
 
     def __init__(self, mode: str = "", device: str = "", precision: str = "ieee") -> None:

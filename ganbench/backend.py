@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import itertools
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -133,6 +134,8 @@ class Backend(Arithmetic):
     module: ClassVar[str]  # what to import
     distributions: ClassVar[tuple[str, ...]]  # the names under which an index offers it
     install: ClassVar[str]  # the command that installs it
+    # Variables by which a user turns off what a mode is named for, and the modes that they make untrue.
+    undone_by: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     def __init__(self, mode: str = "", device: str = "", precision: str = "ieee") -> None:
         self.mode = mode or next(iter(self.modes))
@@ -143,6 +146,11 @@ class Backend(Arithmetic):
         kind, colon, index = self.device.partition(":")
         if kind not in self.device_kinds or (colon and not index.isdecimal()):
             raise unknown(f"device of {self.name}", self.device, self.device_kinds)
+        for variable, modes in self.undone_by.items():
+            if self.mode in modes and os.environ.get(variable, "").lower() not in ("", "0", "false"):
+                raise UnsupportedError(
+                    f"{variable}={os.environ[variable]} turns off what mode '{self.mode}' is: unset {variable}"
+                )
         self.require()
 
     @classmethod

@@ -54,6 +54,9 @@ FAILURES = [
     ("crash", "failed", "SIGABRT"),
     ("late", "failed", "SIGABRT"),
     ("killed", "out of memory", "memory ran out"),
+    ("rubbish", "failed", "it was asked to prepare and answered what is no answer: this is no message; the worker was"),
+    ("forged", "failed", "it was asked to prepare and answered another question (CeilingsFound)"),
+    ("verbose", "failed", "xxx and no more"),
 ]
 
 
@@ -68,6 +71,7 @@ def beside_failures(tmp_path_factory, outside):
 @pytest.mark.parametrize(("mode", "status", "reason"), FAILURES)
 def test_failing_backend_is_a_row_and_the_others_go_on(beside_failures, mode, status, reason):
     assert_failed_alone(beside_failures, mode, status, reason)
+    assert len(beside_failures["matmul", f"outside.{mode}"]["reason"]) < 700
 
 
 def test_a_backend_that_hangs_is_a_row_and_the_others_go_on(tmp_path, outside):

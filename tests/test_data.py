@@ -2,6 +2,8 @@
 
 import gzip
 import importlib.resources
+import io
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +121,7 @@ def test_doubling_two_pixels_by_hand(file: Path) -> None:
     tanh=st.booleans(),
 )
 def test_idx_round_trip(images: np.ndarray, packed: bool, tanh: bool, file: Path) -> None:
+    images[0, 0, 0] = 255  # images that are dark as a whole are asked about
     content = gzip.compress(idx(images), 1) if packed else idx(images)
     n, h, w = images.shape
     loaded = load(content, model(h * w, "tanh" if tanh else "sigmoid"), file)
@@ -223,3 +226,18 @@ def test_staging_is_seeded_and_shuffled() -> None:
     assert not np.array_equal(one, other)
     assert not np.array_equal(one, images[: len(one)])
     assert not np.shares_memory(one, images)
+
+
+@pytest.mark.parametrize("largest", [1, 16])
+def test_images_of_another_scale_are_asked_about(largest: int, file: Path) -> None:
+    images = np.arange(2 * 16, dtype=np.uint8).reshape(2, 4, 4) % (largest + 1)
+    with pytest.raises(DataError, match=f"values run from 0 to {largest}, but in uint8 255 is white"):
+        load(idx(images), model(16, "sigmoid"), file)
+
+
+def test_a_zip_of_images_says_what_it_is(file: Path) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("train-images-idx3-ubyte.gz", b"")
+    with pytest.raises(DataError, match=r"is a zip that holds train-images-idx3-ubyte\.gz, not arrays: unpack it"):
+        load(packed.getvalue(), model(16, "sigmoid"), file)

@@ -1,5 +1,7 @@
 """Recordings as data: what a WAV file may be, and what is said of one that cannot be read."""
 
+import struct
+
 import numpy as np
 import pytest
 from msgspec.structs import replace
@@ -76,18 +78,47 @@ def test_bad_recordings(ganbench_cli, tmp_path):
     assert f"data {folder}: holds no .wav file" in refused()
     path = folder / "a.wav"
     path.write_bytes(b"RIFF and nothing more")
-    assert f"data {path}: is not a WAV file that can be read" in refused()
+    assert f"data {path}: is not a WAV file: it begins with b'RIFF'" in refused()
     whole = wav(tmp_path / "whole.wav", tone(5000)).read_bytes()
     path.write_bytes(whole[:20_000])
-    assert f"data {path}: is" in refused()
+    assert f"data {path}: is cut short: its header names 40000 bytes of samples, the file holds 19942" in refused()
     path.write_bytes(whole[:20] + (7).to_bytes(2, "little") + whole[22:])  # µ-law
     assert f"data {path}: is not a WAV file that can be read" in refused()
     wav(path, tone(5000), 16_001)
     assert "its rate of 16001 Hz has no ratio of small integers to 16000 Hz" in refused()
     wav(path, np.full(5000, np.nan))
     assert "holds samples that are not finite" in refused()
+    wav(path, 20_000 * tone(5000))
+    assert "its values run from -" in refused()
+    assert "floating point sound must lie in [-1, 1]" in refused()
+    wav(path, np.zeros(0, np.int16))
+    assert f"data {path}: holds no samples" in refused()
+    path.write_bytes(whole[:22] + bytes(2) + whole[24:])
+    assert f"data {path}: its header names 0 channels" in refused()
+    path.write_bytes(whole[:36])
+    assert f"data {path}: has no data chunk" in refused()
     wav(path, np.zeros(5000))
     assert "holds no frame of 1024 samples at 16,000 Hz with any sound in it" in refused()
     wav(path, tone(3000))
     assert "2 rows of data do not fill a batch of 128: pass --batch 2 or less" in refused()
     assert "sound lies in [-1, 1], but this generator ends in 'sigmoid'" in refused("--preset", "tiny")
+
+
+@pytest.mark.parametrize("order", ["little", "big"])
+@pytest.mark.parametrize("size", [0, 0xFFFFFFFF])
+def test_what_was_written_to_a_pipe_ends_where_the_file_ends(tmp_path, order, size):
+    samples = (tone(3000) * 32767).astype(np.int16)
+    letters, mark = (b"RIFF", "<") if order == "little" else (b"RIFX", ">")
+    about = struct.pack(f"{mark}IHHIIHH", 16, 1, 1, sound.RATE, 2 * sound.RATE, 2, 16)
+    told = size.to_bytes(4, order)
+    content = letters + told + b"WAVEfmt " + about + b"data" + told + samples.astype(f"{mark}i2").tobytes()
+    (tmp_path / "a.wav").write_bytes(content + b"x")  # half a sample, as a pipe that broke leaves it
+    assert np.allclose(sound.read_wav(tmp_path / "a.wav"), tone(3000), atol=1e-4)
+
+
+def test_hidden_files_are_counted_and_not_read(tmp_path):
+    wav(tmp_path / "a.wav", tone(2048))
+    (tmp_path / "._a.wav").write_bytes(b"what macOS leaves beside a file on another system's disk")
+    read = sound.load_recordings(SPEAKER, tmp_path)
+    assert (read.files, read.hidden) == (1, 1)
+    assert "1 hidden files are not read" in read.describe()

@@ -55,7 +55,7 @@ def main() -> None:
         start = time.monotonic()
         targets = [framework, *(f"{framework}_{letter}" for letter in copies)]
         comparison = ganbench.compare(
-            targets, preset=preset, ops=operations, budget_s=chosen.budget, rounds=6 if chosen.short else 0,
+            targets, preset=preset, ops=operations, budget_s=chosen.budget, rounds=6 if chosen.short else None,
             seed=number, results=None, ceilings=False,
         )  # fmt: skip
         study.add(piece(framework, comparison) | {"seconds": time.monotonic() - start})

@@ -23,7 +23,7 @@ TIMES, FACTOR, NEAR = 3, 2.0, 0.75
 def main() -> None:
     parser = options("doctor", __doc__, resumable=True)
     chosen = parser.parse_args()
-    times, rounds, preset = (1, 2, "tiny") if chosen.short else (TIMES, 0, "mnist-mlp")
+    times, rounds, preset = (1, 2, "tiny") if chosen.short else (TIMES, None, "mnist-mlp")
     study = Study(chosen, backends=BACKENDS, operations=OPERATIONS, preset=preset, times=times)
     for number in range(len(study.pieces), times):
         _, found = measured(2) if chosen.short else measured()

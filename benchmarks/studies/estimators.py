@@ -6,7 +6,7 @@ that this study starts: a process that is busy for 30 ms and sleeps for 30 ms, o
 who trains for an hour with the uneven program waits 10 % longer. Undisturbed, its short calls take no longer; but
 where a visit holds ten calls or more, each visit has a long one, and nothing that looks at visits can tell.
 
-Five minutes on 2 cores: ``python benchmarks/studies/estimators.py``
+Seven minutes on 2 cores: ``python benchmarks/studies/estimators.py``
 """
 
 import math
@@ -61,7 +61,7 @@ CHOSEN = "trimmed mean of pairs"
 
 def main() -> None:
     parser = options("estimators", __doc__, resumable=True)
-    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--neighbour", action="store_true", help="be the neighbour")
     chosen = parser.parse_args()
     if chosen.neighbour:

@@ -19,7 +19,8 @@ from visits import logs_of, one_round
 
 from ganbench.gan import preset as find_preset
 from ganbench.machine.workspace import workspace
-from ganbench.measure.member import Ledger, templates
+from ganbench.measure.ledger import Ledger
+from ganbench.measure.member import templates
 from ganbench.measure.plan import make_plan
 from ganbench.measure.rounds import ask_oracle, stage
 from ganbench.results.statistics import components

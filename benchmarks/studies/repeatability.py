@@ -40,7 +40,7 @@ def main() -> None:
         start = time.monotonic()
         comparison = ganbench.compare(
             TARGETS, preset=preset, ops=operations, rigor="quick" if chosen.short else "full", budget_s=chosen.budget,
-            rounds=2 if chosen.short else 0, seed=number, results=None, ceilings=False,
+            rounds=2 if chosen.short else None, seed=number, results=None, ceilings=False,
         )  # fmt: skip
         blocks = round_visits(comparison)
         study.add({"run": number, "ended": comparison.ended.how, "visits": blocks, "seconds": time.monotonic() - start})

@@ -61,7 +61,7 @@ def main() -> None:
         targets = [f"{framework}_waits.{mode}" for mode in ("0", *copies)]
         comparison = ganbench.compare(
             targets, preset=preset, ops=operations, rigor=rigor, budget_s=BUDGETS[rigor],
-            rounds=6 if chosen.short else 0, seed=number, results=None, ceilings=False,
+            rounds=6 if chosen.short else None, seed=number, results=None, ceilings=False,
         )  # fmt: skip
         piece = found(framework, comparison) | {"rigor": rigor, "injected": fractions}
         piece["seconds"] = time.monotonic() - start

@@ -12,8 +12,8 @@ from pathlib import Path
 from study import RESULTS
 
 STUDIES = (
-    "placement", "visits", "estimators", "aa_verdicts", "interval_coverage", "repeatability", "sensitivity",
-    "loop_overhead", "torch_timer",
+    "default_run", "placement", "visits", "estimators", "unevenness", "aa_verdicts", "interval_coverage",
+    "repeatability", "sensitivity", "doctor", "loop_overhead", "torch_timer",
 )  # fmt: skip
 DOCUMENT = Path("docs/methodology.md")
 BEGIN, END = "<!-- studies -->\n", "<!-- end -->"

@@ -23,7 +23,8 @@ from study import CONTROL, Study, options
 from ganbench.gan import preset as find_preset
 from ganbench.machine.workspace import workspace
 from ganbench.measure.engine import VISIT_S
-from ganbench.measure.member import Ledger, Member
+from ganbench.measure.ledger import Ledger
+from ganbench.measure.member import Member
 from ganbench.measure.passes import orders, turns
 from ganbench.measure.plan import Plan, make_plan
 from ganbench.measure.rounds import ask_oracle, stage

@@ -1,6 +1,5 @@
 """The command line: arguments in, one clear message or table out. Heavy imports wait inside the commands."""
 
-import os
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -17,7 +16,7 @@ from .quantities import seconds, share
 from .recommend import recommend_command
 from .report import diff_command, report_command, results_command
 from .sweep import carry_out as carry_out_sweep, planned, sweep_option
-from .terminal import check_output, columns, say, shown, write
+from .terminal import check_output, columns, discard_output, open_streams, plain, say, shown, write
 from .train import train_command
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ def target_options(command: shared.Command) -> shared.Command:
         click.option("--backends", default="numpy,torch,jax", show_default=True, metavar="TARGETS",
                      help="Targets backend[.mode][@device], separated by commas."),
         shared.devices_option,
-        click.option("--ops", default="", metavar="LIST",
+        click.option("--ops", metavar="LIST",
                      help="Operations to run, or 'all'.  [default: five; see 'list']"),
         shared.model_options,
         shared.math_option,
@@ -68,12 +67,12 @@ def target_options(command: shared.Command) -> shared.Command:
 @click.option(
     "--rigor", default="quick", show_default=True, metavar="quick|full", help="How long and how carefully to measure."
 )
-@click.option("--rounds", default=0, metavar="N",
+@click.option("--rounds", type=int, metavar="N",
               help="Measure exactly N rounds.  [default: until precise, or the budget is spent]")  # fmt: skip
 @click.option("--precision", type=share, metavar="SHARE",
               help="Stop when every interval is at most ± this: 1%, 0.01.  [default: 3% quick, 1% full]")  # fmt: skip
 @click.option("--budget", type=seconds, metavar="TIME",
-              help="Stop after this time, precise or not: 120s, 2m.  [default: 82s quick, 300s full]")  # fmt: skip
+              help="Stop after this time, precise or not: 120s, 2m.  [default: 85s quick, 300s full]")  # fmt: skip
 @click.option("--fresh-ceilings", is_flag=True,
               help="Measure anew what this machine can do at best.  [default: what an earlier run found]")  # fmt: skip
 @sweep_option
@@ -108,11 +107,18 @@ def compare(
             plan, work = _resuming(context, resume, results, options)
         conditions = [parse(text, plan.targets, plan.operations, plan.baseline) for text in fail_if]
         run = shown(work)
-        write(render(run, form, details), output)
+        unwritten = ""
+        try:
+            write(render(run, form, details), output)
+        except UsageError as error:  # what was measured is kept all the same
+            unwritten = f"{error}; 'ganbench results show {run.path}' prints the table again"
         more = f"; 'ganbench results show {run.path} --details' shows more" if form == "table" and not details else ""
-        say(f"kept in {run.path}{more}")
+        say(f"kept in {run.path}{'' if unwritten else more}")
         code = judge_all(conditions, run)
         conclude(run, failure)
+        if unwritten:
+            say(unwritten)
+            code = code or (0 if conditions else 1)
     sys.exit(code)
 
 
@@ -167,7 +173,7 @@ def doctor_command() -> None:
     from .doctor import examination
 
     for line in examination():
-        click.echo(line)
+        click.echo(plain(line))
 
 
 for command in (recommend_command, train_command, report_command, diff_command, results_command):
@@ -186,8 +192,8 @@ def _settings(options: dict[str, Any]) -> "tuple[GANSpec, dict[str, Any]]":
     from ..operations import DEFAULT_OPERATIONS, OPERATIONS
 
     spec = shared.spec_from(options)
-    ops = options.pop("ops").strip()
-    options["ops"] = OPERATIONS if ops == "all" else ops or DEFAULT_OPERATIONS
+    ops = options.pop("ops")
+    options["ops"] = DEFAULT_OPERATIONS if ops is None else OPERATIONS if ops.strip() == "all" else ops
     options["timeout_s"] = options.pop("timeout")
     if "budget" in options:
         options["budget_s"] = options.pop("budget")
@@ -214,19 +220,25 @@ def _resuming(
 
 def main() -> None:
     """Run the command line; errors of ours are one line and exit code 2 (usage) or 1."""
+    open_streams()
     try:
         cli.main(standalone_mode=False)
+        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
     except BrokenPipeError:  # whoever read the output has closed it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         sys.exit(1)
     except UsageError as error:
         say(str(error))
         sys.exit(2)
     except GanbenchError as error:
         say(str(error))
+        sys.exit(1)
+    except OSError as error:  # such as a full disk behind stdout
+        discard_output()
+        say(f"cannot go on: {error}")
         sys.exit(1)

@@ -1,6 +1,5 @@
 """``ganbench compare --fail-if``: conditions that decide the exit code; 1 means only that one of them holds."""
 
-import os
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import GanbenchError, UsageError
-from .terminal import say
+from .terminal import discard_output, say
 
 if TYPE_CHECKING:
     from ..report.condition import Condition
@@ -34,7 +33,7 @@ def failures_leave(code: int) -> Iterator[None]:
         say(str(error))
         sys.exit(code)
     except BrokenPipeError:  # whoever read the table has closed it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         sys.exit(code)
     except Exception:
         traceback.print_exc()  # a fault of ours, which must not pass for a condition that holds

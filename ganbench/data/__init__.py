@@ -20,6 +20,7 @@ from .sound import load_recordings
 
 IDX_IMAGES = 0x00000803  # unsigned bytes in 3 dimensions
 IDX_LABELS = 0x00000801  # unsigned bytes in 1 dimension
+DIM = 16  # uint8 images with no brighter pixel are of another scale: binary ones, or digits of 0 to 16
 IDX_HEADER = 16  # the magic number and three sizes, four bytes each, big-endian
 READABLE = (
     "an MNIST image file (IDX, such as train-images-idx3-ubyte.gz), a .npy or .npz file, or a folder of WAV files"
@@ -126,6 +127,9 @@ def _decode_numpy(content: bytes) -> np.ndarray:
 
 def _choose(names: list[str]) -> str:
     """Return which array of an .npz file holds the images."""
+    packed = [name for name in names if "idx" in name or name.lower().endswith((".gz", ".png", ".jpg", ".jpeg"))]
+    if packed:
+        raise DataError(f"is a zip that holds {packed[0]}, not arrays: unpack it, and pass the file of images inside")
     wanted = [name for name in ("images", "x_train") if name in names] or names
     if len(wanted) == 1:
         return wanted[0]
@@ -153,6 +157,12 @@ def _check_shape(shape: tuple[int, ...], img_dim: int) -> None:
 def _to_range(images: np.ndarray, data_range: tuple[float, float]) -> np.ndarray:
     """Return images as float64: uint8 is mapped onto ``data_range``, floats must lie in it already."""
     if images.dtype == np.uint8:
+        if images.max() <= DIM:
+            raise DataError(
+                f"values run from {images.min()} to {images.max()}, but in uint8 255 is white: every image would be "
+                "nearly black; multiply them up to 255, or pass floating point numbers in "
+                f"[{data_range[0]:g}, {data_range[1]:g}]"
+            )
         return _onto(images / 255, data_range)
     if images.dtype.kind != "f":
         raise DataError(

@@ -15,12 +15,18 @@ import psutil
 
 from .lock import CAN_LOCK
 from .memory import forget_peak
+from .quota import cpu_quota
 
 SOURCE = Path(__file__).resolve().parents[2]  # the tree of the ganbench that runs, where it is one
 # Variables by which a user tunes what is measured; threads are ganbench's to set, and folders change no time.
-TUNING = re.compile(r"(?!.*_(DIR|HOME|NUM_THREADS|PATH)$)"
-                    r"(ATEN|CUBLAS|CUDA|CUPY|DNNL|GLIBC|GOMP|JAX|KMP|LD_PRELOAD|MALLOC|MKL|NPY|NVIDIA|OMP|ONEDNN|OPENBLAS"
-                    r"|PYTORCH|TORCH|TORCHINDUCTOR|XLA)(_|$)")  # fmt: skip
+TUNING = re.compile(
+    r"(?!.*_(DIR|HOME|NUM_THREADS|PATH)$)"
+    r"((ATEN|BLIS|CUBLAS|CUDA|CUDNN|CUPY|DNNL|GLIBC|GOMP|JAX|KMP|LD_PRELOAD|MALLOC|MIMALLOC|MKL|NPY|NVIDIA|OMP|ONEDNN"
+    r"|OPENBLAS|PYTORCH|TBB|TCMALLOC|TF_XLA|TORCH|TORCHDYNAMO|TORCHINDUCTOR|TRITON|VECLIB|XLA)(_|$)"
+    # Of Python's own, all but those that say where modules lie and how text is written.
+    r"|PYTHON(?!DONTWRITEBYTECODE|EXECUTABLE|HASHSEED|HISTFILE|HOME|IOENCODING|LEGACY|NOUSERSITE|PATH|PLATLIBDIR"
+    r"|PYCACHEPREFIX|SAFEPATH|STARTUP|UNBUFFERED|USERBASE|UTF8|WARNINGS))"
+)
 
 
 @functools.cache
@@ -66,7 +72,10 @@ def machine_name() -> str:
 
 
 def usable_cpus() -> list[int]:
-    """Return the processors this process may use, one of each physical core, in order."""
+    """Return the processors this process may use, one of each physical core, in order.
+
+    They are no more than the time that a control group allows, and at least one.
+    """
     allowed = _affinity()
     cores, first = set(), []
     for cpu in allowed:
@@ -75,7 +84,8 @@ def usable_cpus() -> list[int]:
         if core not in cores:
             cores.add(core)
             first.append(cpu)
-    return first
+    quota = cpu_quota()
+    return first if quota is None else first[: max(1, int(quota))]
 
 
 def _affinity() -> list[int]:
@@ -117,6 +127,8 @@ def metadata() -> dict[str, Any]:
         "cpu": cpu_model(),
         "cpus": usable_cpus(),
         "logical_cpus": psutil.cpu_count(),
+        "allowed_cpus": len(_affinity()),
+        "quota": cpu_quota(),
         "memory_bytes": memory.total,
         "gpus": list(gpu_names()),
         "driver": _gpu_driver(),
@@ -185,9 +197,8 @@ def disturbances() -> list[str]:
         found.append("turbo is on: clocks depend on temperature and on how many cores work")
     if (psutil.cpu_count() or 1) > cores:
         found.append(f"{psutil.cpu_count()} logical processors share {cores} usable cores")
-    quota = _read("/sys/fs/cgroup/cpu.max").split()
-    if quota and quota[0] != "max":
-        found.append(f"a control group limits processor time to {int(quota[0]) / int(quota[1]):.2g} cores")
+    if (quota := cpu_quota()) is not None:
+        found.append(f"a control group limits processor time to {quota:.2g} cores")
     if not can_pin():
         found.append("this system cannot pin a process to processors: JAX may use more threads than asked")
     if psutil.virtual_memory().available < 2 * 2**30:

@@ -20,6 +20,8 @@ from pathlib import Path
 
 import psutil
 
+from .launch import command
+
 MARK = "GANBENCH_OWNER"
 OWNER = f"{os.getpid()}-{secrets.token_hex(8)}"  # a number alone may come again
 PATIENCE_S = 10.0
@@ -37,7 +39,7 @@ def watch(folder: Path | None = None) -> None:
 @functools.cache
 def _guard() -> "subprocess.Popen[bytes]":
     guard = subprocess.Popen(
-        [sys.executable, "-m", "ganbench.machine.guard", OWNER],
+        command("ganbench.machine.guard", OWNER),
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,  # whoever reads our output must not wait for the guard
         stderr=subprocess.DEVNULL,

@@ -28,6 +28,8 @@ UNKNOWN_CACHE = 2**26
 BLOCK_S, BLOCKS = 0.01, 5
 TIMEOUT_S = 60.0
 
+_decoder: msgspec.json.Decoder[float] = msgspec.json.Decoder(float)
+
 
 class Task(msgspec.Struct, frozen=True):
     """Make arrays of so many bytes in all, or, once every core has, add them."""
@@ -63,7 +65,7 @@ def _tell(children: Sequence[Child], task: Task) -> list[float]:
     """Give all cores the same task at once; return what each answers."""
     for child in children:
         child.send(msgspec.json.encode(task))
-    return [float(child.receive(f"{task.do} arrays")) for child in children]
+    return [child.receive(f"{task.do} arrays", _decoder) for child in children]
 
 
 def _sizes() -> list[int]:

@@ -4,39 +4,23 @@ import contextlib
 import os
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from .. import registry
 from ..machine.environment import can_pin
 from ..operations import operation as make_operation
 from ..registry import Target
-from ..results.records import Ceiling, Measurement, Record, Status, Verification, WorkerRecord, digits, summary
-from ..results.statistics import Visits
+from ..results.records import Ceiling, Measurement, Status, Verification, WorkerRecord, digits, summary
 from . import protocol
 from .child import explained
 from .engine import LEAD_IN_S
+from .ledger import Ledger, Timings
 from .plan import Case, Plan
 from .process import Worker, WorkerLostError, child_environment
 from .template import Template, can_fork
 
-
-class Ledger:
-    """What the rounds of a run remember of one another."""
-
-    def __init__(self, write: Callable[[Record], None]) -> None:
-        self.write = write
-        self.failed: set[Case] = set()  # left out of later rounds
-        self.numbers: dict[tuple[str, str], int] = {}  # calls of a visit, fixed once calibrated
-        self.visits: dict[Case, dict[int, Visits]] = {}  # by round
-        self.visit_s: dict[Case, float] = {}  # what a visit takes, with all that is not timed
-        self.start = time.monotonic()
-
-    def elapsed(self) -> float:
-        """Return seconds since the run began, without the time in which it was interrupted."""
-        return time.monotonic() - self.start
+R = TypeVar("R", bound=protocol.Reply)
 
 
 def launch(plan: Plan, target: Target, folder: str, template: Template | None = None) -> Worker:
@@ -77,21 +61,6 @@ def templates(plan: Plan, folder: str, stack: contextlib.ExitStack) -> dict[str,
                 made = Template(target.backend, list(plan.cpus) if can_pin() else [], environment)
                 found[target.label] = stack.enter_context(made)
     return found
-
-
-@dataclass
-class Timings:
-    """What one worker has gathered for one operation: by pass, the visit that was made and its place in the pass."""
-
-    prepared: protocol.Prepared
-    visits: dict[int, protocol.Timed] = field(default_factory=dict)
-    order: list[int] = field(default_factory=list)
-    spent_s: float = 0.0  # in visits, with all that is not timed
-
-    @property
-    def seconds(self) -> Visits:
-        """Seconds per iteration of each visit, by pass."""
-        return {number: timed.seconds for number, timed in self.visits.items()}
 
 
 class Member:
@@ -159,8 +128,8 @@ class Member:
         number = self._ledger.numbers.get((self.target.label, name), 0)
         # Whether it settles is seen in the first round, and later in the visits.
         cap_s = self._plan.rigor.warm_cap_s if self._round == 1 else 0.0
-        prepared = self._ask(name, protocol.Prepare(name, self._plan.timed, number, cap_s))
-        if not isinstance(prepared, protocol.Prepared):
+        prepared = self._ask(name, protocol.Prepare(name, self._plan.timed, number, cap_s), protocol.Prepared)
+        if prepared is None:
             return
         if not prepared.verification.passed:
             return self._fail(name, "invalid", prepared.verification.reason, prepared.verification)
@@ -173,7 +142,7 @@ class Member:
         """Return what this target's library can do at best, measured now; nothing where it fails at that."""
         if self._worker is not None:
             with contextlib.suppress(WorkerLostError):  # whoever asks it next finds out
-                reply = self._worker.ask(protocol.FindCeilings())
+                reply = self._worker.ask(protocol.FindCeilings(), protocol.CeilingsFound)
                 self._worker.pause()
                 if isinstance(reply, protocol.CeilingsFound):
                     return reply.found
@@ -198,32 +167,35 @@ class Member:
         """Time one visit, which begins on ``cpu``, while all others are paused; at its ``place`` in pass ``number``."""
         start = time.monotonic()
         try:
-            timed = self._ask(name, protocol.Visit(name, self._ledger.numbers[self.target.label, name]), cpu)
+            request = protocol.Visit(name, self._ledger.numbers[self.target.label, name])
+            timed = self._ask(name, request, protocol.Timed, cpu)
         except WorkerLostError as error:
             return self._replace(name, error)
         self._pause()
-        if isinstance(timed, protocol.Timed):
+        if timed is not None:
             timings = self._timings[name]
             timings.visits[number] = timed
             timings.order.append(place)
-            timings.spent_s += time.monotonic() - start
+            timings.spent_s.append(time.monotonic() - start)
 
     def finish(self, name: str) -> None:
         """Let the gate look once more at the program that was timed, then write the row."""
         try:
-            checked = self._ask(name, protocol.Check(name))
+            checked = self._ask(name, protocol.Check(name), protocol.Checked)
         except WorkerLostError as error:
             return self._replace(name, error)
         self._pause()
-        if not isinstance(checked, protocol.Checked):
+        if checked is None:
             return
         if not checked.verification.passed:
             reason = f"after it was timed, {checked.verification.reason}"
             return self._fail(name, "invalid", reason, checked.verification)
         timings = self._timings[name]
+        if reason := timings.disagreement():
+            return self._fail(name, "impossible", reason)
         if timings.visits:
             self._ledger.visits.setdefault(self.case(name), {})[self._round] = timings.seconds
-            self._ledger.visit_s[self.case(name)] = timings.spent_s / len(timings.visits)
+            self._ledger.visit_s[self.case(name)] = statistics.fmean(timings.spent_s)
         self._record(name)
 
     def stop(self) -> None:
@@ -241,13 +213,14 @@ class Member:
         if self._worker is not None:
             self._worker.pause()
 
-    def _ask(self, name: str, request: protocol.AnyRequest, cpu: int | None = None) -> Any:
-        """Return the worker's reply; a refusal has become a row."""
+    def _ask(self, name: str, request: protocol.AnyRequest, expected: type[R], cpu: int | None = None) -> R | None:
+        """Return the worker's reply; None where it refused, which has become a row."""
         if self._worker is None:  # it was lost over an earlier operation, and nothing could replace it
             return None
-        reply = self._worker.ask(request, cpu)
+        reply = self._worker.ask(request, expected, cpu)
         if isinstance(reply, protocol.Refusal):
             self._fail(name, reply.status, reply.reason)
+            return None
         return reply
 
     def _lost(self, name: str, error: WorkerLostError) -> None:

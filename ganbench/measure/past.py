@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 
 from ..results.records import Line, Measurement, Resumed
-from .member import Ledger
+from .ledger import Ledger
 from .plan import Case, Plan
 
 

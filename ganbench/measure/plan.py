@@ -116,7 +116,7 @@ def make_plan(
     data: Path | None = None,
     baseline: str | None = None,
     rigor: str = "quick",
-    rounds: int = 0,
+    rounds: int | None = None,
     budget_s: float | None = None,
     precision_goal: float | None = None,
     timeout_s: float = DEFAULT_TIMEOUT_S,
@@ -165,12 +165,13 @@ def make_plan(
     )
 
 
-def reaching(care: Rigor, rounds: int, budget_s: float | None, precision_goal: float | None) -> Rigor:
+def reaching(care: Rigor, rounds: int | None, budget_s: float | None, precision_goal: float | None) -> Rigor:
     """Return ``care`` until ``rounds`` are done, ``budget_s`` spent or intervals within ± ``precision_goal``.
 
-    0 rounds: until one of the others is reached; None: the value of ``care``. Raises ``UsageError``.
+    None: for rounds, until one of the others is reached; else the value of ``care``. Raises ``UsageError``.
     """
-    _check_count("rounds", rounds)
+    if rounds is not None:
+        _check_count("rounds", rounds, 1)
     if budget_s is not None:
         _check_seconds("budget", budget_s)
     if precision_goal is not None and not 0 < precision_goal < 1:
@@ -182,13 +183,13 @@ def reaching(care: Rigor, rounds: int, budget_s: float | None, precision_goal: f
             f"rounds {rounds} and precision {precision_goal:.6g} cannot be given together: choose one of them"
         )
     return msgspec.structs.replace(
-        care, rounds=rounds, budget_s=budget_s or care.budget_s, goal=precision_goal or care.goal
+        care, rounds=rounds or 0, budget_s=budget_s or care.budget_s, goal=precision_goal or care.goal
     )
 
 
-def _check_count(name: str, value: int) -> None:
-    if value < 0:
-        raise UsageError(f"{name} {value} is not valid: at least 0")
+def _check_count(name: str, value: int, least: int = 0) -> None:
+    if value < least:
+        raise UsageError(f"{name} {value} is not valid: at least {least}")
     if value > LARGEST_INTEGER:
         raise UsageError(f"{name} {value} is not valid: at most {LARGEST_INTEGER}")
 

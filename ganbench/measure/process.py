@@ -5,22 +5,26 @@ import os
 import queue
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
-from typing import IO, NoReturn
+from typing import IO, NoReturn, TypeVar
 
 import msgspec
 
 from ..machine import guard
 from ..machine.environment import can_pause
+from ..machine.launch import command
 from ..machine.placement import apart
 from ..results.records import Status
 from .child import ChildJob
-from .protocol import AnyReply, AnyRequest, Job, Ready, Refusal
+from .protocol import AnyReply, AnyRequest, Job, Ready, Refusal, Reply
 from .template import Forked, Template, TemplateLostError
 
 _decoder: msgspec.json.Decoder[AnyReply] = msgspec.json.Decoder(AnyReply)
+MOST_SAID = 2000  # bytes of what a dead worker said are looked at
+SHOWN = 80  # bytes of what is no answer are shown
+T = TypeVar("T")
+R = TypeVar("R", bound=Reply)
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -68,7 +72,7 @@ class Child:
             with contextlib.suppress(TemplateLostError):
                 return template.fork(self._errors)
         return subprocess.Popen(
-            [sys.executable, "-m", module],
+            command(module),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -125,22 +129,32 @@ class Child:
         try:
             self._process.stdin.write(line + b"\n")
             self._process.stdin.flush()
-        except OSError:
+        except (OSError, ValueError):  # ValueError: closed, since it was stopped
             self._lost()
 
-    def receive(self, doing: str) -> bytes:
-        """Return the next line that it says."""
+    def receive(self, doing: str, decoder: msgspec.json.Decoder[T]) -> T:
+        """Return the next message; whatever else it says on its channel is the end of it."""
+        line = self._line(doing)
+        try:
+            return decoder.decode(line)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            shown = ascii(line.rstrip()[:SHOWN])[2:-1] + "..." * (len(line) > SHOWN)
+            self._give_up("failed", f"it was asked to {doing} and answered what is no answer: {shown}")
+
+    def _line(self, doing: str) -> bytes:
         try:
             line = self._replies.get(timeout=self.timeout_s)
         except queue.Empty:
-            self.stop()
-            raise WorkerLostError(
-                "timeout",
-                f"no answer within {self.timeout_s:g} s (while asked to {doing}); the worker was killed",
-            ) from None
+            self._give_up("timeout", f"no answer within {self.timeout_s:g} s (while asked to {doing})")
         if not line:
             self._lost()
         return line
+
+    def _give_up(self, status: Status, reason: str) -> NoReturn:
+        """Kill a worker that is still there but of no use; whoever asks it again is told the same."""
+        self.stop()
+        self._loss = WorkerLostError(status, f"{reason}; the worker was killed")
+        raise self._loss
 
     def _lost(self) -> NoReturn:
         """Raise the error for a worker that is no longer there."""
@@ -153,10 +167,11 @@ class Child:
             code = self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
             code = 0
-        self._errors.seek(0)
+        size = self._errors.seek(0, os.SEEK_END)
+        self._errors.seek(max(0, size - MOST_SAID))
         said = self._errors.read().decode(errors="replace").strip().splitlines()
         self.stop()
-        last = f": {said[-1].strip()}" if said else ""
+        last = f": {said[-1].strip()[-MOST_SAID // 4 :]}" if said else ""
         if code < 0 and -code == signal.SIGKILL:  # Windows, which has no such signal, has no such code
             return WorkerLostError(
                 "out of memory", "the worker was killed (SIGKILL), most likely because memory ran out"
@@ -177,15 +192,24 @@ class Worker(Child):
 
     def wait(self) -> Ready:
         """Return what the worker says of itself, once it has imported its framework."""
-        first = _decoder.decode(self.receive("start"))
+        first = self._reply("start", Ready)
         if isinstance(first, Refusal):
             self.stop()
             raise WorkerLostError(first.status, first.reason)
-        assert isinstance(first, Ready)
         return first
 
-    def ask(self, request: AnyRequest, cpu: int | None = None) -> AnyReply:
+    def ask(self, request: AnyRequest, expected: type[R], cpu: int | None = None) -> R | Refusal:
         """Send a request and wait for the reply, resuming the worker on processor ``cpu`` if it was paused."""
         self.resume(cpu)
+        with contextlib.suppress(queue.Empty):
+            if self._replies.get_nowait():
+                self._give_up("failed", "it said something that it was not asked")
+            self._lost()
         self.send(msgspec.json.encode(request))
-        return _decoder.decode(self.receive(type(request).__name__.lower()))
+        return self._reply(type(request).__name__.lower(), expected)
+
+    def _reply(self, doing: str, expected: type[R]) -> R | Refusal:
+        reply = self.receive(doing, _decoder)
+        if not isinstance(reply, expected | Refusal):
+            self._give_up("failed", f"it was asked to {doing} and answered another question ({type(reply).__name__})")
+        return reply

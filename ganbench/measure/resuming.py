@@ -21,7 +21,7 @@ from .session import DIGITS, Say, describe, go_on
 
 
 def resume(
-    path: Path, rounds: int, budget_s: float | None, precision_goal: float | None, say: Say, progress: Progress
+    path: Path, rounds: int | None, budget_s: float | None, precision_goal: float | None, say: Say, progress: Progress
 ) -> Run:
     """Go on with the run that ``examine`` lets pass; its finished rounds and spent time count."""
     with run_lock(say):
@@ -44,7 +44,7 @@ class Interrupted(NamedTuple):
     resumed: Resumed
 
 
-def examine(path: Path, rounds: int, budget_s: float | None, precision_goal: float | None) -> Interrupted:
+def examine(path: Path, rounds: int | None, budget_s: float | None, precision_goal: float | None) -> Interrupted:
     """Return what is needed to go on with the run in ``path``.
 
     ``rounds`` and ``budget_s`` (seconds), both in all, or ``precision_goal`` replace what it was to reach.
@@ -67,7 +67,7 @@ def examine(path: Path, rounds: int, budget_s: float | None, precision_goal: flo
     plan = _plan(records, header, (rounds, budget_s, precision_goal))
     end = records[-1]
     more = isinstance(end, RunEnd) and (
-        rounds > end.rounds or (budget_s or 0) > end.seconds or (precision_goal and end.reason == "precision")
+        (rounds or 0) > end.rounds or (budget_s or 0) > end.seconds or (precision_goal and end.reason == "precision")
     )
     if isinstance(end, RunEnd) and not more:
         raise UsageError(
@@ -93,11 +93,11 @@ def examine(path: Path, rounds: int, budget_s: float | None, precision_goal: flo
     return Interrupted(keep, keep < len(content), records, plan, images, resumed)
 
 
-def _plan(records: list[Line], header: RunHeader, asked: tuple[int, float | None, float | None]) -> Plan:
+def _plan(records: list[Line], header: RunHeader, asked: tuple[int | None, float | None, float | None]) -> Plan:
     """Return the plan that the run was made by, with what it is to reach now."""
     settings = next((line.settings for line in reversed(records) if isinstance(line, Resumed)), header.settings)
     rigor = msgspec.convert(settings, Rigor)
-    if asked != (0, None, None):
+    if asked != (None, None, None):
         rigor = reaching(rigor, *asked)
     return Plan(
         spec=header.spec,

@@ -22,6 +22,7 @@ import msgspec
 
 from .. import registry
 from ..machine import guard
+from ..machine.launch import command
 from . import worker
 from .child import ChildJob, die_with
 
@@ -84,7 +85,7 @@ class Template:
         self._socket.settimeout(PATIENCE_S)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "ganbench.measure.template", str(theirs.fileno())],
+                command("ganbench.measure.template", str(theirs.fileno())),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

@@ -17,7 +17,7 @@ from .table import seconds
 def remarks(run: Run, table: pd.DataFrame) -> list[str]:
     """Return the lines that every reader needs: control, verification, and what was not as it should be."""
     lines = [control_line(table), _error(table), *_gates(table), _unsteady(table), _uneven(table)]
-    lines += [_tuning(run.header), _uncontrolled(run.header), _resumed(run)]
+    lines += [_limited(run.header), _tuning(run.header), _uncontrolled(run.header), _resumed(run)]
     return [line for line in lines if line]
 
 
@@ -48,6 +48,14 @@ def _uneven(table: pd.DataFrame) -> str:
 def _tuning(header: RunHeader) -> str:
     found = header.environment.get("tuning")
     return f"environment variables that change what was measured: {', '.join(found)}" if found else ""
+
+
+def _limited(header: RunHeader) -> str:
+    quota, allowed, there = (header.environment.get(name) for name in ("quota", "allowed_cpus", "logical_cpus"))
+    found = [] if quota is None else [f"a control group allows {quota:.2g} cores of processor time"]
+    if allowed and there and allowed < there:
+        found.append(f"{allowed} of {there} processors may be used")
+    return f"limited: {'; '.join(found)}" if found else ""
 
 
 def _uncontrolled(header: RunHeader) -> str:

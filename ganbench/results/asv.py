@@ -20,6 +20,7 @@ from ..errors import GanbenchError, StorageError
 from ..gan import PRESETS, GANSpec
 from ..operation import Operation
 from ..operations import OPERATIONS, operation
+from .records import LONGEST_S, SHORTEST_S
 
 ASV_FORMAT = 2
 MAX_CASES = 1_000_000  # of one benchmark; a damaged file must not keep the loader busy for ever
@@ -64,7 +65,7 @@ def _rows(path: Path, content: dict[str, Any]) -> list[Row]:
     for name, stored in content["results"].items():
         # Trailing columns that are empty are left out by asv.
         fields = dict(zip(content["result_columns"], stored, strict=False))
-        module, _, method = name.split(".")
+        module, _, method = name.split(".") if name.count(".") == 2 else ("", "", "")
         if module not in OPERATIONS:
             continue  # another project's suite
         names = ("shape", "target", "dtype")
@@ -130,6 +131,8 @@ def _timed(fields: dict[str, Any], index: int) -> Row:
     result = pick("result")
     if result is None:
         return {"status": "failed", "reason": "it failed under asv, which printed why"}
+    if not SHORTEST_S <= result <= LONGEST_S and not math.isnan(result):
+        raise ValueError(f"a time of {result:.6g} s (valid: {SHORTEST_S:g} to {LONGEST_S:g} s)")
     if math.isnan(result):
         return {"status": "unavailable", "reason": "skipped by asv (n/a): missing here, or not supported"}
     row: Row = {"status": "ok", "reason": "", "median_s": result, "number": pick("stats_number")}

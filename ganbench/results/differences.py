@@ -14,10 +14,11 @@ HARDWARE = {
     "logical_cpus": "logical processors",
     "virtual": "virtual machine",
     "pinned": "pinned to processors",
+    "quota": "processor quota",
     "gpus": "GPUs",
 }
 # What must be as it was for a run to go on; load and free memory may differ, as they do from round to round.
-FIXED = ("cpu", "cpus", "logical_cpus", "gpus", "driver", "os", "python", "tuning", "uncontrolled")
+FIXED = ("cpu", "cpus", "logical_cpus", "quota", "gpus", "driver", "os", "python", "tuning", "uncontrolled")
 NOT_RECORDED = None
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..errors import GanbenchError, StorageError, UsageError
 from .archive import Member, members
-from .records import Measurement, RunHeader
+from .records import LONGEST_S, SHORTEST_S, Measurement, RunHeader
 from .store import DamagedResultsWarning, check_writable, parse_run, run_path
 from .table import load_results
 
@@ -24,7 +24,6 @@ SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@=,~-]{0,149}")  # one part of a pat
 # What a small file can claim to hold without end: rows are made for every case, intervals over all its rounds.
 MAX_CASES = 10_000
 MAX_ROUNDS = 500
-SHORTEST_S, LONGEST_S = 1e-10, 1e6  # of an iteration: less than a clock cycle, more than a week
 MACHINE = "machine.json"  # what asv knows of a machine, beside its results
 
 

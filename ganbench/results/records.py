@@ -5,8 +5,9 @@
 
 import math
 from collections.abc import Sequence
+from datetime import datetime
 from statistics import fmean
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -14,8 +15,18 @@ from ..gan import GANSpec
 from ..registry import Target
 
 RUN_FORMAT = 2
+SHORTEST_S, LONGEST_S = 1e-10, 1e6  # of an iteration: less than a clock cycle, more than a week
+YEARS = range(2000, 2200)
 
-Status = Literal["ok", "invalid", "unavailable", "unsupported", "failed", "timeout", "out of memory"]
+Number = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+Round = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
+Iteration = Annotated[float, msgspec.Meta(ge=SHORTEST_S, le=LONGEST_S)]  # seconds
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
+Positive = Annotated[float, msgspec.Meta(gt=0, le=1e30)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
+Error = Annotated[float, msgspec.Meta(ge=0)]
+
+Status = Literal["ok", "invalid", "impossible", "unavailable", "unsupported", "failed", "timeout", "out of memory"]
 
 
 class GroupError(msgspec.Struct, frozen=True):
@@ -25,16 +36,16 @@ class GroupError(msgspec.Struct, frozen=True):
     """
 
     group: str
-    iterations: int
-    error: float
+    iterations: Number
+    error: Error
     worst: str
-    tolerance: float = 0.0
+    tolerance: Error = 0.0
 
 
 class Verification(msgspec.Struct, frozen=True):
     """What the gate found; ``reason`` is empty where the program passed."""
 
-    tolerance: float
+    tolerance: Error
     loose: bool
     errors: list[GroupError]
     reason: str = ""
@@ -58,8 +69,8 @@ class Verification(msgspec.Struct, frozen=True):
 class Disturbance(msgspec.Struct, frozen=True, omit_defaults=True):
     """What else happened during a visit; None where the system does not tell."""
 
-    steal: float | None = None  # processor time taken by the host, all cores, over wall time
-    switches: float | None = None  # times the process was taken off a processor against its will
+    steal: Share | None = None  # processor time taken by the host, all cores, over wall time
+    switches: Seconds | None = None  # times the process was taken off a processor against its will
     load: float | None = None  # processes ready to run, over the last minute
     sm_mhz: float | None = None  # clock of a GPU's multiprocessors at the end
     throttle: list[str] = []  # why that clock is held down
@@ -86,6 +97,12 @@ def summary(found: Sequence[Disturbance]) -> Disturbances:
     return Disturbances(_disturbance(mean, []), _disturbance(worst, throttle))
 
 
+def check_time(text: str) -> None:
+    """Raise ``ValueError`` unless ``text`` is a moment in ISO 8601 that every reader can take."""
+    if datetime.fromisoformat(text).year not in YEARS:
+        raise ValueError(f"'{text}' is not a time of this or the next century")
+
+
 def _disturbance(values: dict[str, float], throttle: list[str]) -> Disturbance:
     return msgspec.convert({name: digits(v, 3) for name, v in values.items()} | {"throttle": throttle}, Disturbance)
 
@@ -103,8 +120,8 @@ class Ceiling(msgspec.Struct, frozen=True):
     """
 
     kind: Literal["product", "bandwidth", "latency"]
-    size: int
-    value: float
+    size: Number
+    value: Positive
 
 
 class Record(msgspec.Struct, frozen=True, tag_field="type"):
@@ -130,7 +147,7 @@ class RunHeader(Record, tag="run", frozen=True):
     baseline: str
     dtype: str
     precision: str
-    threads: int
+    threads: Number
     rigor: str
     settings: dict[str, Any]  # of the rigor: seconds for a case, budget, goal
     seed: int
@@ -140,52 +157,55 @@ class RunHeader(Record, tag="run", frozen=True):
     versions: dict[str, str] = {}  # of each backend's framework
     changes: str = ""  # a hash of how the code differs from the commit
 
+    def __post_init__(self) -> None:
+        check_time(self.timestamp)
+
 
 class WorkerRecord(Record, tag="worker", frozen=True):
     """One fresh process: what it imported and how long that took."""
 
-    round: int
+    round: Round
     target: str
     copy: bool  # the second copy of the baseline: the A/A control
-    import_s: float
+    import_s: Seconds
     framework_version: str
     device_name: str
     denormals: str  # "kept" or "flushed" by this framework's Adam
     blas: list[dict[str, Any]]  # of the process, NumPy's among them
     libraries: list[str]  # inside the framework
-    import_bytes: int | None = None  # of the process in memory once that was done
+    import_bytes: Number | None = None  # of the process in memory once that was done
     forked: bool = False  # from a process that had imported the framework: ``import_s`` says nothing then
 
 
 class Measurement(Record, tag="measurement", frozen=True, kw_only=True):
     """One case in one round. ``samples`` are raw: seconds per iteration of each visit, in time order."""
 
-    round: int
+    round: Round
     operation: str
     target: str
     copy: bool = False
     status: Status
     reason: str = ""
-    shape: tuple[int, ...]
-    flops: int
-    bytes: int
-    iterations: int = 0  # per visit
-    iterations_per_call: int = 1
-    samples: list[float] = []
-    passes: list[int] = []  # the pass that each visit belongs to: visits of one pass are neighbours in time
-    order: list[int] = []  # this worker's place in each of these passes, counting those that were left out
-    cores: float | None = None  # CPU time over wall time
-    latency_s: list[float] = []  # of one call, synchronised; on devices that queue work
-    device_s: list[float] = []  # per iteration, between two events on the framework's own stream
+    shape: tuple[Number, ...]
+    flops: Number
+    bytes: Number
+    iterations: Number = 0  # per visit
+    iterations_per_call: Number = 1
+    samples: list[Iteration] = []
+    passes: list[Number] = []  # the pass that each visit belongs to: visits of one pass are neighbours in time
+    order: list[Number] = []  # this worker's place in each of these passes, counting those that were left out
+    cores: Share | None = None  # CPU time over wall time
+    latency_s: list[Iteration] = []  # of one call, synchronised; on devices that queue work
+    device_s: list[Iteration] = []  # per iteration, between two events on the framework's own stream
     disturbance: Disturbances | None = None
-    prepare_s: float | None = None
-    first_run_s: float | None = None
+    prepare_s: Seconds | None = None
+    first_run_s: Seconds | None = None
     steady: bool | None = None
     # The most that preparing, the first run and the warm-up took, above what the process held before.
-    host_peak_bytes: int | None = None
-    device_peak_bytes: int | None = None
+    host_peak_bytes: Number | None = None
+    device_peak_bytes: Number | None = None
     verification: Verification | None = None
-    elapsed_s: float = 0.0  # since the run began, without the time in which it was interrupted
+    elapsed_s: Seconds = 0.0  # since the run began, without the time in which it was interrupted
 
     def __post_init__(self) -> None:
         if not len(self.samples) == len(self.passes) == len(set(self.passes)):
@@ -195,12 +215,15 @@ class Measurement(Record, tag="measurement", frozen=True, kw_only=True):
 class Resumed(Record, tag="resumed", frozen=True):
     """The run goes on with ``round``: ignore earlier lines of this round or later."""
 
-    round: int
+    round: Round
     timestamp: str  # ISO 8601, UTC
     command: list[str]
     environment: dict[str, Any]
-    settings: dict[str, Any]  # of the rigor, from now on
-    elapsed_s: float  # what the run had taken until then
+    settings: dict[str, int | float | str]  # of the rigor, from now on
+    elapsed_s: Seconds  # what the run had taken until then
+
+    def __post_init__(self) -> None:
+        check_time(self.timestamp)
 
 
 class CeilingRecord(Record, tag="ceilings", frozen=True):
@@ -216,8 +239,8 @@ class RunEnd(Record, tag="end", frozen=True):
     """That the run reached what it was to reach; the file of one that was interrupted or failed lacks this line."""
 
     reason: Literal["complete", "precision", "budget"]
-    rounds: int
-    seconds: float
+    rounds: Number
+    seconds: Seconds
 
 
 Line = RunHeader | WorkerRecord | Measurement | CeilingRecord | Resumed | RunEnd

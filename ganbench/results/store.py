@@ -5,6 +5,7 @@ flight. A torn last line is dropped with a notice; a file of another program or 
 """
 
 import contextlib
+import errno
 import os
 import secrets
 import warnings
@@ -17,12 +18,14 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from ..errors import StorageError, UsageError
+from ..errors import GanbenchError, StorageError, UsageError
+from .consistency import fault
 from .records import RUN_FORMAT, Disturbance, Line, Record, Resumed, RunEnd, RunHeader, summary
 
 _decoder = msgspec.json.Decoder(Line)
 _encoder = msgspec.json.Encoder()
-DAMAGE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)  # the last: ten thousand brackets
+# GanbenchError: a model that cannot be; RecursionError: ten thousand brackets.
+DAMAGE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, GanbenchError)
 
 
 class DamagedResultsWarning(UserWarning):
@@ -81,6 +84,8 @@ class RunWriter:
             self._file.write(_encoder.encode(record) + b"\n")
             self._file.flush()
             os.fsync(self._file.fileno())
+            if not os.path.samestat(os.fstat(self._file.fileno()), os.stat(self.path)):  # noqa: PTH116 (as its brother)
+                raise FileNotFoundError(errno.ENOENT, "another file has taken its place")
         except OSError as error:
             self._failed = True
             raise StorageError(
@@ -169,8 +174,8 @@ def parse_run(content: bytes, path: object) -> list[Line]:
                 )
                 break
             raise StorageError(f"{path}, line {number}: {error}") from error
-    if not isinstance(records[0], RunHeader):
-        raise StorageError(f"{path} does not begin with a run header")
+    if found := fault(records):
+        raise StorageError(f"{path}, line {found[0]}: {found[1]}")
     return without_void(records)
 
 

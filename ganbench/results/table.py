@@ -30,6 +30,9 @@ from .statistics import (
 )
 from .store import DamagedResultsWarning
 
+# Of the ceiling, at the slow end of the interval: no honest program comes near, even where the ceiling was measured in
+# a slow moment of a shared machine, which may halve it.
+IMPOSSIBLE = 3.0
 TEXT = (
     "run_id timestamp machine source operation backend mode device target dtype precision preset shape "
     "status reason baseline verdict bound denormals framework_version commit"
@@ -63,9 +66,14 @@ def load_results(*paths: str | Path) -> pd.DataFrame:
             raise StorageError(f"no results at {root}: the folder does not exist")
         for file in [root] if root.is_file() else _result_files(root):
             try:
-                rows += read_asv(file) if is_asv_file(file) else run_rows(open_run(file))
+                found = read_asv(file) if is_asv_file(file) else run_rows(open_run(file))
+                frame(found)
             except StorageError as error:
                 warnings.warn(f"left out: {error}", DamagedResultsWarning, stacklevel=2)
+            except (ArithmeticError, TypeError, ValueError) as error:  # numbers that no column can hold
+                warnings.warn(f"left out: {file}: {error}", DamagedResultsWarning, stacklevel=2)
+            else:
+                rows += found
     return frame(rows)
 
 
@@ -101,6 +109,7 @@ def run_rows(run: Run) -> list[dict[str, Any]]:
     for operation in header.operations:
         baseline = visits_of(measured.get((operation, header.baseline, False), []))
         control = _ratio(baseline, visits_of(measured.get((operation, header.baseline, True), [])))
+        made: list[tuple[dict[str, Any], Sequence[Measurement]]] = []
         for target in header.targets:
             taken = measured.get((operation, target.label, False))
             if not taken:
@@ -114,7 +123,12 @@ def run_rows(run: Run) -> list[dict[str, Any]]:
                     row["percent_of_floor"] = 100 * speed_ratio(*zip(*shared, strict=True)).value
             row |= {"operation": operation, "target": target.label}
             row |= {"backend": target.backend, "mode": target.mode, "device": target.device}
-            row |= _against(baseline, taken, control, is_baseline=target.label == header.baseline)
+            made.append((row | _impossible(row), taken))
+        if any(row["target"] == header.baseline and row["status"] == "impossible" for row, _ in made):
+            baseline = {}  # nothing can be compared with it
+        for row, rounds in made:
+            if row["status"] != "impossible":
+                row |= _against(baseline, rounds, control, is_baseline=row["target"] == header.baseline)
             rows.append(row)
     return rows
 
@@ -135,6 +149,21 @@ def _bounded(row: dict[str, Any], ceilings: Ceilings, device: str) -> dict[str, 
     if bound is None or "median_s" not in row:
         return {}
     return {"percent_of_ceiling": 100 * bound.seconds / row["median_s"], "bound": bound.by}
+
+
+def _impossible(row: dict[str, Any]) -> dict[str, Any]:
+    """Return what a row says instead where it claims far more than the hardware was seen to do."""
+    if row["status"] != "ok" or "percent_of_ceiling" not in row:
+        return {}
+    slow_s = row["median_s"] if math.isnan(row["ci_high_s"]) else row["ci_high_s"]
+    times = row["percent_of_ceiling"] / 100 * row["median_s"] / slow_s
+    if times < IMPOSSIBLE:
+        return {}
+    reason = (
+        f"{times:.0f} times what this machine was seen to do at best ({row['bound']}): the work was not done when its "
+        "time was taken; a backend whose synchronize does not wait does this"
+    )
+    return {"status": "impossible", "reason": reason}
 
 
 def _measured(taken: Sequence[Measurement]) -> dict[str, Any]:

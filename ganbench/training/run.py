@@ -146,7 +146,7 @@ def _messages(child: Child, target: Target) -> Iterator[AnyMessage]:
     """Yield what a training says, to its end; raises the error that it fails with."""
     while True:
         try:
-            message = _decoder.decode(child.receive("save"))
+            message = child.receive("save", _decoder)
         except WorkerLostError as error:
             raise GanbenchError(f"{target}: {error.reason}; the state saved before is complete") from error
         if isinstance(message, Failed):

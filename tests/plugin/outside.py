@@ -1,7 +1,9 @@
 """A backend from another distribution; its modes misbehave in every way that a run must survive."""
 
+import contextlib
 import os
 import signal
+import stat
 import subprocess
 import time
 from pathlib import Path
@@ -33,6 +35,10 @@ class OutsideBackend(NumpyBackend):
         "helper": "starts a process in a session of its own, as a compiler's pool may",
         "slow": "takes two milliseconds longer",
         "hungry": "takes 200 MiB while it works",
+        "clock": "replaces the clock by one that is ten times too slow",
+        "rubbish": "writes what is no message to the channel",
+        "forged": "answers another question on the channel",
+        "verbose": "says 5 MB in one line and aborts",
     }
     module = "outside"
     distributions = ("ganbench-outside",)
@@ -46,6 +52,9 @@ class OutsideBackend(NumpyBackend):
             Path(os.environ["OUTSIDE_SPAWN"]).write_text(str(os.getpid()))
         if self.mode == "helper":
             subprocess.Popen(["sleep", "1000"], start_new_session=True)
+        if self.mode == "clock":
+            clock = time.perf_counter
+            time.perf_counter = lambda: clock() / 10
         self._calls = 0
 
     def matmul(self, a, b):
@@ -71,7 +80,22 @@ class OutsideBackend(NumpyBackend):
             np.ones(200 * 2**20 // 8)
         if self.mode == "slow":
             time.sleep(0.002)
+        if self.mode == "rubbish":
+            _tell_parent(b"this is no message\n")
+        if self.mode == "forged":
+            _tell_parent(b'{"type":"ceilings","found":[]}\n')
+        if self.mode == "verbose":
+            os.write(2, b"x" * 5_000_000 + b" and no more\n")
+            os.abort()
         return a @ b
+
+
+def _tell_parent(line):
+    """Write to every pipe that can be written to: one of them is the worker's channel."""
+    for number in range(3, 64):
+        with contextlib.suppress(OSError):
+            if stat.S_ISFIFO(os.fstat(number).st_mode):
+                os.write(number, line)
 
 
 # What the harness asks of a class, before there is a worker that could fail.

@@ -1,0 +1,128 @@
+"""How often each case of a round is visited, and when a run has enough: by time and precision, never significance."""
+
+from math import inf
+from statistics import fmean
+from typing import Literal
+
+from ..operations.products import FLOOR
+from ..results.statistics import (
+    MIN_ROUNDS,
+    Components,
+    Visits,
+    components,
+    half_width,
+    paired_speed,
+    pass_logs,
+    shared_rounds,
+)
+from .ledger import Ledger
+from .passes import LEAST, Cost, Share, shares, worth
+from .plan import Case, Plan
+
+Reason = Literal["complete", "precision", "budget"]  # why no further round is due
+LATER = 0.35  # what starting a later round takes of the first one's time: it imports and compiles nothing
+CHECKS = 0.15  # what the gate takes after the visits, of the time to start; either is only a guess, for the first round
+OVERRUN = 1.05
+ROUNDS_TO_LEARN = 2  # before the variance components of a run say how many visits a case gets
+
+
+class Schedule:
+    """The time of one run; ``finished`` of its rounds are already in its ledger."""
+
+    def __init__(self, plan: Plan, ledger: Ledger, finished: int) -> None:
+        self._plan, self._ledger = plan, ledger
+        self._round = finished
+        self._visited_s = self._least_s = 0.0  # what the last round's visits took, and what the fewest would have taken
+        self._fixed_s = ledger.elapsed() / finished if finished else 0.0  # what a round takes besides
+
+    def begin(self) -> int:
+        """Begin the next round; return its number."""
+        self._round += 1
+        self._visited_s = self._least_s = 0.0
+        return self._round
+
+    def visited(self, seconds: float) -> None:
+        """Count what the visits to one operation took."""
+        self._visited_s += seconds
+
+    def end(self, seconds: float) -> None:
+        """End a round that took ``seconds`` in all."""
+        self._fixed_s = (seconds - self._visited_s) * (LATER if self._round == 1 else 1)
+
+    @property
+    def share(self) -> float:
+        """The share of the run that is done, as far as one can tell."""
+        rounds, budget_s = self._plan.rigor.rounds, self._plan.rigor.budget_s
+        return self._round / rounds if rounds else self._ledger.elapsed() / budget_s
+
+    def why_stop(self) -> Reason | None:
+        """Return why no further round is due; None if one is."""
+        rigor = self._plan.rigor
+        if not self._round:
+            return None
+        if not self._plan.timed or not set(self._plan.cases) - self._ledger.failed:
+            return "complete"
+        if rigor.rounds:
+            return "complete" if self._round >= rigor.rounds else None
+        few = self._round < MIN_ROUNDS  # these decide nothing, so the last of them may overrun a little
+        visits_s, budget_s = (self._least_s, OVERRUN * rigor.budget_s) if few else (self._visited_s, rigor.budget_s)
+        if self._ledger.elapsed() + self._fixed_s + visits_s > budget_s:
+            return "budget"
+        widest = max((self._half_width(case) for case in self._compared), default=0.0)
+        return "precision" if self._round >= MIN_ROUNDS and widest <= rigor.goal else None
+
+    @property
+    def _compared(self) -> list[Case]:
+        """Every case that has a ratio to the baseline."""
+        cases = set(self._plan.cases) - self._ledger.failed
+        return [case for case in cases if case.copy or case.target.label != self._plan.baseline]
+
+    def _paired(self, case: Case) -> list[tuple[Visits, Visits]]:
+        """Return the baseline's visits and those of ``case`` for every round that has both."""
+        baseline = next(target for target in self._plan.targets if target.label == self._plan.baseline)
+        against = self._ledger.visits.get(Case(case.operation, baseline), {})
+        visits = self._ledger.visits.get(case, {})
+        return [(against[i], visits[i]) for i in shared_rounds(against, visits)]
+
+    def _half_width(self, case: Case) -> float:
+        """Return the half-width of a case's ratio so far; 0 where there is none."""
+        paired = self._paired(case)
+        return half_width(paired_speed(*zip(*paired, strict=True))) if paired else 0.0
+
+    def shares(self, timed: dict[Case, float], start_s: float) -> dict[Case, Share]:
+        """Return how often each case of this round is visited.
+
+        ``timed`` says what a visit of each takes, and ``start_s`` what the round took to start, both in seconds.
+        """
+        rigor = self._plan.rigor
+        costs = {case: Cost(visit_s, start_s / len(timed)) for case, visit_s in timed.items()}
+        # The floor is compared with nothing: it says how large a share of an iteration its products are.
+        floor = set() if FLOOR in self._plan.operations else {FLOOR}
+        wanted = {case: LEAST if case.operation in floor else rigor.case_s / one for case, one in timed.items()}
+        noise = self._noise() if self._round > ROUNDS_TO_LEARN else {}
+        if noise:
+            # Of so few rounds one case's variance between them is hardly known; the mean over all cases is.
+            between = fmean(found.between for found in noise.values())
+            for case in noise.keys() & wanted.keys():
+                done = self._half_width(case) <= rigor.goal
+                wanted[case] = LEAST if done else worth(costs[case], Components(noise[case].within, between))
+        # A baseline, and its copy beside it, as often as any target needs them.
+        for case in wanted:
+            if case.target.label == self._plan.baseline:
+                wanted[case] = max(n for other, n in wanted.items() if other.operation == case.operation)
+        self._least_s = LEAST * sum(timed.values())
+        return shares(wanted, costs, lambda case: case.operation, self._room(start_s))
+
+    def _noise(self) -> dict[Case, Components]:
+        """Return the variance components of every ratio so far."""
+        logs = {case: [pass_logs(b, t) for b, t in self._paired(case)] for case in self._compared}
+        return {case: components(found) for case, found in logs.items() if len(found) > 1 and all(found)}
+
+    def _room(self, start_s: float) -> float:
+        """Return the seconds that visits may take now, so that as many rounds fit as an interval needs."""
+        rigor, left = self._plan.rigor, MIN_ROUNDS - self._round
+        if rigor.rounds or left < 0:
+            return inf
+        checks_s = start_s * CHECKS
+        later_s = LATER * (start_s + checks_s) if self._round == 1 else self._fixed_s
+        return (rigor.budget_s - self._ledger.elapsed() - checks_s - left * later_s) / (left + 1)

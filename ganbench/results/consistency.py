@@ -1,0 +1,75 @@
+"""Whether the lines of a run file fit together: one run, and each case once a round, of the same work.
+
+What one line may hold is said by the types in ``records``. Here is what no line can know of the others, so that
+whatever is read can also be shown, and no number stands in a row where it does not belong.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from ..errors import GanbenchError
+from ..operations import operation as make_operation
+from ..operations.products import FLOOR
+from .records import Line, Measurement, Resumed, RunEnd, RunHeader, WorkerRecord
+
+
+class _Told(msgspec.Struct):
+    """What reports read of a run's environment."""
+
+    tuning: list[str] = []
+    uncontrolled: list[str] = []
+    cpus: list[int] = []
+    quota: float | None = None
+    allowed_cpus: int | None = None
+    logical_cpus: int | None = None
+
+
+def fault(records: Sequence[Line]) -> tuple[int, str] | None:
+    """Return the number of the first line that does not fit, counted from 1, and why; None where all do."""
+    header = records[0]
+    if not isinstance(header, RunHeader):
+        return 1, "it is not a run header"
+    try:
+        _check_header(header)
+    except (GanbenchError, msgspec.MsgspecError, ValueError) as error:
+        return 1, str(error)
+    labels = {target.label for target in header.targets}
+    operations = {*header.operations, FLOOR}
+    work: dict[str, tuple[Any, ...]] = {}  # of each operation, the same in every line
+    seen: set[tuple[int, str, str, bool]] = set()
+    ended = False
+    for number, record in enumerate(records[1:], 2):
+        if isinstance(record, RunHeader):
+            return number, "a second run begins"
+        if isinstance(record, Resumed):
+            ended = False
+            seen = {case for case in seen if case[0] < record.round}
+            continue
+        if ended:
+            return number, "it comes after the end of the run"
+        ended = isinstance(record, RunEnd)
+        if isinstance(record, WorkerRecord | Measurement) and record.target not in labels:
+            return number, f"'{record.target}' is not among the run's targets ({', '.join(sorted(labels))})"
+        if isinstance(record, Measurement):
+            case = record.round, record.operation, record.target, record.copy
+            if record.operation not in operations:
+                return number, f"'{record.operation}' is not among its operations ({', '.join(header.operations)})"
+            if case in seen:
+                return number, f"a second row of {record.operation} on {record.target} in round {record.round}"
+            found = record.shape, record.flops, record.bytes
+            if work.setdefault(record.operation, found) != found:
+                return number, f"shape, FLOP or bytes are not those of {record.operation} in the lines before"
+            seen.add(case)
+    return None
+
+
+def _check_header(header: RunHeader) -> None:
+    """Raise where what the header says cannot be, or could not be shown."""
+    msgspec.convert(header.environment, _Told)
+    msgspec.convert(header.settings, dict[str, int | float | str])
+    if header.baseline not in (target.label for target in header.targets):
+        raise ValueError(f"its baseline '{header.baseline}' is not among its targets")
+    for name in header.operations:
+        make_operation(name, header.spec)
