@@ -74,3 +74,18 @@ def test_quotas_of_control_groups(tmp_path, own, files, expected):
 
 def test_without_control_groups_there_is_no_quota(tmp_path):
     assert cpu_quota(Path(tmp_path / "nowhere"), tmp_path / "nothing") is None
+
+
+@pytest.mark.parametrize(
+    ("variable", "target"), [("TORCHDYNAMO_DISABLE", "torch.compile"), ("JAX_DISABLE_JIT", "jax.scan")]
+)
+def test_a_variable_that_undoes_a_mode_makes_it_unsupported(tmp_path, variable, target):
+    done = subprocess.run(
+        [*GANBENCH, "compare", *QUICK, "--backends", f"numpy,{target}", "--ops", "matmul", "--results", tmp_path],
+        env={**os.environ, variable: "1"}, capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    text = " ".join(done.stdout.split())
+    assert "unsupported" in text
+    assert f"unset {variable}" in text
+    assert f"environment variables that change what was measured: {variable}=1" in text
