@@ -18,6 +18,7 @@ from trainings import finished, start
 import ganbench
 from ganbench.cli import main
 from ganbench.measure.plan import RIGORS, make_plan
+from ganbench.operations.products import FLOOR
 
 PLUGIN = Path(__file__).parent / "plugin"
 
@@ -128,6 +129,8 @@ def craft(real_run):
         for line in lines:
             if line["type"] == "ceilings":
                 written.append(line)
+                continue
+            if line.get("operation", FLOOR) not in {*head["operations"], FLOOR}:
                 continue
             for name, speed in (("numpy", 1.0), *speeds.items()) if line["type"] != "end" else ():
                 for second in (False, True) if name == "numpy" else (False,):  # a control that is perfect

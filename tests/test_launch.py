@@ -88,4 +88,5 @@ def test_a_variable_that_undoes_a_mode_makes_it_unsupported(tmp_path, variable, 
     text = " ".join(done.stdout.split())
     assert "unsupported" in text
     assert f"unset {variable}" in text
-    assert f"environment variables that change what was measured: {variable}=1" in text
+    assert "environment variables that change what was measured: " in text
+    assert f"{variable}=1" in text

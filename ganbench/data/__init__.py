@@ -127,7 +127,7 @@ def _decode_numpy(content: bytes) -> np.ndarray:
 
 def _choose(names: list[str]) -> str:
     """Return which array of an .npz file holds the images."""
-    packed = [name for name in names if "idx" in name or name.lower().endswith((".gz", ".png", ".jpg", ".jpeg"))]
+    packed = [name for name in names if "idx" in name]
     if packed:
         raise DataError(f"is a zip that holds {packed[0]}, not arrays: unpack it, and pass the file of images inside")
     wanted = [name for name in ("images", "x_train") if name in names] or names

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..errors import StorageError, UsageError
+from ..errors import UsageError
 from ..results.differences import Difference, changes, obstacles, same_program, shown
 from ..results.run import Run, find_run, open_run
 from ..results.statistics import BAND, Estimate, control_failed, judge, level, pass_ratio, shared_rounds, unpaired_ratio
@@ -59,12 +59,7 @@ def diff(a: str | Path | Run, b: str | Path | Run, results: str | Path = "result
 
 
 def _opened(name: str | Path, results: Path) -> Run:
-    path = find_run(str(name), results)
-    run = open_run(path)
-    for one in run.measurements:
-        if not all(0 < seconds < math.inf for seconds in one.samples):
-            raise StorageError(f"{path} holds a time that is not positive: {one.target}/{one.operation}")
-    return run
+    return open_run(find_run(str(name), results))
 
 
 def _common_baseline(a: Run, b: Run) -> tuple[str, str]:

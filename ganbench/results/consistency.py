@@ -4,6 +4,7 @@ What one line may hold is said by the types in ``records``. Here is what no line
 whatever is read can also be shown, and no number stands in a row where it does not belong.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ import msgspec
 from ..errors import GanbenchError
 from ..operations import operation as make_operation
 from ..operations.products import FLOOR
-from .records import Line, Measurement, Resumed, RunEnd, RunHeader, WorkerRecord
+from .records import LONGEST_S, SHORTEST_S, Line, Measurement, Resumed, RunEnd, RunHeader, WorkerRecord
 
 
 class _Told(msgspec.Struct):
@@ -58,6 +59,9 @@ def fault(records: Sequence[Line]) -> tuple[int, str] | None:
                 return number, f"'{record.operation}' is not among its operations ({', '.join(header.operations)})"
             if case in seen:
                 return number, f"a second row of {record.operation} on {record.target} in round {record.round}"
+            for seconds in (*record.samples, *record.latency_s, *record.device_s):
+                if not SHORTEST_S <= seconds <= LONGEST_S:
+                    return number, f"a time of {seconds:.6g} s (valid: {SHORTEST_S:g} to {LONGEST_S:g} s)"
             found = record.shape, record.flops, record.bytes
             if work.setdefault(record.operation, found) != found:
                 return number, f"shape, FLOP or bytes are not those of {record.operation} in the lines before"
@@ -71,5 +75,9 @@ def _check_header(header: RunHeader) -> None:
     msgspec.convert(header.settings, dict[str, int | float | str])
     if header.baseline not in (target.label for target in header.targets):
         raise ValueError(f"its baseline '{header.baseline}' is not among its targets")
+    for names in (header.operations, [target.label for target in header.targets]):
+        name, count = max(Counter(names).items(), key=lambda item: item[1], default=("", 0))
+        if count > 1:
+            raise ValueError(f"'{name}' is named twice")
     for name in header.operations:
         make_operation(name, header.spec)

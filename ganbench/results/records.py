@@ -20,7 +20,6 @@ YEARS = range(2000, 2200)
 
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 Round = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
-Iteration = Annotated[float, msgspec.Meta(ge=SHORTEST_S, le=LONGEST_S)]  # seconds
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 Positive = Annotated[float, msgspec.Meta(gt=0, le=1e30)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
@@ -191,12 +190,12 @@ class Measurement(Record, tag="measurement", frozen=True, kw_only=True):
     bytes: Number
     iterations: Number = 0  # per visit
     iterations_per_call: Number = 1
-    samples: list[Iteration] = []
+    samples: list[float] = []
     passes: list[Number] = []  # the pass that each visit belongs to: visits of one pass are neighbours in time
     order: list[Number] = []  # this worker's place in each of these passes, counting those that were left out
     cores: Share | None = None  # CPU time over wall time
-    latency_s: list[Iteration] = []  # of one call, synchronised; on devices that queue work
-    device_s: list[Iteration] = []  # per iteration, between two events on the framework's own stream
+    latency_s: list[float] = []  # of one call, synchronised; on devices that queue work
+    device_s: list[float] = []  # per iteration, between two events on the framework's own stream
     disturbance: Disturbances | None = None
     prepare_s: Seconds | None = None
     first_run_s: Seconds | None = None
