@@ -22,7 +22,7 @@ Number = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 Round = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 Positive = Annotated[float, msgspec.Meta(gt=0, le=1e30)]
-Share = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
+Average = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 Error = Annotated[float, msgspec.Meta(ge=0)]
 
 Status = Literal["ok", "invalid", "impossible", "unavailable", "unsupported", "failed", "timeout", "out of memory"]
@@ -68,8 +68,8 @@ class Verification(msgspec.Struct, frozen=True):
 class Disturbance(msgspec.Struct, frozen=True, omit_defaults=True):
     """What else happened during a visit; None where the system does not tell."""
 
-    steal: Share | None = None  # processor time taken by the host, all cores, over wall time
-    switches: Seconds | None = None  # times the process was taken off a processor against its will
+    steal: Average | None = None  # processor time taken by the host, all cores, over wall time
+    switches: Average | None = None  # times the process was taken off a processor against its will
     load: float | None = None  # processes ready to run, over the last minute
     sm_mhz: float | None = None  # clock of a GPU's multiprocessors at the end
     throttle: list[str] = []  # why that clock is held down
@@ -193,7 +193,7 @@ class Measurement(Record, tag="measurement", frozen=True, kw_only=True):
     samples: list[float] = []
     passes: list[Number] = []  # the pass that each visit belongs to: visits of one pass are neighbours in time
     order: list[Number] = []  # this worker's place in each of these passes, counting those that were left out
-    cores: Share | None = None  # CPU time over wall time
+    cores: Average | None = None  # CPU time over wall time
     latency_s: list[float] = []  # of one call, synchronised; on devices that queue work
     device_s: list[float] = []  # per iteration, between two events on the framework's own stream
     disturbance: Disturbances | None = None
