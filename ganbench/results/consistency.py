@@ -13,7 +13,7 @@ import msgspec
 from ..errors import GanbenchError
 from ..operations import operation as make_operation
 from ..operations.products import FLOOR
-from .records import LONGEST_S, SHORTEST_S, Line, Measurement, Resumed, RunEnd, RunHeader, WorkerRecord
+from .records import Line, Measurement, Resumed, RunEnd, RunHeader, WorkerRecord, check_seconds
 
 
 class _Told(msgspec.Struct):
@@ -59,9 +59,11 @@ def fault(records: Sequence[Line]) -> tuple[int, str] | None:
                 return number, f"'{record.operation}' is not among its operations ({', '.join(header.operations)})"
             if case in seen:
                 return number, f"a second row of {record.operation} on {record.target} in round {record.round}"
-            for seconds in (*record.samples, *record.latency_s, *record.device_s):
-                if not SHORTEST_S <= seconds <= LONGEST_S:
-                    return number, f"a time of {seconds:.6g} s (valid: {SHORTEST_S:g} to {LONGEST_S:g} s)"
+            try:
+                for seconds in (*record.samples, *record.latency_s, *record.device_s):
+                    check_seconds(seconds)
+            except ValueError as error:
+                return number, str(error)
             found = record.shape, record.flops, record.bytes
             if work.setdefault(record.operation, found) != found:
                 return number, f"shape, FLOP or bytes are not those of {record.operation} in the lines before"

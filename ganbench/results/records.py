@@ -96,6 +96,12 @@ def summary(found: Sequence[Disturbance]) -> Disturbances:
     return Disturbances(_disturbance(mean, []), _disturbance(worst, throttle))
 
 
+def check_seconds(seconds: float) -> None:
+    """Raise ``ValueError`` unless an iteration can take so many seconds."""
+    if not SHORTEST_S <= seconds <= LONGEST_S:
+        raise ValueError(f"a time of {seconds:.6g} s (valid: {SHORTEST_S:g} to {LONGEST_S:g} s)")
+
+
 def check_time(text: str) -> None:
     """Raise ``ValueError`` unless ``text`` is a moment in ISO 8601 that every reader can take."""
     if datetime.fromisoformat(text).year not in YEARS:
