@@ -4,6 +4,7 @@ import importlib.util
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,7 +19,7 @@ from ganbench.precision import FULL
 from .captured import CapturedProgram
 from .inplace import InPlaceProgram
 from .torch_compiled import CompiledProgram
-from .torch_manual import TorchKernels
+from .torch_manual import SOFTPLUS_LINEAR, TorchKernels
 from .torch_textbook import Textbook
 
 AMPERE = (8, 0)  # the first compute capability with TF32
@@ -181,7 +182,7 @@ class TorchBackend(Backend):
             return self._forward(spec.discriminator_layers, params, x)
 
     def gan_iteration(self, spec: GANSpec, state: GANState, real: Array, z_d: Array, z_g: Array) -> Trained:
-        softplus = self.torch.nn.functional.softplus
+        softplus = partial(self.torch.nn.functional.softplus, threshold=SOFTPLUS_LINEAR)
         g, d, step = state.generator, state.discriminator, state.step + 1
 
         with self.torch.no_grad():

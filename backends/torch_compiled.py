@@ -5,11 +5,14 @@ products becomes one kernel. State is updated in place.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from ganbench.backend import Array, Backend, BoundProgram, GANState
 from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec, Layer, by_layer, working
 from ganbench.operation import Inputs, Operation
+
+from .torch_manual import SOFTPLUS_LINEAR
 
 Kept = tuple[Array, Array | None, Array | None, Array]  # input, x̂, 1/std, output of one layer
 
@@ -50,7 +53,7 @@ class Iteration:
     def run(self, g: Any, d: Any, count: Array, real: Array, z_d: Array, z_g: Array) -> tuple[Array, Array]:
         """Train (params, m, v, running) of both networks in place; return both losses."""
         torch, b = self._torch, self._batch
-        softplus, sigmoid = torch.nn.functional.softplus, torch.sigmoid
+        softplus, sigmoid = partial(torch.nn.functional.softplus, threshold=SOFTPLUS_LINEAR), torch.sigmoid
         fake = self._forward(self._generator, self._working(self._generator, g[0], z_d), z_d, g[3])[-1][-1]
         weights = self._working(self._discriminator, d[0], real)
         judged = self._forward(self._discriminator, weights, torch.cat([real, fake]))

@@ -8,7 +8,7 @@ from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSp
 
 from .inplace import Kernels, Loss
 
-SOFTPLUS_LINEAR = 40  # above this softplus(x) is x in float64 too
+SOFTPLUS_LINEAR = 40  # above this softplus(x) is x in float64 too; PyTorch's own 20 is right for float32 only
 
 
 class TorchKernels(Kernels):

@@ -25,8 +25,8 @@ from ganbench.measure import engine
 from ganbench.measure.plan import RIGORS
 from ganbench.operations import operation
 from ganbench.verification.answers import IMAGES, read_answers, write_answers
+from ganbench.verification.emulation import answer
 from ganbench.verification.gate import verify
-from ganbench.verification.reference import solve
 
 PROFILE = os.environ.get("GANBENCH_PROFILE", "quick")
 FULL = PROFILE == "full"
@@ -106,7 +106,7 @@ class Suite(ABC):
                 folder.mkdir(parents=True)
                 np.save(folder / IMAGES, images)
                 made = operation(self.operation, spec)
-                write_answers(folder, made, solve(made, dtype, images))
+                write_answers(folder, made, answer(made, dtype, "ieee", images))
 
     def setup(self, shape: str, target: str, dtype: str) -> None:
         self.case = Case(self.operation, self.specs[shape], target, dtype, _folder(shape, dtype))

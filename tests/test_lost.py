@@ -11,7 +11,7 @@ from ganbench.measure import process
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("request_name", ["Prepare", "FindCeilings", "Visit", "Check"])
+@pytest.mark.parametrize("request_name", ["Prepare", "Show", "Wait", "Warm", "FindCeilings", "Visit", "Look"])
 @pytest.mark.parametrize("late", [False, True], ids=["before", "while idle"])
 def test_a_worker_may_be_killed_at_any_request(monkeypatch, request_name, late, tmp_path):
     ask, killed = process.Worker.ask, []

@@ -14,7 +14,7 @@ import ganbench
 from ganbench import registry
 from ganbench.gan import preset
 from ganbench.measure import protocol
-from ganbench.measure.member import launch, templates
+from ganbench.measure.launching import launch, templates
 from ganbench.measure.plan import make_plan
 from ganbench.measure.process import WorkerLostError, child_environment
 from ganbench.measure.template import Template, TemplateLostError, can_fork
@@ -66,7 +66,7 @@ def test_how_a_forked_worker_died_is_told(worker):
     worker.wait()
     os.kill(worker._process.pid, signal.SIGSEGV)
     with pytest.raises(WorkerLostError, match="died of SIGSEGV"):
-        worker.ask(protocol.Check("matmul"), protocol.Checked)
+        worker.ask(protocol.Look("matmul", []), protocol.Shown)
 
 
 def test_a_template_that_is_gone_costs_nothing_but_time(template, tmp_path):

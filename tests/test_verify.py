@@ -201,10 +201,10 @@ PRODUCTS = [operation(name, MNIST) for name in ("matmul", "matmul_grad", "genera
 @pytest.mark.parametrize("case", [*PRODUCTS, GANIteration(TINY)], ids=lambda case: case.name)
 def test_tf32_passes_for_tf32_and_not_for_float32(case):
     ieee, tf32 = (gate(TensorCores(), case, precision=precision) for precision in ("ieee", "tf32"))
-    assert f"is off by {ieee.max_rel_error:.2g}" in ieee.reason
+    assert "is off by" in ieee.reason
     assert tf32.passed, tf32.reason
 
 
 @pytest.mark.slow
 def test_tf32_training_does_not_pass_for_float32():
-    assert "tolerance 1e-05" in gate(TensorCores(), GANIteration(MNIST)).reason
+    assert "params W2' is off by" in gate(TensorCores(), GANIteration(MNIST)).reason

@@ -28,7 +28,7 @@ def test_the_search_for_plugins_is_not_part_of_an_import(monkeypatch):
     monkeypatch.setattr(worker.time, "perf_counter", lambda: now[0])
     job = Job(
         target=registry.Target("numpy", "plain", "cpu", "numpy"), spec=preset("tiny"), dtype="float32",
-        precision="ieee", answers="", parent=os.getppid(),
+        precision="ieee", folder="", parent=os.getppid(),
     )  # fmt: skip
     assert worker.TargetWorker(job).ready.import_s == 0
     assert now[0] >= 1000

@@ -19,10 +19,10 @@ from visits import logs_of, one_round
 
 from ganbench.gan import preset as find_preset
 from ganbench.machine.workspace import workspace
+from ganbench.measure.launching import templates
 from ganbench.measure.ledger import Ledger
-from ganbench.measure.member import templates
 from ganbench.measure.plan import make_plan
-from ganbench.measure.rounds import ask_oracle, stage
+from ganbench.measure.rounds import stage
 from ganbench.results.statistics import components
 from ganbench.verification.answers import IMAGES
 
@@ -43,7 +43,6 @@ def main() -> None:
     with workspace() as folder, contextlib.ExitStack() as stack:
         np.save(Path(folder) / IMAGES, stage(plan))
         made = templates(plan, folder, stack)
-        ask_oracle(plan, folder)
         ledger = Ledger(lambda record: None)
         for number in range(1, rounds + 1):
             kind = KINDS[number % len(KINDS)]

@@ -23,11 +23,12 @@ from study import CONTROL, Study, options
 from ganbench.gan import preset as find_preset
 from ganbench.machine.workspace import workspace
 from ganbench.measure.engine import VISIT_S
+from ganbench.measure.judge import Judge
 from ganbench.measure.ledger import Ledger
 from ganbench.measure.member import Member
 from ganbench.measure.passes import orders, turns
 from ganbench.measure.plan import Plan, make_plan
-from ganbench.measure.rounds import ask_oracle, stage
+from ganbench.measure.rounds import stage
 from ganbench.measure.template import Template
 from ganbench.results.statistics import BAND, Estimate, hodges_lehmann, trimmed_mean
 from ganbench.verification.answers import IMAGES
@@ -48,7 +49,6 @@ def main() -> None:
     plan = make_plan(find_preset(preset), backends=list(backends), ops=list(operations), ceilings=False)
     with workspace() as folder:
         np.save(Path(folder) / IMAGES, stage(plan))
-        ask_oracle(plan, folder)
         ledger = Ledger(lambda record: None)
         for number in range(1, rounds + 1):
             start = time.monotonic()
@@ -71,18 +71,22 @@ def one_round(
     ``placed``: the visits of a pass begin on the same processor. Workers are forked from ``made``, if that is given.
     """
     rng = random.Random(number)
+    judge = Judge(plan, folder)
     members = [
-        Member(plan, folder, ledger, number, target, copy, made.get(target.label)) for target, copy in plan.members
+        Member(plan, folder, ledger, judge, number, target, copy, made.get(target.label))
+        for target, copy in plan.members
     ]
     rng.shuffle(members)
     found: list[list] = []
     try:
+        judge.draw(number)
         for member in members:
             member.prepare()
         for name in plan.operations:
             cpus = turns(plan.cpus if placed else (None,), rng)
             found += visited(members, name, ledger, passes, scales, cpus, rng)
     finally:
+        judge.stop()
         for member in members:
             member.stop()
     return found

@@ -7,7 +7,7 @@ from ..gan import preset
 from ..machine import environment
 from ..machine.workspace import workspace
 from ..measure.child import explained
-from ..measure.member import launch
+from ..measure.launching import launch
 from ..measure.plan import make_plan
 from ..measure.process import WorkerLostError
 from .trial import trial

@@ -66,7 +66,7 @@ class Stage:
 
 
 class CaseMemory:
-    """The memory of one case, above what its process held when it began: inputs and the oracle's answers included.
+    """The memory of one case, above what its process held when it began: inputs included.
 
     What the gate takes between the first run and the warm-up is the harness's, and left out.
     """

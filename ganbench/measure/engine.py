@@ -82,10 +82,13 @@ def time_visit(backend: Backend, operation: Operation, program: Program, number:
                 device += backend.elapsed(began, ended)
         disturbance = watch.stop()
         backend.synchronize(mark)
-        latency = None if backend.device == "cpu" else _latency(backend, program, min(number, longest, LATENCIES))
+        latency = None
+        if backend.device != "cpu":
+            carried = min(number, longest, LATENCIES)
+            latency = _latency(backend, program, carried)
     per_iteration = 1 / (number * program.iterations)
     device_s = device * per_iteration if device else None
-    return Timed(wall * per_iteration, cpu / wall, disturbance, latency, device_s)
+    return Timed(wall * per_iteration, cpu / wall, disturbance, carried * program.iterations, latency, device_s)
 
 
 def _first(backend: Backend, program: Program) -> Any:

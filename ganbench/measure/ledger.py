@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ..results.records import Record
+from ..results.records import Record, Verification
 from ..results.statistics import Visits
 from . import protocol
 from .engine import LATENCIES, LEAD_IN_S
@@ -36,9 +36,12 @@ class Timings:
     """What one worker has gathered for one operation: by pass, the visit that was made and its place in the pass."""
 
     prepared: protocol.Prepared
+    verification: Verification
+    warmed: protocol.Warmed | None = None
     visits: dict[int, protocol.Timed] = field(default_factory=dict)
     order: list[int] = field(default_factory=list)
     spent_s: list[float] = field(default_factory=list)  # of each visit, with all that is not timed
+    left: tuple[int, list[str]] | None = None  # by the visit that is examined: its iterations, the files of its outputs
 
     @property
     def seconds(self) -> Visits:
@@ -47,10 +50,10 @@ class Timings:
 
     def disagreement(self) -> str:
         """Return how our clock contradicts the worker's, or ''."""
-        warmed = self.prepared.warmed
+        warmed = self.warmed
         if warmed is None or not self.visits:
             return ""
-        call_s = warmed.iterations * statistics.median(self.seconds.values())
+        call_s = self.prepared.iterations * statistics.median(self.seconds.values())
         timed_s = warmed.number * call_s
         # Beside what is timed there is the lead-in, three calls where these are long, and on a device some for latency.
         untimed = 3 + LATENCIES * any(timed.latency_s is not None for timed in self.visits.values())

@@ -1,83 +1,44 @@
 """One target in one round: its worker, what the worker has prepared, and the rows that follow."""
 
 import contextlib
-import os
 import statistics
 import time
-from pathlib import Path
 from typing import Any, TypeVar
 
-from .. import registry
-from ..machine.environment import can_pin
 from ..operations import operation as make_operation
 from ..registry import Target
 from ..results.records import Ceiling, Measurement, Status, Verification, WorkerRecord, digits, summary
+from ..verification.gate import GATED_ITERATIONS, counts
 from . import protocol
 from .child import explained
 from .engine import LEAD_IN_S
+from .judge import Judge
+from .launching import launch
 from .ledger import Ledger, Timings
 from .plan import Case, Plan
-from .process import Worker, WorkerLostError, child_environment
-from .template import Template, can_fork
+from .process import Worker, WorkerLostError
+from .template import Template
 
 R = TypeVar("R", bound=protocol.Reply)
-
-
-def launch(plan: Plan, target: Target, folder: str, template: Template | None = None) -> Worker:
-    """Start the process of one target; ``folder`` holds the oracle's answers and what the target compiles.
-
-    It is forked from ``template`` where there is one. Raises ``BrokenBackendError`` for a plug-in that fails, and
-    whatever the system says of impossible variables.
-    """
-    job = protocol.Job(
-        target=target,
-        spec=plan.spec,
-        dtype=plan.dtype,
-        precision=plan.precision,
-        cpus=list(plan.cpus) if can_pin() else [],
-        answers=folder,
-        parent=os.getpid(),
-    )
-    return Worker(job, environment_of(plan, target, folder), plan.timeout_s, template)
-
-
-def environment_of(plan: Plan, target: Target, folder: str) -> dict[str, str]:
-    """Return the environment of a target's processes; raises as ``launch`` does."""
-    cache = Path(folder) / "cache" / target.label.replace("@", "-").replace(":", "-")
-    extra = registry.environment(target, plan.dtype, plan.precision, str(cache))
-    return child_environment(extra, plan.threads)
-
-
-def templates(plan: Plan, folder: str, stack: contextlib.ExitStack) -> dict[str, Template]:
-    """Return, by label, a process from which workers of each target may be forked, where that may be done.
-
-    They import while the oracle computes. ``stack`` ends them.
-    """
-    found = {}
-    for target in plan.targets if plan.timed and plan.rigor.rounds != 1 else ():
-        if can_fork(target):
-            with contextlib.suppress(Exception):  # a plug-in may raise anything; its row will say what
-                environment = environment_of(plan, target, folder)
-                made = Template(target.backend, list(plan.cpus) if can_pin() else [], environment)
-                found[target.label] = stack.enter_context(made)
-    return found
+UNFINISHED = 0.05  # of a visit may be left when synchronize has returned: more would show in a ratio
 
 
 class Member:
     """One worker of a round. Whatever becomes of it becomes a row; nothing is raised."""
 
     def __init__(
-        self, plan: Plan, folder: str, ledger: Ledger, round_number: int, target: Target, copy: bool,
+        self, plan: Plan, folder: str, ledger: Ledger, judge: Judge, round_number: int, target: Target, copy: bool,
         template: Template | None = None,
     ) -> None:  # fmt: skip
         self.target = target
         self._template = template
-        self._plan, self._folder, self._ledger = plan, folder, ledger
+        self._plan, self._folder, self._ledger, self._judge = plan, folder, ledger, judge
         self._round, self.copy = round_number, copy
         self._names = plan.names(target, copy)
         self._worker: Worker | None = None
         self._greeted = False
         self._timings: dict[str, Timings] = {}
+        self._examined: dict[str, int] = {}  # the pass after which the state of an operation is examined
 
     def spawn(self) -> None:
         """Start the process, unless there is one, without waiting for it."""
@@ -125,18 +86,47 @@ class Member:
                 return
 
     def _prepare_one(self, name: str) -> None:
-        number = self._ledger.numbers.get((self.target.label, name), 0)
-        # Whether it settles is seen in the first round, and later in the visits.
-        cap_s = self._plan.rigor.warm_cap_s if self._round == 1 else 0.0
-        prepared = self._ask(name, protocol.Prepare(name, self._plan.timed, number, cap_s), protocol.Prepared)
+        seed, digest = self._judge.inputs().get(name, (0, ""))
+        prepared = self._ask(name, protocol.Prepare(name, seed), protocol.Prepared)
         if prepared is None:
             return
-        if not prepared.verification.passed:
-            return self._fail(name, "invalid", prepared.verification.reason, prepared.verification)
-        self._timings[name] = Timings(prepared)
-        if prepared.warmed is None:
+        if prepared.digest != digest:
+            return self._fail(name, "failed", "its inputs differ from those that the reference was computed from")
+        verification = self._gate(name, prepared.iterations)
+        if verification is None or (self._round == 1 and not self._waits(name, GATED_ITERATIONS, 1.0)):
+            return
+        if not verification.passed:
+            return self._fail(name, "invalid", verification.reason, verification)
+        self._timings[name] = Timings(prepared, verification)
+        if not self._plan.timed:
             return self._record(name)
-        self._ledger.numbers[self.target.label, name] = prepared.warmed.number
+        # Whether it settles is seen in the first round, and later in the visits.
+        cap_s = self._plan.rigor.warm_cap_s if self._round == 1 else 0.0
+        number = self._ledger.numbers.get((self.target.label, name), 0)
+        warmed = self._ask(name, protocol.Warm(name, number, cap_s), protocol.Warmed)
+        if warmed is not None:
+            self._timings[name].warmed = warmed
+            self._ledger.numbers[self.target.label, name] = warmed.number
+
+    def _gate(self, name: str, iterations: int) -> Verification | None:
+        """Have the oracle compare what a program shows; None where it shows nothing, which has become a row."""
+        shown = []
+        for count in counts(iterations, self._judge.most):
+            file = self._judge.file()
+            if self._ask(name, protocol.Show(name, count, file), protocol.Shown) is None:
+                return None
+            shown.append((count, file))
+        return self._judge.compare(name, shown)
+
+    def _waits(self, name: str, iterations: int, share: float) -> bool:
+        """Whether ``synchronize`` waits for the work; where it does not, that has become a row."""
+        waited = self._ask(name, protocol.Wait(name, iterations, share), protocol.Waited)
+        if waited is not None and waited.left_s:
+            reason = (
+                f"{waited.left_s:.2g} s of work were left when synchronize() returned: it must wait for all results"
+            )
+            self._fail(name, "invalid", reason)
+        return waited is not None and not waited.left_s
 
     def find_ceilings(self) -> list[Ceiling]:
         """Return what this target's library can do at best, measured now; nothing where it fails at that."""
@@ -150,7 +140,8 @@ class Member:
 
     def can_time(self, name: str) -> bool:
         """Whether an operation is prepared, warm and has not failed."""
-        return name in self._timings and bool(self._pending((name,)))
+        timings = self._timings.get(name)
+        return timings is not None and timings.warmed is not None and bool(self._pending((name,)))
 
     def case(self, name: str) -> Case:
         """Return what this member measures of an operation."""
@@ -158,7 +149,7 @@ class Member:
 
     def visit_s(self, name: str) -> float:
         """Return what a visit takes, with all that is not timed: as in the last round, or as the warm-up says."""
-        warmed = self._timings[name].prepared.warmed
+        warmed = self._timings[name].warmed
         assert warmed is not None
         expected = warmed.number * warmed.seconds + max(LEAD_IN_S, warmed.seconds)
         return self._ledger.visit_s.get(self.case(name), expected)
@@ -177,26 +168,55 @@ class Member:
             timings.visits[number] = timed
             timings.order.append(place)
             timings.spent_s.append(time.monotonic() - start)
+            if number == self._examined.get(name):
+                self._look(name, timed.carried)
+
+    def examine_after(self, name: str, number: int) -> None:
+        """Have the state that the visit of pass ``number`` leaves examined; the worker is not told."""
+        self._examined[name] = number
+
+    def _look(self, name: str, carried: int) -> None:
+        """Have the outputs of the visit that has just ended written, for ``finish`` to judge."""
+        timings = self._timings[name]
+        stateful = make_operation(name, self._plan.spec).stateful
+        files = [self._judge.file() for _ in range(1 + stateful)]
+        try:
+            if self._ask(name, protocol.Look(name, files), protocol.Shown) is not None:
+                timings.left = carried, files
+        except WorkerLostError as error:
+            return self._replace(name, error)
+        self._pause()
 
     def finish(self, name: str) -> None:
-        """Let the gate look once more at the program that was timed, then write the row."""
+        """Judge what a visit has left, have the gate look at the program once more, then write the row."""
+        timings = self._timings[name]
         try:
-            checked = self._ask(name, protocol.Check(name), protocol.Checked)
+            checked = self._checked(name, timings)
         except WorkerLostError as error:
             return self._replace(name, error)
         self._pause()
         if checked is None:
             return
-        if not checked.verification.passed:
-            reason = f"after it was timed, {checked.verification.reason}"
-            return self._fail(name, "invalid", reason, checked.verification)
-        timings = self._timings[name]
+        if not checked.passed:
+            return self._fail(name, "invalid", f"after it was timed, {checked.reason}", checked)
         if reason := timings.disagreement():
             return self._fail(name, "impossible", reason)
         if timings.visits:
             self._ledger.visits.setdefault(self.case(name), {})[self._round] = timings.seconds
             self._ledger.visit_s[self.case(name)] = statistics.fmean(timings.spent_s)
         self._record(name)
+
+    def _checked(self, name: str, timings: Timings) -> Verification | None:
+        """Return what is found of a program that was timed; None where there is none, which has become a row."""
+        if timings.left is not None:
+            carried, files = timings.left
+            found = self._judge.examine(name, carried, timings.prepared.iterations, files)
+            if not found.passed:
+                return found
+            assert timings.warmed is not None
+            if not self._waits(name, timings.warmed.number * timings.prepared.iterations, UNFINISHED):
+                return None
+        return self._gate(name, timings.prepared.iterations)
 
     def stop(self) -> None:
         """Kill the worker; may be called again."""
@@ -235,10 +255,10 @@ class Member:
     def _record(self, name: str) -> None:
         timings, fields = self._timings[name], {}
         visits, prepared = list(timings.visits.values()), timings.prepared
-        if (warmed := prepared.warmed) is not None:
+        if (warmed := timings.warmed) is not None:
             fields = {
-                "iterations": warmed.number * warmed.iterations,
-                "iterations_per_call": warmed.iterations,
+                "iterations": warmed.number * prepared.iterations,
+                "iterations_per_call": prepared.iterations,
                 "steady": warmed.steady,
                 "host_peak_bytes": warmed.host_peak_bytes,
                 "device_peak_bytes": warmed.device_peak_bytes,
@@ -255,7 +275,7 @@ class Member:
             prepare_s=prepared.prepare_s,
             first_run_s=prepared.first_run_s,
             order=timings.order,
-            verification=prepared.verification,
+            verification=timings.verification,
             **fields,
         )
 

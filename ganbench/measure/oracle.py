@@ -1,21 +1,28 @@
-"""The oracle's own process: it answers every operation of a run once, in float64, into a folder.
+"""The oracle's own process: it knows what is right, and says of outputs that workers leave in files whether they are.
 
-Run as ``python -m ganbench.measure.oracle`` with an ``OracleJob`` on standard input.
+Its answers never leave it. It runs for as long as the run does, as ``python -m ganbench.measure.oracle``.
 """
 
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
+from ..arithmetic import map_arrays
 from ..gan import GANSpec
+from ..operation import Inputs, Operation
 from ..operations import operation
-from ..verification.answers import IMAGES, write_answers
-from ..verification.emulation import answer
+from ..results.records import Verification
+from ..verification.answers import IMAGES, Answers
+from ..verification.emulation import answer, answers_from
+from ..verification.gate import Shown, judge, malformed
 from .child import ChildJob, begin
 
 
 class OracleJob(ChildJob, frozen=True, kw_only=True):
-    """Which operations of which model to answer, and where."""
+    """Which operations of which model to answer; ``folder`` holds the images."""
 
     spec: GANSpec
     operations: list[str]
@@ -24,14 +31,110 @@ class OracleJob(ChildJob, frozen=True, kw_only=True):
     folder: str
 
 
+class Draw(msgspec.Struct, tag="draw", frozen=True):
+    """Choose other inputs, from ``first_seed`` on, and answer every operation after 1 and ``most`` iterations."""
+
+    first_seed: int
+    most: int
+
+
+class Drawn(msgspec.Struct, frozen=True):
+    """By operation, the seed of the inputs and a hash over every number of them."""
+
+    inputs: dict[str, tuple[int, str]]
+
+
+class Compare(msgspec.Struct, tag="compare", frozen=True):
+    """Judge outputs from the staged state; ``shown`` holds numbers of iterations and files."""
+
+    operation: str
+    shown: list[tuple[int, str]]
+
+
+class Examine(msgspec.Struct, tag="examine", frozen=True):
+    """Judge outputs after ``carried`` iterations, by what the call after them, of ``iterations``, has made of them."""
+
+    operation: str
+    carried: int
+    iterations: int
+    files: list[str]
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """What was found."""
+
+    verification: Verification
+
+
+class Oracle:
+    """The answers of one round."""
+
+    def __init__(self, job: OracleJob) -> None:
+        self._job = job
+        self._images = np.load(Path(job.folder) / IMAGES, allow_pickle=False)
+        self._known: dict[str, tuple[Operation, Inputs, Answers]] = {}
+
+    def answer(self, request: Draw | Compare | Examine) -> Drawn | Judged:
+        """Do what the parent asks."""
+        if isinstance(request, Draw):
+            return Drawn(self._draw(request))
+        try:
+            return Judged(self._examine(request) if isinstance(request, Examine) else self._compare(request))
+        except Exception as error:  # a backend may leave anything in its files
+            return Judged(Verification(0.0, False, [], f"its outputs cannot be read: {type(error).__name__}: {error}"))
+
+    def _draw(self, request: Draw) -> dict[str, tuple[int, str]]:
+        job, drawn = self._job, {}
+        for name in job.operations:
+            made = operation(name, job.spec)
+            if job.spec.batch >= made.minimum_batch:
+                counts = (1, request.most)
+                found = answer(made, job.dtype, job.precision, self._images, request.first_seed, counts)
+                self._known[name] = made, made.inputs(found.seed, job.dtype, self._images), found
+                drawn[name] = found.seed, found.digest
+        return drawn
+
+    def _compare(self, request: Compare) -> Verification:
+        made, _, answers = self._known[request.operation]
+        return self._judged(((count, _read(file)) for count, file in request.shown), made, answers)
+
+    def _judged(self, shown: Iterable[Shown], made: Operation, answers: Answers) -> Verification:
+        return judge(shown, made, answers, self._job.dtype, self._job.precision)
+
+    def _examine(self, request: Examine) -> Verification:
+        job = self._job
+        made, inputs, _ = self._known[request.operation]
+        before, *after = (_read(file) for file in request.files)
+        if fault := malformed(before, made.outputs(), job.dtype):
+            return Verification(0.0, False, [], f"{fault} after {request.carried} iterations")
+        # A state is what it should be if the next step from it is; what does not change is looked at itself.
+        carried, count = (request.carried, request.iterations) if after else (request.carried - 1, 1)
+        start = _from(inputs, before, carried) if after else inputs
+        batches = [start.batches[(carried + n) % len(start.batches)] for n in range(len(start.batches))]
+        answers = answers_from(made, start._replace(batches=batches), job.dtype, job.precision, (count,))
+        return self._judged([(count, after[0] if after else before)], made, answers)
+
+
+def _from(inputs: Inputs, outputs: list[np.ndarray], step: int) -> Inputs:
+    """Return inputs that begin in the state that ``outputs`` shows, after so many iterations."""
+    numbers = iter(outputs)
+    return inputs._replace(state=map_arrays(lambda _: next(numbers), inputs.state)._replace(step=np.int32(step)))
+
+
+def _read(file: str) -> list[np.ndarray]:
+    arrays = []
+    with Path(file).open("rb") as stream:
+        while stream.peek(1):
+            arrays.append(np.load(stream, allow_pickle=False))
+    return arrays
+
+
 def main() -> None:
-    job, _ = begin(OracleJob)
-    folder = Path(job.folder)
-    images = np.load(folder / IMAGES, allow_pickle=False)
-    for name in job.operations:
-        made = operation(name, job.spec)
-        if job.spec.batch >= made.minimum_batch:
-            write_answers(folder, made, answer(made, job.dtype, job.precision, images))
+    job, send = begin(OracleJob)
+    oracle = Oracle(job)
+    decoder = msgspec.json.Decoder(Draw | Compare | Examine)
+    for line in sys.stdin.buffer:
+        send(oracle.answer(decoder.decode(line)))
 
 
 if __name__ == "__main__":

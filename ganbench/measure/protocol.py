@@ -6,7 +6,7 @@ import msgspec
 
 from ..gan import GANSpec
 from ..registry import Target
-from ..results.records import Ceiling, Disturbance, Status, Verification
+from ..results.records import Ceiling, Disturbance, Status
 from .child import ChildJob
 
 
@@ -17,7 +17,7 @@ class Job(ChildJob, frozen=True, kw_only=True):
     spec: GANSpec
     dtype: str
     precision: str
-    answers: str  # folder that the oracle wrote
+    folder: str  # where the images lie, and where outputs are left for the oracle
 
 
 class Request(msgspec.Struct, frozen=True, tag_field="type"):
@@ -25,13 +25,32 @@ class Request(msgspec.Struct, frozen=True, tag_field="type"):
 
 
 class Prepare(Request, tag="prepare", frozen=True):
-    """Prepare an operation, run it once, let the gate decide, and warm it up if it is to be timed.
-
-    ``number`` of calls of a visit; 0 asks for a calibration.
-    """
+    """Prepare an operation on the inputs drawn from ``seed``, and run it once."""
 
     operation: str
-    timed: bool
+    seed: int
+
+
+class Show(Request, tag="show", frozen=True):
+    """Run an operation from its staged state for so many iterations, and leave its outputs in ``file``."""
+
+    operation: str
+    iterations: int
+    file: str
+
+
+class Wait(Request, tag="wait", frozen=True):
+    """Say whether ``synchronize`` waits, to ``share`` of the time of so many iterations."""
+
+    operation: str
+    iterations: int
+    share: float
+
+
+class Warm(Request, tag="warm", frozen=True):
+    """Warm up an operation, for at most ``cap_s`` seconds; ``number`` of calls of a visit, 0 asks for a calibration."""
+
+    operation: str
     number: int
     cap_s: float
 
@@ -43,14 +62,15 @@ class Visit(Request, tag="visit", frozen=True):
     number: int
 
 
-class FindCeilings(Request, tag="ceilings", frozen=True):
-    """Measure what this library can do on this device at best."""
-
-
-class Check(Request, tag="check", frozen=True):
-    """Let the gate look once more at the program that was timed."""
+class Look(Request, tag="look", frozen=True):
+    """Leave the outputs as they are in the first of ``files``, and those after one more call in the second, if any."""
 
     operation: str
+    files: list[str]
+
+
+class FindCeilings(Request, tag="ceilings", frozen=True):
+    """Measure what this library can do on this device at best."""
 
 
 class Reply(msgspec.Struct, frozen=True, tag_field="type"):
@@ -69,24 +89,33 @@ class Ready(Reply, tag="ready", frozen=True):
     libraries: list[str]
 
 
-class Warmed(msgspec.Struct, frozen=True):
+class Prepared(Reply, tag="prepared", frozen=True):
+    """An operation ran; ``digest`` says on which inputs, and whether it may be timed, the oracle says."""
+
+    prepare_s: float
+    first_run_s: float
+    iterations: int  # per call
+    digest: str
+
+
+class Shown(Reply, tag="shown", frozen=True):
+    """The outputs are where they were asked for."""
+
+
+class Waited(Reply, tag="waited", frozen=True):
+    """The seconds of work that are left when ``synchronize`` has returned; 0 for none."""
+
+    left_s: float
+
+
+class Warmed(Reply, tag="warmed", frozen=True):
     """How many calls make a visit, whether the times have settled, and the memory that was taken at most."""
 
     number: int
-    iterations: int  # per call
     seconds: float  # per call
     steady: bool
     host_peak_bytes: int | None
     device_peak_bytes: int | None
-
-
-class Prepared(Reply, tag="prepared", frozen=True):
-    """An operation ran; whether it may be timed, the gate says. ``warmed`` if it was to be and may."""
-
-    prepare_s: float
-    first_run_s: float
-    verification: Verification
-    warmed: Warmed | None = None
 
 
 class Timed(Reply, tag="timed", frozen=True):
@@ -95,6 +124,7 @@ class Timed(Reply, tag="timed", frozen=True):
     seconds: float  # on a device that queues work, the queue is kept full
     cores: float  # CPU time over wall time
     disturbance: Disturbance
+    carried: int  # iterations since the staged state, at the end
     latency_s: float | None = None  # of one synchronised call, the median; on devices that queue work
     device_s: float | None = None  # per iteration, between two events on the framework's own stream
 
@@ -105,12 +135,6 @@ class CeilingsFound(Reply, tag="ceilings", frozen=True):
     found: list[Ceiling]
 
 
-class Checked(Reply, tag="checked", frozen=True):
-    """The gate's second opinion."""
-
-    verification: Verification
-
-
 class Refusal(Reply, tag="refusal", frozen=True):
     """Why the last request could not be met; the worker goes on."""
 
@@ -118,5 +142,5 @@ class Refusal(Reply, tag="refusal", frozen=True):
     reason: str
 
 
-AnyRequest = Prepare | Visit | FindCeilings | Check
-AnyReply = Ready | Prepared | Timed | CeilingsFound | Checked | Refusal
+AnyRequest = Prepare | Show | Wait | Warm | Visit | Look | FindCeilings
+AnyReply = Ready | Prepared | Shown | Waited | Warmed | Timed | CeilingsFound | Refusal

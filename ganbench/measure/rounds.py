@@ -6,37 +6,34 @@ workers whose turn it is not are stopped, because their threads would spin besid
 """
 
 import contextlib
-import os
 import random
-import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from ..data import load_images, staged_images
-from ..errors import GanbenchError, StorageError
+from ..errors import StorageError
 from ..machine.environment import can_pin
-from ..machine.launch import command
 from ..machine.workspace import workspace
 from ..registry import Target
 from ..results.records import Ceiling, CeilingRecord, Line, Record, RunEnd
 from ..results.statistics import MIN_ROUNDS
 from ..verification.answers import IMAGES
 from .bandwidth import measure_bandwidth
+from .judge import Judge
 from .kept import keep_ceilings, now, recall_ceilings
+from .launching import templates
 from .ledger import Ledger
-from .member import Member, templates
-from .oracle import OracleJob
+from .member import Member
 from .passes import Share, orders, turns
 from .past import recall
 from .plan import Case, Plan
-from .process import child_environment
 from .schedule import Reason, Schedule
 from .template import Template
 
+EXAMINED = 1 / 6  # of the later rounds: the first is always examined
 Progress = Callable[[float, str], None]  # (share done, what is being done)
 
 
@@ -66,47 +63,20 @@ def run_rounds(
         progress(0.0, "computing the reference results")
         ledger = Ledger(write)
         made = templates(plan, folder, stack)
-        ask_oracle(plan, folder)
+        judge = Judge(plan, folder)
+        stack.callback(judge.stop)
         finished = recall(ledger, plan, before)
-        return Rounds(plan, folder, ledger, progress, finished, made).run()
-
-
-def ask_oracle(plan: Plan, folder: str) -> None:
-    """Run the oracle in a process of its own; it leaves its answers in ``folder``."""
-    job = OracleJob(
-        spec=plan.spec,
-        operations=list(plan.timed_operations),
-        dtype=plan.dtype,
-        precision=plan.precision,
-        folder=folder,
-        parent=os.getpid(),
-    )
-    with subprocess.Popen(
-        command("ganbench.measure.oracle"),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env=child_environment({}, plan.threads),
-    ) as oracle:
-        try:
-            _, errors = oracle.communicate(msgspec.json.encode(job))
-        except BaseException:
-            oracle.kill()
-            raise
-    if oracle.returncode == -9:  # SIGKILL, a name that Windows lacks
-        raise GanbenchError("the oracle was killed (SIGKILL), most likely because memory ran out")
-    if oracle.returncode:
-        said = errors.decode(errors="replace").strip().splitlines()
-        raise GanbenchError(f"the oracle ended with exit code {oracle.returncode}: {said[-1] if said else ''}")
+        return Rounds(plan, folder, ledger, judge, progress, finished, made).run()
 
 
 class Rounds:
     """The rounds of one run; ``finished`` of them are already in its ledger."""
 
     def __init__(
-        self, plan: Plan, folder: str, ledger: Ledger, progress: Progress, finished: int, made: Mapping[str, Template]
-    ) -> None:
-        self._templates = made
+        self, plan: Plan, folder: str, ledger: Ledger, judge: Judge, progress: Progress, finished: int,
+        made: Mapping[str, Template],
+    ) -> None:  # fmt: skip
+        self._templates, self._judge = made, judge
         self._plan, self._folder, self._ledger, self._progress = plan, folder, ledger, progress
         self._round = finished
         self._schedule = Schedule(plan, ledger, finished)
@@ -117,6 +87,7 @@ class Rounds:
         while (reason := self._schedule.why_stop()) is None:
             began = time.monotonic()
             self._round = self._schedule.begin()
+            self._judge.draw(self._round)
             self._one_round()
             self._schedule.end(time.monotonic() - began)
             self._done = self._schedule.share
@@ -129,13 +100,15 @@ class Rounds:
         # Imports are reported from the first round, whose workers make them, one at a time.
         made = self._templates if self._round > 1 else {}
         members = [
-            Member(plan, self._folder, self._ledger, self._round, target, copy, made.get(target.label))
+            Member(plan, self._folder, self._ledger, self._judge, self._round, target, copy, made.get(target.label))
             for target, copy in plan.members
         ]
         if plan.timed:
             random.Random(f"{plan.seed}.{self._round}").shuffle(members)
         try:
-            if self._round > 1:
+            if self._round == 1:
+                self._judge.inputs()  # or it would be computing them beside the first import
+            else:
                 # From now on all start at once; first calls stay undisturbed, because whoever is ready is paused.
                 self._tell(0.0, "starting workers")
                 for member in members:
@@ -184,6 +157,9 @@ class Rounds:
         passes = max((shares[member.case(name)].passes for member in racing), default=0)
         # Of seed, round and operation alone: a run that was interrupted goes on in the order it would have had.
         rng = random.Random(f"{self._plan.seed}.{self._round}.{name}")
+        if self._round == 1 or random.random() < EXAMINED:
+            for member in racing:
+                member.examine_after(name, random.randrange(0, passes, shares[member.case(name)].stride))
         # All visits of a pass begin on the same processor, and passes go through the processors in turn.
         cpus = turns(self._plan.cpus if can_pin() else (None,), rng)
         for number, order, cpu in zip(range(passes), orders(racing, rng), cpus, strict=False):

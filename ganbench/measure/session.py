@@ -12,10 +12,10 @@ import msgspec
 import numpy as np
 
 from .. import __version__, registry
-from ..errors import StorageError, UsageError
+from ..errors import GanbenchError, StorageError, UsageError
 from ..machine import environment
 from ..machine.lock import run_lock
-from ..results.records import RUN_FORMAT, Line, Record, RunHeader
+from ..results.records import RUN_FORMAT, Line, Measurement, Record, RunHeader
 from ..results.run import Ending, Run
 from ..results.store import RunWriter, check_writable, new_run_id, run_path
 from . import engine
@@ -60,6 +60,10 @@ def go_on(plan: Plan, images: np.ndarray, before: Sequence[Line], writer: RunWri
     except KeyboardInterrupt:
         ended = Ending("interrupted")
     except StorageError as error:  # the disk filled up: what was measured is still worth showing
+        ended = Ending("failed", str(error))
+    except GanbenchError as error:  # the oracle is gone
+        if not any(isinstance(record, Measurement) for record in records):
+            raise
         ended = Ending("failed", str(error))
     return Run(records, None if writer is None else writer.path, ended)
 

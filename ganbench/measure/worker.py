@@ -72,47 +72,75 @@ class TargetWorker:
         match request:
             case protocol.Prepare():
                 return self._prepare(request)
+            case protocol.Show():
+                operation, program, _ = self._programs[request.operation]
+                program.reset()
+                for _ in range(request.iterations // program.iterations):
+                    program()
+                return _left_in(request.file, program)
+            case protocol.Wait():
+                from ..verification.waiting import unfinished
+
+                operation, program, _ = self._programs[request.operation]
+                calls = max(1, request.iterations // program.iterations)
+                return protocol.Waited(unfinished(self._backend, program, calls, request.share))
+            case protocol.Warm():
+                return self._warm(request)
             case protocol.Visit():
                 from .engine import time_visit
 
                 operation, program, _ = self._programs[request.operation]
                 return time_visit(self._backend, operation, program, request.number)
+            case protocol.Look():
+                operation, program, _ = self._programs[request.operation]
+                for number, file in enumerate(request.files):
+                    if number:
+                        program()
+                    _left_in(file, program)
+                return protocol.Shown()
             case protocol.FindCeilings():
                 from .ceilings import find_ceilings
 
                 return protocol.CeilingsFound(find_ceilings(self._backend, self._job.dtype, self._job.precision))
-            case protocol.Check():
-                return protocol.Checked(self._verify(request.operation))
 
     def _prepare(self, request: protocol.Prepare) -> protocol.AnyReply:
+        import numpy as np
+
         from ..machine.memory import CaseMemory
         from ..operations import operation as make
-        from ..verification.answers import read_answers
-        from .engine import first_call, warm_up
+        from ..verification.answers import IMAGES
+        from .engine import first_call
 
         operation = make(request.operation, self._job.spec)
         if operation.spec.batch < operation.minimum_batch:
             raise UnsupportedError(
                 f"{operation.name} needs a batch of at least {operation.minimum_batch}, not {operation.spec.batch}"
             )
-        inputs, answers = read_answers(Path(self._job.answers), operation, self._job.dtype)
+        images = np.load(Path(self._job.folder) / IMAGES, allow_pickle=False)
+        inputs = operation.inputs(request.seed, self._job.dtype, images)
         memory = CaseMemory(self._backend)
         program, prepare_s, first_run_s = first_call(self._backend, operation, inputs)
         memory.prepared()
-        self._programs[operation.name] = operation, program, answers
-        prepared = protocol.Prepared(prepare_s, first_run_s, self._verify(operation.name))
-        if not (request.timed and prepared.verification.passed):
-            return prepared
+        self._programs[operation.name] = operation, program, memory
+        return protocol.Prepared(prepare_s, first_run_s, program.iterations, inputs.digest())
+
+    def _warm(self, request: protocol.Warm) -> protocol.Warmed:
+        from .engine import warm_up
+
+        operation, program, memory = self._programs[request.operation]
         memory.warming()
         warm = warm_up(self._backend, operation, program, request.cap_s, request.number)
-        warmed = protocol.Warmed(warm.number, program.iterations, warm.seconds, warm.steady, *memory.peaks())
-        return msgspec.structs.replace(prepared, warmed=warmed)
+        return protocol.Warmed(warm.number, warm.seconds, warm.steady, *memory.peaks())
 
-    def _verify(self, name: str) -> Any:
-        from ..verification.gate import verify
 
-        operation, program, answers = self._programs[name]
-        return verify(program, operation, answers, self._job.dtype, self._job.precision)
+def _left_in(file: str, program: Any) -> protocol.Shown:
+    """Write the outputs of a program for the oracle, one array after the other."""
+    import numpy as np
+
+    with Path(file).open("wb") as stream:
+        for array in program.outputs():
+            np.save(stream, np.asarray(array), allow_pickle=False)
+    return protocol.Shown()
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ LOG_FORMAT = 1
 
 
 class TrainJob(ChildJob, frozen=True, kw_only=True):
-    """What the process of one target must do; the folder holds its rows and the oracle's answers."""
+    """What the process of one target must do; the folder holds its rows and the images of the gate."""
 
     target: Target
     spec: GANSpec

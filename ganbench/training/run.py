@@ -1,4 +1,4 @@
-"""``ganbench.train``: plan, ask the oracle, train one target after the other, and compare their curves."""
+"""``ganbench.train``: plan, train one target after the other, and compare their curves."""
 
 import contextlib
 import os
@@ -16,7 +16,6 @@ from ..gan import GANSpec, preset as find_preset
 from ..machine.environment import can_pin
 from ..machine.workspace import workspace
 from ..measure.process import Child, WorkerLostError, child_environment
-from ..measure.rounds import ask_oracle
 from ..registry import Target
 from ..results.store import replace_file
 from ..verification.answers import IMAGES
@@ -78,10 +77,6 @@ def carry_out(training: Training, tell: Tell) -> Trained:
             raise StorageError(
                 f"cannot write temporary files: {error.strerror}; set TMPDIR to a folder with room"
             ) from error
-        try:
-            ask_oracle(training.plan, folder)
-        except KeyboardInterrupt:
-            return Trained(folders, None, interrupted=True)
         for target in training.plan.targets:
             complete = _train_one(training, target, folder, tell)
             path = training.folder(target.label)

@@ -4,6 +4,7 @@ Written for reading, and independently of the backends: none of them may import 
 central finite differences and against torch autograd. It runs once per run, in a process of its own.
 """
 
+import contextlib
 from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
@@ -13,14 +14,13 @@ from ..arithmetic import Arithmetic, Array, Arrays, GANState, NetworkState, Trai
 from ..gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec, Layer, by_layer
 from ..operation import Inputs, Operation
 from ..operations.rounding import widened
-from .answers import Answers
 
-SEEDS = 16  # how many seeds are tried for one whose pre-activations all stay clear of a kink
+SEEDS = 16  # how many are tried for one whose first iteration stays clear of every kink
 GATED_ITERATIONS = 8
 KINK_MARGIN = 2e-6  # float32, for sums of 784 products; scaled for other widths and dtypes
 
 
-def _act(name: str, x: Array) -> Array:
+def act(name: str, x: Array) -> Array:
     if name == "relu":
         return np.where(x > 0, x, 0.0)
     if name == "leaky_relu":
@@ -45,7 +45,7 @@ def _act_slope(name: str, x: Array) -> Array:
 
 
 class _NearKinkError(Exception):
-    """A pre-activation lies so near a kink that honest rounding may put it on the other side."""
+    """A pre-activation lies nearer a kink than was asked for."""
 
 
 class _Trace(NamedTuple):
@@ -59,9 +59,9 @@ class _Trace(NamedTuple):
 class Reference(Arithmetic):
     """Float64 answers; remembers how near any ReLU came to its kink."""
 
-    def __init__(self, margin: float = 0.0) -> None:
-        self.margin = margin
+    def __init__(self, clear_of: float = 0.0) -> None:
         self.nearest_kink = np.inf
+        self._clear_of = clear_of
 
     def from_numpy(self, array: np.ndarray) -> Array:
         return widened(array)
@@ -76,6 +76,20 @@ class Reference(Arithmetic):
     def _stored(self, array: Array) -> Array:
         """Every array that a layer leaves for another: kept as it is."""
         return array
+
+    def _summed(self, rows: Array) -> Array:
+        """Every sum over the rows of a batch that is a gradient of a bias."""
+        return rows.sum(axis=0)
+
+    def _slope(self, activation: str, pre: Array) -> Array:
+        return _act_slope(activation, pre)
+
+    def _before_relu(self, pre: Array) -> Array:
+        """What a ReLU is applied to: kept as it is, but how near the kink any of it lies is remembered."""
+        self.nearest_kink = min(self.nearest_kink, float(np.abs(pre).min()))
+        if self.nearest_kink < self._clear_of:
+            raise _NearKinkError
+        return pre
 
     def matmul(self, a: Array, b: Array) -> Array:
         return self._product(a, b)
@@ -125,11 +139,9 @@ class Reference(Arithmetic):
                 pre = linear + self._stored(rest[0])
             pre = self._stored(pre)
             if layer.activation in ("relu", "leaky_relu"):
-                self.nearest_kink = min(self.nearest_kink, float(np.abs(pre).min()))
-                if self.nearest_kink < self.margin:
-                    raise _NearKinkError
+                pre = self._before_relu(pre)
             traces.append(_Trace(x, linear, pre))
-            x = self._stored(_act(layer.activation, pre))
+            x = self._stored(act(layer.activation, pre))
         return x, traces, statistics
 
     def _backward(
@@ -138,7 +150,7 @@ class Reference(Arithmetic):
         """Return the gradient of each parameter and of the input, for ``grad`` = ∂L/∂output."""
         grads: list[np.ndarray] = []
         for layer, (w, *rest), trace in reversed(list(zip(layers, by_layer(layers, params), traces, strict=True))):
-            delta = self._stored(grad * _act_slope(layer.activation, trace.pre))
+            delta = self._stored(grad * self._slope(layer.activation, trace.pre))
             if layer.batch_norm:
                 delta, grad_gamma, grad_beta = self.batch_norm_grad(
                     trace.linear, rest[0], rest[1], BATCH_NORM_EPS, delta
@@ -146,7 +158,7 @@ class Reference(Arithmetic):
                 delta = self._stored(delta)
                 grads = [self._product(delta.T, trace.a_in), grad_gamma, grad_beta, *grads]
             else:
-                grads = [self._product(delta.T, trace.a_in), self._stored(delta.sum(axis=0)), *grads]
+                grads = [self._product(delta.T, trace.a_in), self._stored(self._summed(delta)), *grads]
             grad = self._product(delta, w)
         return grads, grad
 
@@ -167,8 +179,8 @@ class Reference(Arithmetic):
         logit_real, trace_real, _ = self._forward(d_layers, d.params, real)
         logit_fake, trace_fake, _ = self._forward(d_layers, d.params, fake)
         d_loss = np.logaddexp(0, -logit_real).mean() + np.logaddexp(0, logit_fake).mean()
-        grads_real, _ = self._backward(d_layers, d.params, trace_real, -_act("sigmoid", -logit_real) / spec.batch)
-        grads_fake, _ = self._backward(d_layers, d.params, trace_fake, _act("sigmoid", logit_fake) / spec.batch)
+        grads_real, _ = self._backward(d_layers, d.params, trace_real, -act("sigmoid", -logit_real) / spec.batch)
+        grads_fake, _ = self._backward(d_layers, d.params, trace_fake, act("sigmoid", logit_fake) / spec.batch)
         grads = [a + b for a, b in zip(grads_real, grads_fake, strict=True)]
         d = NetworkState(*self.adam_step(spec, d.params, grads, d.m, d.v, step), d.running)
 
@@ -178,10 +190,10 @@ class Reference(Arithmetic):
         logit, d_traces, _ = self._forward(d_layers, d.params, images)
         if spec.loss == "non-saturating":
             g_loss = np.logaddexp(0, -logit).mean()
-            grad_logit = -_act("sigmoid", -logit) / spec.batch
+            grad_logit = -act("sigmoid", -logit) / spec.batch
         else:
             g_loss = -np.logaddexp(0, logit).mean()
-            grad_logit = -_act("sigmoid", logit) / spec.batch
+            grad_logit = -act("sigmoid", logit) / spec.batch
         _, grad_images = self._backward(d_layers, d.params, d_traces, grad_logit)
         grads, _ = self._backward(g_layers, g.params, g_traces, grad_images)
         g = NetworkState(*self.adam_step(spec, g.params, grads, g.m, g.v, step), running)
@@ -204,44 +216,23 @@ def kink_margin(operation: Operation, dtype: str) -> float:
     return float(KINK_MARGIN * rounding * np.sqrt(widest / 784))
 
 
-def solve(operation: Operation, dtype: str, images: np.ndarray) -> Answers:
-    """Return the answers for the first seed that stays clear of every kink for the most iterations.
+def draw(operation: Operation, dtype: str, images: np.ndarray, first: int = 0) -> tuple[int, Inputs]:
+    """Return the first seed from ``first`` on whose first iteration stays clear of every kink, and its inputs.
 
-    Where no seed is clear for even one, it is the seed whose first iteration stays farthest from a kink. If rounding
-    flips one ReLU, Adam's first step changes sign and moves those weights by 2·lr.
+    Where none of ``SEEDS`` does, it is the one that stays farthest. If rounding flips one ReLU, Adam's first step
+    changes sign and moves those weights by 2·lr: what a gate can see would be much less.
     """
-    if not operation.stateful:
-        return _answers(operation, dtype, images, seed=0, gated=GATED_ITERATIONS)
-    margin = kink_margin(operation, dtype)
-    best_seed, best, farthest = 0, 0, 0.0
-    for seed in range(SEEDS):
-        clear, distance = _clear_iterations(operation, dtype, images, seed, margin, margin if best else farthest)
-        if clear > best or (clear == best == 0 and distance > farthest):
-            best_seed, best, farthest = seed, clear, distance
-        if best == GATED_ITERATIONS:
+    best, farthest = first, 0.0
+    for seed in range(first, first + SEEDS):
+        inputs, reference = operation.inputs(seed, dtype, images), Reference(clear_of=farthest)
+        if not operation.stateful:
+            return seed, inputs
+        with contextlib.suppress(_NearKinkError):
+            next(_iterations(reference, operation, inputs))
+            best, farthest = seed, reference.nearest_kink
+        if farthest >= kink_margin(operation, dtype):
             break
-    return _answers(operation, dtype, images, best_seed, best)
-
-
-def _clear_iterations(
-    operation: Operation, dtype: str, images: np.ndarray, seed: int, margin: float, floor: float
-) -> tuple[int, float]:
-    """Return how many of the gated iterations pass before a pre-activation comes within ``margin``.
-
-    Also how near the first one came; it is given up where that is below ``floor``, the best so far.
-    """
-    reference, first = Reference(floor), 0.0
-    run = _iterations(reference, operation, operation.inputs(seed, dtype, images))
-    for done in range(GATED_ITERATIONS):
-        try:
-            next(run)
-        except _NearKinkError:
-            return done, first
-        first = first or reference.nearest_kink
-        reference.margin = margin
-        if reference.nearest_kink < margin:
-            return done, first
-    return GATED_ITERATIONS, first
+    return best, operation.inputs(best, dtype, images)
 
 
 def _iterations(reference: Reference, operation: Operation, inputs: Inputs) -> Iterator[tuple[Any, Any]]:
@@ -263,16 +254,3 @@ def collected(
         if done in counts:
             after[done] = [reference.to_numpy(array) for array in outcome]
     return after
-
-
-def _answers(operation: Operation, dtype: str, images: np.ndarray, seed: int, gated: int) -> Answers:
-    reference, inputs = Reference(), operation.inputs(seed, dtype, images)
-    run = _iterations(reference, operation, inputs)
-    after = {}
-    for done in range(1, GATED_ITERATIONS + 1):
-        outcome = operation.collect(*next(run))
-        if done in (1, gated, GATED_ITERATIONS):
-            after[done] = [reference.to_numpy(array) for array in outcome]
-        if done == max(gated, 1):
-            nearest = reference.nearest_kink
-    return Answers(seed, inputs.digest(), nearest, max(gated, 1), gated == 0, after)

@@ -6,6 +6,7 @@ import signal
 import stat
 import subprocess
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar
 
@@ -39,6 +40,11 @@ class OutsideBackend(NumpyBackend):
         "rubbish": "writes what is no message to the channel",
         "forged": "answers another question on the channel",
         "verbose": "says 5 MB in one line and aborts",
+        "lazy": "multiplies when it is looked at, and does not wait for it",
+        "thread": "multiplies in a thread, and does not wait for it",
+        "tires": "makes no more steps after the eighth",
+        "breaks": "gives NaN from the fiftieth step on",
+        "garbles": "gives outputs that are no arrays",
     }
     module = "outside"
     distributions = ("ganbench-outside",)
@@ -56,6 +62,21 @@ class OutsideBackend(NumpyBackend):
             clock = time.perf_counter
             time.perf_counter = lambda: clock() / 10
         self._calls = 0
+        self._thread = ThreadPoolExecutor(1)
+
+    def to_numpy(self, array):
+        if isinstance(array, Future):
+            array = array.result()
+        if self.mode == "garbles":
+            return object()
+        return super().to_numpy(array() if callable(array) else array)
+
+    def adam_step(self, spec, params, grads, m, v, step):
+        if self.mode == "tires" and step > 8:
+            return params, m, v
+        if self.mode == "breaks" and step >= 50:
+            params[0][...] = np.nan
+        return super().adam_step(spec, params, grads, m, v, step)
 
     def matmul(self, a, b):
         self._calls += 1
@@ -87,6 +108,10 @@ class OutsideBackend(NumpyBackend):
         if self.mode == "verbose":
             os.write(2, b"x" * 5_000_000 + b" and no more\n")
             os.abort()
+        if self.mode == "lazy":
+            return lambda: a @ b
+        if self.mode == "thread":
+            return self._thread.submit(np.matmul, a, b)
         return a @ b
 
 

@@ -1,0 +1,94 @@
+"""The parent's side of the oracle: what is asked of it, and the files in which workers leave what it judges."""
+
+import itertools
+import os
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from ..errors import GanbenchError
+from ..results.records import Verification
+from ..verification.gate import GATED_ITERATIONS
+from ..verification.reference import SEEDS
+from .oracle import Compare, Draw, Drawn, Examine, Judged, OracleJob
+from .plan import Plan
+from .process import Child, WorkerLostError, child_environment
+
+LATER = 2  # iterations are gated in later rounds: the same program has passed with all of them
+R = TypeVar("R", Drawn, Judged)
+
+
+class Judge:
+    """The oracle of one run. Raises ``GanbenchError`` wherever it is found dead."""
+
+    def __init__(self, plan: Plan, folder: str) -> None:
+        job = OracleJob(
+            spec=plan.spec,
+            operations=list(plan.timed_operations),
+            dtype=plan.dtype,
+            precision=plan.precision,
+            folder=folder,
+            parent=os.getpid(),
+        )
+        self._files = (str(Path(folder) / f"outputs-{number}") for number in itertools.count())
+        self._child = Child("ganbench.measure.oracle", job, child_environment({}, plan.threads), None)
+        self._drawing = False
+        self._scans = False  # whether any program makes all iterations in one call
+        self.most = GATED_ITERATIONS  # after so many a program is looked at in this round
+        self._inputs: dict[str, tuple[int, str]] = {}
+
+    def draw(self, round_number: int) -> None:
+        """Have other inputs drawn for a round; ``inputs`` waits for them."""
+        self._drawing = True
+        self.most = GATED_ITERATIONS if not self._inputs or self._scans else LATER
+        self._say(Draw((round_number - 1) * SEEDS, self.most))
+
+    def inputs(self) -> dict[str, tuple[int, str]]:
+        """Return the seed and the hash of each operation's inputs in this round; those with too small a batch lack."""
+        if self._drawing:
+            self._inputs = self._hear(Drawn).inputs
+            self._drawing = False
+        return self._inputs
+
+    def file(self) -> str:
+        """Return where a worker may leave its next outputs."""
+        return next(self._files)
+
+    def compare(self, name: str, shown: list[tuple[int, str]]) -> Verification:
+        """Judge outputs by numbers of iterations from the staged state; their files are removed."""
+        self._scans |= all(count > 1 for count, _ in shown)
+        return self._judged(Compare(name, shown), [file for _, file in shown])
+
+    def examine(self, name: str, carried: int, iterations: int, files: list[str]) -> Verification:
+        """Judge what ``Look`` left after ``carried`` iterations; the files are removed."""
+        return self._judged(Examine(name, carried, iterations, files), files)
+
+    def stop(self) -> None:
+        """End it; may be called again."""
+        self._child.stop()
+
+    def _judged(self, request: Compare | Examine, files: list[str]) -> Verification:
+        self._say(request)
+        found = self._hear(Judged).verification
+        for file in files:
+            Path(file).unlink(missing_ok=True)
+        return found
+
+    def _say(self, request: Draw | Compare | Examine) -> None:
+        try:
+            self._child.resume()
+            self._child.send(msgspec.json.encode(request))
+        except WorkerLostError as error:
+            raise self._failed(error) from error
+
+    def _hear(self, kind: type[R]) -> R:
+        try:
+            reply = self._child.receive("judge", msgspec.json.Decoder(kind))
+        except WorkerLostError as error:
+            raise self._failed(error) from error
+        self._child.pause()  # its threads would spin beside what is timed
+        return reply
+
+    def _failed(self, error: WorkerLostError) -> GanbenchError:
+        return GanbenchError(error.reason.replace("the worker", "the oracle"))

@@ -1,0 +1,39 @@
+"""What the gate alone does not see: a sync that does not wait, and a state that goes wrong while it is timed."""
+
+import pytest
+from commands import compared
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory, outside):
+    modes = ("lazy", "thread", "tires", "breaks", "garbles")
+    targets = ",".join(["numpy", *(f"outside.{mode}" for mode in modes)])
+    results = tmp_path_factory.mktemp("results")
+    return compared(results, "--preset", "mnist-mlp", "--backends", targets, "--ops", "matmul,adam_step", env=outside)
+
+
+@pytest.mark.parametrize("mode", ["lazy", "thread"])
+def test_a_sync_that_does_not_wait_is_found(rows, mode):
+    row = rows["matmul", f"outside.{mode}"]
+    assert row["status"] == "invalid"
+    assert "of work were left when synchronize() returned" in row["reason"]
+    assert rows["adam_step", f"outside.{mode}"]["status"] == "ok"
+
+
+@pytest.mark.parametrize(("mode", "what"), [("tires", "is off by"), ("breaks", "is not finite")])
+def test_the_state_that_a_timed_visit_leaves_is_examined(rows, mode, what):
+    row = rows["adam_step", f"outside.{mode}"]
+    assert row["status"] == "invalid"
+    assert row["reason"].startswith("after it was timed, ")
+    assert what in row["reason"]
+    assert rows["matmul", f"outside.{mode}"]["status"] == "ok"
+
+
+def test_outputs_that_are_no_arrays_are_a_row(rows):
+    assert rows["matmul", "outside.garbles"]["status"] in ("failed", "invalid")
+
+
+def test_the_others_stand(rows):
+    assert {rows[name, "numpy"]["status"] for name in ("matmul", "adam_step")} == {"ok"}
