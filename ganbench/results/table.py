@@ -33,6 +33,7 @@ from .store import DamagedResultsWarning
 # Of the ceiling, at the slow end of the interval: no honest program comes near, even where the ceiling was measured in
 # a slow moment of a shared machine, which may halve it.
 IMPOSSIBLE = 3.0
+WIDE = 0.01  # a tolerance above this is told
 TEXT = (
     "run_id timestamp machine source operation backend mode device target dtype precision preset shape "
     "status reason baseline verdict bound denormals framework_version commit"
@@ -191,8 +192,8 @@ def _measured(taken: Sequence[Measurement]) -> dict[str, Any]:
     if (gate := first.verification) is not None:
         if gate.loose:
             row["reason"] = f"gated loosely (tolerance {gate.tolerance:.0e})"
-        elif gate.widest > gate.tolerance:
-            row["reason"] = f"gated at {gate.widest:.1g} (honest arithmetic in this precision, emulated)"
+        elif gate.widest > max(gate.tolerance, WIDE):
+            row["reason"] = f"gated at {gate.widest:.1g} (so far off may honest arithmetic be in this model)"
     levels = [seconds for _, seconds in sorted(_levels(taken).items())]
     if levels:
         samples = [sample for entry in taken for sample in entry.samples]

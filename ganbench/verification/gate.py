@@ -100,7 +100,7 @@ def _tolerance(answers: Answers, key: tuple[str, int], dtype: str, precision: st
 
     A group that starts from something may deviate by a share of its change only, or a step left out would go unseen.
     """
-    deviation, change = answers.deviations[key], answers.changes.get(key, 1.0)
+    deviation, change = answers.deviations.get(key, 0.0), answers.changes.get(key, 1.0)
     if precision == "ieee" or deviation == 0:  # where the emulation is exact, as Adam is on float32 moments
         name = dtype if precision == "ieee" else "float32"
         least = TOLERANCES[name, "ieee"] * change
