@@ -101,19 +101,19 @@ def test_kill_9_leaves_nobody_and_the_run_goes_on(tmp_path, outside, moment):
 
 
 def test_folders_of_dead_runs_are_removed_and_no_others(tmp_path):
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    owners = {
-        "dead": {"host": platform.node(), "pid": ended.pid},
-        "alive": {"host": platform.node(), "pid": os.getpid()},
-        "elsewhere": {"host": "another", "pid": ended.pid},
-        "odd": ["?"],
-    }
-    for name, owner in owners.items():
+    for name, host in {"dead": platform.node(), "alive": platform.node(), "elsewhere": "another", "odd": ""}.items():
         (tmp_path / f"ganbench-{name}").mkdir()
-        (tmp_path / f"ganbench-{name}" / OWNER).write_text(json.dumps(owner))
+        (tmp_path / f"ganbench-{name}" / OWNER).write_text(host)
     (tmp_path / "ganbench-new").mkdir()
-    remove_stale(tmp_path)
+    hold = (
+        "import sys, pathlib\nfrom ganbench.machine.lock import try_lock\n"
+        "with try_lock(pathlib.Path(sys.argv[1])): print('held', flush=True); input()"
+    )
+    with subprocess.Popen([sys.executable, "-c", hold, str(tmp_path / "ganbench-alive")], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, text=True) as holder:  # fmt: skip
+        assert holder.stdout.readline() == "held\n"
+        remove_stale(tmp_path)
+        holder.communicate("\n")
     assert {path.name for path in tmp_path.iterdir()} == {f"ganbench-{n}" for n in ("alive", "elsewhere", "odd", "new")}
 
 

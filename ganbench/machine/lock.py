@@ -105,6 +105,20 @@ def try_lock(folder: Path) -> Iterator[bool]:
         os.close(held)
 
 
+def is_free(folder: Path) -> bool:
+    """Whether nobody has locked ``folder`` by ``try_lock``; False where that cannot be told."""
+    if not CAN_LOCK or sys.platform == "win32":
+        return False
+    asked = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(asked, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(asked)
+    return True
+
+
 def _open(path: Path) -> IO[bytes]:
     """Open the lock's file for whoever asks; Linux refuses O_CREAT on another user's file in /tmp."""
     flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)

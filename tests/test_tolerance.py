@@ -1,0 +1,73 @@
+"""Honest programs pass in any model, and small faults do not: the tolerance follows from the model."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import cli
+from ganbench.backends.numpy_backend import NumpyBackend
+from ganbench.backends.torch_backend import TorchBackend
+from hypothesis import HealthCheck, given, settings
+from msgspec.structs import replace
+from random_models import models
+
+from ganbench.gan import preset
+from ganbench.operations import operation
+from ganbench.operations.networks import GANIteration
+from ganbench.testing import answers, images
+from ganbench.verification.emulation import answer
+from ganbench.verification.gate import verify
+
+FOLDER = Path(__file__).parent / "models"
+
+
+def refused(case, dtype, backends):
+    expected = answer(case, dtype, "ieee", images(case.spec))
+    inputs = case.inputs(expected.seed, dtype, images(case.spec))
+    found = {one: verify(one.prepare(case, inputs), case, expected, dtype) for one in backends}
+    return {one.name: gate.reason for one, gate in found.items() if not gate.passed}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@given(spec=models())
+def test_honest_programs_pass_in_any_model(dtype, spec):
+    """Five hundred models: benchmarks/studies/tolerance.py."""
+    assert refused(GANIteration(spec), dtype, [NumpyBackend(), TorchBackend()]) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["a6", "a14", "a75", "a79"])
+def test_models_in_which_a_constant_refused_honest_programs(name, tmp_path):
+    shutil.copy(FOLDER / f"{name}.toml", tmp_path)
+    width = int((FOLDER / f"{name}.toml").read_text().partition("discriminator = [")[2].partition(",")[0])
+    np.save(tmp_path / "data.npy", np.random.default_rng(0).uniform(-1, 1, (400, width)).astype("float32"))
+    done = cli("verify", "--model", str(tmp_path / f"{name}.toml"), "--data", str(tmp_path / "data.npy"),
+               "--ops", "gan_iteration", "--backends", "numpy,torch,jax")  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+class NoEps(NumpyBackend):
+    """Adam that all but divides by zero."""
+
+    def adam_step(self, spec, *rest):
+        with np.errstate(all="ignore"):
+            return super().adam_step(replace(spec, eps=1e-40), *rest)
+
+
+class OtherRate(NumpyBackend):
+    def adam_step(self, spec, *rest):
+        return super().adam_step(replace(spec, lr=spec.lr * 1.0001), *rest)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tiny", "mnist-mlp", "mnist-mlp-bn", "speech"])
+@pytest.mark.parametrize("backend", [NoEps, OtherRate])
+def test_a_small_fault_of_adam_is_caught(name, backend):
+    """Eps 0, and a learning rate that is off by 0.01 %."""
+    case = GANIteration(preset(name))
+    expected = answers(case, "float32")
+    inputs = case.inputs(expected.seed, "float32", images(case.spec))
+    assert not verify(backend().prepare(case, inputs), case, expected, "float32").passed
+    assert refused(operation("adam_step", preset(name)), "float32", [NumpyBackend()]) == {}
