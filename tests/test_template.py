@@ -13,6 +13,7 @@ import pytest
 import ganbench
 from ganbench import registry
 from ganbench.gan import preset
+from ganbench.machine.strays import adopting
 from ganbench.measure import protocol
 from ganbench.measure.launching import launch, templates
 from ganbench.measure.plan import make_plan
@@ -28,7 +29,7 @@ pytestmark = [
 
 @pytest.fixture
 def template():
-    with Template("numpy", [], child_environment({}, 1)) as made:
+    with adopting(), Template("numpy", [], child_environment({}, 1)) as made:
         yield made
 
 

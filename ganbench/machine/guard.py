@@ -36,6 +36,11 @@ def watch(folder: Path | None = None) -> None:
             guard.stdin.flush()
 
 
+def pid() -> int:
+    """Return the number of the guard's process."""
+    return _guard().pid
+
+
 @functools.cache
 def _guard() -> "subprocess.Popen[bytes]":
     guard = subprocess.Popen(

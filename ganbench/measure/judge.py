@@ -38,6 +38,11 @@ class Judge:
         self.most = GATED_ITERATIONS  # after so many a program is looked at in this round
         self._inputs: dict[str, tuple[int, str]] = {}
 
+    @property
+    def pid(self) -> int:
+        """The number of its process."""
+        return self._child.pid
+
     def draw(self, round_number: int) -> None:
         """Have other inputs drawn for a round; ``inputs`` waits for them."""
         self._drawing = True

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from .. import registry
 from ..machine.environment import can_pin
+from ..machine.strays import adopting
 from ..registry import Target
 from . import protocol
 from .plan import Plan
@@ -44,6 +45,7 @@ def templates(plan: Plan, folder: str, stack: contextlib.ExitStack) -> dict[str,
     They import while the oracle computes. ``stack`` ends them.
     """
     found = {}
+    stack.enter_context(adopting())
     for target in plan.targets if plan.timed and plan.rigor.rounds != 1 else ():
         if can_fork(target):
             with contextlib.suppress(Exception):  # a plug-in may raise anything; its row will say what

@@ -40,6 +40,11 @@ class Member:
         self._timings: dict[str, Timings] = {}
         self._examined: dict[str, int] = {}  # the pass after which the state of an operation is examined
 
+    @property
+    def pid(self) -> int | None:
+        """The number of its process; None where there is none."""
+        return None if self._worker is None else self._worker.pid
+
     def spawn(self) -> None:
         """Start the process, unless there is one, without waiting for it."""
         if self._worker is not None or not self._pending(self._names):

@@ -81,6 +81,11 @@ class Child:
         )
 
     @property
+    def pid(self) -> int:
+        """The process's number."""
+        return self._process.pid
+
+    @property
     def forked(self) -> bool:
         """Whether it was forked from a template, and not started afresh."""
         return isinstance(self._process, Forked)

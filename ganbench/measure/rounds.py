@@ -15,10 +15,12 @@ import numpy as np
 
 from ..data import load_images, staged_images
 from ..errors import StorageError
+from ..machine import guard
 from ..machine.environment import can_pin
+from ..machine.strays import Strays, adopting
 from ..machine.workspace import workspace
 from ..registry import Target
-from ..results.records import Ceiling, CeilingRecord, Line, Record, RunEnd
+from ..results.records import Ceiling, CeilingRecord, Line, Record, RunEnd, StrayRecord, digits
 from ..results.statistics import MIN_ROUNDS
 from ..verification.answers import IMAGES
 from .bandwidth import measure_bandwidth
@@ -33,6 +35,7 @@ from .plan import Case, Plan
 from .schedule import Reason, Schedule
 from .template import Template
 
+BUSY = 0.02  # of a core, by processes that workers have started, is told
 EXAMINED = 1 / 6  # of the later rounds: the first is always examined
 Progress = Callable[[float, str], None]  # (share done, what is being done)
 
@@ -52,7 +55,7 @@ def run_rounds(
     Raises ``GanbenchError`` where the oracle fails. On KeyboardInterrupt every process is gone before it
     is passed on.
     """
-    with contextlib.ExitStack() as stack:
+    with adopting(), contextlib.ExitStack() as stack:
         try:
             folder = stack.enter_context(workspace())
             np.save(Path(folder) / IMAGES, images)
@@ -80,6 +83,7 @@ class Rounds:
         self._plan, self._folder, self._ledger, self._progress = plan, folder, ledger, progress
         self._round = finished
         self._schedule = Schedule(plan, ledger, finished)
+        self._strays = Strays()
         self._done = 0.0  # the share of the run that is done
 
     def run(self) -> Reason:
@@ -125,12 +129,19 @@ class Rounds:
                 names = plan.timed_operations
                 timed = {m.case(name): m.visit_s(name) for name in names for m in members if m.can_time(name)}
                 found = self._schedule.shares(timed, start_s)
+                self._strays.look(self._own(members))
                 for position, name in enumerate(names):
                     self._tell(0.5 + position / len(names) / 2, f"timing {name}")
                     self._time(name, members, found)
         finally:
             for member in members:
                 member.stop()
+            self._strays.kill(self._own(members))
+
+    def _own(self, members: list[Member]) -> set[int]:
+        """Return the numbers of our own processes."""
+        workers = {member.pid for member in members if member.pid is not None}
+        return {guard.pid(), self._judge.pid, *(one.pid for one in self._templates.values()), *workers}
 
     def _find_ceilings(self, members: list[Member]) -> None:
         """Write down what this machine can do at best, as it was kept, or measured now."""
@@ -167,6 +178,10 @@ class Rounds:
                 if member.can_time(name) and number % shares[member.case(name)].stride == 0:
                     member.visit(name, number, place, cpu)
         self._schedule.visited(time.monotonic() - began)
+        cores, names = self._strays.look(self._own(members))
+        if cores > BUSY:
+            record = StrayRecord(round=self._round, operation=name, cores=digits(cores, 3), names=names)
+            self._ledger.write(record)
         for member in racing:
             if member.can_time(name):
                 member.finish(name)

@@ -6,7 +6,6 @@ arrays, prepares, is checked and warms up for itself. Whether its luck is as new
 """
 
 import contextlib
-import ctypes
 import importlib
 import os
 import signal
@@ -26,7 +25,6 @@ from ..machine.launch import command
 from . import worker
 from .child import ChildJob, die_with
 
-PR_SET_CHILD_SUBREAPER = 36
 PATIENCE_S = 60.0  # for the import
 MESSAGE = 2**16
 
@@ -76,11 +74,13 @@ class Forked:
 
 
 class Template:
-    """The parent's side of a template. Constructing it starts the process, without waiting for the import."""
+    """The parent's side of a template. Constructing it starts the process, without waiting for the import.
+
+    Only while the caller is ``adopting`` do workers that it forks become the caller's own children.
+    """
 
     def __init__(self, backend: str, cpus: list[int], environment: dict[str, str]) -> None:
         guard.watch()
-        _adopt_orphans(True)
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.settimeout(PATIENCE_S)
         with theirs:
@@ -94,6 +94,11 @@ class Template:
                 start_new_session=True,
             )
         self._socket.send(msgspec.json.encode(TemplateJob(backend=backend, parent=os.getpid(), cpus=cpus)))
+
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        return self._process.pid
 
     def fork(self, errors: IO[bytes]) -> Forked:
         """Return a new worker that says on ``errors`` what goes wrong; raises ``TemplateLostError``."""
@@ -118,7 +123,6 @@ class Template:
         self._process.kill()
         self._process.wait()
         self._socket.close()
-        _adopt_orphans(False)
 
 
 def can_fork(target: registry.Target) -> bool:
@@ -129,11 +133,6 @@ def can_fork(target: registry.Target) -> bool:
         return registry.load(target.backend).forks
     except Exception:  # a plug-in may raise anything; its row will say what
         return False
-
-
-def _adopt_orphans(yes: bool) -> None:
-    """Be the parent of what our descendants leave behind or not: so a forked worker becomes our own child."""
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, int(yes))
 
 
 def main() -> None:

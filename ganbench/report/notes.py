@@ -8,7 +8,7 @@ import pandas as pd
 from ..operations.products import FLOOR
 from ..registry import library_of
 from ..results.bounds import Best, Ceilings
-from ..results.records import Resumed, RunHeader
+from ..results.records import Resumed, RunHeader, StrayRecord
 from ..results.run import Run
 from ..results.statistics import Estimate, control_failed, typical
 from .table import seconds
@@ -17,7 +17,7 @@ from .table import seconds
 def remarks(run: Run, table: pd.DataFrame) -> list[str]:
     """Return the lines that every reader needs: control, verification, and what was not as it should be."""
     lines = [control_line(table), _error(table), *_gates(table), _unsteady(table), _uneven(table)]
-    lines += [_limited(run.header), _tuning(run.header), _uncontrolled(run.header), _resumed(run)]
+    lines += [_limited(run.header), _tuning(run.header), _uncontrolled(run.header), _resumed(run), _strays(run)]
     return [line for line in lines if line]
 
 
@@ -61,6 +61,18 @@ def _limited(header: RunHeader) -> str:
 def _uncontrolled(header: RunHeader) -> str:
     missing = header.environment.get("uncontrolled")
     return f"not controlled on this system: {'; '.join(missing)}" if missing else ""
+
+
+def _strays(run: Run) -> str:
+    found = [record for record in run.records if isinstance(record, StrayRecord)]
+    if not found:
+        return ""
+    names = ", ".join(sorted({name for record in found for name in record.names}))
+    operations = ", ".join(dict.fromkeys(record.operation for record in found))
+    return (
+        f"not alone: processes that a backend has started ({names}) took up to "
+        f"{max(record.cores for record in found):.2g} cores beside {operations}: all times are too long"
+    )
 
 
 def _resumed(run: Run) -> str:

@@ -240,6 +240,15 @@ class CeilingRecord(Record, tag="ceilings", frozen=True):
     measured: str = ""  # ISO 8601, UTC: by this run, or by an earlier one under the same conditions
 
 
+class StrayRecord(Record, tag="strays", frozen=True):
+    """Processes that workers had started were busy while an operation was timed; ``cores`` of processor time."""
+
+    round: Round
+    operation: str
+    cores: Average
+    names: list[str]
+
+
 class RunEnd(Record, tag="end", frozen=True):
     """That the run reached what it was to reach; the file of one that was interrupted or failed lacks this line."""
 
@@ -248,4 +257,4 @@ class RunEnd(Record, tag="end", frozen=True):
     seconds: Seconds
 
 
-Line = RunHeader | WorkerRecord | Measurement | CeilingRecord | Resumed | RunEnd
+Line = RunHeader | WorkerRecord | Measurement | CeilingRecord | StrayRecord | Resumed | RunEnd

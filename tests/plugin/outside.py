@@ -5,6 +5,7 @@ import os
 import signal
 import stat
 import subprocess
+import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -34,6 +35,7 @@ class OutsideBackend(NumpyBackend):
         "hang": "never returns",
         "noisy": "prints to standard output",
         "helper": "starts a process in a session of its own, as a compiler's pool may",
+        "spinner": "leaves a busy process in a session and an environment of its own",
         "slow": "takes two milliseconds longer",
         "hungry": "takes 200 MiB while it works",
         "clock": "replaces the clock by one that is ten times too slow",
@@ -58,6 +60,9 @@ class OutsideBackend(NumpyBackend):
             Path(os.environ["OUTSIDE_SPAWN"]).write_text(str(os.getpid()))
         if self.mode == "helper":
             subprocess.Popen(["sleep", "1000"], start_new_session=True)
+        if self.mode == "spinner":
+            spin = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'while True: pass'], env={})"
+            subprocess.run([sys.executable, "-c", spin], start_new_session=True, env={}, check=True)
         if self.mode == "clock":
             clock = time.perf_counter
             time.perf_counter = lambda: clock() / 10
