@@ -42,7 +42,7 @@ def test_honest_programs_pass_in_any_model(dtype, spec):
 def test_models_in_which_a_constant_refused_honest_programs(name, tmp_path):
     shutil.copy(FOLDER / f"{name}.toml", tmp_path)
     width = int((FOLDER / f"{name}.toml").read_text().partition("discriminator = [")[2].partition(",")[0])
-    np.save(tmp_path / "data.npy", np.random.default_rng(0).uniform(-1, 1, (400, width)).astype("float32"))
+    np.save(tmp_path / "data.npy", np.random.default_rng(0).uniform(0, 1, (400, width)).astype("float32"))
     done = cli("verify", "--model", str(tmp_path / f"{name}.toml"), "--data", str(tmp_path / "data.npy"),
                "--ops", "gan_iteration", "--backends", "numpy,torch,jax")  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

@@ -6,6 +6,7 @@ of each passes the gate or not. JAX compiles every model anew, so it is asked fo
 Ten minutes on 2 cores: ``python benchmarks/studies/tolerance.py``
 """
 
+import os
 import random
 import time
 
@@ -18,6 +19,7 @@ from ganbench.testing import images
 from ganbench.verification.emulation import answer
 from ganbench.verification.gate import verify
 
+os.environ.setdefault("JAX_ENABLE_X64", "1")  # before JAX is imported
 MODELS = 500
 ACTIVATIONS = ("relu", "leaky_relu", "tanh", "sigmoid", "identity")
 BACKENDS = ("numpy", "torch", "jax")
