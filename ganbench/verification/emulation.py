@@ -25,7 +25,7 @@ from .reference import Reference, act, collected, draw
 Rounding = Callable[[np.ndarray], np.ndarray]
 ROWS = 64  # of a batch, by which the errors of a unit are told
 DOUBT = 3  # times its typical error, enlarged already, a unit may be off
-LARGER = 4  # times
+LARGER = 8  # times
 ULPS = 2  # by which a result may be off: libraries differ in their exponentials and square roots
 STARTS = 4096  # places from which numbers that were drawn once are taken again
 
