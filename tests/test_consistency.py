@@ -1,6 +1,7 @@
 """A run file in which anything was changed: refused with its name and line, or shown; never a traceback."""
 
 import json
+import os
 import random
 import warnings
 
@@ -12,6 +13,7 @@ from ganbench.report.export import render
 from ganbench.results.run import open_run
 from ganbench.results.table import load_results
 
+MANY = int(os.environ.get("GANBENCH_FUZZ", "300"))  # ``make fuzz`` asks for 10,000
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
@@ -72,7 +74,7 @@ def test_a_good_run_is_shown(lines, tmp_path):
     assert shown(lines, tmp_path / "bad") == []
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=MANY, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(seed=st.integers(0, 2**32), value=JSON)
 def test_any_value_may_be_replaced(lines, tmp_path, seed, value):
     rng = random.Random(seed)
@@ -81,7 +83,7 @@ def test_any_value_may_be_replaced(lines, tmp_path, seed, value):
     shown([*lines[:number], put(lines[number], path, value), *lines[number + 1 :]], tmp_path / "bad")
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=MANY // 3, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(seed=st.integers(0, 2**32), how=st.sampled_from(["cut", "doubled", "swapped"]))
 def test_any_line_may_be_cut_doubled_or_swapped(lines, tmp_path, seed, how):
     rng = random.Random(seed)
