@@ -316,4 +316,4 @@ def answers(operation: Operation, dtype: str, math: str = "") -> Answers:
 def long_answers(operation: Operation) -> Answers:
     """Return the oracle's answers after ``LONG_RUN`` iterations."""
     inputs = operation.inputs(0, "float64", images(operation.spec))
-    return Answers(0, inputs.digest(), collected(Reference(), operation, inputs, LONG_RUN), {}, {})
+    return Answers(0, inputs.digest(), LONG_RUN[0], collected(Reference(), operation, inputs, LONG_RUN), {}, {})

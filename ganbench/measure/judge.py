@@ -35,8 +35,7 @@ class Judge:
         self._child = Child("ganbench.measure.oracle", job, child_environment({}, plan.threads), None)
         self._drawing = False
         self._scans = False  # whether any program makes all iterations in one call
-        self.most = GATED_ITERATIONS  # after so many a program is looked at in this round
-        self._inputs: dict[str, tuple[int, str]] = {}
+        self._inputs: dict[str, tuple[int, str, int]] = {}
 
     @property
     def pid(self) -> int:
@@ -46,11 +45,14 @@ class Judge:
     def draw(self, round_number: int) -> None:
         """Have other inputs drawn for a round; ``inputs`` waits for them."""
         self._drawing = True
-        self.most = GATED_ITERATIONS if not self._inputs or self._scans else LATER
-        self._say(Draw((round_number - 1) * SEEDS, self.most))
+        most = GATED_ITERATIONS if not self._inputs or self._scans else LATER
+        self._say(Draw((round_number - 1) * SEEDS, most))
 
-    def inputs(self) -> dict[str, tuple[int, str]]:
-        """Return the seed and the hash of each operation's inputs in this round; those with too small a batch lack."""
+    def inputs(self) -> dict[str, tuple[int, str, int]]:
+        """Return by operation, in this round: the seed and the hash of its inputs, and how many iterations are gated.
+
+        Those that the batch is too small for lack.
+        """
         if self._drawing:
             self._inputs = self._hear(Drawn).inputs
             self._drawing = False

@@ -91,7 +91,7 @@ class Member:
                 return
 
     def _prepare_one(self, name: str) -> None:
-        seed, digest = self._judge.inputs().get(name, (0, ""))
+        seed, digest, _ = self._judge.inputs().get(name, (0, "", 0))
         prepared = self._ask(name, protocol.Prepare(name, seed), protocol.Prepared)
         if prepared is None:
             return
@@ -116,7 +116,8 @@ class Member:
     def _gate(self, name: str, iterations: int) -> Verification | None:
         """Have the oracle compare what a program shows; None where it shows nothing, which has become a row."""
         shown = []
-        for count in counts(iterations, self._judge.most):
+        *_, most = self._judge.inputs()[name]
+        for count in counts(iterations, most):
             file = self._judge.file()
             if self._ask(name, protocol.Show(name, count, file), protocol.Shown) is None:
                 return None

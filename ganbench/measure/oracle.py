@@ -39,9 +39,9 @@ class Draw(msgspec.Struct, tag="draw", frozen=True):
 
 
 class Drawn(msgspec.Struct, frozen=True):
-    """By operation, the seed of the inputs and a hash over every number of them."""
+    """By operation: the seed and the hash of its inputs, and how many iterations are gated."""
 
-    inputs: dict[str, tuple[int, str]]
+    inputs: dict[str, tuple[int, str, int]]
 
 
 class Compare(msgspec.Struct, tag="compare", frozen=True):
@@ -83,7 +83,7 @@ class Oracle:
         except Exception as error:  # a backend may leave anything in its files
             return Judged(Verification(0.0, False, [], f"its outputs cannot be read: {type(error).__name__}: {error}"))
 
-    def _draw(self, request: Draw) -> dict[str, tuple[int, str]]:
+    def _draw(self, request: Draw) -> dict[str, tuple[int, str, int]]:
         job, drawn = self._job, {}
         for name in job.operations:
             made = operation(name, job.spec)
@@ -91,7 +91,7 @@ class Oracle:
                 counts = (1, request.most)
                 found = answer(made, job.dtype, job.precision, self._images, request.first_seed, counts)
                 self._known[name] = made, made.inputs(found.seed, job.dtype, self._images), found
-                drawn[name] = found.seed, found.digest
+                drawn[name] = found.seed, found.digest, found.most
         return drawn
 
     def _compare(self, request: Compare) -> Verification:

@@ -19,12 +19,14 @@ IMAGES = "images.npy"
 class Answers(NamedTuple):
     """What every program of an operation must produce on the inputs drawn from ``seed``, whose hash is ``digest``.
 
+    After ``most`` iterations a program is compared, and after one; where a call makes more, after as many as that.
     ``after`` maps a number of iterations to the float64 outputs. By group and number of iterations, ``deviations`` says
     how far honest arithmetic is off, and ``changes`` by how much of itself the group has moved from where it started.
     """
 
     seed: int
     digest: str
+    most: int
     after: dict[int, list[np.ndarray]]
     deviations: dict[tuple[str, int], float]
     changes: dict[tuple[str, int], float]
@@ -42,6 +44,7 @@ def write_answers(folder: Path, made: Operation, answers: Answers) -> None:
         folder / f"{made.name}.npz",
         allow_pickle=False,
         seed=np.array(answers.seed),
+        most=np.array(answers.most),
         digest=np.array(answers.digest),
         counts=np.array([*answers.after]),
         **emulated,
@@ -54,7 +57,7 @@ def read_answers(folder: Path, made: Operation, dtype: str) -> tuple[Inputs, Ans
     Raises ``GanbenchError`` where the inputs are not, number for number, what the oracle answered.
     """
     with np.load(folder / f"{made.name}.npz", allow_pickle=False) as stored:
-        seed, digest = int(stored["seed"]), str(stored["digest"])
+        seed, digest, most = int(stored["seed"]), str(stored["digest"]), int(stored["most"])
         counts = [int(count) for count in stored["counts"]]
         emulated: dict[str, dict[tuple[str, int], float]] = {"deviations": {}, "changes": {}}
         for part, count, group in (key.split("/") for key in stored.files if "/" in key):
@@ -70,4 +73,4 @@ def read_answers(folder: Path, made: Operation, dtype: str) -> tuple[Inputs, Ans
     inputs = made.inputs(seed, dtype, images)
     if inputs.digest() != digest:
         raise GanbenchError(f"the inputs of {made.name} differ from those that the reference was computed from")
-    return inputs, Answers(seed, digest, after, **emulated)
+    return inputs, Answers(seed, digest, most, after, **emulated)

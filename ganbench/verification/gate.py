@@ -55,7 +55,7 @@ def verify(
     """Run ``program`` from its staged state and compare it with the oracle; leaves it reset."""
 
     def shown() -> Iterable[Shown]:
-        for count in counts(program.iterations, max(answers.after)):
+        for count in counts(program.iterations, answers.most):
             program.reset()
             for _ in range(count // program.iterations):
                 program()
