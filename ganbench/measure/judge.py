@@ -15,7 +15,10 @@ from .oracle import Compare, Draw, Drawn, Examine, Judged, OracleJob
 from .plan import Plan
 from .process import Child, WorkerLostError, child_environment
 
-LATER = 2  # iterations are gated in later rounds: the same program has passed with all of them
+LATER = 1  # iteration is gated in later rounds: the same program has passed with all of them
+SMALL = 2e9  # FLOP of an iteration, below which more threads only get in the way of the processes that start meanwhile
+# Arrays that were freed are used again, where glibc would hand them back and the system clear new ones.
+KEEPS_ARRAYS = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
 R = TypeVar("R", Drawn, Judged)
 
 
@@ -32,7 +35,8 @@ class Judge:
             parent=os.getpid(),
         )
         self._files = (str(Path(folder) / f"outputs-{number}") for number in itertools.count())
-        self._child = Child("ganbench.measure.oracle", job, child_environment({}, plan.threads), None)
+        threads = 1 if plan.spec.iteration_flops < SMALL else plan.threads
+        self._child = Child("ganbench.measure.oracle", job, child_environment(KEEPS_ARRAYS, threads), None)
         self._drawing = False
         self._scans = False  # whether any program makes all iterations in one call
         self._inputs: dict[str, tuple[int, str, int]] = {}
@@ -62,9 +66,12 @@ class Judge:
         """Return where a worker may leave its next outputs."""
         return next(self._files)
 
-    def compare(self, name: str, shown: list[tuple[int, str]]) -> Verification:
-        """Judge outputs by numbers of iterations from the staged state; their files are removed."""
-        self._scans |= all(count > 1 for count, _ in shown)
+    def compare(self, name: str, iterations: int, shown: list[tuple[int, str]]) -> Verification:
+        """Judge outputs, by numbers of iterations from the staged state; a call makes ``iterations``.
+
+        Their files are removed.
+        """
+        self._scans |= iterations > 1
         return self._judged(Compare(name, shown), [file for _, file in shown])
 
     def examine(self, name: str, carried: int, iterations: int, files: list[str]) -> Verification:

@@ -41,7 +41,8 @@ class Timings:
     visits: dict[int, protocol.Timed] = field(default_factory=dict)
     order: list[int] = field(default_factory=list)
     spent_s: list[float] = field(default_factory=list)  # of each visit, with all that is not timed
-    left: tuple[int, list[str]] | None = None  # by the visit that is examined: its iterations, the files of its outputs
+    left: tuple[int, list[str], float] | None = None  # by the visit that is examined: its iterations, the files of its
+    # outputs, and the seconds of the first look at them
 
     @property
     def seconds(self) -> Visits:

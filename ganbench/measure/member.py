@@ -3,6 +3,7 @@
 import contextlib
 import statistics
 import time
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from ..operations import operation as make_operation
@@ -92,12 +93,17 @@ class Member:
 
     def _prepare_one(self, name: str) -> None:
         seed, digest, _ = self._judge.inputs().get(name, (0, "", 0))
-        prepared = self._ask(name, protocol.Prepare(name, seed), protocol.Prepared)
+        file = self._judge.file()
+        prepared = self._ask(name, protocol.Prepare(name, seed, file), protocol.Prepared)
         if prepared is None:
             return
         if prepared.digest != digest:
             return self._fail(name, "failed", "its inputs differ from those that the reference was computed from")
-        verification = self._gate(name, prepared.iterations)
+        first = [(prepared.iterations, file)]
+        if self._round == 1:
+            verification = self._gate(name, prepared.iterations, first)
+        else:
+            verification = self._judge.compare(name, prepared.iterations, first)
         if verification is None or (self._round == 1 and not self._waits(name, GATED_ITERATIONS, 1.0)):
             return
         if not verification.passed:
@@ -113,16 +119,16 @@ class Member:
             self._timings[name].warmed = warmed
             self._ledger.numbers[self.target.label, name] = warmed.number
 
-    def _gate(self, name: str, iterations: int) -> Verification | None:
-        """Have the oracle compare what a program shows; None where it shows nothing, which has become a row."""
-        shown = []
+    def _gate(self, name: str, iterations: int, shown: Sequence[tuple[int, str]] = ()) -> Verification | None:
+        """Have the oracle compare what a program shows from its staged state, and what it has ``shown`` before.
+
+        None where it shows nothing, which has become a row. A reset that does not reset is seen: something ran before.
+        """
         *_, most = self._judge.inputs()[name]
-        for count in counts(iterations, most):
-            file = self._judge.file()
-            if self._ask(name, protocol.Show(name, count, file), protocol.Shown) is None:
-                return None
-            shown.append((count, file))
-        return self._judge.compare(name, shown)
+        count, file = counts(iterations, most)[0], self._judge.file()
+        if self._ask(name, protocol.Show(name, count, file), protocol.Shown) is None:
+            return None
+        return self._judge.compare(name, iterations, [*shown, (count, file)])
 
     def _waits(self, name: str, iterations: int, share: float) -> bool:
         """Whether ``synchronize`` waits for the work; where it does not, that has become a row."""
@@ -187,8 +193,9 @@ class Member:
         stateful = make_operation(name, self._plan.spec).stateful
         files = [self._judge.file() for _ in range(1 + stateful)]
         try:
-            if self._ask(name, protocol.Look(name, files), protocol.Shown) is not None:
-                timings.left = carried, files
+            shown = self._ask(name, protocol.Look(name, files), protocol.Shown)
+            if shown is not None:
+                timings.left = carried, files, shown.seconds
         except WorkerLostError as error:
             return self._replace(name, error)
         self._pause()
@@ -215,12 +222,15 @@ class Member:
     def _checked(self, name: str, timings: Timings) -> Verification | None:
         """Return what is found of a program that was timed; None where there is none, which has become a row."""
         if timings.left is not None:
-            carried, files = timings.left
+            carried, files, look_s = timings.left
             found = self._judge.examine(name, carried, timings.prepared.iterations, files)
             if not found.passed:
                 return found
             assert timings.warmed is not None
-            if not self._waits(name, timings.warmed.number * timings.prepared.iterations, UNFINISHED):
+            # A look that takes long may find work to do, or much to look at.
+            suspicious = look_s > UNFINISHED * timings.warmed.number * timings.warmed.seconds
+            iterations = timings.warmed.number * timings.prepared.iterations
+            if suspicious and not self._waits(name, iterations, UNFINISHED):
                 return None
         return self._gate(name, timings.prepared.iterations)
 

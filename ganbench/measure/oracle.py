@@ -88,7 +88,7 @@ class Oracle:
         for name in job.operations:
             made = operation(name, job.spec)
             if job.spec.batch >= made.minimum_batch:
-                counts = (1, request.most)
+                counts = {1, request.most}
                 found = answer(made, job.dtype, job.precision, self._images, request.first_seed, counts)
                 self._known[name] = made, made.inputs(found.seed, job.dtype, self._images), found
                 drawn[name] = found.seed, found.digest, found.most

@@ -25,10 +25,11 @@ class Request(msgspec.Struct, frozen=True, tag_field="type"):
 
 
 class Prepare(Request, tag="prepare", frozen=True):
-    """Prepare an operation on the inputs drawn from ``seed``, and run it once."""
+    """Prepare an operation on the inputs drawn from ``seed``, run it once, and leave its outputs in ``file``."""
 
     operation: str
     seed: int
+    file: str
 
 
 class Show(Request, tag="show", frozen=True):
@@ -99,7 +100,9 @@ class Prepared(Reply, tag="prepared", frozen=True):
 
 
 class Shown(Reply, tag="shown", frozen=True):
-    """The outputs are where they were asked for."""
+    """The outputs are where they were asked for; the first look at them took so many seconds."""
+
+    seconds: float
 
 
 class Waited(Reply, tag="waited", frozen=True):

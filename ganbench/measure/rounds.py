@@ -36,7 +36,7 @@ from .schedule import Reason, Schedule
 from .template import Template
 
 BUSY = 0.02  # of a core, by processes that workers have started, is told
-EXAMINED = 1 / 6  # of the later rounds: the first is always examined
+EXAMINED = 1 / 12  # of the later rounds: the first is always examined
 Progress = Callable[[float, str], None]  # (share done, what is being done)
 
 

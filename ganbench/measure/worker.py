@@ -93,11 +93,11 @@ class TargetWorker:
                 return time_visit(self._backend, operation, program, request.number)
             case protocol.Look():
                 operation, program, _ = self._programs[request.operation]
-                for number, file in enumerate(request.files):
-                    if number:
-                        program()
+                shown = _left_in(request.files[0], program)
+                for file in request.files[1:]:
+                    program()
                     _left_in(file, program)
-                return protocol.Shown()
+                return shown
             case protocol.FindCeilings():
                 from .ceilings import find_ceilings
 
@@ -122,6 +122,7 @@ class TargetWorker:
         program, prepare_s, first_run_s = first_call(self._backend, operation, inputs)
         memory.prepared()
         self._programs[operation.name] = operation, program, memory
+        _left_in(request.file, program)
         return protocol.Prepared(prepare_s, first_run_s, program.iterations, inputs.digest())
 
     def _warm(self, request: protocol.Warm) -> protocol.Warmed:
@@ -137,10 +138,13 @@ def _left_in(file: str, program: Any) -> protocol.Shown:
     """Write the outputs of a program for the oracle, one array after the other."""
     import numpy as np
 
+    start = time.perf_counter()
+    outputs = program.outputs()
+    seconds = time.perf_counter() - start
     with Path(file).open("wb") as stream:
-        for array in program.outputs():
+        for array in outputs:
             np.save(stream, np.asarray(array), allow_pickle=False)
-    return protocol.Shown()
+    return protocol.Shown(seconds)
 
 
 if __name__ == "__main__":

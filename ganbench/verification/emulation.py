@@ -71,11 +71,10 @@ class Ieee(_Watched):
         return array + array * self._noise[start : start + size].reshape(np.shape(array))
 
     def _product(self, a: Array, b: Array) -> Array:
-        order = self._rng.permutation(a.shape[1])
-        return self._off(a @ b, self._low(a[:, order]) @ self._low(b[order]))
+        return self._off(a @ b, self._low(a[:, ::-1]) @ self._low(b[::-1]))
 
     def _summed(self, rows: Array) -> Array:
-        return self._off(super()._summed(rows), super()._summed(self._low(self._rng.permutation(rows))))
+        return self._off(super()._summed(rows), super()._summed(self._low(rows[::-1])))
 
     def _slope(self, activation: str, pre: Array) -> Array:
         """Return the slope as most libraries take it: from what the activation gave."""
@@ -84,9 +83,8 @@ class Ieee(_Watched):
 
     def batch_norm(self, x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array]:
         exact = super().batch_norm(x, gamma, beta, eps)
-        order = self._rng.permutation(len(x))
-        y, mean, var = super().batch_norm(self._low(x[order]), self._low(gamma), self._low(beta), eps)
-        return self._off(exact[0], y[np.argsort(order)]), self._off(exact[1], mean), self._off(exact[2], var)
+        y, mean, var = super().batch_norm(self._low(x[::-1]), self._low(gamma), self._low(beta), eps)
+        return self._off(exact[0], y[::-1]), self._off(exact[1], mean), self._off(exact[2], var)
 
     def batch_norm_grad(self, x: Array, gamma: Array, beta: Array, eps: float, grad: Array) -> Triple:
         """By the shorter formula of most libraries, whose terms are larger than what they leave."""

@@ -1,0 +1,107 @@
+"""What does it cost a default run that nothing is timed without being verified?
+
+Runs of three frameworks and five operations in turns: as ``ganbench compare`` makes them, and without the oracle, the
+looks at outputs, and the examined visits. The cost is the difference of the seconds in which nothing was timed, as a
+share of a run with the gate.
+
+Eight minutes on 2 cores: ``python benchmarks/studies/gate_cost.py``
+"""
+
+import contextlib
+import os
+import statistics
+import time
+from collections.abc import Iterator
+from unittest import mock
+
+from study import Study, options
+
+import ganbench
+from ganbench.measure.member import Member
+from ganbench.results.records import Verification
+
+BACKENDS = ("numpy", "torch", "jax")
+PAIRS, ROUNDS, MOST = 3, 7, 0.05
+PASSED = Verification(0.0, False, [])
+
+
+class AnyDigest(str):
+    """Equal to every hash of inputs."""
+
+    __hash__ = str.__hash__
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+
+class Trusting:
+    """A judge that asks no oracle and believes everything."""
+
+    pid = os.getpid()
+
+    def __init__(self, plan, folder) -> None:
+        self._names = plan.timed_operations
+
+    def inputs(self) -> dict[str, tuple[int, str, int]]:
+        return {name: (0, AnyDigest(), 1) for name in self._names}
+
+    def file(self) -> str:
+        return os.devnull
+
+    def compare(self, *_) -> Verification:
+        return PASSED
+
+    def draw(self, _) -> None:
+        pass
+
+    def stop(self) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def without_gate() -> Iterator[None]:
+    """Let runs time whatever backends give."""
+    with (
+        mock.patch("ganbench.measure.rounds.Judge", Trusting),
+        mock.patch.object(Member, "_gate", return_value=PASSED),
+        mock.patch.object(Member, "_waits", return_value=True),
+        mock.patch.object(Member, "examine_after", return_value=None),
+    ):
+        yield
+
+
+def main() -> None:
+    chosen = options("gate_cost", __doc__, resumable=True).parse_args()
+    pairs, rounds, preset = (1, 1, "tiny") if chosen.short else (PAIRS, ROUNDS, "mnist-mlp")
+    study = Study(chosen, backends=BACKENDS, preset=preset, rounds=rounds, pairs=pairs)
+    for number in range(len(study.pieces), pairs):
+        piece = {}
+        for gated in (True, False) if number % 2 else (False, True):
+            start = time.monotonic()
+            with contextlib.nullcontext() if gated else without_gate():
+                run = ganbench.compare(BACKENDS, preset=preset, rounds=rounds, seed=number, results=None)
+            seconds = time.monotonic() - start
+            piece["with" if gated else "without"] = {"seconds": seconds, "untimed_s": seconds * (1 - run.duty)}
+        study.add(piece)
+        study.say(f"{number + 1} of {pairs}: {share(piece):.1%}")
+    study.conclude(judge(study.pieces))
+
+
+def share(piece: dict) -> float:
+    """Return the cost of the gate in one pair, as a share of the run with it."""
+    return (piece["with"]["untimed_s"] - piece["without"]["untimed_s"]) / piece["with"]["seconds"]
+
+
+def judge(pieces: list[dict]) -> dict:
+    """Return the verdict on the median cost."""
+    shares = [share(piece) for piece in pieces]
+    middle = statistics.median(shares)
+    return {
+        "passed": len(pieces) >= PAIRS and middle <= MOST,
+        "goal": f"the gate takes at most {MOST:.0%} of a default run",
+        "measured": f"median of {len(shares)} pairs of runs: {middle:.1%} ({min(shares):.1%} to {max(shares):.1%})",
+    }
+
+
+if __name__ == "__main__":
+    main()
