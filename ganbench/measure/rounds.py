@@ -111,7 +111,9 @@ class Rounds:
             random.Random(f"{plan.seed}.{self._round}").shuffle(members)
         try:
             if self._round == 1:
-                self._judge.inputs()  # or it would be computing them beside the first import
+                self._judge.inputs()  # or it would be computing them beside the first import ...
+                for template in self._templates.values():
+                    template.wait()  # ... and they would be importing
             else:
                 # From now on all start at once; first calls stay undisturbed, because whoever is ready is paused.
                 self._tell(0.0, "starting workers")

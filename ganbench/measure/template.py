@@ -83,6 +83,7 @@ class Template:
         guard.watch()
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.settimeout(PATIENCE_S)
+        self._waiting = True
         with theirs:
             self._process = subprocess.Popen(
                 command("ganbench.measure.template", str(theirs.fileno())),
@@ -100,8 +101,16 @@ class Template:
         """The process's number."""
         return self._process.pid
 
+    def wait(self) -> None:
+        """Wait until the framework is imported; who then wants a worker is told where that has failed."""
+        if self._waiting:
+            self._waiting = False
+            with contextlib.suppress(OSError):
+                self._socket.recv(MESSAGE)
+
     def fork(self, errors: IO[bytes]) -> Forked:
         """Return a new worker that says on ``errors`` what goes wrong; raises ``TemplateLostError``."""
+        self.wait()
         ours_in, ours_out = os.pipe(), os.pipe()
         try:
             socket.send_fds(self._socket, [b"fork"], [ours_in[0], ours_out[1], errors.fileno()])
@@ -143,6 +152,7 @@ def main() -> None:
         os.sched_setaffinity(0, job.cpus)
     importlib.import_module("numpy")
     importlib.import_module(registry.load(job.backend).module)
+    channel.send(b"imported")
     while True:
         message, fds, _, _ = socket.recv_fds(channel, MESSAGE, 3)
         if not message:

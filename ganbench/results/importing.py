@@ -99,7 +99,7 @@ def _place_of_run(member: Member) -> Path:
         try:
             records = parse_run(member.content, "it")
         except StorageError as error:
-            raise LeftOutError(str(error)) from error
+            raise LeftOutError(str(error).removeprefix("it, ")) from error
     header = records[0]
     assert isinstance(header, RunHeader)
     measured = [record for record in records if isinstance(record, Measurement)]
