@@ -62,7 +62,7 @@ def test_what_is_not_ours_is_left_out_with_its_reason(theirs, tmp_path, ganbench
         "notes.txt: not a results file",
         "foreign.jsonl: it is not a ganbench run",
         "newer.jsonl: it has format 99",
-        "damaged.jsonl: it, line 2",
+        "damaged.jsonl: line 2",
         "empty.jsonl: nothing was measured in it",
         "deep.jsonl: it is not a ganbench run",
         "deep.json: not JSON, or torn off",
