@@ -93,17 +93,13 @@ class Member:
 
     def _prepare_one(self, name: str) -> None:
         seed, digest, _ = self._judge.inputs().get(name, (0, "", 0))
-        file = self._judge.file()
-        prepared = self._ask(name, protocol.Prepare(name, seed, file), protocol.Prepared)
+        prepared = self._ask(name, protocol.Prepare(name, seed, file := self._judge.file()), protocol.Prepared)
         if prepared is None:
             return
         if prepared.digest != digest:
             return self._fail(name, "failed", "its inputs differ from those that the reference was computed from")
-        first = [(prepared.iterations, file)]
-        if self._round == 1:
-            verification = self._gate(name, prepared.iterations, first)
-        else:
-            verification = self._judge.compare(name, prepared.iterations, first)
+        gated = self._gate if self._round == 1 else self._compared
+        verification = gated(name, prepared.iterations, [(prepared.iterations, file)])
         if verification is None or (self._round == 1 and not self._waits(name, GATED_ITERATIONS, 1.0)):
             return
         if not verification.passed:
@@ -122,13 +118,17 @@ class Member:
     def _gate(self, name: str, iterations: int, shown: Sequence[tuple[int, str]] = ()) -> Verification | None:
         """Have the oracle compare what a program shows from its staged state, and what it has ``shown`` before.
 
-        None where it shows nothing, which has become a row. A reset that does not reset is seen: something ran before.
+        None where it shows nothing, which is a row. A reset that does not reset is seen: something ran before.
         """
-        *_, most = self._judge.inputs()[name]
-        count, file = counts(iterations, most)[0], self._judge.file()
+        count, file = counts(iterations, self._judge.inputs()[name][2])[0], self._judge.file()
         if self._ask(name, protocol.Show(name, count, file), protocol.Shown) is None:
             return None
-        return self._judge.compare(name, iterations, [*shown, (count, file)])
+        return self._compared(name, iterations, [*shown, (count, file)])
+
+    def _compared(self, name: str, iterations: int, shown: list[tuple[int, str]]) -> Verification:
+        """Return what the oracle says; the worker's threads would spin beside it."""
+        self._pause()
+        return self._judge.compare(name, iterations, shown)
 
     def _waits(self, name: str, iterations: int, share: float) -> bool:
         """Whether ``synchronize`` waits for the work; where it does not, that has become a row."""
