@@ -16,7 +16,7 @@ from .terminal import say
 
 ROUNDS = 6
 OPERATIONS = ("matmul", "adam_step", "gan_iteration")
-# What a run of three frameworks and five operations reaches: its rounds, and the visits to the baseline in each of them.
+# What a run of three frameworks and five operations reaches: its rounds, and the visits to the baseline in each.
 # Seen on two cores; the other frameworks get fewer visits.
 REACHED = {"a default run": (7, 14), "a run with --rigor full": (29, 17)}
 
