@@ -17,6 +17,7 @@ from unittest import mock
 from study import Study, options
 
 import ganbench
+from ganbench.measure.ledger import Timings
 from ganbench.measure.member import Member
 from ganbench.results.records import Verification
 
@@ -58,12 +59,18 @@ class Trusting:
         pass
 
 
+def believed(member: Member, name: str, timings: Timings) -> Verification:
+    """Let any program pass, without a look at it."""
+    timings.verification = PASSED
+    return PASSED
+
+
 @contextlib.contextmanager
 def without_gate() -> Iterator[None]:
     """Let runs time whatever backends give."""
     with (
         mock.patch("ganbench.measure.rounds.Judge", Trusting),
-        mock.patch.object(Member, "_gate", return_value=PASSED),
+        mock.patch.object(Member, "_gate", believed),
         mock.patch.object(Member, "_waits", return_value=True),
         mock.patch.object(Member, "examine_after", return_value=None),
     ):

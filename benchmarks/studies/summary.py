@@ -13,7 +13,7 @@ from study import RESULTS
 
 STUDIES = (
     "default_run", "placement", "visits", "estimators", "unevenness", "aa_verdicts", "interval_coverage",
-    "repeatability", "sensitivity", "doctor", "loop_overhead", "torch_timer",
+    "repeatability", "sensitivity", "doctor", "loop_overhead", "torch_timer", "starts", "gate_cost", "tolerance",
 )  # fmt: skip
 DOCUMENT = Path("docs/methodology.md")
 BEGIN, END = "<!-- studies -->\n", "<!-- end -->"

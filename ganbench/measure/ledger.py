@@ -36,7 +36,8 @@ class Timings:
     """What one worker has gathered for one operation: by pass, the visit that was made and its place in the pass."""
 
     prepared: protocol.Prepared
-    verification: Verification
+    shown: list[tuple[int, str]]  # after how many iterations, and in which file; not judged yet
+    verification: Verification | None = None
     warmed: protocol.Warmed | None = None
     visits: dict[int, protocol.Timed] = field(default_factory=dict)
     order: list[int] = field(default_factory=list)

@@ -3,7 +3,6 @@
 import contextlib
 import statistics
 import time
-from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from ..operations import operation as make_operation
@@ -98,13 +97,13 @@ class Member:
             return
         if prepared.digest != digest:
             return self._fail(name, "failed", "its inputs differ from those that the reference was computed from")
-        gated = self._gate if self._round == 1 else self._compared
-        verification = gated(name, prepared.iterations, [(prepared.iterations, file)])
-        if verification is None or (self._round == 1 and not self._waits(name, GATED_ITERATIONS, 1.0)):
-            return
-        if not verification.passed:
-            return self._fail(name, "invalid", verification.reason, verification)
-        self._timings[name] = Timings(prepared, verification)
+        self._timings[name] = timings = Timings(prepared, [(prepared.iterations, file)])
+        if self._round == 1:  # in later ones, what was shown is judged together with what is shown after the timing
+            verification = self._gate(name, timings)
+            if verification is None or not self._waits(name, GATED_ITERATIONS, 1.0):
+                return
+            if not verification.passed:
+                return self._fail(name, "invalid", verification.reason, verification)
         if not self._plan.timed:
             return self._record(name)
         # Whether it settles is seen in the first round, and later in the visits.
@@ -112,23 +111,21 @@ class Member:
         number = self._ledger.numbers.get((self.target.label, name), 0)
         warmed = self._ask(name, protocol.Warm(name, number, cap_s), protocol.Warmed)
         if warmed is not None:
-            self._timings[name].warmed = warmed
+            timings.warmed = warmed
             self._ledger.numbers[self.target.label, name] = warmed.number
 
-    def _gate(self, name: str, iterations: int, shown: Sequence[tuple[int, str]] = ()) -> Verification | None:
-        """Have the oracle compare what a program shows from its staged state, and what it has ``shown`` before.
+    def _gate(self, name: str, timings: Timings) -> Verification | None:
+        """Have the oracle compare what a program shows from its staged state, and what it has shown before.
 
         None where it shows nothing, which is a row. A reset that does not reset is seen: something ran before.
         """
+        iterations = timings.prepared.iterations
         count, file = counts(iterations, self._judge.inputs()[name][2])[0], self._judge.file()
         if self._ask(name, protocol.Show(name, count, file), protocol.Shown) is None:
             return None
-        return self._compared(name, iterations, [*shown, (count, file)])
-
-    def _compared(self, name: str, iterations: int, shown: list[tuple[int, str]]) -> Verification:
-        """Return what the oracle says; the worker's threads would spin beside it."""
-        self._pause()
-        return self._judge.compare(name, iterations, shown)
+        timings.verification = self._judge.compare(name, iterations, [*timings.shown, (count, file)])
+        timings.shown = []
+        return timings.verification
 
     def _waits(self, name: str, iterations: int, share: float) -> bool:
         """Whether ``synchronize`` waits for the work; where it does not, that has become a row."""
@@ -232,7 +229,7 @@ class Member:
             iterations = timings.warmed.number * timings.prepared.iterations
             if suspicious and not self._waits(name, iterations, UNFINISHED):
                 return None
-        return self._gate(name, timings.prepared.iterations)
+        return self._gate(name, timings)
 
     def stop(self) -> None:
         """Kill the worker; may be called again."""
