@@ -148,7 +148,7 @@ class ArrayKernels(Kernels):
         soft, _ = self._two(logits.shape)
         xp.multiply(logits, loss.sign, out=grad)
         xp.logaddexp(0, grad, out=soft)  # softplus
-        xp.sum(soft, axis=(0, 1), out=value)
+        xp.sum(soft, axis=0, out=value.reshape(1))  # over both axes, CuPy would allocate
         xp.multiply(value, loss.scale, out=value)
         self.activate("sigmoid", grad)
         xp.multiply(grad, loss.slope, out=grad)

@@ -14,8 +14,8 @@ from ganbench.operation import Inputs, Operation
 from ganbench.precision import FULL
 
 from .array_backend import ArrayBackend
-from .array_inplace import ArrayKernels
 from .captured import CapturedProgram
+from .cublas import CublasKernels
 
 AMPERE = 80  # the first compute capability with TF32
 
@@ -53,8 +53,9 @@ class CupyBackend(ArrayBackend):
             )
         self.xp = cupy
         if self.mode == "fused":  # each formula becomes one kernel, compiled at its first call
-            self._activate = _fused(cupy, super()._activate)  # type: ignore[method-assign]
-            self._through_activation = _fused(cupy, super()._through_activation)  # type: ignore[method-assign]
+            self._activate = _fused(cupy, "activate", super()._activate)  # type: ignore[method-assign]
+            through = super()._through_activation
+            self._through_activation = _fused(cupy, "through", through)  # type: ignore[method-assign]
             self._adam_kernel = cupy.fuse(_adam(cupy))
 
     @classmethod
@@ -95,7 +96,11 @@ class CupyBackend(ArrayBackend):
         root = (1 - spec.beta2 ** int(step)) ** 0.5
         lr = spec.lr * root / (1 - spec.beta1 ** int(step))
         for p, g, mi, vi in zip(params, grads, m, v, strict=True):
-            self._adam_kernel(p, g.astype(p.dtype, copy=False), mi, vi, spec.beta1, spec.beta2, lr, spec.eps * root)
+            # The complements as arguments: in the kernel, CuPy 14 would take 1 - beta in float16.
+            self._adam_kernel(
+                p, g.astype(p.dtype, copy=False), mi, vi,
+                spec.beta1, 1 - spec.beta1, spec.beta2, 1 - spec.beta2, lr, spec.eps * root,
+            )  # fmt: skip
         return list(params), list(m), list(v)
 
     def prepare(self, operation: Operation, inputs: Inputs) -> Program:
@@ -103,7 +108,7 @@ class CupyBackend(ArrayBackend):
             if inputs.batches[0][0].dtype == np.float16:
                 raise UnsupportedError(f"cupy.graph has only {' and '.join(FULL)}: use cupy for float16")
             dtype, whole = inputs.state.generator.params[0].dtype, operation.spec.n_params
-            kernels = ArrayKernels(self.xp, dtype, piece=whole)  # a GPU wants Adam in one piece
+            kernels = CublasKernels(self.xp, dtype, whole, self.precision == "tf32")  # a GPU wants Adam in one piece
             return CapturedProgram(self, kernels, operation, inputs, self._capture)
         return super().prepare(operation, inputs)
 
@@ -120,26 +125,32 @@ class CupyBackend(ArrayBackend):
         return graph.launch  # type: ignore[no-any-return]
 
 
-def _fused(cupy: Any, activation: Callable[..., Array]) -> Callable[..., Array]:
-    """Return ``activation``, whose first argument names a formula, as one fused kernel for each name."""
+def _fused(cupy: Any, what: str, activation: Callable[..., Array]) -> Callable[..., Array]:
+    """Return ``activation``, whose first argument names a formula, as one fused kernel for each name.
+
+    Not called like the formula: a kernel named ``tanh`` would stand in the way of CUDA's own function.
+    """
     kernels: dict[str, Callable[..., Array]] = {}
 
     def apply(name: str, *arrays: Array) -> Array:
         if name == "identity":
             return arrays[-1]
         if name not in kernels:
-            kernels[name] = cupy.fuse(functools.partial(activation, name))
+            kernels[name] = cupy.fuse(kernel_name=f"{what}_{name}")(functools.partial(activation, name))
         return kernels[name](*arrays)
 
     return apply
 
 
 def _adam(cupy: Any) -> Callable[..., None]:
-    def adam(p: Array, g: Array, m: Array, v: Array, beta1: float, beta2: float, lr: float, eps: float) -> None:
+    def adam(
+        p: Array, g: Array, m: Array, v: Array,
+        beta1: float, rest1: float, beta2: float, rest2: float, lr: float, eps: float,
+    ) -> None:  # fmt: skip
         m *= beta1
-        m += (1 - beta1) * g
+        m += rest1 * g
         v *= beta2
-        v += (1 - beta2) * (g * g)
+        v += rest2 * (g * g)
         p -= lr * m / (cupy.sqrt(v) + eps)
 
     return adam

@@ -37,8 +37,9 @@ class JaxBackend(Backend):
         kind, _, index = self.device.partition(":")
         try:
             devices = jax.devices(kind)
-        except RuntimeError as error:
-            raise UnavailableError(f"JAX {jax.__version__} has no {kind} device: {error}") from error
+        except (RuntimeError, AssertionError) as error:  # without any GPU to be seen, an assertion without words
+            why = str(error) or "it sees none"
+            raise UnavailableError(f"JAX {jax.__version__} has no {kind} device: {why}") from error
         if int(index or 0) >= len(devices):
             raise UnavailableError(f"no CUDA device {index}: JAX sees {len(devices)}")
         self.jax, self._on = jax, devices[int(index or 0)]
@@ -57,10 +58,11 @@ class JaxBackend(Backend):
 
     @classmethod
     def environment(cls, device: str, dtype: str, precision: str, cache: str) -> dict[str, str]:
+        # On a GPU, XLA multiplies float32 by TF32 wherever it may: "tensorfloat32" would keep Triton's kernels from it.
         return {
             "JAX_PLATFORMS": device.partition(":")[0],
             "JAX_ENABLE_X64": "1" if dtype == "float64" else "0",
-            "JAX_DEFAULT_MATMUL_PRECISION": "tensorfloat32" if precision == "tf32" else "highest",
+            "JAX_DEFAULT_MATMUL_PRECISION": "default" if precision == "tf32" else "highest",
             "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
             "JAX_COMPILATION_CACHE_DIR": cache,
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",

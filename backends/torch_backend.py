@@ -152,7 +152,9 @@ class TorchBackend(Backend):
         params, grads, m, v = list(params), list(grads), list(m), list(v)
         if grads[0].dtype != params[0].dtype:
             grads = [grad.to(params[0].dtype) for grad in grads]
-        before = self.torch.full((len(params),), float(step) - 1, device=self.device)
+        # As torch.optim.Adam keeps them: the fused kernel reads them on the device, the others on the host.
+        place = "cpu" if self.mode == "textbook" else self.device
+        before = self.torch.full((len(params),), float(step) - 1, device=place)
         with self.torch.no_grad():
             self._adam(
                 params,
@@ -271,6 +273,9 @@ def _require_compiler(device: str) -> None:
     if device != "cpu":
         if importlib.util.find_spec("triton") is None:
             raise UnavailableError("torch.compile on a GPU needs Triton: pip install triton")
+        named = os.environ.get("CC")  # Triton compiles what launches its kernels
+        if not any(map(shutil.which, [named] if named else ["gcc", "clang"])):
+            raise UnavailableError(f"torch.compile on a GPU needs a C compiler, but found {named or 'no gcc or clang'}")
         return
     named = os.environ.get("CXX")
     if not any(map(shutil.which, [named] if named else ["g++", "clang++"])):

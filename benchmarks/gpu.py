@@ -12,6 +12,7 @@ import importlib.metadata
 import importlib.util
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -35,6 +36,10 @@ SECONDS = {"tests": 110, "float32": 180, "asv": 90}  # 590 in all
 OTHER_PRECISION = 70
 FRAMEWORKS = ("torch", "jax", "cupy")
 NEEDED = ("click", "msgspec", "numpy", "pandas", "psutil", "rich", "threadpoolctl")
+TESTS = ("tests/test_gpu.py", "tests/test_precision.py", "tests/test_backends.py")  # the longest last
+NO_TESTS = 5  # the exit code of pytest
+WORSE = ("skipped", "done", "cut", "failed")
+TIMED = r"±\S+s\b"  # a time as asv prints it
 GRACE = 15  # seconds in which an interrupted step may write down what it has
 
 
@@ -170,12 +175,17 @@ def tests(log: Path, seconds: float) -> Outcome:
     modules = {"pytest": "pytest", "pytest_timeout": "pytest-timeout"}
     if missing := [package for module, package in modules.items() if importlib.util.find_spec(module) is None]:
         return Outcome("skipped", f"needs {_pip(missing)}")
-    with tempfile.TemporaryDirectory(prefix="ganbench-") as cache:
-        environment: dict[str, str] = {}
-        for name in FRAMEWORKS:
-            environment |= registry.load(name).environment("cuda", "float64", "ieee", cache)
-        arguments = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "tests/test_backends.py", "tests/test_gpu.py"]
-        return outcome_of(command(log, seconds, arguments, environment), log)
+    began, ended = time.monotonic(), []
+    for place, name in enumerate(FRAMEWORKS):  # each in a process of its own: they disturb one another's libraries
+        target = registry.parse_target(f"{name}@cuda")
+        with tempfile.TemporaryDirectory(prefix="ganbench-") as cache:
+            environment = registry.environment(target, "float64", "ieee", cache)
+            share = (seconds - (time.monotonic() - began)) / (len(FRAMEWORKS) - place)
+            arguments = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-k", name, *TESTS]
+            code = command(log, share, arguments, environment)
+        if code != NO_TESTS:
+            ended.append(outcome_of(code, log))
+    return max(ended, key=lambda outcome: WORSE.index(outcome.status), default=Outcome("skipped", "no test applies"))
 
 
 def compared(name: str, folder: Path, record: Record, targets: Sequence[str], results: Path, seconds: float) -> Outcome:
@@ -214,7 +224,11 @@ def suite(log: Path, seconds: float) -> Outcome:
     if importlib.util.find_spec("asv") is None:
         return Outcome("skipped", f"needs {_pip(['asv>=0.6.6,<0.7', 'asv_runner>=0.3.2,<0.4'])}")
     cases = r"'(\w+(\.\w+)?@cuda|cupy)', 'float32'"
-    return outcome_of(command(log, seconds, [sys.executable, "-m", "asv", "run", "-b", cases]), log)
+    outcome = outcome_of(command(log, seconds, [sys.executable, "-m", "asv", "run", "-b", cases]), log)
+    said = log.read_text(errors="replace").rpartition("\n$ ")[2]
+    if outcome.status == "done" and not re.search(TIMED, said):
+        return Outcome("failed", f"no case was timed, see {log}")
+    return outcome
 
 
 # Before it begins -------------------------------------------------------------------------------------------
@@ -228,10 +242,9 @@ def obstacle() -> str:
         importlib.metadata.distribution("ganbench")
     except importlib.metadata.PackageNotFoundError:
         return f"ganbench is not installed in {sys.executable}: {sys.executable} -m pip install --no-deps -e ."
-    from ganbench import registry
-    from ganbench.backend import nvidia_gpus
+    from ganbench import gpus, registry
 
-    if not nvidia_gpus():
+    if not gpus.count():
         return "no NVIDIA GPU found: neither its driver's /proc/driver/nvidia nor pynvml (nvidia-ml-py) shows one"
     if not gpu_targets():
         probes = {name: registry.load(name).probe() for name in FRAMEWORKS}

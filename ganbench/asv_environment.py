@@ -15,7 +15,7 @@ from asv.console import log
 from asv.environment import Environment
 from asv.machine import Machine, MachineCollection
 
-from . import registry
+from . import gpus, registry
 from .errors import GanbenchError
 from .machine import environment
 from .machine.lock import run_lock
@@ -91,8 +91,8 @@ def _installed() -> dict[str, str]:
             continue
         if probe.installed:
             found[name] = probe.version
-    if gpus := environment.gpu_names():
-        found["gpu"] = gpus[0].replace(" ", "-")
+    if names := gpus.names():
+        found["gpu"] = names[0].replace(" ", "-")
     if changes := environment.tree_changes(Path.cwd(), ".", ":!results"):
         found["dirty"] = changes
     return found

@@ -13,9 +13,9 @@ import itertools
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from . import gpus
 from .arithmetic import Arithmetic, Array, GANState, NetworkState, Step, arrays, map_arrays
 from .errors import UnavailableError, UnsupportedError, unknown
 from .precision import FULL, name_of
@@ -170,7 +170,7 @@ class Backend(Arithmetic):
     @classmethod
     def missing_device(cls, kind: str, version: str) -> str:
         """Return why devices of ``kind`` cannot be used, as far as a cheap look can tell, or ''."""
-        return "" if kind == "cpu" or nvidia_gpus() else "no NVIDIA GPU found"
+        return "" if kind == "cpu" or gpus.count() else "no NVIDIA GPU found"
 
     @classmethod
     def lacks(cls, device: str, dtype: str, precision: str) -> str:
@@ -231,19 +231,6 @@ class Backend(Arithmetic):
     def prepare(self, operation: Operation, inputs: Inputs) -> Program:
         """Return the program that performs ``operation`` on ``inputs``, staged on the device."""
         return BoundProgram(self, operation, inputs)
-
-
-def nvidia_gpus() -> int:
-    """Return how many NVIDIA GPUs the driver shows, without loading CUDA."""
-    if _importable("pynvml"):
-        import pynvml
-
-        try:
-            pynvml.nvmlInit()
-            return int(pynvml.nvmlDeviceGetCount())
-        except pynvml.NVMLError:
-            return 0
-    return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
 
 
 def _importable(module: str) -> bool:

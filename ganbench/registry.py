@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
+from . import gpus
 from .backend import API_VERSION, Backend, Probe
 from .errors import GanbenchError, UsageError, unknown
 
@@ -102,7 +103,8 @@ def environment(target: Target, dtype: str, precision: str, cache: str) -> dict[
     """
     cls = load(target.backend)
     with _code_of(target.backend, "its environment"):
-        return msgspec.convert(cls.environment(target.device, dtype, precision, cache), dict[str, str])
+        own = msgspec.convert(cls.environment(target.device, dtype, precision, cache), dict[str, str])
+    return own if target.device == "cpu" else {**gpus.ORDER, **own}
 
 
 def available() -> list[str]:

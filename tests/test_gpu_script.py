@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ganbench.backend import nvidia_gpus
+from ganbench import gpus
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ROOT / "benchmarks" / "gpu.py"
@@ -51,7 +51,7 @@ def steps(gpu, clock, plan, ran):
     return [make(name, *rest) for name, rest in plan.items()]
 
 
-@pytest.mark.skipif(nvidia_gpus() > 0, reason="there is a GPU")
+@pytest.mark.skipif(gpus.count() > 0, reason="there is a GPU")
 def test_without_a_gpu_it_says_so_and_leaves_with_2(tmp_path):
     done = subprocess.run([sys.executable, str(SCRIPT)], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2

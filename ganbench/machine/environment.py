@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 
+from .. import gpus
 from .lock import CAN_LOCK
 from .memory import forget_peak
 from .quota import cpu_quota
@@ -41,23 +42,6 @@ def cpu_model() -> str:
     return platform.processor()
 
 
-@functools.cache
-def gpu_names() -> tuple[str, ...]:
-    """Return the names of the NVIDIA GPUs, in the driver's order."""
-    try:
-        import pynvml
-    except ImportError:
-        listed = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
-        found = (re.search(r"Model:\s*(.+)", _read(path)) for path in listed)
-        return tuple(match.group(1) for match in found if match)
-    try:
-        pynvml.nvmlInit()
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
-        return tuple(str(pynvml.nvmlDeviceGetName(handle)) for handle in handles)
-    except pynvml.NVMLError:
-        return ()
-
-
 def machine_name() -> str:
     """Return a folder name from the hardware alone, such as ``xeon-8481c-2c``; never the host's name."""
     noise = r"\((r|tm)\)|@.*|\b(intel|amd|apple|cpu|processor|core|genuine|platinum|gold|silver|bronze)\b"
@@ -65,8 +49,8 @@ def machine_name() -> str:
     model = re.sub(r"\b\d+-core\b|\d+(st|nd|rd|th) gen", " ", model)
     parts = [re.sub(r"[^a-z0-9]+", "-", model).strip("-") or platform.machine().lower()]
     parts.append(f"{len(usable_cpus())}c")
-    if gpus := gpu_names():
-        gpu = re.sub(r"\b(nvidia|geforce|tesla)\b", " ", gpus[0].lower())
+    if names := gpus.names():
+        gpu = re.sub(r"\b(nvidia|geforce|tesla)\b", " ", names[0].lower())
         parts.append(re.sub(r"[^a-z0-9]+", "-", gpu).strip("-"))
     return "-".join(parts)
 
@@ -130,8 +114,8 @@ def metadata() -> dict[str, Any]:
         "allowed_cpus": len(_affinity()),
         "quota": cpu_quota(),
         "memory_bytes": memory.total,
-        "gpus": list(gpu_names()),
-        "driver": _gpu_driver(),
+        "gpus": list(gpus.names()),
+        "driver": gpus.driver(),
         "os": platform.platform(),
         "python": platform.python_version(),
         "virtual": "hypervisor" in _read("/proc/cpuinfo"),
@@ -140,11 +124,6 @@ def metadata() -> dict[str, Any]:
         "uncontrolled": uncontrolled(),
         "load": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
     }
-
-
-def _gpu_driver() -> str:
-    match = re.search(r"Kernel Module(?: for \S+)?\s+([\d.]+)", _read("/proc/driver/nvidia/version"))
-    return match.group(1) if match else ""
 
 
 def source_state() -> tuple[str | None, bool | None]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import gpus
 from ..backend import Backend
 from ..gan import GANSpec
 
@@ -36,9 +37,7 @@ def blas() -> list[dict[str, Any]]:
 def device_name(device: str) -> str:
     """Return the name of a GPU, or of the processor."""
     if device.startswith("cuda"):
-        from .environment import gpu_names
-
-        index, names = int(device.partition(":")[2] or 0), gpu_names()
+        index, names = int(device.partition(":")[2] or 0), gpus.names()
         return names[index] if index < len(names) else device
     from .environment import cpu_model
 

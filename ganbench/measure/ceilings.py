@@ -23,7 +23,7 @@ from ..verification.gate import TOLERANCES, norm
 from . import engine
 
 VISITS = 3
-NARROWEST, WIDEST = 256, 16384
+NARROWEST, WIDEST = 256, 8192  # the fastest GPUs would go on for a minute
 GAIN = 1.05  # a wider product that is not faster by this ends the sweep
 LONGEST_CALL_S = 0.1  # nor is one tried that would take several times this
 SUM_BYTES = 3 * 2**28  # of three arrays: several times the largest cache of a GPU

@@ -1,0 +1,141 @@
+"""The NVIDIA GPUs that CUDA programs see, numbered as they number them: by NVML, without loading CUDA.
+
+Workers are told to number GPUs by their place on the bus, as NVML does; ``CUDA_VISIBLE_DEVICES`` may hide and reorder
+them, and name them by number or by UUID, whole or the slices of MIG.
+"""
+
+import contextlib
+import functools
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+# Bits of nvmlDeviceGetCurrentClocksEventReasons (NVML reference, nvmlClocksEventReasons), less those that
+# say that the clocks are as high as they were asked to be.
+THROTTLE = {
+    0x4: "power cap",
+    0x8: "hardware slowdown",
+    0x20: "software thermal slowdown",
+    0x40: "hardware thermal slowdown",
+    0x80: "power brake",
+}
+PROC = Path("/proc/driver/nvidia")
+WINDOWS_GPU = Path("/dev/dxg")  # that of a Linux inside Windows, where the driver shows nothing else
+ORDER = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+T = TypeVar("T")
+
+
+class Clocks(NamedTuple):
+    """The clock of the multiprocessors in MHz, None where it cannot be read, and why it is lowered."""
+
+    sm_mhz: int | None = None
+    throttle: tuple[str, ...] = ()
+
+
+def count() -> int:
+    """Return how many NVIDIA GPUs there are to be seen."""
+    nvml = _nvml()
+    if nvml is not None:
+        return len(list(_handles(nvml)))
+    return len(list(_listed())) or int(WINDOWS_GPU.exists())
+
+
+@functools.cache
+def names() -> tuple[str, ...]:
+    """Return the names of the NVIDIA GPUs that are to be seen."""
+    nvml = _nvml()
+    if nvml is None:
+        found = (re.search(r"Model:\s*(.+)", _read(path)) for path in _listed())
+        return tuple(match.group(1) for match in found if match)
+    return tuple(_text(nvml.nvmlDeviceGetName(handle)) for handle in _handles(nvml))
+
+
+def driver() -> str:
+    """Return the version of the driver, or ''."""
+    nvml = _nvml()
+    told = None if nvml is None else _asked(nvml, nvml.nvmlSystemGetDriverVersion)
+    if told is not None:
+        return _text(told)
+    match = re.search(r"Kernel Module(?: for \S+)?\s+([\d.]+)", _read(PROC / "version"))
+    return match.group(1) if match else ""
+
+
+def clocks(device: str) -> Callable[[], Clocks]:
+    """Return a function that reads the clocks of ``device``; on the host, and where nothing is told, it says so."""
+    kind, _, index = device.partition(":")
+    nvml = _nvml() if kind == "cuda" else None
+    if nvml is not None:
+        seen = list(_handles(nvml))
+        if int(index or 0) < len(seen):
+            return functools.partial(_read_clocks, nvml, seen[int(index or 0)])
+    return Clocks
+
+
+def _read_clocks(nvml: Any, handle: Any) -> Clocks:
+    """Each may be refused while the other is told: slices of MIG have no clock of their own."""
+    clock = _asked(nvml, nvml.nvmlDeviceGetClockInfo, handle, nvml.NVML_CLOCK_SM)
+    bits = _asked(nvml, nvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle) or 0
+    return Clocks(clock, tuple(name for bit, name in THROTTLE.items() if bits & bit))
+
+
+def _handles(nvml: Any) -> Iterator[Any]:
+    """Yield NVML's handles in the order of CUDA, which stops at the first name that it does not know."""
+    asked = os.environ.get("CUDA_VISIBLE_DEVICES")
+    number = _asked(nvml, nvml.nvmlDeviceGetCount) or 0
+    for name in map(str, range(number)) if asked is None else asked.split(","):
+        if name.strip().isdigit():
+            handle = _asked(nvml, nvml.nvmlDeviceGetHandleByIndex, int(name))
+        else:
+            handle = _by_uuid(nvml, name.strip(), number)
+        if handle is None:
+            return
+        yield handle
+
+
+def _by_uuid(nvml: Any, name: str, number: int) -> Any:
+    """Return the handle of the GPU or slice whose UUID begins with ``name``; None where there is none."""
+    if name.startswith("MIG-"):
+        return _asked(nvml, nvml.nvmlDeviceGetHandleByUUID, name)
+    for index in range(number):
+        handle = _asked(nvml, nvml.nvmlDeviceGetHandleByIndex, index)
+        if name.startswith("GPU-") and _text(_asked(nvml, nvml.nvmlDeviceGetUUID, handle) or "").startswith(name):
+            return handle
+    return None
+
+
+@functools.cache
+def _nvml() -> Any:
+    """Return NVML, ready to be asked; None where it is not installed, or finds no driver."""
+    with contextlib.suppress(ImportError):
+        import pynvml
+
+        with contextlib.suppress(pynvml.NVMLError):
+            pynvml.nvmlInit()
+            return pynvml
+    return None
+
+
+def _asked(nvml: Any, question: Callable[..., T], *arguments: Any) -> T | None:
+    """Return NVML's answer; None where it refuses."""
+    try:
+        return question(*arguments)
+    except nvml.NVMLError:
+        return None
+
+
+def _text(told: str | bytes) -> str:
+    """Return what NVML tells as text: its older bindings tell bytes."""
+    return told.decode() if isinstance(told, bytes) else told
+
+
+def _listed() -> list[Path]:
+    return sorted((PROC / "gpus").glob("*/information"))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""

@@ -1,0 +1,152 @@
+"""Which NVIDIA GPUs there are to be seen, and what they tell; on a driver that only pretends."""
+
+import sys
+import types
+
+import pytest
+
+from ganbench import gpus
+from ganbench.machine import environment
+from ganbench.machine.disturbance import Watch
+
+NAMES = ("NVIDIA H100 80GB HBM3", "Quadro T400 4GB", "NVIDIA A100-SXM4-40GB")
+UUIDS = ("GPU-1111-aa", "GPU-2222-bb", "GPU-3333-cc")
+SLICE = "MIG-4444-dd"
+
+
+class NVMLError(Exception):
+    """What NVML raises whenever it refuses."""
+
+
+class Nvml(types.ModuleType):
+    """Three GPUs, the last of them with a slice; ``refused`` names questions that it does not answer."""
+
+    NVMLError, NVML_CLOCK_SM = NVMLError, 1
+
+    def __init__(self, refused=(), text=str):
+        super().__init__("pynvml")
+        self.refused, self._text = refused, text
+
+    def __getattribute__(self, name):
+        if name in super().__getattribute__("refused"):
+            return super().__getattribute__("_refuse")
+        return super().__getattribute__(name)
+
+    def __getattr__(self, name):
+        raise AttributeError(name)
+
+    def _refuse(self, *_):
+        raise NVMLError("Not Supported")
+
+    def nvmlInit(self):  # noqa: N802 (NVML's own names)
+        pass
+
+    def nvmlDeviceGetCount(self):  # noqa: N802
+        return len(NAMES)
+
+    def nvmlDeviceGetHandleByIndex(self, index):  # noqa: N802
+        if index >= len(NAMES):
+            raise NVMLError("Invalid Argument")
+        return index
+
+    def nvmlDeviceGetHandleByUUID(self, uuid):  # noqa: N802
+        if uuid != SLICE:
+            raise NVMLError("Not Found")
+        return 2
+
+    def nvmlDeviceGetName(self, handle):  # noqa: N802
+        return self._text(NAMES[handle])
+
+    def nvmlDeviceGetUUID(self, handle):  # noqa: N802
+        return self._text(UUIDS[handle])
+
+    def nvmlSystemGetDriverVersion(self):  # noqa: N802
+        return self._text("580.65.06")
+
+    def nvmlDeviceGetClockInfo(self, handle, kind):  # noqa: N802
+        return 1000 + handle
+
+    def nvmlDeviceGetCurrentClocksThrottleReasons(self, handle):  # noqa: N802
+        return 0x4 | 0x1
+
+
+@pytest.fixture
+def nvml(monkeypatch):
+    """Return a function that puts a pretended NVML in place."""
+
+    def put(visible=None, **how):
+        monkeypatch.setitem(sys.modules, "pynvml", Nvml(**how))
+        if visible is None:
+            monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        else:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        gpus.names.cache_clear()
+        gpus._nvml.cache_clear()
+
+    yield put
+    gpus.names.cache_clear()
+    gpus._nvml.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("visible", "seen"),
+    [
+        (None, (0, 1, 2)),
+        ("2,0", (2, 0)),
+        (" 1 ", (1,)),
+        ("", ()),
+        ("-1", ()),
+        ("1,9,0", (1,)),  # CUDA stops at what it does not know
+        ("GPU-3333", (2,)),
+        ("GPU-2222-bb,GPU-1", (1, 0)),
+        (SLICE, (2,)),
+        ("MIG-none", ()),
+    ],
+)
+def test_gpus_are_those_that_cuda_sees_in_its_order(nvml, visible, seen):
+    nvml(visible)
+    assert gpus.names() == tuple(NAMES[index] for index in seen)
+    assert gpus.count() == len(seen)
+    for place, index in enumerate(seen):
+        assert gpus.clocks(f"cuda:{place}")() == (1000 + index, ("power cap",))
+    assert gpus.clocks(f"cuda:{len(seen)}")() == (None, ())
+
+
+def test_a_machine_is_named_by_the_gpu_that_is_seen(nvml):
+    nvml("1")
+    assert environment.machine_name().endswith("quadro-t400-4gb")
+
+
+def test_clock_and_reasons_are_asked_apart(nvml):
+    nvml(refused=("nvmlDeviceGetClockInfo",))
+    assert gpus.clocks("cuda")() == (None, ("power cap",))
+    nvml(refused=("nvmlDeviceGetCurrentClocksThrottleReasons",))
+    assert gpus.clocks("cuda")() == (1000, ())
+    assert Watch("cuda").stop().sm_mhz == 1000
+
+
+def test_older_bindings_tell_bytes(nvml):
+    nvml("GPU-2222", text=str.encode)
+    assert gpus.names() == ("Quadro T400 4GB",)
+    assert gpus.driver() == "580.65.06"
+
+
+def test_a_driver_that_is_not_there_shows_no_gpu(nvml):
+    nvml(refused=("nvmlInit",))
+    assert gpus.names() == ()
+    assert gpus.clocks("cuda")() == (None, ())
+
+
+def test_without_nvml_the_drivers_own_files_are_read(monkeypatch, tmp_path, nvml):
+    nvml()
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    monkeypatch.setattr(gpus, "PROC", tmp_path)
+    monkeypatch.setattr(gpus, "WINDOWS_GPU", tmp_path / "dxg")
+    assert (gpus.count(), gpus.names(), gpus.driver()) == (0, (), "")
+    (tmp_path / "dxg").touch()
+    assert gpus.count() == 1
+    folder = tmp_path / "gpus" / "0000:01:00.0"
+    folder.mkdir(parents=True)
+    (folder / "information").write_text("Model: \t NVIDIA H200\nIRQ: 1\n")
+    (tmp_path / "version").write_text("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release\n")
+    assert (gpus.count(), gpus.names(), gpus.driver()) == (1, ("NVIDIA H200",), "580.65.06")
