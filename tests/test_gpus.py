@@ -148,5 +148,6 @@ def test_without_nvml_the_drivers_own_files_are_read(monkeypatch, tmp_path, nvml
     folder = tmp_path / "gpus" / "0000:01:00.0"
     folder.mkdir(parents=True)
     (folder / "information").write_text("Model: \t NVIDIA H200\nIRQ: 1\n")
+    gpus.names.cache_clear()
     (tmp_path / "version").write_text("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release\n")
     assert (gpus.count(), gpus.names(), gpus.driver()) == (1, ("NVIDIA H200",), "580.65.06")
