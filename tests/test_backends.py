@@ -2,10 +2,10 @@
 
 import importlib.util
 import sys
-import types
 
 import numpy as np
 import pytest
+from cupy_on_numpy import Cublas, cupy_on_numpy
 from msgspec.structs import replace
 
 from ganbench import registry, testing
@@ -86,33 +86,6 @@ def test_large_preset(operation, dtype):
 # CuPy without a GPU: its mathematics is NumPy's, and its device code meets a stand-in ---------------------
 
 
-class _CudaRuntimeError(RuntimeError):
-    """What CuPy raises where there is no driver."""
-
-
-def _stand_in(devices=2, used=None, synchronised=None):
-    """Return a module that passes for CuPy, with ``devices`` devices, and notes what is done to it."""
-
-    def count():
-        if not devices:
-            raise _CudaRuntimeError("cudaErrorNoDevice: no CUDA-capable device is detected")
-        return devices
-
-    runtime = types.SimpleNamespace(getDeviceCount=count, CUDARuntimeError=_CudaRuntimeError)
-    stream = types.SimpleNamespace(synchronize=lambda: synchronised is None or synchronised.append(True))
-    module = types.ModuleType("cupy")
-    module.__spec__ = importlib.util.spec_from_loader("cupy", loader=None)
-    module.__getattr__ = lambda name: getattr(np, name)
-    module.asnumpy = np.array
-    module.fuse = lambda function: function
-    module.cuda = types.SimpleNamespace(
-        runtime=runtime,
-        Device=lambda index: types.SimpleNamespace(use=lambda: used is None or used.append(index)),
-        get_current_stream=lambda: stream,
-    )
-    return module
-
-
 @pytest.mark.slow
 class TestCupyOnNumpy(BackendConformance):
     """The whole suite on the host, so that only CuPy's own kernels are left to a GPU."""
@@ -121,7 +94,7 @@ class TestCupyOnNumpy(BackendConformance):
 
     @pytest.fixture(autouse=True)
     def _cupy(self, monkeypatch):
-        monkeypatch.setitem(sys.modules, "cupy", _stand_in())
+        monkeypatch.setitem(sys.modules, "cupy", cupy_on_numpy())
 
 
 class TestCupyFusedOnNumpy(TestCupyOnNumpy):
@@ -140,6 +113,7 @@ class TestCupyGraphOnNumpy(TestCupyOnNumpy):
     @pytest.fixture(autouse=True)
     def _capture(self, monkeypatch):
         monkeypatch.setattr(CupyBackend, "_capture", lambda self, function: function)
+        monkeypatch.setattr("ganbench.backends.cublas._loaded", Cublas)
 
 
 def test_a_graph_needs_a_gpu():
@@ -177,7 +151,7 @@ def test_compile_without_a_compiler(monkeypatch):
 
 def test_cupy_uses_the_device_it_is_given(monkeypatch):
     used, synchronised = [], []
-    monkeypatch.setitem(sys.modules, "cupy", _stand_in(2, used, synchronised))
+    monkeypatch.setitem(sys.modules, "cupy", cupy_on_numpy(2, used, synchronised))
     backend = CupyBackend(device="cuda:1")
     assert used == [1]
     assert not synchronised
@@ -187,7 +161,7 @@ def test_cupy_uses_the_device_it_is_given(monkeypatch):
 
 @pytest.mark.parametrize(("devices", "message"), [(0, "no usable CUDA device: cudaErrorNoDevice"), (2, "sees 2")])
 def test_cupy_without_the_device(monkeypatch, devices, message):
-    monkeypatch.setitem(sys.modules, "cupy", _stand_in(devices))
+    monkeypatch.setitem(sys.modules, "cupy", cupy_on_numpy(devices))
     with pytest.raises(UnavailableError, match=message):
         CupyBackend(device="cuda:2")
 
