@@ -8,7 +8,7 @@ import pytest
 from commands import QUICK, cli, compared
 
 import ganbench
-from ganbench.cli.trial import trial
+from ganbench.cli.trial import REACHED, trial
 from ganbench.machine.environment import usable_cpus
 from ganbench.measure.passes import LEAST
 from ganbench.results.run import open_run
@@ -245,4 +245,5 @@ def test_doctor_examines_every_backend(monkeypatch, ganbench_cli):
     for expected in ("processor", "numpy", "torch", "jax", "cupy       missing", "threads", "disturb"):
         assert expected in out
     assert "control (numpy / its second copy): matmul " in out
-    assert "a default run of three frameworks (6 rounds, " in out
+    rounds, visits = REACHED["a default run"]
+    assert f"a default run of three frameworks ({rounds} rounds, about {visits} visits" in out
