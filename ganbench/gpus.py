@@ -49,7 +49,7 @@ def names() -> tuple[str, ...]:
     if nvml is None:
         found = (re.search(r"Model:\s*(.+)", _read(path)) for path in _listed())
         return tuple(match.group(1) for match in found if match)
-    return tuple(_text(nvml.nvmlDeviceGetName(handle)) for handle in _handles(nvml))
+    return tuple(_text(_asked(nvml, nvml.nvmlDeviceGetName, handle) or "NVIDIA GPU") for handle in _handles(nvml))
 
 
 def driver() -> str:
@@ -100,7 +100,11 @@ def _by_uuid(nvml: Any, name: str, number: int) -> Any:
         return _asked(nvml, nvml.nvmlDeviceGetHandleByUUID, name)
     for index in range(number):
         handle = _asked(nvml, nvml.nvmlDeviceGetHandleByIndex, index)
-        if name.startswith("GPU-") and _text(_asked(nvml, nvml.nvmlDeviceGetUUID, handle) or "").startswith(name):
+        if (
+            handle is not None
+            and name.startswith("GPU-")
+            and _text(_asked(nvml, nvml.nvmlDeviceGetUUID, handle) or "").startswith(name)
+        ):
             return handle
     return None
 

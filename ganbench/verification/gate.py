@@ -1,8 +1,8 @@
 """The gate: no time without a verified result.
 
 The program that will be timed is reset, run and compared with the oracle: number of outputs, shape,
-dtype, finiteness, then ‖out − ref‖ / ‖ref‖ per group of outputs. The longer run comes first, so that a
-``reset`` that does not reset is caught by the shorter one.
+dtype, finiteness, then ‖out − ref‖ / ‖ref‖ per group of outputs. Something always ran before a reset, so one that
+does not reset is caught.
 """
 
 import math
@@ -18,7 +18,7 @@ from ..precision import kept
 from ..results.records import GroupError, Verification
 from .answers import Answers
 
-PIECE = 16384  # numbers
+PIECE = 16384  # numbers of an array that are compared together, so that they stay in a cache
 Shown = tuple[int, Sequence[np.ndarray]]  # what a program shows after so many iterations from its staged state
 
 GATED_ITERATIONS = 8
