@@ -273,10 +273,16 @@ def _require_compiler(device: str) -> None:
     if device != "cpu":
         if importlib.util.find_spec("triton") is None:
             raise UnavailableError("torch.compile on a GPU needs Triton: pip install triton")
-        named = os.environ.get("CC")  # Triton compiles what launches its kernels
-        if not any(map(shutil.which, [named] if named else ["gcc", "clang"])):
-            raise UnavailableError(f"torch.compile on a GPU needs a C compiler, but found {named or 'no gcc or clang'}")
-        return
-    named = os.environ.get("CXX")
-    if not any(map(shutil.which, [named] if named else ["g++", "clang++"])):
-        raise UnavailableError(f"torch.compile needs a C++ compiler, but found {named or 'neither g++ nor clang++'}")
+        _require("CC", "gcc", "clang")  # Triton compiles what launches its kernels
+    else:
+        _require("CXX", "g++", "clang++")
+
+
+def _require(variable: str, *known: str) -> None:
+    """Raise ``UnavailableError`` unless the compiler that ``variable`` names is there, or else one of ``known``."""
+    named = os.environ.get(variable)
+    if not any(map(shutil.which, [named] if named else known)):
+        kind = "C" if variable == "CC" else "C++"
+        raise UnavailableError(
+            f"torch.compile needs a {kind} compiler, but found {named or 'no ' + ' or '.join(known)}"
+        )

@@ -154,3 +154,33 @@ def test_make_gpu_uses_the_python_it_is_given_and_installs_nothing():
     command = ["make", "-n", "gpu", "PYTHON=any"]
     done = subprocess.run(command, cwd=ROOT, env=alone, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["any", "benchmarks/gpu.py"]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("asv") is None, reason="needs asv")
+@pytest.mark.parametrize(
+    ("said", "status"), [("torch@cuda  n/a\n", "failed"), ("torch@cuda  12.3±0.1μs\n jax@cuda  n/a\n", "done")]
+)
+def test_asv_is_done_only_where_a_case_was_timed(gpu, monkeypatch, tmp_path, said, status):
+    log = tmp_path / "asv.log"
+    log.write_text("\n$ asv run\n5±1ms\n")  # of an earlier start
+
+    def command(log, seconds, arguments):
+        with log.open("a") as file:
+            file.write(f"\n$ {' '.join(arguments)}\n{said}")
+        return 0
+
+    monkeypatch.setattr(gpu, "command", command)
+    assert gpu.suite(log, 10).status == status
+
+
+def test_each_framework_is_tested_in_a_process_of_its_own(gpu, monkeypatch, tmp_path):
+    log, codes, asked = tmp_path / "tests.log", iter([0, gpu.NO_TESTS, 1]), []
+    log.write_text("1 failed\n")
+
+    def command(log, seconds, arguments, environment):
+        asked.append((arguments[arguments.index("-k") + 1], environment["CUDA_DEVICE_ORDER"]))
+        return next(codes)
+
+    monkeypatch.setattr(gpu, "command", command)
+    assert gpu.tests(log, 30).status == "failed"
+    assert asked == [(name, "PCI_BUS_ID") for name in gpu.FRAMEWORKS]

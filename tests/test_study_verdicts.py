@@ -158,3 +158,24 @@ def test_two_timers_must_agree_on_every_operation(study, ratio, passed):
     pieces = [{"operation": name, "engine_s": [ratio] * 8, "timer_s": [1.0] * 8} for name in module.DEFAULT_OPERATIONS]
     assert module.judge(pieces)["passed"] is passed
     assert not module.judge(pieces[1:])["passed"]
+
+
+def test_a_gate_that_costs_too_much_fails(study):
+    judge = study("gate_cost").judge
+
+    def pairs(cost, number=3):
+        return [
+            {"with": {"seconds": 100, "untimed_s": 40 + cost}, "without": {"seconds": 100, "untimed_s": 40}}
+        ] * number
+
+    assert judge(pairs(4))["passed"]
+    assert not judge(pairs(6))["passed"]
+    assert not judge(pairs(4, number=2))["passed"]
+
+
+def test_seconds_that_nothing_accounts_for_fail(study):
+    judge = study("starts").judge
+    rounds = [{"round": number, "seconds": {"gate": 2, "timed": 7, "rest": 1}} for number in (1, 2, 3)]
+    assert judge([*rounds, {"run_s": 28}])["passed"]
+    assert not judge([*rounds, {"run_s": 30}])["passed"]  # the rest is not accounted for
+    assert not judge([*rounds[:2], {"run_s": 18}])["passed"]
