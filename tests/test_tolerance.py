@@ -12,12 +12,15 @@ from hypothesis import HealthCheck, given, settings
 from msgspec.structs import replace
 from random_models import models
 
+from ganbench.data import load_images, staged_images
 from ganbench.gan import preset
 from ganbench.operations import operation
 from ganbench.operations.networks import GANIteration
 from ganbench.testing import answers, images
+from ganbench.verification.answers import IMAGES, read_answers, write_answers
 from ganbench.verification.emulation import answer
-from ganbench.verification.gate import verify
+from ganbench.verification.gate import judge, verify
+from ganbench.verification.reference import SEEDS
 
 FOLDER = Path(__file__).parent / "models"
 
@@ -46,6 +49,31 @@ def test_models_in_which_a_constant_refused_honest_programs(name, tmp_path):
     done = cli("verify", "--model", str(tmp_path / f"{name}.toml"), "--data", str(tmp_path / "data.npy"),
                "--ops", "gan_iteration", "--backends", "numpy,torch,jax")  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_parameter_whose_gradient_is_noise_may_move_and_no_other(tmp_path):
+    """NumPy was refused in round 12 of a run of mnist-mlp, for one weight of 100,000."""
+    case = GANIteration(preset("mnist-mlp"))
+    seen = staged_images(load_images(case.spec, None), case.spec, 8)
+    expected = answer(case, "float32", "ieee", seen, 11 * SEEDS, (1,))
+    place = [output.name for output in case.outputs()].index("discriminator params W1")
+    exact, allowed = expected.after[1], expected.allowed[1][place]
+    far = allowed.max()
+    assert far > case.spec.lr / 4
+    assert np.median(allowed) < case.spec.lr / 1e4, "most are compared as sharply as ever"
+
+    def moved(element):
+        weights = exact[place].copy()
+        weights.flat[element] += 0.9 * far
+        outputs = [np.asarray(a, np.float32) for a in (*exact[:place], weights, *exact[place + 1 :])]
+        return judge([(1, outputs)], case, expected, "float32", "ieee")
+
+    assert moved(allowed.argmax()).passed
+    assert "'discriminator params W1' is off" in moved(allowed.argmin()).reason
+    write_answers(tmp_path, case, expected)
+    np.save(tmp_path / IMAGES, seen)
+    read = read_answers(tmp_path, case, "float32")[1]
+    assert (read.allowed[1][place] == allowed).all()
 
 
 class NoEps(NumpyBackend):

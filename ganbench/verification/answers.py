@@ -22,6 +22,7 @@ class Answers(NamedTuple):
     After ``most`` iterations a program is compared, and after one; where a call makes more, after as many as that.
     ``after`` maps a number of iterations to the float64 outputs. By group and number of iterations, ``deviations`` says
     how far honest arithmetic is off, and ``changes`` by how much of itself the group has moved from where it started.
+    ``allowed`` maps iterations and the place of an output to by how much each of its elements may be off besides.
     """
 
     seed: int
@@ -30,6 +31,7 @@ class Answers(NamedTuple):
     after: dict[int, list[np.ndarray]]
     deviations: dict[tuple[str, int], float]
     changes: dict[tuple[str, int], float]
+    allowed: dict[int, dict[int, np.ndarray]] = {}  # noqa: RUF012 (never changed)
 
 
 def write_answers(folder: Path, made: Operation, answers: Answers) -> None:
@@ -40,6 +42,8 @@ def write_answers(folder: Path, made: Operation, answers: Answers) -> None:
     for part in ("deviations", "changes"):
         for (group, count), value in getattr(answers, part).items():
             emulated[f"{part}/{count}/{group}"] = np.array(value)
+    for count, places in answers.allowed.items():
+        emulated |= {f"allowed/{count}/{place}": array for place, array in places.items()}
     np.savez(
         folder / f"{made.name}.npz",
         allow_pickle=False,
@@ -60,8 +64,13 @@ def read_answers(folder: Path, made: Operation, dtype: str) -> tuple[Inputs, Ans
         seed, digest, most = int(stored["seed"]), str(stored["digest"]), int(stored["most"])
         counts = [int(count) for count in stored["counts"]]
         emulated: dict[str, dict[tuple[str, int], float]] = {"deviations": {}, "changes": {}}
+        allowed: dict[int, dict[int, np.ndarray]] = {}
         for part, count, group in (key.split("/") for key in stored.files if "/" in key):
-            emulated[part][group, int(count)] = float(stored[f"{part}/{count}/{group}"])
+            value = stored[f"{part}/{count}/{group}"]
+            if part == "allowed":
+                allowed.setdefault(int(count), {})[int(group)] = value
+            else:
+                emulated[part][group, int(count)] = float(value)
     numbers = np.load(folder / f"{made.name}.npy", mmap_mode="r", allow_pickle=False)
     sizes = [math.prod(output.shape) for output in made.outputs()]
     parts = iter(np.split(numbers, np.cumsum(sizes * len(counts))[:-1]))
@@ -73,4 +82,4 @@ def read_answers(folder: Path, made: Operation, dtype: str) -> tuple[Inputs, Ans
     inputs = made.inputs(seed, dtype, images)
     if inputs.digest() != digest:
         raise GanbenchError(f"the inputs of {made.name} differ from those that the reference was computed from")
-    return inputs, Answers(seed, digest, most, after, **emulated)
+    return inputs, Answers(seed, digest, most, after, **emulated, allowed=allowed)

@@ -6,6 +6,7 @@ model. No constant says how far that goes in one model; emulation does. docs/dec
 0009-tolerance.md have the measurements.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
@@ -20,7 +21,7 @@ from ..operations.rounding import cut, rounded
 from ..precision import name_of
 from .answers import Answers
 from .gate import GATED_ITERATIONS, group_errors
-from .reference import Reference, act, collected, draw
+from .reference import Reference, act, collected, draw, outcomes
 
 Rounding = Callable[[np.ndarray], np.ndarray]
 ROWS = 64  # of a batch, by which the errors of a unit are told
@@ -32,26 +33,39 @@ STARTS = 4096  # places from which numbers that were drawn once are taken again
 
 
 class _Watched(Reference):
-    """The oracle, which notes what its ReLUs are applied to: of each time, (rows, units) of the first rows."""
+    """The oracle, which notes what its ReLUs are applied to, (rows, units) of the first rows, and Adam's gradients."""
 
-    def __init__(self) -> None:
+    def __init__(self, dtype: str) -> None:
         super().__init__()
+        self._dtype = np.dtype(dtype)
         self.seen: list[np.ndarray] = []
+        self.gradients: list[list[np.ndarray]] = []  # of each step of Adam; in the dtype, for they are many
 
     def _before_relu(self, pre: Array) -> Array:
         self.seen.append(np.array(pre[:ROWS], np.float64))
         return pre
 
+    def adam_step(self, spec: GANSpec, params: Arrays, grads: Arrays, m: Arrays, v: Arrays, step: Any) -> Updated:
+        self.gradients.append([np.asarray(grad, self._dtype) for grad in grads])
+        return super().adam_step(spec, params, grads, m, v, step)
 
-class Ieee(_Watched):
+
+class Ieee(Reference):
     """The oracle with the errors of ``dtype``, several times as large, in sums of another order and other formulas.
 
-    So they reach what is rare: an element whose gradient is hardly more than noise, which Adam moves all the same.
+    ``exact`` has run before. Where a gradient is hardly more than noise, Adam moves its parameter all the same, and
+    one sample of errors says nothing of how far: ``allowed`` does.
     """
 
-    def __init__(self, dtype: str) -> None:
+    def __init__(self, dtype: str, exact: _Watched) -> None:
         super().__init__()
         self._dtype = np.dtype(dtype)
+        self._exact = iter(exact.gradients)
+        # By the identity of an array, which is kept alive: what ``allowed`` says, and the squares of gradients' terms.
+        self._allowed: dict[int, tuple[Array, Array]] = {}
+        self._terms: dict[int, tuple[Array, Array]] = {}
+        self.seen: list[np.ndarray] = []
+        self.reaches: list[list[np.ndarray]] = []  # of each step of Adam: how far noise may move each parameter
         self._rng = np.random.default_rng(0)
         self._noise = np.empty(0)
 
@@ -62,19 +76,39 @@ class Ieee(_Watched):
         """Return ``exact`` with the error of ``low``, enlarged."""
         return exact + LARGER * (low - exact)
 
-    def _stored(self, array: Array) -> Array:
-        """Return numbers that off by ``ULPS``, enlarged: drawn once, since that is slow, and taken from anywhere."""
+    def _noise_like(self, array: Array) -> Array:
+        """Return numbers from -1 to 1 in the shape of an array: drawn once, which is slow, and taken from anywhere."""
         size = math.prod(np.shape(array))
         if len(self._noise) < size + STARTS:
-            self._noise = self._rng.uniform(-1, 1, size + STARTS) * (LARGER * ULPS * np.finfo(self._dtype).eps)
+            self._noise = self._rng.uniform(-1, 1, size + STARTS)
         start = int(self._rng.integers(STARTS))
-        return array + array * self._noise[start : start + size].reshape(np.shape(array))
+        return self._noise[start : start + size].reshape(np.shape(array))
+
+    def _stored(self, array: Array) -> Array:
+        """Return numbers that are off by ``ULPS``, enlarged."""
+        return array + array * self._noise_like(array) * (LARGER * ULPS * np.finfo(self._dtype).eps)
 
     def _product(self, a: Array, b: Array) -> Array:
         return self._off(a @ b, self._low(a[:, ::-1]) @ self._low(b[::-1]))
 
     def _summed(self, rows: Array) -> Array:
         return self._off(super()._summed(rows), super()._summed(self._low(rows[::-1])))
+
+    def _weight_gradient(self, delta: Array, a_in: Array) -> Array:
+        return self._noted(super()._weight_gradient(delta, a_in), np.square(delta.T) @ np.square(a_in))
+
+    def _bias_gradient(self, delta: Array) -> Array:
+        return self._noted(super()._bias_gradient(delta), np.square(delta).sum(axis=0))
+
+    def _added(self, a: Array, b: Array) -> Array:
+        added = super()._added(a, b)
+        if id(a) in self._terms:
+            self._noted(added, self._terms.pop(id(a))[1] + self._terms.pop(id(b))[1])
+        return added
+
+    def _noted(self, gradient: Array, squares: Array) -> Array:
+        self._terms[id(gradient)] = gradient, squares
+        return gradient
 
     def _slope(self, activation: str, pre: Array) -> Array:
         """Return the slope as most libraries take it: from what the activation gave."""
@@ -96,24 +130,60 @@ class Ieee(_Watched):
         grad_x = self._low(gamma) / std * (low_grad - grad_beta / len(x) - normed * (grad_gamma / len(x)))
         return self._off(exact[0], grad_x), self._off(exact[1], grad_gamma), self._off(exact[2], grad_beta)
 
+    def _before_relu(self, pre: Array) -> Array:
+        self.seen.append(np.array(pre[:ROWS], np.float64))
+        return pre
+
     def adam_step(self, spec: GANSpec, params: Arrays, grads: Arrays, m: Arrays, v: Arrays, step: Any) -> Updated:
-        after, m, v = super().adam_step(spec, params, grads, m, v, step)
-        moved = [old + self._stored(new - old) for old, new in zip(params, after, strict=True)]
-        return [self._off(p, self._low(p)) for p in moved], [*map(self._stored, m)], [*map(self._stored, v)]
+        after, new_m, new_v = super().adam_step(spec, params, grads, m, v, step)
+        terms = [self._terms.get(id(grad), (grad, np.ones_like(grad)))[1] for grad in grads]
+        noise = [_noise(grad - true, own) for grad, true, own in zip(grads, next(self._exact), terms, strict=True)]
+        self._terms.clear()
+        noisy = ([grad + side * n for grad, n in zip(grads, noise, strict=True)] for side in (1, -1))
+        ends = [super(Ieee, self).adam_step(spec, params, grads, m, v, step)[0] for grads in noisy]
+        moved, reaches = [], []
+        for old, middle, *both in zip(params, after, *ends, strict=True):
+            reach = np.maximum(*(np.abs(end - middle) for end in both))
+            new = old + self._stored(middle - old)
+            new = self._off(new, self._low(new))
+            before = self._allowed.pop(id(old), None)
+            self._allowed[id(new)] = new, reach if before is None else before[1] + reach
+            moved.append(new)
+            reaches.append(np.asarray(reach, self._dtype))
+        self.reaches.append(reaches)
+        return moved, [*map(self._stored, new_m)], [*map(self._stored, new_v)]
+
+    def allowed(self, array: Array) -> Array | None:
+        """Return by how much each element of a parameter may be off, since noise decides how Adam moves it."""
+        return self._allowed[id(array)][1] if id(array) in self._allowed else None
+
+
+def _noise(error: Array, squares: Array) -> Array:
+    """Return how large the errors of a gradient may be: no less than is usual for an element with such terms.
+
+    ``squares`` are the sums of the squares of the terms. How much of them the errors are is the same for all elements.
+    """
+    level = np.square(error).mean() / (squares.mean() or 1.0)
+    return np.maximum(np.abs(error), np.sqrt(level * squares))
 
 
 class _Doubtful(Reference):
-    """The oracle with every ReLU whose input is within ``doubt`` of the kink, by time and unit, on one ``side``.
+    """The oracle in which all that noise decides goes to one ``side``: ReLUs by time and unit, parameters by step.
 
-    Not each on its other side: where rows are alike, as a young generator's are, what they change would cancel.
+    ReLUs whose input is within ``doubt`` of the kink, and steps of Adam by what the noise of gradients makes of them.
+    Not each to its other side: where rows are alike, as a young generator's are, what they change would cancel.
     """
 
-    def __init__(self, doubt: Iterable[np.ndarray], side: int) -> None:
+    def __init__(self, doubt: Iterable[np.ndarray], reaches: Iterable[list[np.ndarray]], side: int) -> None:
         super().__init__()
-        self._doubt, self._side = iter(doubt), side
+        self._doubt, self._reaches, self._side = iter(doubt), iter(reaches), side
 
     def _before_relu(self, pre: Array) -> Array:
         return np.where(np.abs(pre) < next(self._doubt), self._side * np.abs(pre), pre)
+
+    def adam_step(self, spec: GANSpec, params: Arrays, grads: Arrays, m: Arrays, v: Arrays, step: Any) -> Updated:
+        after, m, v = super().adam_step(spec, params, grads, m, v, step)
+        return [p + self._side * reach for p, reach in zip(after, next(self._reaches), strict=True)], m, v
 
 
 class Emulation(Reference):
@@ -138,21 +208,21 @@ class Emulation(Reference):
         return self._stored(grad_x), grad_gamma, grad_beta
 
 
-def _emulated(
-    exact: _Watched, operation: Operation, inputs: Inputs, dtype: str, precision: str, counts: Collection[int]
-) -> Iterator[dict[int, list[np.ndarray]]]:
-    """Yield the outputs of honest ways to compute in a format, as hardware, compilers and libraries differ.
+def _otherwise(
+    exact: _Watched, honest: Ieee | None, operation: Operation, inputs: Inputs, dtype: str, precision: str,
+    counts: Collection[int],
+) -> Iterator[dict[int, list[np.ndarray]]]:  # fmt: skip
+    """Yield the outputs of further honest ways to compute in a format, as hardware, compilers and libraries differ.
 
-    Tensor cores may cut TF32 factors off instead of rounding them; a fused kernel hands on float32 in place of halves.
+    ReLUs in doubt may all be on one side. Tensor cores may cut TF32 factors off instead of rounding them; a fused
+    kernel hands on float32 in place of halves.
     """
     name = name_of(dtype, precision)
-    if precision == "ieee":
-        honest = Ieee(dtype)
-        yield collected(honest, operation, inputs, counts)
+    if honest is not None:
         errors = (np.square(seen - true).mean(axis=0) for seen, true in zip(honest.seen, exact.seen, strict=True))
         doubt = [DOUBT * np.sqrt(error) for error in errors]
-        for side in (1, -1) if doubt else ():
-            yield collected(_Doubtful(doubt, side), operation, inputs, counts)
+        for side in (1, -1) if doubt or honest.reaches else ():
+            yield collected(_Doubtful(doubt, honest.reaches, side), operation, inputs, counts)
     elif precision == "tf32":
         for rounding in (rounded, cut):
             yield collected(Emulation(partial(rounding, name=name), stores=False), operation, inputs, counts)
@@ -187,6 +257,7 @@ def answer(
             found.after | fewer.after,
             found.deviations | fewer.deviations,
             found.changes | fewer.changes,
+            found.allowed | fewer.allowed,
         )
     return found._replace(seed=seed, digest=inputs.digest())
 
@@ -197,15 +268,24 @@ def _strayed(answers: Answers) -> bool:
 
 def answers_from(operation: Operation, inputs: Inputs, dtype: str, precision: str, counts: Collection[int]) -> Answers:
     """Return the oracle's answers after ``counts`` iterations from ``inputs``, and how far honest arithmetic is off."""
-    exact = _Watched()
+    exact = _Watched(dtype if precision == "ieee" else "float32")
     after = collected(exact, operation, inputs, counts)
+    honest, allowed, emulated = None, dict[int, dict[int, np.ndarray]](), dict[int, list[np.ndarray]]()
+    if precision == "ieee":
+        honest = Ieee(dtype, exact)
+        for count, outcome in outcomes(honest, operation, inputs, counts):
+            emulated[count] = [honest.to_numpy(array) for array in outcome]
+            found = enumerate(map(honest.allowed, outcome))
+            allowed[count] = {place: array for place, array in found if array is not None}
     deviations: dict[tuple[str, int], float] = {}
-    for emulated in _emulated(exact, operation, inputs, dtype, precision, counts):
+    others = _otherwise(exact, honest, operation, inputs, dtype, precision, counts)
+    for outputs in itertools.chain([emulated] if emulated else [], others):
         for count in counts:
-            for entry in group_errors(emulated[count], after[count], operation.outputs(), count):
+            expected = operation.outputs()
+            for entry in group_errors(outputs[count], after[count], expected, count, allowed.get(count, {})):
                 key = entry.group, count
                 deviations[key] = max(entry.error, deviations.get(key, 0.0))
-    return Answers(0, "", max(counts), after, deviations, _changes(operation, inputs, after))
+    return Answers(0, "", max(counts), after, deviations, _changes(operation, inputs, after), allowed)
 
 
 def _changes(operation: Operation, inputs: Inputs, after: dict[int, list[np.ndarray]]) -> dict[tuple[str, int], float]:

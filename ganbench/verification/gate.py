@@ -6,7 +6,7 @@ does not reset is caught.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from msgspec.structs import replace
@@ -19,6 +19,7 @@ from ..results.records import GroupError, Verification
 from .answers import Answers
 
 PIECE = 16384  # numbers of an array that are compared together, so that they stay in a cache
+EXACT: Mapping[int, np.ndarray] = {}  # no element may be off besides what its group may
 Shown = tuple[int, Sequence[np.ndarray]]  # what a program shows after so many iterations from its staged state
 
 GATED_ITERATIONS = 8
@@ -79,7 +80,7 @@ def judge(shown: Iterable[Shown], operation: Operation, answers: Answers, dtype:
             return Verification(constant, False, [], reason)
         if fault := malformed(received, expected, dtype):
             return Verification(constant, False, errors, f"{fault} after {_iterations(count)}")
-        for entry in group_errors(received, answers.after[count], expected, count):
+        for entry in group_errors(received, answers.after[count], expected, count, answers.allowed.get(count, {})):
             key = entry.group, count
             judged = replace(entry, tolerance=_tolerance(answers, key, dtype, precision))
             found[key] = max(judged, found.get(key, judged), key=lambda entry: entry.error)
@@ -132,15 +133,16 @@ def malformed(received: Sequence[np.ndarray], expected: Sequence[Output], dtype:
 
 
 def group_errors(
-    received: Sequence[np.ndarray], reference: Sequence[np.ndarray], expected: Sequence[Output], count: int
-) -> list[GroupError]:
-    """Return the relative error of each group after ``count`` iterations.
+    received: Sequence[np.ndarray], reference: Sequence[np.ndarray], expected: Sequence[Output], count: int,
+    allowed: Mapping[int, np.ndarray] = EXACT,
+) -> list[GroupError]:  # fmt: skip
+    """Return the relative error of each group after ``count`` iterations, beyond what is ``allowed``, by place.
 
     Where the reference is all zero, it is 0 or infinity.
     """
     members: dict[str, list[tuple[str, float, float]]] = {}
-    for array, answer, output in zip(received, reference, expected, strict=True):
-        difference = distance(np.asarray(array), answer)
+    for place, (array, answer, output) in enumerate(zip(received, reference, expected, strict=True)):
+        difference = distance(np.asarray(array), answer, allowed.get(place))
         members.setdefault(output.group, []).append((output.name, difference, norm(answer)))
     return [
         GroupError(
@@ -163,11 +165,16 @@ def norm(array: np.ndarray) -> float:
     return math.sqrt(np.einsum("i,i", flat, flat))
 
 
-def distance(array: np.ndarray, other: np.ndarray) -> float:
-    """Return the norm of the difference, in pieces that stay in a cache."""
+def distance(array: np.ndarray, other: np.ndarray, allowed: np.ndarray | None = None) -> float:
+    """Return the norm of the difference, of each element beyond what is allowed, in pieces that stay in a cache."""
     ones, others = np.ravel(array), np.ravel(other)
-    pieces = (slice(start, start + PIECE) for start in range(0, ones.size, PIECE))
-    return math.hypot(*(norm(widened(ones[piece]) - others[piece]) for piece in pieces))
+    free = None if allowed is None else np.ravel(allowed)
+    found = []
+    for start in range(0, ones.size, PIECE):
+        piece = slice(start, start + PIECE)
+        difference = widened(ones[piece]) - others[piece]
+        found.append(norm(difference if free is None else np.maximum(np.abs(difference) - free[piece], 0)))
+    return math.hypot(*found)
 
 
 def _relative(difference: float, norm: float) -> float:

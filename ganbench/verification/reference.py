@@ -81,6 +81,16 @@ class Reference(Arithmetic):
         """Every sum over the rows of a batch that is a gradient of a bias."""
         return rows.sum(axis=0)
 
+    def _weight_gradient(self, delta: Array, a_in: Array) -> Array:
+        return self._product(delta.T, a_in)
+
+    def _bias_gradient(self, delta: Array) -> Array:
+        return self._stored(self._summed(delta))
+
+    def _added(self, a: Array, b: Array) -> Array:
+        """The gradients of two batches as one."""
+        return a + b
+
     def _slope(self, activation: str, pre: Array) -> Array:
         return _act_slope(activation, pre)
 
@@ -156,9 +166,9 @@ class Reference(Arithmetic):
                     trace.linear, rest[0], rest[1], BATCH_NORM_EPS, delta
                 )
                 delta = self._stored(delta)
-                grads = [self._product(delta.T, trace.a_in), grad_gamma, grad_beta, *grads]
+                grads = [self._weight_gradient(delta, trace.a_in), grad_gamma, grad_beta, *grads]
             else:
-                grads = [self._product(delta.T, trace.a_in), self._stored(self._summed(delta)), *grads]
+                grads = [self._weight_gradient(delta, trace.a_in), self._bias_gradient(delta), *grads]
             grad = self._product(delta, w)
         return grads, grad
 
@@ -181,7 +191,7 @@ class Reference(Arithmetic):
         d_loss = np.logaddexp(0, -logit_real).mean() + np.logaddexp(0, logit_fake).mean()
         grads_real, _ = self._backward(d_layers, d.params, trace_real, -act("sigmoid", -logit_real) / spec.batch)
         grads_fake, _ = self._backward(d_layers, d.params, trace_fake, act("sigmoid", logit_fake) / spec.batch)
-        grads = [a + b for a, b in zip(grads_real, grads_fake, strict=True)]
+        grads = [self._added(a, b) for a, b in zip(grads_real, grads_fake, strict=True)]
         d = NetworkState(*self.adam_step(spec, d.params, grads, d.m, d.v, step), d.running)
 
         # Step on G, against the updated D.
@@ -244,13 +254,22 @@ def _iterations(reference: Reference, operation: Operation, inputs: Inputs) -> I
             yield state, results
 
 
+def outcomes(
+    reference: Reference, operation: Operation, inputs: Inputs, counts: Collection[int]
+) -> Iterator[tuple[int, list[Any]]]:
+    """Yield each of ``counts`` iterations with the outputs after it, as the arrays that ``reference`` computed."""
+    run = _iterations(reference, operation, inputs)
+    for done in range(1, max(counts) + 1):
+        outcome = operation.collect(*next(run))
+        if done in counts:
+            yield done, outcome
+
+
 def collected(
     reference: Reference, operation: Operation, inputs: Inputs, counts: Collection[int]
 ) -> dict[int, list[np.ndarray]]:
     """Return the outputs after each of ``counts`` iterations."""
-    run, after = _iterations(reference, operation, inputs), {}
-    for done in range(1, max(counts) + 1):
-        outcome = operation.collect(*next(run))
-        if done in counts:
-            after[done] = [reference.to_numpy(array) for array in outcome]
-    return after
+    return {
+        done: [reference.to_numpy(array) for array in outcome]
+        for done, outcome in outcomes(reference, operation, inputs, counts)
+    }
