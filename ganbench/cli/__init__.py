@@ -16,7 +16,7 @@ from .quantities import seconds, share
 from .recommend import recommend_command
 from .report import diff_command, report_command, results_command
 from .sweep import carry_out as carry_out_sweep, planned, sweep_option
-from .terminal import check_output, columns, discard_output, open_streams, plain, say, shown, write
+from .terminal import check_output, check_picture, columns, discard_output, draw, open_streams, plain, say, shown, write
 from .train import train_command
 
 if TYPE_CHECKING:
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 VERIFY_LEGEND = """
 error: relative error of a group of outputs, ‖output - reference‖ / ‖reference‖, after so many iterations.
 ok: the error is within the tolerance, which follows from what honest arithmetic does in this model."""
-WITH_RESUME = "resume rounds budget precision fail_if form details output results".split()  # all else is the run's own
+WITH_RESUME = (
+    "resume rounds budget precision fail_if form details output picture results".split()
+)  # all else is the run's own
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -80,6 +82,8 @@ def target_options(command: shared.Command) -> shared.Command:
 @shared.format_option(RUN_FORMATS)
 @shared.details_option
 @shared.output_option
+@click.option("--picture", type=click.Path(path_type=Path), metavar="FILE",
+              help="Draw the speeds with their intervals: .png, .svg or .pdf.")  # fmt: skip
 @shared.results_option
 @click.option(
     "--machine", metavar="NAME", help="Name of this machine's folder there.  [default: made from the hardware]"
@@ -87,8 +91,8 @@ def target_options(command: shared.Command) -> shared.Command:
 @click.option("--resume", metavar="RUN", help="Continue a run that was interrupted; RUN is its file or id.")
 @click.pass_context
 def compare(
-    context: click.Context, /, form: str, details: bool, output: Path | None, results: Path, machine: str | None,
-    fail_if: tuple[str, ...], resume: str | None, sweep: str | None, **options: Any,
+    context: click.Context, /, form: str, details: bool, output: Path | None, picture: Path | None, results: Path,
+    machine: str | None, fail_if: tuple[str, ...], resume: str | None, sweep: str | None, **options: Any,
 ) -> None:  # fmt: skip
     """Check, time and compare targets. The run is kept, and a table is printed."""
     from ..measure.session import carry_out
@@ -96,7 +100,10 @@ def compare(
     from ..report.export import render
 
     check_output(output)
+    check_picture(picture)
     if sweep is not None:
+        if picture is not None:
+            raise UsageError("--picture cannot be given with --sweep: 'ganbench report --picture' draws it afterwards")
         return carry_out_sweep(*planned(context, sweep, *_settings(options)), results, machine, form, output)
     failure = NOT_MEASURED if fail_if else 1
     with failures_leave(failure):
@@ -110,6 +117,11 @@ def compare(
         unwritten = ""
         try:
             write(render(run, form, details), output)
+            if picture is not None:
+                from ..report import chart
+                from ..results.table import run_table
+
+                draw(lambda: chart(run_table(run)), picture)
         except UsageError as error:  # what was measured is kept all the same
             unwritten = f"{error}; 'ganbench results show {run.path}' prints the table again"
         more = f"; 'ganbench results show {run.path} --details' shows more" if form == "table" and not details else ""

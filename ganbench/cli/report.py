@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import UsageError, unknown
-from ..report import PIVOT_FORMATS, RUN_FORMATS
+from ..report import CHARTS, PIVOT_FORMATS, RUN_FORMATS, THEMES
 from .shared import details_option, format_option, output_option, results_option
-from .terminal import check_output, columns, say, warnings_said, write
+from .terminal import check_output, columns, draw, say, warnings_said, write
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ..report.charts import Chart
+
 BY = ("ratio", "batch", "threads", "dtype", "commit")
+FILE = click.Path(path_type=Path)
 PATH = click.argument("path", default="results", type=click.Path(path_type=Path))
 
 
@@ -28,15 +31,26 @@ PATH = click.argument("path", default="results", type=click.Path(path_type=Path)
 @click.option("--source", type=click.Choice(("compare", "asv")), help="Only results of this tool.")
 @format_option(PIVOT_FORMATS)
 @output_option
+@click.option("--html", type=FILE, metavar="PAGE.html", help="Write everything as one page that needs no network.")
+@click.option("--picture", type=FILE, metavar="FILE", help="Draw a chart: .png, .svg or .pdf.")
+@click.option("--chart", type=click.Choice(CHARTS), default="ratios", show_default=True, help="Which chart to draw.")
+@click.option("--theme", type=click.Choice(THEMES), default="light", show_default=True, help="Of the chart.")
 def report_command(
     path: Path, by: str, baseline: str | None, ops: str | None, machine: str | None, source: str | None,
-    form: str, output: Path | None,
+    form: str, output: Path | None, html: Path | None, picture: Path | None, chart: str, theme: str,
 ) -> None:  # fmt: skip
-    """Show all results as one table: speeds, scaling, or history.
+    """Show all results as a table, a page or a picture: speeds, scaling, or history.
 
     PATH is a folder or a run file. Results that differ in machine, model, dtype, precision, threads or version are
     never mixed.
     """
+    if html or picture:
+        check_output(html)
+        if picture:
+            draw(lambda: _drawn(path, chart, theme, baseline, ops, machine, source), picture)
+        if html:
+            _page(path, html, ops, machine, source)
+        return
     if baseline is not None and by != "ratio":
         raise UsageError(f"--baseline belongs to --by ratio, not to --by {by}")
     if form == "parquet" and output is None:
@@ -154,6 +168,32 @@ def pack(path: Path, output: Path) -> None:
         rows = load_results(path)
     files = write_dataset(rows, output)
     click.echo(f"{len(rows)} rows in {len(files)} file{'s' * (len(files) != 1)} below {output}")
+
+
+def _page(path: Path, html: Path, ops: str | None, machine: str | None, source: str | None) -> None:
+    from ..report.web import write as write_page
+    from ..results.table import load_results
+
+    with warnings_said():
+        rows = _chosen(load_results(path), path, ops, machine, source)
+    try:
+        size = write_page(path, rows, html)
+    except OSError as error:
+        raise UsageError(f"cannot write {html}: {error.strerror}") from error
+    say(f"{html}: {len(rows):,} rows, {size / 1e6:.2f} MB. Open it in a browser; it needs no network")
+
+
+def _drawn(
+    path: Path, chart: str, theme: str, baseline: str | None, ops: str | None, machine: str | None, source: str | None
+) -> "Chart":
+    from ..report import picture
+    from ..results.table import load_results
+
+    if chart == "training":
+        return picture.trained(path, theme)
+    with warnings_said():
+        rows = _chosen(load_results(path), path, ops, machine, source)
+    return picture.chart(rows, chart, baseline, theme)
 
 
 def _chosen(

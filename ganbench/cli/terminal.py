@@ -6,11 +6,14 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from ..report.charts import Chart
 
 T = TypeVar("T")
 # What other people's text may do to a terminal: clear it, rename it, hide what stands there.
@@ -114,6 +117,24 @@ def write(report: str | bytes, path: Path | None) -> None:
         if path is None:
             discard_output()
         raise UsageError(f"cannot write {path or 'to the output'}: {error.strerror}") from error
+
+
+def check_picture(path: Path | None) -> None:
+    """Raise ``UsageError`` or ``UnavailableError`` now if a chart could not be drawn into ``path`` later."""
+    if path is not None:
+        from ..report import picture
+
+        picture.check(path)
+        check_output(path)
+
+
+def draw(chart: "Callable[[], Chart]", path: Path) -> None:
+    """Draw what ``chart`` makes into ``path``."""
+    from ..report import picture
+
+    check_picture(path)
+    picture.save(chart(), path)
+    say(f"drawn in {path}")
 
 
 def discard_output() -> None:

@@ -6,13 +6,19 @@ The names below take the DataFrame of ``ganbench.load_results`` and are fetched 
 import importlib
 from typing import TYPE_CHECKING, Any
 
-_HOMES = dict.fromkeys(("history", "ratio_matrix", "scaling", "style"), "pivots") | {"pack": "dataset"}
-__all__ = ["history", "pack", "ratio_matrix", "scaling", "style"]
+_HOMES = dict.fromkeys(("history", "ratio_matrix", "scaling", "style"), "pivots") | {
+    "chart": "picture",
+    "pack": "dataset",
+}
+__all__ = ["chart", "history", "pack", "ratio_matrix", "scaling", "style"]
 RUN_FORMATS = ("table", "markdown", "csv", "json")  # in which a run, a sweep and a difference can be written
+CHARTS = ("ratios", "pays", "roofline", "scaling", "history", "memory", "training")
+THEMES = ("light", "dark")
 PIVOT_FORMATS = ("table", "markdown", "csv", "latex", "json", "parquet")
 
 if TYPE_CHECKING:
     from .dataset import pack
+    from .picture import chart
     from .pivots import history, ratio_matrix, scaling, style
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from ..results.run import Run, Swept
-from ..results.statistics import BAND, Estimate, judge, paired_speed, shared_rounds
+from ..results.statistics import BAND, Estimate, judge, shared_rounds, speed_of
 from ..results.table import run_table
 from .page import WIDTH, grid, page
 from .table import heading, markdown, time
@@ -82,7 +82,7 @@ def _paired(run: Run, operation: str, one: str, other: str, copy: bool = False) 
     """Return time of ``one`` ÷ time of ``other`` (of its copy) over the rounds that have both, and their number."""
     ours, theirs = run.visits(operation, one), run.visits(operation, other, copy)
     shared = shared_rounds(ours, theirs)
-    return (paired_speed([ours[i] for i in shared], [theirs[i] for i in shared]) if shared else None), len(shared)
+    return speed_of(ours, theirs), len(shared)
 
 
 def sentences(swept: Swept) -> list[str]:

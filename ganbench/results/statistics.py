@@ -184,6 +184,12 @@ def paired_speed(baseline: Sequence[Visits], target: Sequence[Visits]) -> Estima
     return _exp(hodges_lehmann([math.log(pass_ratio(b, t)) for b, t in zip(baseline, target, strict=True)]))
 
 
+def speed_of(baseline: Mapping[int, Visits], target: Mapping[int, Visits]) -> Estimate | None:
+    """Return baseline time ÷ target time over the rounds in which both were visited; None where there is none."""
+    shared = shared_rounds(baseline, target)
+    return paired_speed([baseline[i] for i in shared], [target[i] for i in shared]) if shared else None
+
+
 class Components(NamedTuple):
     """Variances of a log-ratio: of one pass ``within`` a round, and of a round's own luck ``between`` rounds."""
 

@@ -22,8 +22,8 @@ from .statistics import (
     beyond_band,
     judge,
     level,
-    paired_speed,
     shared_rounds,
+    speed_of,
     speed_ratio,
     typical,
     undisturbed,
@@ -109,7 +109,7 @@ def run_rows(run: Run) -> list[dict[str, Any]]:
     rows, ceilings = [], Ceilings(run.records)
     for operation in header.operations:
         baseline = visits_of(measured.get((operation, header.baseline, False), []))
-        control = _ratio(baseline, visits_of(measured.get((operation, header.baseline, True), [])))
+        control = speed_of(baseline, visits_of(measured.get((operation, header.baseline, True), [])))
         made: list[tuple[dict[str, Any], Sequence[Measurement]]] = []
         for target in header.targets:
             taken = measured.get((operation, target.label, False))
@@ -247,7 +247,7 @@ def _against(
     visits = visits_of(taken)
     if is_baseline:
         return row | {"ratio": 1.0, "verdict": "baseline"} if visits else row
-    ratio = _ratio(baseline, visits)
+    ratio = speed_of(baseline, visits)
     if ratio is None:
         return row
     row |= dict(zip(("ratio", "ratio_low", "ratio_high"), ratio, strict=True))
@@ -262,13 +262,6 @@ def _against(
 def _levels(taken: Sequence[Measurement]) -> dict[int, float]:
     """Return each round's typical seconds; nothing where the case failed in the end."""
     return {number: level(visits) for number, visits in visits_of(taken).items()}
-
-
-def _ratio(baseline: dict[int, Visits], visits: dict[int, Visits]) -> Estimate | None:
-    shared = shared_rounds(baseline, visits)
-    if not shared:
-        return None
-    return paired_speed([baseline[i] for i in shared], [visits[i] for i in shared])
 
 
 def geometric_mean(values: Iterable[float]) -> float:

@@ -1,0 +1,181 @@
+"""What charts and the page show, as plain rows: the newest of each case, what was varied, and how it changed.
+
+Names of fields are those of ``ganbench.load_results``, and a few that follow from them:
+
+case          the operation, with its shape where a context has several
+label         the target; ``target`` has the version behind it where a context has several
+word          what stands where there is no number, such as ``unavailable``; '' where there is one
+start_s       import and first call
+intensity     FLOP per byte
+roof_gflops   what the ceilings measured on that machine allow
+"""
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from .selection import KEYS, Selection, instead
+
+Row = dict[str, Any]
+FIELDS = [
+    *KEYS,
+    *"case operation shape target label word status reason run_id timestamp commit framework_version denormals "
+    "median_s ci_low_s ci_high_s undisturbed_s rounds uneven baseline ratio ratio_low ratio_high verdict detectable "
+    "control_ratio control_low control_high start_s import_s first_call_s first_call_warm_s compile_s flops bytes "
+    "intensity gflops roof_gflops percent_of_ceiling bound percent_of_floor max_rel_error "
+    "host_peak_bytes device_peak_bytes".split(),
+]
+TIMES = [*KEYS, *"case target median_s ci_low_s ci_high_s timestamp commit framework_version run_id".split()]
+VARIED = [*KEYS, *"variable value case target median_s ci_low_s ci_high_s".split()]
+ITERATION = "gan_iteration"  # what a training repeats, and starts are paid for
+
+
+def cells(found: Selection) -> list[Row]:
+    """Return the newest row of each case with ``FIELDS``."""
+    rows = _with_cases(found.rows)
+    rows = rows.assign(
+        word=[instead(row) for row in rows.to_dict("records")],
+        start_s=rows["import_s"] + rows["first_call_s"],
+        intensity=rows["flops"].astype("float64") / rows["bytes"].astype("float64"),
+        roof_gflops=100 * rows["gflops"] / rows["percent_of_ceiling"],
+    )
+    return plain(rows, FIELDS)
+
+
+def contexts(rows: Iterable[Row]) -> list[tuple[Any, ...]]:
+    """Return the values of ``KEYS`` of each context, that with the newest measured row first."""
+    newest: dict[tuple[Any, ...], str] = {}
+    for row in rows:
+        key = tuple(row[name] for name in KEYS)
+        newest[key] = max(newest.get(key, ""), "" if row["word"] else row["timestamp"] or "")
+    return sorted(newest, key=lambda key: newest[key], reverse=True)
+
+
+def within(rows: Iterable[Row], context: Sequence[Any]) -> list[Row]:
+    """Return the rows of one context."""
+    return [row for row in rows if all(row[name] == value for name, value in zip(KEYS, context, strict=True))]
+
+
+def against(rows: Sequence[Row], baseline: str) -> list[Row]:
+    """Return the rows of one context with ``ratio`` and ``verdict`` relative to ``baseline``.
+
+    What was not measured against it has a ratio of medians, without an interval, and the verdict ``derived``.
+    """
+    medians: dict[Any, float] = {}
+    for row in sorted(rows, key=lambda row: row["timestamp"] or ""):
+        if row["label"] == baseline and not row["word"]:
+            medians[row["case"]] = medians[row["case"], row["run_id"]] = row["median_s"]
+    return [row | _speed(row, baseline, medians) for row in rows]
+
+
+def _speed(row: Row, baseline: str, medians: Mapping[Any, float]) -> Row:
+    none = dict.fromkeys(("ratio", "ratio_low", "ratio_high", "verdict"))
+    if row["word"]:
+        return none
+    if row["label"] == baseline:
+        return none | {"ratio": 1.0, "verdict": "baseline"}
+    if row["baseline"] == baseline and row["ratio"] is not None:
+        return {}
+    median = medians.get((row["case"], row["run_id"]), medians.get(row["case"]))
+    return none | {"ratio": None if median is None else median / row["median_s"], "verdict": "derived"}
+
+
+def forest(rows: Sequence[Row]) -> list[Row]:
+    """Return what a chart of ratios shows: of each case that has several, the fastest first, and the control."""
+    found: list[Row] = []
+    for case in dict.fromkeys(row["case"] for row in rows):
+        mine = [row for row in rows if row["case"] == case and row["ratio"] is not None]
+        beside = [row for row in mine if row["ratio_low"] is not None and row["control_ratio"] is not None]
+        if len(mine) > 1:
+            found += sorted(mine, key=lambda row: row["ratio"], reverse=True)
+            ends = {f"ratio{end}": f"control_{end.strip('_') or 'ratio'}" for end in ("", "_low", "_high")}
+            control = [{name: row[column] for name, column in ends.items()} for row in beside[:1]]
+            found += [{"case": case, "target": "control", "verdict": "control", **one} for one in control]
+    return found
+
+
+def paid(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows of one case of a whole iteration, the newest, whose start is known."""
+    timed = [row for row in rows if row["operation"] == ITERATION and row["start_s"] is not None and not row["word"]]
+    newest = max(timed, key=lambda row: row["timestamp"] or "", default={"case": None})["case"]
+    return [row for row in timed if row["case"] == newest]
+
+
+def varied(found: Selection) -> list[Row]:
+    """Return the rows of which batch, width, n or threads was varied and nothing else, with ``VARIED``."""
+    rows = found.rows[(found.rows["status"] == "ok") & found.rows["median_s"].notna()]
+    series: dict[tuple[Any, ...], list[Row]] = {}
+    records: Sequence[Mapping[Any, Any]] = rows.to_dict("records")
+    for row in records:
+        context = tuple(row[name] for name in KEYS)
+        for variable, value, rest in _variables(row["operation"], row["sizes"]):
+            case = f"{row['operation']} {rest}".strip()
+            series.setdefault((*context, variable, case), []).append(
+                {**row, "variable": variable, "value": value, "case": case}
+            )
+        by_threads = (*context[:-1], None, "threads", row["operation"], row["shape"])
+        case = f"{row['operation']} {row['shape']}"
+        series.setdefault(by_threads, []).append({**row, "variable": "threads", "value": row["threads"], "case": case})
+    several = [group for group in series.values() if len({row["value"] for row in group}) > 1]
+    chosen = [row for group in several for row in sorted(group, key=lambda row: row["value"])]
+    return plain(pd.DataFrame(chosen, columns=VARIED), VARIED)
+
+
+def _variables(operation: str, sizes: tuple[int, ...]) -> Iterator[tuple[str, int, str]]:
+    """Yield what a shape may be one value of: variable, value, and the rest, which must be the same."""
+    if len(sizes) < 2:
+        return
+    if len(set(sizes)) == 1:
+        yield "n", sizes[0], ""
+        return
+    yield "batch", sizes[0], "x".join(["B", *map(str, sizes[1:])])
+    if len(sizes) > 4:  # a model: batch, noise, widths of the generator, widths of the discriminator, 1
+        yield "width", max(sizes[2:-1]), f"batch {sizes[0]}, {len(sizes)} sizes, noise {sizes[1]}"
+
+
+def history(found: Selection, most: int) -> tuple[list[Row], int]:
+    """Return the times of each case that was measured more than once, with ``TIMES``, and how many were left out.
+
+    Of each series the newest ``most`` are kept.
+    """
+    rows = found.older[(found.older["status"] == "ok") & found.older["median_s"].notna()]
+    rows = _with_cases(rows).sort_values("timestamp", kind="stable")
+    rows["target"] = rows["label"]
+    series = rows.groupby([*KEYS, "case", "target"], sort=False, dropna=False)
+    rows = rows[series["median_s"].transform("size") > 1]
+    kept = rows.groupby([*KEYS, "case", "target"], sort=False, dropna=False).tail(most)
+    return plain(kept, TIMES), len(rows) - len(kept)
+
+
+def _with_cases(rows: pd.DataFrame) -> pd.DataFrame:
+    shapes = rows.groupby([*KEYS, "operation"], dropna=False, sort=False)["shape"].transform("nunique")
+    named = rows["operation"].astype(str) + " " + rows["shape"].astype(str)
+    return rows.assign(case=rows["operation"].astype(object).where(shapes <= 1, named))
+
+
+def plain(table: pd.DataFrame, columns: Sequence[str]) -> list[Row]:
+    """Return rows whose values JSON knows: text, numbers, truth values, or None where there is none."""
+    records: Sequence[Mapping[Any, Any]] = table[list(columns)].to_dict("records")
+    return [{name: _value(record[name]) for name in columns} for record in records]
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, pd.Timestamp):
+        return None if pd.isna(value) else value.isoformat()
+    if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    if isinstance(value, str):
+        return visible(value)
+    return value.item() if hasattr(value, "item") else value
+
+
+# What would end a line, hide text or turn its direction where it is shown.
+UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+
+
+def visible(text: str) -> str:
+    """Return text with every character written out that would not be seen."""
+    return UNSEEN.sub(lambda found: ascii(found[0])[1:-1], text)

@@ -1,0 +1,155 @@
+"""One chart as a picture: PNG, SVG or PDF for a paper, or an Altair chart in a notebook."""
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from ..errors import UnavailableError, UsageError, unknown
+from . import CHARTS as KINDS, THEMES, evidence
+from .selection import KEYS, select
+
+if TYPE_CHECKING:
+    from .charts import Chart
+
+SUFFIXES = (".png", ".svg", ".pdf")
+POINTS = 200  # of one series of the history
+NOTHING = {
+    "ratios": "no target was measured against another",
+    "pays": "no iteration with its start was measured: run 'ganbench compare --ops gan_iteration'",
+    "roofline": "no ceilings were measured",
+    "scaling": "nothing was measured at several values: run 'ganbench compare --sweep batch=1,8,32'",
+    "history": "no case was measured more than once",
+    "memory": "no memory was recorded",
+    "training": "there is no training: run 'ganbench train', and name its folder",
+}
+
+
+def chart(df: pd.DataFrame, kind: str = "ratios", baseline: str | None = None, theme: str = "light") -> "Chart":
+    """Return an Altair chart of the newest context of a table of ``load_results``.
+
+    ``kind`` is one of ``ganbench.report.CHARTS`` but training; ``baseline`` a target, by default that of the newest
+    run. Raises ``UsageError`` where there is nothing to draw, ``UnavailableError`` without Altair.
+    """
+    if kind not in KINDS:
+        raise unknown("chart", kind, KINDS)
+    found = select(df)
+    rows = evidence.cells(found)
+    context = evidence.contexts(rows)[0]
+    mine = evidence.within(rows, context)
+    timed = [row for row in mine if not row["word"]]
+    baseline = _baseline(timed, baseline)
+    drawn: list[evidence.Row] = []
+    match kind:
+        case "ratios":
+            drawn = evidence.forest(evidence.against(mine, baseline))
+        case "pays":
+            drawn = evidence.paid(timed)
+        case "roofline":
+            drawn = [row for row in timed if row["roof_gflops"] is not None and row["intensity"] is not None]
+        case "scaling":
+            drawn = _one_variable(evidence.varied(found), context)
+        case "history":
+            drawn = evidence.within(evidence.history(found, POINTS)[0], context)
+        case "memory":
+            drawn = [row for row in timed if row["host_peak_bytes"] is not None or row["device_peak_bytes"] is not None]
+    varied = drawn[0]["variable"] if kind == "scaling" and drawn else ""
+    title = {
+        "ratios": f"Speed relative to {baseline}",
+        "pays": "When the later starter has caught up",
+        "roofline": "How far from the limit",
+        "scaling": f"Time of an iteration over {varied}",
+        "history": "Time of an iteration by day",
+        "memory": "Memory at most",
+    }
+    return _drawn(kind, drawn, title.get(kind, kind), _subtitle(context), theme)
+
+
+def trained(folder: Path, theme: str = "light") -> "Chart":
+    """Return an Altair chart of the losses of all trainings below ``folder``; raises as ``chart`` does."""
+    from .trained import rows, trainings
+
+    found = trainings(folder) if folder.is_dir() else []
+    return _drawn("training", rows(found), "Losses", "; ".join(one.title for one in found[:1]), theme)
+
+
+def check(path: Path) -> None:
+    """Raise ``UsageError`` unless a picture's name says its format, ``UnavailableError`` without what draws it."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"cannot write {path}: the name of a picture ends in one of {', '.join(SUFFIXES)}")
+    for module in ("altair", "vl_convert"):
+        if importlib.util.find_spec(module) is None:
+            raise UnavailableError(f'a chart needs {module}: pip install "ganbench[report]"')
+
+
+def save(made: "Chart", path: Path) -> None:
+    """Write a chart to a file whose name says the format; raises ``UsageError`` where that cannot be."""
+    try:
+        made.save(str(path), format=path.suffix[1:].lower(), ppi=144)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _drawn(kind: str, rows: list[evidence.Row], title: str, subtitle: str, theme: str) -> "Chart":
+    if theme not in THEMES:
+        raise unknown("theme", theme, THEMES)
+    if not rows:
+        raise UsageError(f"no chart '{kind}' of these results: {NOTHING[kind]}")
+    try:
+        import altair as alt
+
+        from .charts import BY_NAME
+    except ImportError as error:
+        raise UnavailableError(f'a chart needs {error.name}: pip install "ganbench[report]"') from error
+    made: Any = BY_NAME[kind](alt.InlineData(rows))
+    return made.properties(title=alt.Title(title, subtitle=subtitle, anchor="start")).configure(**look(theme))
+
+
+def look(theme: str) -> dict[str, Any]:
+    """Return Vega's settings of a theme."""
+    text, line, back = ("#e6edf3", "#3d444d", "#0d1117") if theme == "dark" else ("#1f2328", "#d1d9e0", "#ffffff")
+    words = {"labelColor": text, "titleColor": text, "labelLimit": 260}
+    return {
+        "background": back,
+        "view": {"stroke": line},
+        "axis": {**words, "gridColor": line, "gridOpacity": 0.4, "domainColor": line, "tickColor": line},
+        "legend": words,
+        "header": words,
+        "text": {"color": text},
+        "title": {"color": text, "subtitleColor": text},
+    }
+
+
+def _baseline(timed: list[evidence.Row], asked: str | None) -> str:
+    labels = list(dict.fromkeys(row["label"] for row in timed))
+    if asked is not None:
+        if asked not in labels:
+            raise UsageError(f"baseline '{asked}' is not among the targets measured ({', '.join(labels)})")
+        return asked
+    newest = max(
+        (row for row in timed if row["baseline"] in labels), key=lambda row: row["timestamp"] or "", default=None
+    )
+    return str(newest["baseline"]) if newest else labels[0] if labels else ""
+
+
+def _one_variable(rows: list[evidence.Row], context: tuple[Any, ...]) -> list[evidence.Row]:
+    """Return the rows of one context in which the first of batch, width, n and threads was varied."""
+    for variable in ("batch", "width", "n", "threads"):
+        fixed = [name for name in KEYS if name != variable]
+        wanted = dict(zip(KEYS, context, strict=True))
+        found = [
+            row for row in rows if row["variable"] == variable and all(row[name] == wanted[name] for name in fixed)
+        ]
+        if found:
+            return found
+    return []
+
+
+def _subtitle(context: tuple[Any, ...]) -> str:
+    facts = dict(zip(KEYS, context, strict=True))
+    count = facts["threads"]
+    return (
+        f"{facts['machine']}, {facts['preset']}, {facts['dtype']} {facts['precision']}, "
+        f"{count} thread{'s' * (count != 1)}, measured by {facts['source']}"
+    )

@@ -1,0 +1,75 @@
+"""The trainings below a folder: their losses, and the images that they ended with."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ..training.protocol import Ended, Epoch, Started
+from .evidence import visible
+
+POINTS = 200  # of a curve, which is drawn on fewer pixels than a training has epochs
+LARGEST = 200_000  # bytes of a picture that goes into a page
+PICTURE = "samples.png"
+
+_line: msgspec.json.Decoder[Started | Epoch | Ended] = msgspec.json.Decoder(Started | Epoch | Ended)
+
+
+class Trained(NamedTuple):
+    """One training: ``losses`` are (iteration, d_loss, g_loss) by epoch."""
+
+    name: str
+    title: str
+    losses: list[tuple[int, float, float]]
+    picture: Path | None
+
+
+def trainings(folder: Path) -> list[Trained]:
+    """Return each training whose log lies below ``folder``; what is no such log is passed over."""
+    files = sorted(folder.glob("**/train/*.jsonl")) + sorted(folder.glob("**/log.jsonl"))
+    return [found for path in dict.fromkeys(files) if (found := _read(path, folder)) is not None]
+
+
+def rows(found: list[Trained]) -> list[dict[str, Any]]:
+    """Return the points of all curves."""
+    return [
+        {"training": one.name, "step": step, "of": name, "loss": loss}
+        for one in found
+        for step, *losses in one.losses
+        for name, loss in zip(("loss of D", "loss of G"), losses, strict=True)
+    ]
+
+
+def _read(path: Path, folder: Path) -> Trained | None:
+    began: Started | None = None
+    losses: list[tuple[int, float, float]] = []
+    try:
+        with path.open("rb") as lines:
+            for line in lines:
+                match _parsed(line):
+                    case Started() as began:
+                        pass
+                    case Epoch() as epoch:
+                        losses.append((epoch.step, epoch.d_loss, epoch.g_loss))
+    except OSError:
+        return None
+    if began is None or len(losses) < 2:
+        return None
+    name = visible(path.relative_to(folder).with_suffix("").as_posix())
+    title = f"{began.spec.name}, {began.target} {began.framework_version}, {began.dtype}, {losses[-1][0]:,} iterations"
+    every = -(-len(losses) // POINTS)
+    return Trained(name, visible(title), losses[::-every][::-1], _picture(path))
+
+
+def _parsed(line: bytes) -> Started | Epoch | Ended | None:
+    try:
+        return _line.decode(line)
+    except msgspec.MsgspecError:
+        return None
+
+
+def _picture(log: Path) -> Path | None:
+    for path in (log.with_suffix(".png"), log.parent / PICTURE):
+        if path.is_file() and path.stat().st_size <= LARGEST:
+            return path
+    return None
