@@ -15,23 +15,25 @@ LINE = 20  # of a chart in which each target has a line
 FACTORS = "sequence(0, 7.01, 0.1)"  # powers of ten, of iterations
 # Told apart by the colour-blind too. What is not decided is grey.
 COLOURS = {"faster": "#2563eb", "slower": "#d97706", "same": "#0d9488", "not decided": "#9ca3af"}
-DECIDED = "datum.verdict === 'baseline' ? 'same' : indexof(['faster', 'slower', 'same'], datum.verdict) < 0 ? 'not decided' : datum.verdict"
+DECIDED = (
+    "datum.verdict === 'baseline' ? 'same' : "
+    "indexof(['faster', 'slower', 'same'], datum.verdict) < 0 ? 'not decided' : datum.verdict"
+)
 Chart = Any  # one of Altair's many classes of charts, which share no type that can be configured
 LOG = alt.Scale(type="log", nice=False, padding=12)
-TIME = "datum.value >= 1 ? format(datum.value, '.3~g') + ' s' : format(datum.value, '.3~s') + 's'"
+TIME = "datum.value >= 1 ? format(datum.value, ',') + ' s' : replace(format(datum.value, '.3~s'), /([mµn]?)$/, ' $1s')"
 
 
 def ratios(data: Any) -> Chart:
     """Intervals of the ratios against the band in which two targets are the same, with the control below them."""
     band = alt.Chart().transform_aggregate(rows="count()", groupby=["case"])
-    interval = alt.Chart().transform_filter("isValid(datum.ratio_low)")
     speed = alt.X("ratio:Q", scale=LOG, title="speed relative to the baseline: more than 1 is faster")
     target = alt.Y("target:N", sort=None, title=None)
     colours = alt.Scale(domain=list(COLOURS), range=list(COLOURS.values()))
     verdict = alt.Color("decided:N", scale=colours, legend=alt.Legend(title=None, orient="bottom"))
     layers = alt.layer(
         band.mark_rect(opacity=0.18, color="#0d9488").encode(x=alt.datum(1 / (1 + BAND)), x2=alt.datum(1 + BAND)),
-        interval.mark_rule(strokeWidth=2).encode(x="ratio_low:Q", x2="ratio_high:Q", y=target, color=verdict),
+        alt.Chart().mark_rule(strokeWidth=2).encode(x="ratio_low:Q", x2="ratio_high:Q", y=target, color=verdict),
         alt.Chart().mark_point(filled=True, size=55).encode(x=speed, y=target, color=verdict, tooltip=_told("ratio")),
         alt.Chart()
         .mark_text(align="left", dx=9, dy=-7, fontSize=10)
@@ -63,7 +65,7 @@ def pays(data: Any) -> Chart:
 
 def roofline(data: Any) -> Chart:
     """What each case reached, and above it what the measured ceilings allow at its FLOP per byte."""
-    intensity = alt.X("intensity:Q", scale=LOG, title="FLOP per byte", axis=_axis("~g"))
+    intensity = alt.X("intensity:Q", scale=LOG, title="FLOP per byte", axis=_axis(".3~g"))
     reached = alt.Y("gflops:Q", scale=LOG, title="GFLOP/s", axis=_axis("~g"))
     shape = alt.Shape("operation:N", sort=None)
     base = alt.Chart(data)
@@ -90,7 +92,7 @@ def scaling(data: Any) -> Chart:
 
 def history(data: Any) -> Chart:
     """Seconds of one iteration over time; a dashed line where the machine or its software had changed."""
-    when = alt.X("timestamp:T", title=None)
+    when = alt.X("timestamp:T", title="UTC", scale=alt.Scale(type="utc"))
     changed = alt.Chart().transform_filter("isValid(datum.change)").mark_rule(strokeDash=[4, 3], color="#9ca3af")
     return _over(data, when, _told("median_s", "timestamp", "commit", "framework_version"),
                  changed.encode(x=when, tooltip=["change:N", "timestamp:T"]))  # fmt: skip
@@ -121,11 +123,10 @@ def training(data: Any) -> Chart:
 
 def _over(data: Any, x: alt.X, told: list[Any], *more: alt.Chart) -> Chart:
     seconds = alt.Y("median_s:Q", scale=LOG, title=None, axis=_axis())
-    timed = alt.Chart().transform_filter("isValid(datum.median_s)")
     layers = alt.layer(
         *more,
-        timed.mark_rule().encode(x=x, y="ci_low_s:Q", y2="ci_high_s:Q", color=_targets()),
-        timed.mark_line(point=True).encode(x=x, y=seconds, color=_targets(), tooltip=told),
+        alt.Chart().mark_rule().encode(x=x, y="ci_low_s:Q", y2="ci_high_s:Q", color=_targets()),
+        alt.Chart().mark_line(point=True).encode(x=x, y=seconds, color=_targets(), tooltip=told),
     ).properties(width=WIDTH, height=HEIGHT * 2 // 3)
     return _by_case(layers, data)
 

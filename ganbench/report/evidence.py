@@ -2,7 +2,7 @@
 
 Names of fields are those of ``ganbench.load_results``, and a few that follow from them:
 
-case          the operation, with its shape where a context has several
+case          the operation, with its batch or its shape where a context has several
 label         the target; ``target`` has the version behind it where a context has several
 word          what stands where there is no number, such as ``unavailable``; '' where there is one
 start_s       import and first call
@@ -151,9 +151,17 @@ def history(found: Selection, most: int) -> tuple[list[Row], int]:
 
 
 def _with_cases(rows: pd.DataFrame) -> pd.DataFrame:
-    shapes = rows.groupby([*KEYS, "operation"], dropna=False, sort=False)["shape"].transform("nunique")
-    named = rows["operation"].astype(str) + " " + rows["shape"].astype(str)
-    return rows.assign(case=rows["operation"].astype(object).where(shapes <= 1, named))
+    """Return rows with a name for each case: the batch, where nothing else differs in a context, or else the shape."""
+    rest = rows["shape"].astype(str).str.partition("x")[2]
+    groups = rows.assign(rest=rest).groupby([*KEYS, "operation"], dropna=False, sort=False)
+    shapes, rests = groups["shape"].transform("nunique"), groups["rest"].transform("nunique")
+    named = (
+        rows["shape"]
+        .astype(str)
+        .where((rests > 1) | (rest == ""), "batch " + rows["shape"].astype(str).str.partition("x")[0])
+    )
+    operation = rows["operation"].astype(object)
+    return rows.assign(case=operation.where(shapes <= 1, operation.astype(str) + " " + named))
 
 
 def plain(table: pd.DataFrame, columns: Sequence[str]) -> list[Row]:

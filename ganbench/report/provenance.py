@@ -37,7 +37,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
         ("uncommitted changes", {True: "yes", False: "no"}.get(bool(header.dirty)) if header.dirty is not None else ""),
         ("command", " ".join(header.command)),
         ("rigor", f"{header.rigor}, {_rounds(run)} rounds, engine {header.settings.get('engine', '1')}"),
-        ("ended", run.ended),
+        ("ended", str(run.ended)),
         ("environment variables", there.get("tuning") or "none that changes a result"),
         ("not controlled", there.get("uncontrolled") or "nothing known"),
     ]

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from ..results.records import digits
 from ..training.protocol import Ended, Epoch, Started
 from .evidence import visible
 
@@ -33,7 +34,7 @@ def trainings(folder: Path) -> list[Trained]:
 def rows(found: list[Trained]) -> list[dict[str, Any]]:
     """Return the points of all curves."""
     return [
-        {"training": one.name, "step": step, "of": name, "loss": loss}
+        {"training": one.name, "step": step, "of": name, "loss": digits(loss)}
         for one in found
         for step, *losses in one.losses
         for name, loss in zip(("loss of D", "loss of G"), losses, strict=True)

@@ -23,9 +23,9 @@ from ..picture import NOTHING, look
 from ..recommendation import START_DOUBT
 from ..selection import KEYS, Selection, select
 
-CASES = 4000  # rows of the newest contexts
+CASES = 3000  # rows of the newest contexts
 POINTS = 50  # of one series of the history
-HISTORY = 6000  # points of all of them
+HISTORY = 3000  # points of all of them
 RUNS = 200  # the newest, of which conditions and pairs are shown
 PICTURES = 600_000  # bytes of all pictures together
 PAIRS = "run_id operation target baseline ratio ratio_low ratio_high verdict detectable".split()
@@ -54,7 +54,7 @@ def page(path: Path, table: pd.DataFrame, title: str = "ganbench") -> str:
         title=title,
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
         style=(files / "page.css").read_text("utf-8"),
-        vega=vl_convert.javascript_bundle(),
+        vega=vl_convert.javascript_bundle(),  # type: ignore[call-arg]
         data=_inert(data),
         script=(files / "page.js").read_text("utf-8"),
         trainings=data["trainings"],
@@ -69,6 +69,7 @@ def content(path: Path, found: Selection) -> dict[str, Any]:
         thinned, history = thinned + len(history) - HISTORY, _newest(history, HISTORY)
     if thinned:
         notes.append(f"History: {thinned:,} older points are left out.")
+    machines = {row["machine"] for row in cells}
     runs, left = _runs(path, {row["run_id"] for row in cells})
     if left:
         notes.append(f"Conditions are shown of the {RUNS} newest runs; those of {left} others are left out.")
@@ -88,7 +89,7 @@ def content(path: Path, found: Selection) -> dict[str, Any]:
         "doubt": START_DOUBT,
         "cells": _columns(cells, evidence.FIELDS),
         "pairs": _columns([pair for run in runs for pair in _pairs(run)], PAIRS),
-        "varied": _columns(evidence.varied(found), evidence.VARIED),
+        "varied": _columns([row for row in evidence.varied(found) if row["machine"] in machines], evidence.VARIED),
         "history": _columns(history, evidence.TIMES),
         "changes": [one._asdict() for one in provenance.changed(runs)],
         "runs": [{"run_id": run.header.run_id, "facts": provenance.facts(run)} for run in runs],

@@ -52,7 +52,12 @@
       state.baseline = asked.length ? asked[0].baseline : labels[0];
     }
     const among = (chosen, all) => { const kept = (chosen || []).filter((one) => all.includes(one)); return kept.length ? kept : null; };
-    state.operations = among(state.operations, unique(here.map((row) => row.case)));
+    const cases = unique(here.map((row) => row.case));
+    state.operations = among(state.operations, cases);
+    if (!state.operations) { // what the baseline was measured on, where that is not all
+      const with_ = new Set(timed.filter((row) => row.label === state.baseline).map((row) => row.case));
+      if (with_.size < cases.length) state.operations = cases.filter((name) => with_.has(name));
+    }
     state.targets = among(state.targets, unique(here.map((row) => row.target)));
     state.iterations = Math.min(1e7, Math.max(1, Math.round(Number(state.iterations)) || 1000));
   }
@@ -205,7 +210,7 @@
     }
     const star = winners.includes(row) ? (winners.length > 1 ? " ☆" : " ★") : "";
     const width = row.ratio_low === null ? "" : ` [${speed(row.ratio_low)}, ${speed(row.ratio_high)}]`;
-    made.append(element("strong", speed(row.ratio) + star), width, element("small", `${seconds(row.median_s)}, ${row.verdict}`));
+    made.append(element("span", null, element("strong", speed(row.ratio) + star), width), element("small", `${seconds(row.median_s)}, ${row.verdict}`));
     if (row.uneven) made.lastChild.append("; uneven");
     Object.assign(made.dataset, { value: row.ratio, median: row.median_s, case: row.case, target: row.target, verdict: row.verdict });
     const strength = Math.min(0.45, 0.06 + 0.16 * Math.abs(Math.log2(row.ratio)));
@@ -283,18 +288,25 @@
 
   const look = () => ({ ...DATA.looks[dark.matches && !printed.matches ? "dark" : "light"], background: "transparent" });
 
+  /** Give every target the same colour in all charts. */
+  function colour(part, targets) {
+    if (part?.color?.field === "target") part.color.scale.domain = targets;
+    for (const inner of Object.values(part ?? {})) if (typeof inner === "object") colour(inner, targets);
+  }
+
   /** Draw one chart again with these rows, or say why there is none. */
   async function draw(name, rows, adjust = () => {}) {
     const box = $(`chart-${name}`);
     if (!rows.length) { box.replaceChildren(element("p", `Nothing to draw: ${DATA.nothing[name]}.`)); return; }
     const spec = structuredClone(DATA.charts[name]), one = spec.spec || spec, room = box.clientWidth - 210;
-    one.width = Math.max(180, Math.min(680, room));
+    one.width = Math.max(180, Math.min(760, room));
     if (box.clientWidth < 560) spec.config = { ...spec.config, legend: { orient: "bottom", columns: 2 } };
+    colour(spec, unique(rowsHere(CELLS).map((row) => row.target)));
     spec.datasets = { ...spec.datasets, rows };
     spec.description = box.closest("section").querySelector("h2").textContent;
     adjust(spec);
     const actions = { export: true, source: false, compiled: false, editor: false };
-    await vegaEmbed(box, spec, { actions, renderer: "svg", config: look(), downloadFileName: `ganbench-${name}` });
+    await vegaEmbed(box, spec, { actions, renderer: "svg", logLevel: 1 /* errors */, config: look(), downloadFileName: `ganbench-${name}` });
   }
 
   let shows = Promise.resolve();

@@ -1,0 +1,206 @@
+"""``ganbench report --html``: the page in a real browser, without a network, shows what ``load_results`` has."""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from browser import Shown, chromium
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+import ganbench
+from ganbench.errors import UsageError
+from ganbench.report.web import page
+from ganbench.results.pairs import pairs
+from ganbench.results.run import find_run, open_run
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).resolve().parents[1]
+LIMIT_RUN = "20261126T165319Z-4c90"  # of eight targets, the newest of xeon-2c
+HOSTILE = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>\u202e\"'&"
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """This repository's results as they were committed: tests must not depend on what is measured later."""
+    folder = tmp_path_factory.mktemp("page") / "results"
+    for name in ("xeon-2c", "epyc-2c"):
+        shutil.copytree(ROOT / "results" / name, folder / name)
+    newer = [path for path in (folder / "xeon-2c/compare").iterdir() if path.stem > LIMIT_RUN]
+    for path in newer:
+        path.unlink()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def table(results):
+    return ganbench.load_results(results)
+
+
+@pytest.fixture(scope="module")
+def written(results, table):
+    path = results.parent / "page.html"
+    path.write_text(page(results, table), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def driver():
+    with chromium() as driver:
+        yield driver
+
+
+def test_the_page_is_one_file_of_less_than_a_megabyte_and_a_half(written):
+    assert written.stat().st_size <= 1.5e6
+    text = written.read_text()
+    assert 'src="http' not in text
+    assert '<link rel="stylesheet"' not in text
+
+
+def test_every_number_is_that_of_load_results(driver, written, table):
+    shown = Shown(driver, written)
+    run = table[(table["run_id"] == LIMIT_RUN)].set_index("target")
+    cells = shown.cells()
+    assert {target for _, target in cells} == set(run.index)
+    for (case, target), cell in cells.items():
+        assert case == "gan_iteration batch 128"
+        assert float(cell["value"]) == run.loc[target, "ratio"]
+        assert float(cell["median"]) == run.loc[target, "median_s"]
+        assert cell["verdict"] == run.loc[target, "verdict"]
+    shown.choose("key-machine", "epyc-2c")
+    shown.choose("baseline", "numpy")
+    mine = table[(table["machine"] == "epyc-2c") & (table["source"] == "compare") & (table["status"] == "ok")]
+    expected = {(row.operation, row.target): row.ratio for row in mine.itertuples() if not pd.isna(row.ratio)}
+    assert {key: float(cell["value"]) for key, cell in shown.cells().items()} == expected
+
+
+def test_the_winner_is_read_and_one_that_is_not_sure_is_not_named(driver, written):
+    shown = Shown(driver, written)
+    assert "gan_iteration batch 128: torch.manual is fastest, 2.15 times the speed of torch.textbook" in shown.text(
+        "answers"
+    )
+    assert "★" in shown.run("return document.querySelector('td[data-target=\"torch.manual\"]').textContent")
+    box = shown.run(
+        "return [...document.querySelectorAll('#operations input')].find((one) => one.value.endsWith('batch 512'))"
+    )
+    shown.run("document.querySelector('#choices details').open = true")
+    box.click()
+    shown.wait()
+    assert "batch 512: cannot tell torch.manual and jax.scan apart; each may be the fastest" in shown.text("answers")
+
+
+def test_another_baseline_has_intervals_of_its_own_and_a_link_shows_the_same(driver, written, results):
+    shown = Shown(driver, written)
+    shown.choose("baseline", "jax.scan")
+    found = {
+        one.target: one.verdict for one in pairs(open_run(find_run(LIMIT_RUN, results))) if one.baseline == "jax.scan"
+    }
+    cells = {target: cell for (_, target), cell in shown.cells().items()}
+    assert float(cells["jax.scan"]["value"]) == 1
+    for target, verdict in found.items():
+        assert float(cells[target]["value"]) == verdict.ratio.value
+        assert cells[target]["verdict"] == verdict.outcome
+    address = shown.run("return location.hash")
+    assert "baseline=jax.scan" in address
+    again = Shown(driver, written, address)
+    assert {target: cell for (_, target), cell in again.cells().items()} == cells
+
+
+def test_the_readers_number_of_iterations_names_the_winner(driver, written, table):
+    run = table[table["run_id"] == LIMIT_RUN].set_index("target")
+    shown = Shown(driver, written)
+    field = driver.find_element(By.ID, "iterations")
+    for count in (10, 1_000_000):
+        field.send_keys(Keys.CONTROL, "a")
+        field.send_keys(f"{count}\t")
+        shown.wait()
+        total = run["import_s"] + run["first_call_s"] + count * run["median_s"]
+        assert f"{count:,} iterations of gan_iteration batch 128: {total.idxmin()} (" in shown.text("first")
+        assert f"iterations={count}" in shown.run("return location.hash")
+
+
+def test_every_section_is_drawn_or_says_why_not(driver, written):
+    shown = Shown(driver, written)
+    for name in ("ratios", "pays", "roofline", "scaling", "history", "memory", "training"):
+        assert shown.run(f"return document.querySelector('#chart-{name} svg') !== null"), name
+    shown.choose("key-source", "asv")
+    for name in ("ratios", "pays", "roofline", "scaling", "history", "memory", "training"):
+        box = f"document.querySelector('#chart-{name}')"
+        assert shown.run(
+            f"return {box}.querySelector('svg') !== null || {box}.textContent.startsWith('Nothing to draw: ')"
+        )
+    assert "unavailable" in shown.text("matrix") or "derived" in shown.text("matrix")
+
+
+def test_conditions_and_raw_rows_are_there(driver, written, table):
+    shown = Shown(driver, written)
+    said = shown.text("conditions")
+    for fact in (LIMIT_RUN, "float32, ieee", "2.13.0+cpu", "oneAPI Math Kernel Library", "denormals kept", "33e59ef"):
+        assert fact in said
+    shown.run("URL.createObjectURL = (blob) => { window.blob = blob; return '#'; }")
+    driver.find_element(By.ID, "csv").click()
+    text = driver.execute_async_script("window.blob.text().then(arguments[0])")
+    lines = text.splitlines()
+    assert "median_s" in lines[0]
+    assert len(lines) - 1 == len(table) - _older(table)
+
+
+def _older(table):
+    from ganbench.report.selection import select
+
+    return len(table) - len(select(table).rows)
+
+
+def test_other_peoples_names_are_text(driver, results, table, tmp_path):
+    rows = table[table["run_id"] == LIMIT_RUN].copy()
+    rows["machine"] = rows["preset"] = HOSTILE
+    rows.loc[rows["target"] == "numpy", "status"] = "failed"
+    rows.loc[rows["target"] == "numpy", "reason"] = HOSTILE
+    rows["target"] = rows["target"].replace("torch", HOSTILE)
+    path = tmp_path / "page.html"
+    path.write_text(page(results, rows, title=HOSTILE), encoding="utf-8")
+    shown = Shown(driver, path)
+    assert shown.run("return window.hacked") is None
+    assert "</script><script>window.hacked = 1</script>" in shown.text("reasons")
+    assert "\\u202e" in shown.text("matrix")
+    assert "\u202e" not in shown.text("matrix") + shown.text("reasons")
+
+
+def test_a_keyboard_and_a_screen_reader_find_every_choice(driver, written):
+    shown = Shown(driver, written)
+    nameless = shown.run(
+        "return [...document.querySelectorAll('input, select, button')].filter((one) => !(one.labels?.length || "
+        "one.getAttribute('aria-label') || one.textContent.trim())).map((one) => one.outerHTML)"
+    )
+    assert nameless == []
+    assert shown.run("return [...document.querySelectorAll('table th')].every((one) => one.scope)")
+    shown.run("document.querySelector('#baseline').focus()")
+    driver.switch_to.active_element.send_keys("numpy.in")
+    shown.wait()
+    assert "baseline=numpy.inplace" in shown.run("return location.hash")
+    assert shown.run("return document.activeElement.id") == "baseline"
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_phone_scrolls_one_way_only(driver, written, dark):
+    shown = Shown(driver, written, width=360, dark=dark)
+    assert shown.run("return document.documentElement.scrollWidth <= innerWidth")
+    assert shown.run("return getComputedStyle(document.body).backgroundColor") == (
+        "rgb(13, 17, 23)" if dark else "rgb(255, 255, 255)"
+    )
+
+
+def test_a_hundred_thousand_rows_fit(results, table):
+    parts = []
+    for number in range(100_000 // len(table) + 1):
+        late = {"timestamp": table["timestamp"] + pd.Timedelta(hours=number), "commit": f"{number:08x}"}
+        parts.append(table.assign(**late, run_id=table["run_id"] + str(number), machine=f"machine-{number % 50}"))
+    text = page(results, pd.concat(parts, ignore_index=True))
+    assert len(text.encode()) < 5e6
+    assert "rows are left out, those of the oldest runs" in text
+
+
+def test_a_page_of_nothing_is_refused(results, table):
+    with pytest.raises(UsageError, match="no results to report"):
+        page(results, table.iloc[:0])

@@ -1,0 +1,119 @@
+"""Charts as pictures: each kind can be drawn, says whose numbers it shows, and what cannot be drawn says why."""
+
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+import ganbench
+from ganbench.report import CHARTS
+
+ROOT = Path(__file__).resolve().parents[1]
+STARTS = {"png": b"\x89PNG", "svg": b"<svg", "pdf": b"%PDF"}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures") / "results"
+    shutil.copytree(ROOT / "results/xeon-2c", folder / "xeon-2c")
+    return folder
+
+
+@pytest.mark.parametrize("kind", CHARTS)
+def test_every_chart_is_drawn_of_this_repositorys_results(kind, results, ganbench_cli, tmp_path):
+    path = tmp_path / f"{kind}.svg"
+    code, out, err = ganbench_cli("report", results, "--picture", path, "--chart", kind, "--theme", "dark")
+    assert (code, out) == (0, ""), err
+    drawn = ET.parse(path)
+    words = " ".join(element.text or "" for element in drawn.iter() if element.tag.endswith("text"))
+    assert {"training": "Losses"}.get(kind, "xeon-2c, mnist-mlp, float32 ieee, 2 threads") in words
+
+
+@pytest.mark.parametrize("form", STARTS)
+def test_a_picture_has_the_format_of_its_name(form, results, ganbench_cli, tmp_path):
+    path = tmp_path / f"ratios.{form.upper()}"
+    assert ganbench_cli("report", results, "--picture", path)[0] == 0
+    assert path.read_bytes().startswith(STARTS[form])
+
+
+def drawn_rows(made):
+    """Return the rows of a chart, which Altair names after what they hold."""
+    (rows,) = made.to_dict()["datasets"].values()
+    return rows
+
+
+def test_the_chart_of_a_run_shows_its_ratios(craft, tmp_path):
+    run = craft(tmp_path, {"torch": 2.0, "jax": 1 / 3})
+    made = ganbench.report.chart(ganbench.load_results(run))
+    rows = drawn_rows(made)
+    table = ganbench.load_results(run).set_index(["operation", "target"])
+    for row in rows:
+        if row["target"] != "control":
+            assert row["ratio"] == table.loc[(row["operation"], row["target"]), "ratio"]
+    speeds = {row["target"]: row["ratio"] for row in rows if row["case"] == "matmul"}
+    assert speeds == pytest.approx({"numpy": 1, "torch": 2, "jax": 1 / 3, "control": 1})
+
+
+def test_another_baseline_is_derived_from_medians_and_says_so(craft, tmp_path):
+    table = ganbench.load_results(craft(tmp_path, {"torch": 2.0}))
+    rows = drawn_rows(ganbench.report.chart(table, baseline="torch"))
+    numpy = next(row for row in rows if row["target"] == "numpy")
+    assert numpy["ratio"] == pytest.approx(0.5)
+    assert (numpy["verdict"], numpy["ratio_low"]) == ("derived", None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--picture", "x.gif"), "ends in one of .png, .svg, .pdf"),
+        (("--picture", "missing/x.png"), "the folder missing does not exist"),
+        (("--picture", "x.png", "--chart", "training"), "no chart 'training' of these results"),
+        (("--picture", "x.png", "--chart", "pie"), "'pie' is not one of"),
+        (("--picture", "x.png", "--baseline", "toch"), "baseline 'toch' is not among the targets"),
+        (("--html", "missing/x.html"), "the folder missing does not exist"),
+    ],
+)
+def test_what_cannot_be_drawn_says_why(arguments, said, craft, ganbench_cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    craft(tmp_path / "results")
+    code, out, err = ganbench_cli("report", "results", *arguments)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert not list(tmp_path.glob("x.*"))
+
+
+@pytest.mark.parametrize("option", ["--html", "--picture"])
+def test_an_empty_folder_has_nothing_to_show(option, ganbench_cli, tmp_path):
+    code, _, err = ganbench_cli("report", tmp_path, option, tmp_path / "x.png")
+    assert code == 2
+    assert "no results in" in err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("option", "module"), [("--html", "jinja2"), ("--picture", "altair")])
+def test_without_the_extra_it_is_named(option, module, craft, tmp_path):
+    run = craft(tmp_path)
+    script = (
+        "import sys, importlib.util as u; real = u.find_spec\n"
+        f"sys.modules[{module!r}] = None\n"
+        f"u.find_spec = lambda name, *a: None if name == {module!r} else real(name, *a)\n"
+        "from ganbench.cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script, "report", str(run), option, str(tmp_path / "x.png")],
+                          capture_output=True, text=True, timeout=60)  # fmt: skip
+    assert done.returncode == 1
+    assert 'pip install "ganbench[report]"' in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_compare_draws_what_it_has_measured(ganbench_cli, tmp_path):
+    path = tmp_path / "speeds.svg"
+    arguments = ("--backends", "numpy,numpy.inplace", "--ops", "adam_step", "--preset", "tiny", "--rounds", "1")
+    code, out, err = ganbench_cli("compare", *arguments, "--results", tmp_path, "--picture", path)
+    assert code == 0, err
+    assert "numpy.inplace" in path.read_text()
+    assert "numpy.inplace" in out
