@@ -1,5 +1,6 @@
 """Charts as pictures: each kind can be drawn, says whose numbers it shows, and what cannot be drawn says why."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import ganbench
-from ganbench.report import CHARTS
+from ganbench.report import CHARTS, THEMES
 
 ROOT = Path(__file__).resolve().parents[1]
 STARTS = {"png": b"\x89PNG", "svg": b"<svg", "pdf": b"%PDF"}
@@ -37,6 +38,17 @@ def test_a_picture_has_the_format_of_its_name(form, results, ganbench_cli, tmp_p
     path = tmp_path / f"ratios.{form.upper()}"
     assert ganbench_cli("report", results, "--picture", path)[0] == 0
     assert path.read_bytes().startswith(STARTS[form])
+
+
+def words_of(path):
+    return [element.text for element in ET.parse(path).iter() if element.tag.endswith("text")]
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_the_pictures_of_the_readme_are_those_of_its_run(theme, ganbench_cli, tmp_path):
+    name = re.search(r"^<!-- (results/\S+) -->", (ROOT / "README.md").read_text(), re.M)[1]
+    assert ganbench_cli("report", ROOT / name, "--picture", tmp_path / "now.svg", "--theme", theme)[0] == 0
+    assert words_of(tmp_path / "now.svg") == words_of(ROOT / f"docs/pictures/speeds-{theme}.svg")
 
 
 def drawn_rows(made):
