@@ -39,7 +39,7 @@ def test_every_command_is_one_that_exists(line, monkeypatch):
     with command.make_context(name, arguments) as context:
         assert isinstance(context, click.Context)
         if name == "compare":
-            apart = ("form", "details", "output", "results", "machine", "fail_if", "resume", "sweep")
+            apart = ("form", "details", "output", "picture", "results", "machine", "fail_if", "resume", "sweep")
             options = {k: v for k, v in context.params.items() if k not in apart}
             if sweep := context.params["sweep"]:
                 assert cli.planned(context, sweep, *cli._settings(options))
