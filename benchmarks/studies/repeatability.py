@@ -16,7 +16,7 @@ import time
 from itertools import combinations
 
 from aa_verdicts import log_ratios
-from study import BASELINE, Study, options, round_visits
+from study import BASELINE, Study, options, round_visits, stop
 
 import ganbench
 from ganbench.results.statistics import BAND, hodges_lehmann
@@ -42,6 +42,10 @@ def main() -> None:
             TARGETS, preset=preset, ops=operations, rigor="quick" if chosen.short else "full", budget_s=chosen.budget,
             rounds=2 if chosen.short else None, seed=number, results=None, ceilings=False,
         )  # fmt: skip
+        wrong = [one for one in comparison.measurements if one.status != "ok"]
+        if wrong:
+            one = wrong[0]
+            stop(f"run {number + 1}: {one.operation} on {one.target} in round {one.round}: {one.status}: {one.reason}")
         blocks = round_visits(comparison)
         study.add({"run": number, "ended": comparison.ended.how, "visits": blocks, "seconds": time.monotonic() - start})
         study.say(f"run {number + 1} of {runs}: {judge(study.pieces)['measured']}")
