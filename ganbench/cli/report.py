@@ -45,6 +45,10 @@ def report_command(
     never mixed.
     """
     if html or picture:
+        if (by, form, output) != ("ratio", "table", None) or (html and baseline):
+            raise UsageError(
+                "--by, --format and --output belong to the table, not to --html or --picture; a page has every baseline"
+            )
         check_output(html)
         if picture:
             draw(lambda: _drawn(path, chart, theme, baseline, ops, machine, source), picture)

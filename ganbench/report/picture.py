@@ -8,6 +8,7 @@ import pandas as pd
 
 from ..errors import UnavailableError, UsageError, unknown
 from . import CHARTS as KINDS, THEMES, evidence
+from .pivots import baseline_of
 from .selection import KEYS, select
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def chart(df: pd.DataFrame, kind: str = "ratios", baseline: str | None = None, t
     context = evidence.contexts(rows)[0]
     mine = evidence.within(rows, context)
     timed = [row for row in mine if not row["word"]]
-    baseline = _baseline(timed, baseline)
+    baseline = baseline_of(pd.DataFrame(timed), baseline) if timed else ""
     drawn: list[evidence.Row] = []
     match kind:
         case "ratios":
@@ -119,18 +120,6 @@ def look(theme: str) -> dict[str, Any]:
         "text": {"color": text},
         "title": {"color": text, "subtitleColor": text},
     }
-
-
-def _baseline(timed: list[evidence.Row], asked: str | None) -> str:
-    labels = list(dict.fromkeys(row["label"] for row in timed))
-    if asked is not None:
-        if asked not in labels:
-            raise UsageError(f"baseline '{asked}' is not among the targets measured ({', '.join(labels)})")
-        return asked
-    newest = max(
-        (row for row in timed if row["baseline"] in labels), key=lambda row: row["timestamp"] or "", default=None
-    )
-    return str(newest["baseline"]) if newest else labels[0] if labels else ""
 
 
 def _one_variable(rows: list[evidence.Row], context: tuple[Any, ...]) -> list[evidence.Row]:

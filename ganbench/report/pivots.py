@@ -39,7 +39,7 @@ def ratio_matrix(df: pd.DataFrame, baseline: str | None = None) -> pd.DataFrame:
     """
     found = select(df)
     rows, index = found.rows, found.index
-    baseline = _baseline(rows, baseline)
+    baseline = baseline_of(rows, baseline)
     medians = _Medians(found.older, baseline)
     lines: Lines = {}
     targets = dict.fromkeys(rows.loc[rows["label"] == baseline, "target"])
@@ -178,7 +178,7 @@ class _Medians:
         return tuple(row[name] for name in (*KEYS, "operation", "shape"))
 
 
-def _baseline(rows: pd.DataFrame, asked: str | None) -> str:
+def baseline_of(rows: pd.DataFrame, asked: str | None) -> str:
     """Return the target that was asked for, or the baseline of the newest run, or the first target."""
     known = list(dict.fromkeys(rows["label"]))
     if asked is None:

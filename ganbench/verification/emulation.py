@@ -32,25 +32,32 @@ ULPS = 2  # by which a result may be off: libraries differ in their exponentials
 STARTS = 4096  # places from which numbers that were drawn once are taken again
 
 
-class _Watched(Reference):
-    """The oracle, which notes what its ReLUs are applied to, (rows, units) of the first rows, and Adam's gradients."""
+class _Seeing(Reference):
+    """The oracle, which notes what its ReLUs are applied to: of each time, (rows, units) of the first rows."""
 
     def __init__(self, dtype: str) -> None:
         super().__init__()
         self._dtype = np.dtype(dtype)
         self.seen: list[np.ndarray] = []
-        self.gradients: list[list[np.ndarray]] = []  # of each step of Adam; in the dtype, for they are many
 
     def _before_relu(self, pre: Array) -> Array:
         self.seen.append(np.array(pre[:ROWS], np.float64))
         return pre
+
+
+class _Watched(_Seeing):
+    """The oracle, which notes the gradients of each step of Adam as well."""
+
+    def __init__(self, dtype: str) -> None:
+        super().__init__(dtype)
+        self.gradients: list[list[np.ndarray]] = []  # of each step of Adam; in the dtype, for they are many
 
     def adam_step(self, spec: GANSpec, params: Arrays, grads: Arrays, m: Arrays, v: Arrays, step: Any) -> Updated:
         self.gradients.append([np.asarray(grad, self._dtype) for grad in grads])
         return super().adam_step(spec, params, grads, m, v, step)
 
 
-class Ieee(Reference):
+class Ieee(_Seeing):
     """The oracle with the errors of ``dtype``, several times as large, in sums of another order and other formulas.
 
     ``exact`` has run before. Where a gradient is hardly more than noise, Adam moves its parameter all the same, and
@@ -58,13 +65,11 @@ class Ieee(Reference):
     """
 
     def __init__(self, dtype: str, exact: _Watched) -> None:
-        super().__init__()
-        self._dtype = np.dtype(dtype)
+        super().__init__(dtype)
         self._exact = iter(exact.gradients)
         # By the identity of an array, which is kept alive: what ``allowed`` says, and the squares of gradients' terms.
         self._allowed: dict[int, tuple[Array, Array]] = {}
         self._terms: dict[int, tuple[Array, Array]] = {}
-        self.seen: list[np.ndarray] = []
         self.reaches: list[list[np.ndarray]] = []  # of each step of Adam: how far noise may move each parameter
         self._rng = np.random.default_rng(0)
         self._noise = np.empty(0)
@@ -129,10 +134,6 @@ class Ieee(Reference):
         grad_gamma, grad_beta = (low_grad * normed).sum(axis=0), low_grad.sum(axis=0)
         grad_x = self._low(gamma) / std * (low_grad - grad_beta / len(x) - normed * (grad_gamma / len(x)))
         return self._off(exact[0], grad_x), self._off(exact[1], grad_gamma), self._off(exact[2], grad_beta)
-
-    def _before_relu(self, pre: Array) -> Array:
-        self.seen.append(np.array(pre[:ROWS], np.float64))
-        return pre
 
     def adam_step(self, spec: GANSpec, params: Arrays, grads: Arrays, m: Arrays, v: Arrays, step: Any) -> Updated:
         after, new_m, new_v = super().adam_step(spec, params, grads, m, v, step)

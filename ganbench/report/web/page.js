@@ -52,14 +52,15 @@
       state.baseline = asked.length ? asked[0].baseline : labels[0];
     }
     const among = (chosen, all) => { const kept = (chosen || []).filter((one) => all.includes(one)); return kept.length ? kept : null; };
-    const cases = unique(here.map((row) => row.case));
-    state.operations = among(state.operations, cases);
-    if (!state.operations) { // what the baseline was measured on, where that is not all
-      const with_ = new Set(timed.filter((row) => row.label === state.baseline).map((row) => row.case));
-      if (with_.size < cases.length) state.operations = cases.filter((name) => with_.has(name));
-    }
+    state.operations = among(state.operations, unique(here.map((row) => row.case)));
     state.targets = among(state.targets, unique(here.map((row) => row.target)));
     state.iterations = Math.min(1e7, Math.max(1, Math.round(Number(state.iterations)) || 1000));
+  }
+
+  /** Return the cases that were chosen, or else those that the baseline was measured on. */
+  function casesShown(here) {
+    const there = here.filter((row) => row.label === state.baseline && !row.word);
+    return state.operations || unique((there.length ? there : here).map((row) => row.case));
   }
 
   function readAddress() {
@@ -115,7 +116,7 @@
     }));
     const timed = here.filter((row) => !row.word);
     options($("baseline"), unique(timed.map((row) => row.label)), state.baseline, (baseline) => choose({ baseline }));
-    checks($("operations"), unique(here.map((row) => row.case)), state.operations, (operations) => choose({ operations }));
+    checks($("operations"), unique(here.map((row) => row.case)), casesShown(here), (operations) => choose({ operations }));
     checks($("targets"), unique(here.map((row) => row.target)), state.targets, (targets) => choose({ targets }));
     if (Array.isArray(focused)) [...($(focused[1])?.querySelectorAll("input") || [])].find((one) => one.value === focused[0])?.focus();
     else if (focused) $(focused)?.focus();
@@ -315,14 +316,15 @@
   function show() {
     document.body.dataset.ready = "";
     const here = rowsHere(CELLS), all = against(here, state.baseline);
-    const wanted = (row) => (!state.operations || state.operations.includes(row.case)) && (!state.targets || state.targets.includes(row.target));
+    const cases = casesShown(here);
+    const wanted = (row) => cases.includes(row.case) && (!state.targets || state.targets.includes(row.target));
     const rows = all.filter(wanted);
     showChoices(here);
     showMatrix(rows);
     showShares(rows);
     showConditions(rows);
     // Other sections have other cases of the same operations.
-    const named = new Set((state.operations || unique(here.map((row) => row.case))).map((name) => name.split(" ")[0]));
+    const named = new Set(cases.map((name) => name.split(" ")[0]));
     const labels = new Set(rows.map((row) => row.label)), targets = new Set(rows.map((row) => row.target));
     const loosely = (row) => named.has(row.case.split(" ")[0]) && (targets.has(row.target) || labels.has(row.target));
     const timed = rows.filter((row) => !row.word);
