@@ -11,7 +11,7 @@ from . import report
 _HOMES = {
     "compare": "comparison",
     "Comparison": "comparison",
-    "load_results": "results.table",
+    "load_results": "results.loading",
     "diff": "report.difference",
     "train": "training.run",
     "load_state": "training.state",
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .errors import GanbenchError as GanbenchError
     from .gan import PRESETS as PRESETS, GANSpec as GANSpec
     from .report.difference import diff as diff
-    from .results.table import load_results as load_results
+    from .results.loading import load_results as load_results
     from .training.generation import generate as generate
     from .training.run import train as train
     from .training.state import load_state as load_state

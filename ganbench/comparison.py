@@ -33,7 +33,7 @@ class Comparison(Run):
     def __repr__(self) -> str:
         from .report.table import summary
 
-        return str(summary(self.to_pandas()).to_string(index=False))
+        return str(summary(self, self.to_pandas()).to_string(index=False))
 
 
 def compare(

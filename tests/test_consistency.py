@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from ganbench.errors import GanbenchError
 from ganbench.report.export import render
+from ganbench.results.loading import load_results
 from ganbench.results.run import open_run
-from ganbench.results.table import load_results
 
 MANY = int(os.environ.get("GANBENCH_FUZZ", "300"))  # ``make fuzz`` asks for 10,000
 JSON = st.recursive(

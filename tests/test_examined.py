@@ -3,6 +3,8 @@
 import pytest
 from commands import compared
 
+from ganbench.verification import waiting
+
 pytestmark = pytest.mark.slow
 
 
@@ -37,3 +39,18 @@ def test_outputs_that_are_no_arrays_are_a_row(rows):
 
 def test_the_others_stand(rows):
     assert {rows[name, "numpy"]["status"] for name in ("matmul", "adam_step")} == {"ok"}
+
+
+def test_new_pages_of_memory_do_not_pass_for_work_that_was_left(monkeypatch):
+    """NumPy was once refused for 2 ms, which the system took to give the 4 MB that a first look needs."""
+    monkeypatch.setattr(waiting, "new_pages_s", lambda count: 2.4e-6 * count)
+    copies = waiting.Look(0.0004, 0)
+    assert waiting.beyond(waiting.Look(0.0026, 914), 0.001, lambda: copies) == 0
+    assert waiting.beyond(waiting.Look(0.0046, 914), 0.001, lambda: copies) == pytest.approx(0.002, rel=0.01)
+    assert waiting.beyond(waiting.Look(0.0026, 0), 0.001, lambda: copies) == pytest.approx(0.0022)
+    assert waiting.beyond(waiting.Look(0.0009, 0), 0.001, lambda: pytest.fail("nothing was to be compared")) == 0
+
+
+def test_what_new_pages_cost_is_measured_and_nothing_is_nothing():
+    assert waiting.new_pages_s(0) == waiting.new_pages_s(-5) == 0
+    assert waiting.new_pages_s(1000) > 0

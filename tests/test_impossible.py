@@ -6,8 +6,8 @@ import pytest
 from commands import compared
 
 from ganbench.report.export import render
+from ganbench.results.loading import load_results
 from ganbench.results.run import open_run
-from ganbench.results.table import load_results
 
 
 def with_ceilings(path, flops):

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from commands import GANBENCH, QUICK, cli
 
-from ganbench.cli.terminal import plain
+from ganbench.report.visible import visible_lines
 
 pytestmark = pytest.mark.slow
 COMPARE = ("compare", *QUICK, "--backends", "numpy", "--ops", "matmul")
@@ -74,7 +74,7 @@ def test_zero_is_not_a_number_of_rounds_and_no_operation_is_not_all(tmp_path):
 
 
 def test_control_characters_are_written_out():
-    assert plain("\x1b[2Jred\x07\tand\n\x9b1m\x7f") == "\\x1b[2Jred\\x07\tand\n\\x9b1m\\x7f"
+    assert visible_lines("\x1b[2Jred\x07\tand\n\x9b1m\x7f") == "\\x1b[2Jred\\x07\tand\n\\x9b1m\\x7f"
 
 
 def test_other_peoples_escape_sequences_do_not_reach_the_terminal(craft, tmp_path):

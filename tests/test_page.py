@@ -1,11 +1,14 @@
 """``ganbench report --html``: the page in a real browser, without a network, shows what ``load_results`` has."""
 
+import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from browser import Shown, chromium
+from PIL import Image
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
@@ -191,6 +194,18 @@ def test_a_phone_scrolls_one_way_only(driver, written, dark):
     assert shown.run("return getComputedStyle(document.body).backgroundColor") == (
         "rgb(13, 17, 23)" if dark else "rgb(255, 255, 255)"
     )
+
+
+def test_the_screenshot_of_the_documents_is_of_this_page(driver, written, tmp_path):
+    """It is taken each time; ``GANBENCH_PICTURES=docs/pictures`` puts it where the documents show it."""
+    path = Path(os.environ.get("GANBENCH_PICTURES", tmp_path)) / "page.png"
+    Shown(driver, written, width=1000).picture(path, 1240)
+    Image.open(path).quantize(64).save(path, optimize=True)
+    taken, committed = (Image.open(one).convert("L") for one in (path, ROOT / "docs" / "pictures" / "page.png"))
+    assert taken.size == committed.size == (1000, 1240)
+    # Alike when seen from far: fonts may differ from machine to machine, what stands where does not.
+    far = [np.asarray(one.resize((25, 31)), dtype=float) for one in (taken, committed)]
+    assert np.abs(far[0] - far[1]).mean() < 6
 
 
 def test_a_hundred_thousand_rows_fit(results, table):

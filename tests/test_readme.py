@@ -19,7 +19,7 @@ def test_the_short_table_is_the_run_it_names():
     for path in (ENGLISH, CHINESE):
         ((name, shown),) = SHOWN.findall(path.read_text())
         run = open_run(ROOT / name)
-        assert shown.strip() == f"{heading(run.header)}\n\n{markdown(summary(run_table(run)))}"
+        assert shown.strip() == f"{heading(run.header)}\n\n{markdown(summary(run, run_table(run)))}"
 
 
 def test_the_whole_of_that_run_is_one_click_away():

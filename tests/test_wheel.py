@@ -1,4 +1,4 @@
-"""The wheel of this repository, used where there is nothing else of it."""
+"""The wheel of this repository, built from its source distribution and used where there is nothing else of it."""
 
 import shutil
 import subprocess
@@ -22,9 +22,9 @@ def installed(tmp_path_factory):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(source)]
+    build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder / "dist"), str(source)]
     subprocess.run(build, check=True, capture_output=True)
-    (wheel,) = folder.glob("*.whl")
+    (wheel,) = (folder / "dist").glob("*.whl")
     venv.create(folder / "env", with_pip=False)
     paths = sysconfig.get_paths("venv", {"base": str(folder / "env"), "platbase": str(folder / "env")})
     # A folder that a .pth file names is searched, but its own .pth files are not read: no editable ganbench.
@@ -49,6 +49,14 @@ def test_the_wheel_has_every_package_and_the_digits(installed, tmp_path):
     where = [installed / Path(sys.executable).name, "-c", "import ganbench; print(ganbench.__file__)"]
     found = subprocess.run(where, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     assert Path(found.strip()).is_relative_to(installed.parent)
+
+
+def test_an_index_would_take_both_distributions(installed):
+    files = sorted(map(str, (installed.parents[1] / "dist").iterdir()))
+    assert [Path(file).suffix for file in files] == [".whl", ".gz"]
+    done = subprocess.run([sys.executable, "-m", "twine", "check", "--strict", *files], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("PASSED") == 2
 
 
 def test_every_module_is_in_the_wheel(installed):

@@ -9,14 +9,27 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import GanbenchError, UsageError
-from ..report import RUN_FORMATS
+from ..report import EXCHANGE_FORMATS, RUN_FORMATS
+from ..report.visible import visible_lines
 from . import shared
+from .defaults import Command, defaults_from, project_file
 from .gate import conclude, fail_if_option, failures_leave, judge_all
 from .quantities import seconds, share
 from .recommend import recommend_command
 from .report import diff_command, report_command, results_command
 from .sweep import carry_out as carry_out_sweep, planned, sweep_option
-from .terminal import check_output, check_picture, columns, discard_output, draw, open_streams, plain, say, shown, write
+from .terminal import (
+    check_output,
+    check_picture,
+    columns,
+    discard_output,
+    draw,
+    open_streams,
+    say,
+    screen,
+    shown,
+    write,
+)
 from .train import train_command
 
 if TYPE_CHECKING:
@@ -63,7 +76,7 @@ def target_options(command: shared.Command) -> shared.Command:
     return command
 
 
-@cli.command()
+@cli.command(cls=Command)
 @target_options
 @click.option("--baseline", metavar="TARGET", help="The target that speeds are relative to.  [default: the first]")
 @click.option(
@@ -79,7 +92,7 @@ def target_options(command: shared.Command) -> shared.Command:
               help="Measure anew what this machine can do at best.  [default: what an earlier run found]")  # fmt: skip
 @sweep_option
 @fail_if_option
-@shared.format_option(RUN_FORMATS)
+@shared.format_option(RUN_FORMATS + EXCHANGE_FORMATS)
 @shared.details_option
 @shared.output_option
 @click.option("--picture", type=click.Path(path_type=Path), metavar="FILE",
@@ -97,11 +110,14 @@ def compare(
     """Check, time and compare targets. The run is kept, and a table is printed."""
     from ..measure.session import carry_out
     from ..report.condition import NOT_MEASURED, parse
+    from ..report.exchange import left_out
     from ..report.export import render
 
     check_output(output)
     check_picture(picture)
     if sweep is not None:
+        if form in EXCHANGE_FORMATS:
+            raise UsageError(f"--format {form} holds one run, not a sweep: 'ganbench results show RUN' writes each")
         if picture is not None:
             raise UsageError("--picture cannot be given with --sweep: 'ganbench report --picture' draws it afterwards")
         return carry_out_sweep(*planned(context, sweep, *_settings(options)), results, machine, form, output)
@@ -116,7 +132,10 @@ def compare(
         run = shown(work)
         unwritten = ""
         try:
-            write(render(run, form, details), output)
+            size = screen(form, output)
+            write(render(run, form, details, size), output, size.colours)
+            for line in left_out(run) if form in EXCHANGE_FORMATS else ():
+                say(line)
             if picture is not None:
                 from ..report import chart
                 from ..results.table import run_table
@@ -134,7 +153,7 @@ def compare(
     sys.exit(code)
 
 
-@cli.command()
+@cli.command(cls=Command)
 @target_options
 def verify(**options: Any) -> None:
     """Check correctness only, without timing.
@@ -171,7 +190,7 @@ def verify(**options: Any) -> None:
         sys.exit(1)
 
 
-@cli.command("list")
+@cli.command("list", cls=Command)
 def list_command() -> None:
     """Show what can be measured here, and why the rest is missing."""
     from ..report.listing import listing
@@ -179,13 +198,13 @@ def list_command() -> None:
     click.echo(listing(), nl=False)
 
 
-@cli.command("doctor")
+@cli.command("doctor", cls=Command)
 def doctor_command() -> None:
     """Examine this machine: what it is, and how precise (20 s)."""
     from .doctor import examination
 
     for line in examination():
-        click.echo(plain(line))
+        click.echo(visible_lines(line))
 
 
 for command in (recommend_command, train_command, report_command, diff_command, results_command):
@@ -226,7 +245,11 @@ def _resuming(
             "to compare something else, start another"
         )
     path = find_run(run, results)
-    asked = options["rounds"], options["budget"], options["precision"]
+    # As the command line says alone: a project's defaults were those of the run.
+    rounds, budget, precision = (
+        options[name] if shared.given(context, name) else None for name in ("rounds", "budget", "precision")
+    )
+    asked = rounds, budget, precision
     return examine(path, *asked).plan, partial(resume, path, *asked, say)
 
 
@@ -234,7 +257,8 @@ def main() -> None:
     """Run the command line; errors of ours are one line and exit code 2 (usage) or 1."""
     open_streams()
     try:
-        cli.main(standalone_mode=False)
+        path = project_file(Path.cwd())
+        cli.main(standalone_mode=False, obj=path, default_map=defaults_from(path, cli) if path else None)
         sys.stdout.flush()
     except click.ClickException as error:
         error.show()

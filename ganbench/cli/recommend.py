@@ -9,6 +9,7 @@ import click
 
 from ..errors import UsageError
 from . import shared
+from .defaults import Command
 from .gate import conclude
 from .quantities import seconds
 from .terminal import say, shown, warnings_said, write
@@ -16,7 +17,7 @@ from .terminal import say, shown, warnings_said, write
 WITH_RUN = ("iterations", "run", "form", "results")  # all else is the run's own
 
 
-@click.command("recommend")
+@click.command("recommend", cls=Command)
 @click.option("--iterations", type=int, required=True, metavar="N", help="How many iterations you want to train.")
 @click.option("--backends", metavar="TARGETS",
               help="Targets backend[.mode][@device].  [default: every mode of everything installed]")  # fmt: skip

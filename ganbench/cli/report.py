@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import UsageError, unknown
-from ..report import CHARTS, PIVOT_FORMATS, RUN_FORMATS, THEMES
+from ..report import CHARTS, EXCHANGE_FORMATS, PIVOT_FORMATS, RUN_FORMATS, THEMES
+from .defaults import Command
 from .shared import details_option, format_option, output_option, results_option
-from .terminal import check_output, columns, draw, say, warnings_said, write
+from .terminal import check_output, columns, draw, say, screen, shown, warnings_said, write
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +21,7 @@ FILE = click.Path(path_type=Path)
 PATH = click.argument("path", default="results", type=click.Path(path_type=Path))
 
 
-@click.command("report")
+@click.command("report", cls=Command)
 @PATH
 @click.option("--by", default="ratio", show_default=True, type=click.Choice(BY), help="What the columns show.")
 @click.option(
@@ -62,24 +63,25 @@ def report_command(
     check_output(output)
     from ..report import history, ratio_matrix, scaling
     from ..report.formats import check_format, parquet, render
-    from ..results.table import load_results
+    from ..report.overview import overview
 
     check_format(form)
-    with warnings_said():
-        rows = _chosen(load_results(path), path, ops, machine, source)
+    rows, size = _rows(path, ops, machine, source), screen(form, output)
+    if by == "ratio" and form == "table":
+        return write(overview(rows, baseline, size), output, size.colours)
     if by == "ratio":
         pivot = ratio_matrix(rows, baseline)
     elif by == "commit":
         pivot = history(rows)
     else:
         pivot = scaling(rows, by)
-    write(parquet(pivot) if form == "parquet" else render(pivot, form), output)
+    write(parquet(pivot) if form == "parquet" else render(pivot, form, size), output, size.colours)
     if form in ("csv", "json", "parquet"):  # the others hold their notes
         for note in (pivot.attrs["title"], *pivot.attrs["notes"]):
             say(note)
 
 
-@click.command("diff")
+@click.command("diff", cls=Command)
 @click.argument("run_a")
 @click.argument("run_b")
 @results_option
@@ -108,7 +110,7 @@ def results_command() -> None:
     """List, show, import and pack the runs that were kept."""
 
 
-@results_command.command("list")
+@results_command.command("list", cls=Command)
 @PATH
 def list_command(path: Path) -> None:
     """List every run in PATH: when, on which machine, what was measured, how it ended; and asv's files."""
@@ -119,31 +121,43 @@ def list_command(path: Path) -> None:
     for fault in faults:
         say(fault)
     if runs:
-        columns(COLUMNS, runs)
+        columns(COLUMNS, runs, COLUMNS[-1])
     if runs and suites:
         click.echo()
     if suites:
-        columns(ASV_COLUMNS, suites)
+        columns(ASV_COLUMNS, suites, ASV_COLUMNS[-1])
     if not (runs or suites):
         say(f"no runs in {path}: 'ganbench compare' makes them")
 
 
-@results_command.command()
+@results_command.command(cls=Command)
 @click.argument("run")
 @results_option
-@format_option(RUN_FORMATS)
+@format_option(RUN_FORMATS + EXCHANGE_FORMATS)
 @details_option
 def show(run: str, results: Path, form: str, details: bool) -> None:
     """Print the table of one RUN again: its id, the beginning of its id, or its file."""
+    from ..report.exchange import left_out
     from ..report.export import render
     from ..results.run import find_run, open_run
 
     with warnings_said():
         found = open_run(find_run(run, results))
-    write(render(found, form, details), None)
+    size = screen(form, None)
+    write(render(found, form, details, size), None, size.colours)
+    for line in left_out(found) if form in EXCHANGE_FORMATS else ():
+        say(line)
 
 
-@results_command.command("import")
+@results_command.command("schema", cls=Command)
+def schema_command() -> None:
+    """Print the JSON Schema of a line of a run file."""
+    from ..results.schema import schema
+
+    click.echo(schema(), nl=False)
+
+
+@results_command.command("import", cls=Command)
 @click.argument("path", type=click.Path(path_type=Path))
 @results_option
 def import_command(path: Path, results: Path) -> None:
@@ -160,13 +174,13 @@ def import_command(path: Path, results: Path) -> None:
     columns(("", ""), lines)
 
 
-@results_command.command()
+@results_command.command(cls=Command)
 @PATH
 @click.option("--output", required=True, type=click.Path(path_type=Path), metavar="DIR", help="A new folder to write.")
 def pack(path: Path, output: Path) -> None:
     """Write all results in PATH as one Parquet dataset, with a folder for each machine."""
     from ..report import pack as write_dataset
-    from ..results.table import load_results
+    from ..results.loading import load_results
 
     with warnings_said():
         rows = load_results(path)
@@ -176,10 +190,8 @@ def pack(path: Path, output: Path) -> None:
 
 def _page(path: Path, html: Path, ops: str | None, machine: str | None, source: str | None) -> None:
     from ..report.web import write as write_page
-    from ..results.table import load_results
 
-    with warnings_said():
-        rows = _chosen(load_results(path), path, ops, machine, source)
+    rows = _rows(path, ops, machine, source)
     try:
         size = write_page(path, rows, html)
     except OSError as error:
@@ -191,21 +203,19 @@ def _drawn(
     path: Path, chart: str, theme: str, baseline: str | None, ops: str | None, machine: str | None, source: str | None
 ) -> "Chart":
     from ..report import picture
-    from ..results.table import load_results
 
     if chart == "training":
         return picture.trained(path, theme)
-    with warnings_said():
-        rows = _chosen(load_results(path), path, ops, machine, source)
-    return picture.chart(rows, chart, baseline, theme)
+    return picture.chart(_rows(path, ops, machine, source), chart, baseline, theme)
 
 
-def _chosen(
-    rows: "pd.DataFrame", path: Path, ops: str | None, machine: str | None, source: str | None
-) -> "pd.DataFrame":
+def _rows(path: Path, ops: str | None, machine: str | None, source: str | None) -> "pd.DataFrame":
     """Return the rows that were asked for; raises ``UsageError`` where there are none."""
     from ..registry import split_list
+    from ..results.loading import load_results
 
+    with warnings_said():
+        rows = shown(lambda progress: load_results(path, progress=progress))
     if rows.empty:
         raise UsageError(f"no results in {path}: run 'ganbench compare', or name another folder")
     for column, kind, names in (

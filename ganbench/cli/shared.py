@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..gan import GANSpec
 
 MODEL = ("preset", "model", "generator", "discriminator", "batch")  # the options that make a GANSpec
+MODELS = {"preset": 1, "model": 2, "generator": 3, "discriminator": 3}  # of these ways to name a model one is taken
 Command = Callable[..., Any]
 
 math_option = click.option(
@@ -74,16 +75,25 @@ def given(context: click.Context, *names: str) -> list[str]:
 
 
 def spec_from(options: dict[str, Any]) -> "GANSpec":
-    """Return the model that the options describe, taking its options out of ``options``."""
+    """Return the model that the options describe, taking its options out of ``options``.
+
+    A model on the command line takes the place of one among a project's defaults.
+    """
     import msgspec
 
     from ..gan import GANSpec, preset, read_spec
 
+    given_here = given(click.get_current_context(), *MODELS)
     name, model, batch = options.pop("preset"), options.pop("model"), options.pop("batch")
     widths = {role: options.pop(role) for role in ("generator", "discriminator")}
+    if given_here:
+        name, model = name if "preset" in given_here else "", model if "model" in given_here else None
+        widths = {role: text if role in given_here else None for role, text in widths.items()}
     changes: dict[str, Any] = {} if batch is None else {"batch": batch}
+    if len({MODELS[one] for one in given_here}) > 1:
+        raise UsageError("a model is one of --preset, --model FILE, or --generator and --discriminator together")
     if any(widths.values()):
-        if model or not all(widths.values()):
+        if not all(widths.values()):
             raise UsageError("a model is either --model FILE, or --generator and --discriminator together")
         made: dict[str, Any] = {role: _widths(role, text) for role, text in widths.items()}
         return GANSpec(**{"batch": 128, **changes, **made})

@@ -10,7 +10,7 @@ import click
 
 from ..errors import UsageError
 from .shared import MODEL, given
-from .terminal import say, shown, write
+from .terminal import say, screen, shown, write
 
 if TYPE_CHECKING:
     from ..gan import GANSpec
@@ -52,7 +52,8 @@ def carry_out(
     say(announcement(sweep, made))
     work: Callable[..., Swept] = partial(carry_out_all, sweep, made, results, machine, say)
     swept = shown(work)
-    write(render(swept, form), output)
+    size = screen(form, output)
+    write(render(swept, form, size), output, size.colours)
     if form == "csv":
         for sentence in sentences(swept):
             say(sentence)

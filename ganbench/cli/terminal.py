@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,23 +12,18 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from ..errors import UsageError
+from ..report.visible import visible_lines
 
 if TYPE_CHECKING:
     from ..report.charts import Chart
+    from ..report.page import Screen
 
 T = TypeVar("T")
-# What other people's text may do to a terminal: clear it, rename it, hide what stands there.
-CONTROL = {code: ascii(chr(code))[1:-1] for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
-
-
-def plain(text: str) -> str:
-    """Return ``text`` with its control characters written out, as in ``\\x1b``."""
-    return text.translate(CONTROL)
 
 
 def say(text: str) -> None:
     """Say one thing to whoever runs the command, apart from what it prints."""
-    click.echo(f"ganbench: {plain(text)}", err=True)
+    click.echo(f"ganbench: {visible_lines(text)}", err=True)
 
 
 def open_streams() -> None:
@@ -60,17 +56,25 @@ def warnings_said() -> Iterator[None]:
 
 @contextmanager
 def progress_bar() -> Iterator[Callable[[float, str], None]]:
-    """Yield what shows the share done and what is being done: a bar on a terminal, nothing elsewhere."""
+    """Yield what shows the share done, what is being done and what was seen: a bar on a terminal, nothing elsewhere."""
     if not sys.stderr.isatty():
         yield lambda share, text: None
         return
-    from rich.console import Console
+    from rich.console import Console, Group
+    from rich.live import Live
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.text import Text
 
-    parts = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*parts, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("starting", total=1.0)
-        yield lambda share, text: bar.update(task, completed=share, description=text)
+    bar = Progress(TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
+    task = bar.add_task("starting", total=1.0)
+    with Live(bar, console=Console(stderr=True), transient=True) as live:
+
+        def show(share: float, text: str) -> None:
+            doing, _, seen = text.partition("\n")
+            bar.update(task, completed=share, description=doing)
+            live.update(Group(bar, Text(seen, "dim")) if seen else bar)
+
+        yield show
 
 
 def shown(work: Callable[[Callable[[float, str], None]], T]) -> T:
@@ -79,11 +83,20 @@ def shown(work: Callable[[Callable[[float, str], None]], T]) -> T:
         return work(show)
 
 
-def columns(names: Sequence[str], lines: Iterable[Sequence[str]]) -> None:
-    """Print lines of cells, each column as wide as its widest cell."""
-    from ..report.page import UNBOUNDED, grid, text_of
+def screen(form: str, output: Path | None) -> "Screen":
+    """Return what a report may take: on a terminal, a table has its width, and colours unless ``NO_COLOR`` is set."""
+    from ..report.page import PAPER, Screen
 
-    click.echo(plain(text_of(grid(names, lines), UNBOUNDED)))
+    if form != "table" or output is not None or not sys.stdout.isatty():
+        return PAPER
+    return Screen(max(PAPER.width, shutil.get_terminal_size().columns), not os.environ.get("NO_COLOR"))
+
+
+def columns(names: Sequence[str], lines: Iterable[Sequence[str]], wraps: str = "") -> None:
+    """Print lines of cells, each column as wide as its widest cell; ``wraps`` is a column that may break."""
+    from ..report.page import PAPER, UNBOUNDED, grid, text_of
+
+    click.echo(text_of(grid(names, lines, wraps), PAPER if wraps else PAPER._replace(width=UNBOUNDED)))
 
 
 def check_output(path: Path | None) -> None:
@@ -103,11 +116,15 @@ def check_output(path: Path | None) -> None:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
 
 
-def write(report: str | bytes, path: Path | None) -> None:
-    """Write a report to ``path``, or to stdout where there is none; raises ``UsageError`` where it cannot be."""
+def write(report: str | bytes, path: Path | None, coloured: bool = False) -> None:
+    """Write a report to ``path``, or to stdout where there is none; raises ``UsageError`` where it cannot be.
+
+    One that is ``coloured`` was made visible cell by cell.
+    """
     try:
         if path is None:
-            click.echo(report if isinstance(report, bytes) else plain(report), nl=False)
+            safe = report if coloured or isinstance(report, bytes) else visible_lines(report)
+            click.echo(safe, nl=False, color=coloured or None)
             sys.stdout.flush()
         else:
             path.write_bytes(report if isinstance(report, bytes) else report.encode())

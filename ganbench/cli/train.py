@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .defaults import Command
 from .shared import MODEL, given, model_options, spec_from
 from .terminal import progress_bar, say
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from ..gan import GANSpec
 
 
-@click.command("train")
+@click.command("train", cls=Command)
 @click.option("--backend", "--backends", "backends", required=True, metavar="TARGETS",
               help="A target backend[.mode][@device]. Give several, separated by commas, to see whether they learn "
               "the same.")  # fmt: skip

@@ -6,7 +6,6 @@ good as none, and where none can be written the next run measures anew.
 
 import contextlib
 import hashlib
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,11 +16,9 @@ from ..errors import StorageError
 from ..machine import environment
 from ..registry import Target
 from ..results.records import CeilingRecord
-from ..results.store import replace_file
+from ..results.store import cache_folder, replace_file
 from .engine import VERSION
 from .plan import Plan
-
-FOLDER = "GANBENCH_CACHE"  # the variable that names another folder
 
 
 def recall_ceilings(plan: Plan, target: Target | None) -> CeilingRecord | None:
@@ -52,5 +49,4 @@ def _path(plan: Plan, target: Target | None) -> Path:
     conditions = [facts[name] for name in ("cpu", "logical_cpus", "gpus", "driver", "os", "python", "tuning")]
     library = [] if target is None else [target.backend, target.device, registry.version(target.backend)]
     key = msgspec.json.encode([VERSION, conditions, list(plan.cpus), plan.dtype, plan.precision, library])
-    root = os.environ.get(FOLDER) or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ganbench"
-    return Path(root) / f"ceilings-{hashlib.sha256(key).hexdigest()[:16]}.json"
+    return cache_folder() / f"ceilings-{hashlib.sha256(key).hexdigest()[:16]}.json"

@@ -21,7 +21,7 @@ from ..machine.strays import Strays, adopting
 from ..machine.workspace import workspace
 from ..registry import Target
 from ..results.records import Ceiling, CeilingRecord, Line, Record, RunEnd, StrayRecord, digits
-from ..results.statistics import MIN_ROUNDS
+from ..results.statistics import MIN_ROUNDS, Estimate
 from ..verification.answers import IMAGES
 from .bandwidth import measure_bandwidth
 from .judge import Judge
@@ -37,7 +37,7 @@ from .template import Template
 
 BUSY = 0.02  # of a core, by processes that workers have started, is told
 EXAMINED = 1 / 12  # of the later rounds: the first is always examined
-Progress = Callable[[float, str], None]  # (share done, what is being done)
+Progress = Callable[[float, str], None]  # (share done, what is being done, and on a second line what was seen so far)
 
 
 def stage(plan: Plan) -> np.ndarray:
@@ -85,6 +85,7 @@ class Rounds:
         self._schedule = Schedule(plan, ledger, finished)
         self._strays = Strays()
         self._done = 0.0  # the share of the run that is done
+        self._seen = ""
 
     def run(self) -> Reason:
         """Measure rounds until the plan is fulfilled; return ``complete``, ``precision`` or ``budget``."""
@@ -94,7 +95,7 @@ class Rounds:
             self._judge.draw(self._round)
             self._one_round()
             self._schedule.end(time.monotonic() - began)
-            self._done = self._schedule.share
+            self._done, self._seen = self._schedule.share, self._said(self._schedule.seen())
         self._ledger.write(RunEnd(reason=reason, rounds=self._round, seconds=round(self._ledger.elapsed(), 2)))
         return reason
 
@@ -190,4 +191,10 @@ class Rounds:
 
     def _tell(self, share_of_round: float, text: str) -> None:
         rounds = self._plan.rigor.rounds or max(MIN_ROUNDS, self._round)
-        self._progress(min(0.99, self._done + share_of_round / rounds), f"round {self._round}: {text}")
+        self._progress(min(0.99, self._done + share_of_round / rounds), f"round {self._round}: {text}{self._seen}")
+
+    def _said(self, seen: Mapping[Case, Estimate]) -> str:
+        """Return the speeds so far on the last operation that has any: usually the whole iteration."""
+        last = next((name for name in reversed(self._plan.operations) if any(c.operation == name for c in seen)), None)
+        speeds = [f"{case.target} {one.value:.2f}" for case, one in seen.items() if case.operation == last]
+        return f"\nso far, {last} relative to {self._plan.baseline}: {', '.join(speeds)}" if speeds else ""

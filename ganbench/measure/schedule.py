@@ -8,6 +8,7 @@ from ..operations.products import FLOOR
 from ..results.statistics import (
     MIN_ROUNDS,
     Components,
+    Estimate,
     Visits,
     components,
     half_width,
@@ -88,6 +89,12 @@ class Schedule:
         """Return the half-width of a case's ratio so far; 0 where there is none."""
         paired = self._paired(case)
         return half_width(paired_speed(*zip(*paired, strict=True))) if paired else 0.0
+
+    def seen(self) -> dict[Case, Estimate]:
+        """Return the speed of every target against the baseline so far, in the order that was asked for."""
+        compared = set(self._compared)
+        paired = {case: self._paired(case) for case in self._plan.cases if case in compared and not case.copy}
+        return {case: paired_speed(*zip(*found, strict=True)) for case, found in paired.items() if found}
 
     def shares(self, timed: dict[Case, float], start_s: float) -> dict[Case, Share]:
         """Return how often each case of this round is visited.

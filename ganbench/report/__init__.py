@@ -12,6 +12,7 @@ _HOMES = dict.fromkeys(("history", "ratio_matrix", "scaling", "style"), "pivots"
 }
 __all__ = ["chart", "history", "pack", "ratio_matrix", "scaling", "style"]
 RUN_FORMATS = ("table", "markdown", "csv", "json")  # in which a run, a sweep and a difference can be written
+EXCHANGE_FORMATS = ("bmf", "github-action-benchmark")  # of services that watch speed over time: a run alone
 CHARTS = ("ratios", "pays", "roofline", "scaling", "history", "memory", "training")
 THEMES = ("light", "dark")
 PIVOT_FORMATS = ("table", "markdown", "csv", "latex", "json", "parquet")

@@ -11,13 +11,13 @@ roof_gflops   what the ceilings measured on that machine allow
 """
 
 import math
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from .selection import KEYS, Selection, instead
+from .visible import visible
 
 Row = dict[str, Any]
 FIELDS = [
@@ -57,30 +57,6 @@ def contexts(rows: Iterable[Row]) -> list[tuple[Any, ...]]:
 def within(rows: Iterable[Row], context: Sequence[Any]) -> list[Row]:
     """Return the rows of one context."""
     return [row for row in rows if all(row[name] == value for name, value in zip(KEYS, context, strict=True))]
-
-
-def against(rows: Sequence[Row], baseline: str) -> list[Row]:
-    """Return the rows of one context with ``ratio`` and ``verdict`` relative to ``baseline``.
-
-    What was not measured against it has a ratio of medians, without an interval, and the verdict ``derived``.
-    """
-    medians: dict[Any, float] = {}
-    for row in sorted(rows, key=lambda row: row["timestamp"] or ""):
-        if row["label"] == baseline and not row["word"]:
-            medians[row["case"]] = medians[row["case"], row["run_id"]] = row["median_s"]
-    return [row | _speed(row, baseline, medians) for row in rows]
-
-
-def _speed(row: Row, baseline: str, medians: Mapping[Any, float]) -> Row:
-    none = dict.fromkeys(("ratio", "ratio_low", "ratio_high", "verdict"))
-    if row["word"]:
-        return none
-    if row["label"] == baseline:
-        return none | {"ratio": 1.0, "verdict": "baseline"}
-    if row["baseline"] == baseline and row["ratio"] is not None:
-        return {}
-    median = medians.get((row["case"], row["run_id"]), medians.get(row["case"]))
-    return none | {"ratio": None if median is None else median / row["median_s"], "verdict": "derived"}
 
 
 def forest(rows: Sequence[Row]) -> list[Row]:
@@ -178,12 +154,3 @@ def _value(value: Any) -> Any:
     if isinstance(value, str):
         return visible(value)
     return value.item() if hasattr(value, "item") else value
-
-
-# What would end a line, hide text or turn its direction where it is shown.
-UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
-
-
-def visible(text: str) -> str:
-    """Return text with every character written out that would not be seen."""
-    return UNSEEN.sub(lambda found: ascii(found[0])[1:-1], text)

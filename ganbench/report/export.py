@@ -3,22 +3,26 @@
 import json
 
 import pandas as pd
+from rich.text import Text
 
 from ..results.run import Run
 from ..results.table import run_table
-from . import memory
+from . import exchange, memory
+from .intervals import drawing
 from .notes import details, remarks
-from .page import by_operation, grid, page
+from .page import PAPER, Screen, by_operation, grid, page
 from .start import queue_table, start_table
-from .table import LEGEND, NUMBERS, heading, markdown, summary
+from .table import INTERVALS, LEGEND, NUMBERS, STYLES, SURELY, heading, markdown, summary, widths
 
 
-def render(run: Run, form: str, with_details: bool = False) -> str:
-    """Return a run in one of ``RUN_FORMATS``.
+def render(run: Run, form: str, with_details: bool = False, screen: Screen = PAPER) -> str:
+    """Return a run in one of ``RUN_FORMATS`` or ``EXCHANGE_FORMATS``.
 
     The table shows what is asked; ``with_details`` adds how targets start, what memory they take, ceilings, floor and
-    disturbance. The other formats always have them.
+    disturbance. The other formats always have them. Intervals are drawn where ``screen`` has room for them.
     """
+    if form in exchange.FORMATS:
+        return exchange.FORMATS[form](run)
     table = run_table(run)
     if form == "csv":
         return str(table.drop(columns="samples").to_csv(index=False))
@@ -26,7 +30,7 @@ def render(run: Run, form: str, with_details: bool = False) -> str:
         # Not DataFrame.to_json: it rounds to ten decimals, which is four digits of a microsecond.
         rows = table.astype(object).where(table.notna(), None).to_dict("records")
         return json.dumps(rows, indent=1, default=str, allow_nan=False) + "\n"
-    title, shown, legend = heading(run.header), summary(table), list(LEGEND)
+    title, shown, legend = heading(run.header), summary(run, table), list(LEGEND)
     further = _further(table) if with_details or form == "markdown" else []
     notes = remarks(run, table)
     if with_details or form == "markdown":
@@ -39,9 +43,22 @@ def render(run: Run, form: str, with_details: bool = False) -> str:
         if status != "ok":
             reasons[f"{shown['target'].iloc[row]}: {status}: {reason}"] = None
             shown.loc[row, "verdict"] = "see below"
-    grids = [grid(list(shown), by_operation(shown.to_numpy().tolist()), "verdict", NUMBERS)]
+    drawn = drawing(table, screen.width - sum(widths(shown).values()) - 1)
+    if len(drawn):
+        shown.insert(list(shown).index("speed") + 1, drawn.name, drawn)
+        legend.append(INTERVALS)
+    words = table["verdict"].where(table["status"] == "ok", table["status"]).fillna("")
+    lines = by_operation([_styled(line, word) for line, word in zip(shown.to_numpy().tolist(), words, strict=True)])
+    grids = [grid(list(shown), lines, "verdict", NUMBERS)]
     grids += [grid(list(one), one.to_numpy().tolist(), str(one.columns[-1])) for one in further]
-    return page(title, grids, (*reasons, *notes, *legend))
+    return page(title, grids, (*reasons, *notes, *legend), screen)
+
+
+def _styled(line: list[str], word: str) -> list[object]:
+    """Return the cells of a line in the colour of its verdict or status; the target that is fastest is bold."""
+    operation, target, *cells = line
+    wins = "bold " * target.endswith(f" {SURELY}")
+    return [operation, Text(target, wins), *(Text(cell, STYLES.get(word, "")) for cell in cells)]
 
 
 def _further(table: pd.DataFrame) -> list[pd.DataFrame]:

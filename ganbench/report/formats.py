@@ -10,8 +10,9 @@ from typing import Any
 import pandas as pd
 
 from ..errors import UnavailableError
-from .page import UNBOUNDED, grid, text_of
-from .table import is_number, markdown, text
+from .page import PAPER, Screen, grid, text_of
+from .table import fitting, is_number, markdown, text
+from .visible import visible
 
 NEEDS = {"latex": "jinja2", "parquet": "pyarrow"}  # pandas writes them through these
 
@@ -23,25 +24,48 @@ def check_format(form: str) -> None:
         raise UnavailableError(f'{form} needs {module}: pip install "ganbench[report]"')
 
 
-def render(pivot: pd.DataFrame, form: str) -> str:
-    """Return a pivot as text in any of ``PIVOT_FORMATS`` but Parquet."""
+def render(pivot: pd.DataFrame, form: str, screen: Screen = PAPER) -> str:
+    """Return a pivot as text in any of ``PIVOT_FORMATS`` but Parquet; a table has a part for each context."""
     if form == "csv":
         return str(pivot.reset_index().to_csv(index=False))
     if form == "json":
         # Not DataFrame.to_json: it rounds to ten decimals, which is four digits of a microsecond.
         rows = pivot.reset_index().astype(object)
         return json.dumps(rows.where(rows.notna(), None).to_dict("records"), indent=1, default=str) + "\n"
-    shown, title, notes = readable(pivot), pivot.attrs["title"], pivot.attrs["notes"]
+    title, notes = pivot.attrs["title"], pivot.attrs["notes"]
     if form == "markdown":
-        return "\n\n".join((title, markdown(shown), *notes)) + "\n"
+        return "\n\n".join((title, markdown(readable(pivot)), *notes)) + "\n"
     # To the right goes what holds any number, whether or not a status stands among them.
     numeric = [False] * pivot.index.nlevels + [any(map(is_number, pivot[name])) for name in pivot.columns]
     if form == "latex":
-        return _latex(shown, " ".join(f"{part}." for part in (title, *notes)), numeric)
-    lines = _without_repeats(shown.to_numpy(dtype=object).tolist(), pivot.index.nlevels)
-    right = [name for name, is_right in zip(shown.columns, numeric, strict=True) if is_right]
-    table = text_of(grid(list(shown.columns), lines, right=right), UNBOUNDED)
-    return "\n".join((title, "", table, *[""][: len(notes)], *notes)) + "\n"
+        return _latex(readable(pivot), " ".join(f"{part}." for part in (title, *notes)), numeric)
+    parts = [_part(pivot, context, screen) for context in pivot.attrs["contexts"]]
+    return "\n\n".join([visible(title), *parts, *(text_of(note, screen) for note in notes)]) + "\n"
+
+
+def _part(pivot: pd.DataFrame, context: tuple[object, ...], screen: Screen) -> str:
+    """Return the tables of one context, without what was available nowhere in it, which a line names."""
+    mine = pivot
+    for value in context:
+        mine = mine[mine.index.get_level_values(0) == value].droplevel(0)
+    seen = mine[[name for name in mine if not _absent(mine[name])]]
+    seen = seen[[not _absent(row) for _, row in seen.iterrows()]]
+    absent = sorted({str(name[-1] if isinstance(name, tuple) else name) for name in mine.index.difference(seen.index)})
+    lines = [", ".join(map(str, context))] * bool(context)
+    if not seen.empty:
+        seen.attrs = pivot.attrs
+        numeric = [name for name in seen.columns if any(map(is_number, seen[name]))]
+        for one in fitting(readable(seen), screen.width, seen.index.nlevels):
+            right = [name for name in one.columns[seen.index.nlevels :] if {name, f"{name}_s"} & set(map(str, numeric))]
+            cells = _without_repeats(one.to_numpy(dtype=object).tolist(), seen.index.nlevels)
+            lines += [text_of(grid(list(one.columns), cells, right=right), screen), ""]
+        lines.pop()
+    return "\n".join([*lines, *[text_of(f"not available: {', '.join(absent)}", screen)] * bool(absent)])
+
+
+def _absent(values: "pd.Series[Any]") -> bool:
+    """Whether nothing stands here but that something was not available."""
+    return all(value == "unavailable" or (pd.api.types.is_scalar(value) and pd.isna(value)) for value in values)
 
 
 def readable(pivot: pd.DataFrame) -> pd.DataFrame:

@@ -5,7 +5,7 @@ import html
 from ..results.run import Run
 from ..results.table import run_table
 from .notes import details, remarks
-from .table import LEGEND, NUMBERS, heading, summary
+from .table import LEGEND, NUMBERS, SURELY, heading, summary
 
 # Translucent and inherited colours only: the page around it may be light or dark.
 CSS = """
@@ -25,12 +25,12 @@ CSS = """
 def to_html(run: Run) -> str:
     """Return a comparison as a fragment of HTML that needs nothing from elsewhere."""
     table = run_table(run)
-    shown = summary(table)
+    shown = summary(run, table)
     head = "".join(f'<th class="{_kind(name)}">{name}</th>' for name in shown.columns)
     body, before = [], None
     for row, status in zip(shown.to_dict("records"), table["status"], strict=True):
         kinds = ["first"] if before not in (None, row["operation"]) else []
-        kinds += ["missing"] if status != "ok" else ["fastest"] if row["target"].endswith(" *") else []
+        kinds += ["missing"] if status != "ok" else ["fastest"] if row["target"].endswith(f" {SURELY}") else []
         before = row["operation"]
         cells = "".join(f'<td class="{_kind(name)}">{html.escape(str(cell))}</td>' for name, cell in row.items())
         body.append(f'<tr class="{" ".join(kinds)}">{cells}</tr>')

@@ -8,7 +8,7 @@ import pandas as pd
 
 from ..errors import UnavailableError, UsageError, unknown
 from . import CHARTS as KINDS, THEMES, evidence
-from .pivots import baseline_of
+from .relative import baseline_of, relative
 from .selection import KEYS, select
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def chart(df: pd.DataFrame, kind: str = "ratios", baseline: str | None = None, t
     drawn: list[evidence.Row] = []
     match kind:
         case "ratios":
-            drawn = evidence.forest(evidence.against(mine, baseline))
+            drawn = evidence.forest(evidence.within(evidence.cells(relative(found, baseline)), context))
         case "pays":
             drawn = evidence.paid(timed)
         case "roofline":
@@ -64,7 +64,7 @@ def chart(df: pd.DataFrame, kind: str = "ratios", baseline: str | None = None, t
         "history": "Time of an iteration by day",
         "memory": "Memory at most",
     }
-    return _drawn(kind, drawn, title.get(kind, kind), _subtitle(context), theme)
+    return _drawn(kind, drawn, title.get(kind, kind), subtitle(context), theme)
 
 
 def trained(folder: Path, theme: str = "light") -> "Chart":
@@ -135,7 +135,8 @@ def _one_variable(rows: list[evidence.Row], context: tuple[Any, ...]) -> list[ev
     return []
 
 
-def _subtitle(context: tuple[Any, ...]) -> str:
+def subtitle(context: tuple[Any, ...]) -> str:
+    """Return in words what tells one context from another."""
     facts = dict(zip(KEYS, context, strict=True))
     count = facts["threads"]
     return (

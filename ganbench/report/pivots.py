@@ -3,20 +3,22 @@
 Each takes the DataFrame of ``ganbench.load_results``. What differs in machine, source, preset, dtype,
 precision, threads or framework version is never pooled: it becomes a level of the index, or a name behind
 the target. Where a number is missing its status stands, so a column may hold both. ``attrs`` has ``title``,
-``notes``, ``units`` (of each column) and ``best`` (``"max"``, ``"min"`` or ``""``).
+``notes``, ``units`` (of each column), ``best`` (``"max"``, ``"min"`` or ``""``) and ``contexts`` (the values of the
+first levels of the index, the newest first).
 """
 
 import functools
 import html
 import math
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from ..errors import UnavailableError, UsageError, unknown
 from ..results.table import geometric_mean
-from .selection import KEYS, Selection, first_number, instead, select
+from .relative import DERIVED, baseline_of, relative
+from .selection import Selection, contexts, first_number, instead, select
 from .table import is_number, text
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 VARIABLES = ("batch", "threads", "dtype")
 UNBATCHED = ("adam_step",)  # its shape is a number of parameters
 MEAN = "geometric mean"
+NOT_DECIDED = ("undecided", "control failed")
 Lines = dict[tuple[Any, ...], dict[Any, Any]]  # names of a row -> its cells
 
 
@@ -38,25 +41,17 @@ def ratio_matrix(df: pd.DataFrame, baseline: str | None = None) -> pd.DataFrame:
     Raises ``UsageError`` for no rows, or a baseline that is not among the targets.
     """
     found = select(df)
-    rows, index = found.rows, found.index
-    baseline = baseline_of(rows, baseline)
-    medians = _Medians(found.older, baseline)
+    index = found.index
+    baseline = baseline_of(found.rows, baseline)
+    rows = relative(found, baseline).rows
     lines: Lines = {}
     targets = dict.fromkeys(rows.loc[rows["label"] == baseline, "target"])
-    derived = undecided = 0
     for row in rows.to_dict("records"):
-        value: float | str = instead(row)
-        if not value and row["label"] == baseline:
-            value = 1.0
-        elif not value and row["baseline"] == baseline and pd.notna(row["ratio"]):
-            value = row["ratio"]
-            undecided += row["verdict"] in ("undecided", "control failed")
-        elif not value:
-            value = medians.ratio(row)
-            derived += is_number(value)
+        value = instead(row) or (f"no {baseline}" if math.isnan(row["ratio"]) else row["ratio"])
         lines.setdefault(tuple(row[name] for name in index), {})[row["target"]] = value
         targets.setdefault(row["target"])
     notes = [*found.notes, *_origin(rows)]
+    undecided, derived = (int(rows["verdict"].isin(words).sum()) for words in (NOT_DECIDED, [DERIVED]))
     if undecided:
         notes.append(f"{undecided} of the ratios undecided: 'ganbench results show' has the intervals and the reasons")
     if derived:
@@ -156,39 +151,6 @@ def _emphasis(row: "pd.Series[Any]", best: str) -> list[str]:
     ]
 
 
-class _Medians:
-    """The baseline's medians, to divide by where a run has no ratio to it."""
-
-    def __init__(self, rows: pd.DataFrame, baseline: str) -> None:
-        mine = rows[(rows["label"] == baseline) & (rows["status"] == "ok") & rows["median_s"].notna()]
-        self._by_run: dict[tuple[Any, ...], float] = {}
-        self._newest: dict[tuple[Any, ...], float] = {}
-        self._missing = f"no {baseline}"
-        for row in mine.sort_values("timestamp", kind="stable", na_position="first").to_dict("records"):
-            context = self._context(row)
-            self._by_run[row["run_id"], *context] = self._newest[context] = row["median_s"]
-
-    def ratio(self, row: Mapping[Hashable, Any]) -> float | str:
-        """Return the baseline's median over the row's own, or that there is none."""
-        context = self._context(row)
-        median = self._by_run.get((row["run_id"], *context), self._newest.get(context))
-        return self._missing if median is None else median / float(row["median_s"])
-
-    def _context(self, row: Mapping[Hashable, Any]) -> tuple[Any, ...]:
-        return tuple(row[name] for name in (*KEYS, "operation", "shape"))
-
-
-def baseline_of(rows: pd.DataFrame, asked: str | None) -> str:
-    """Return the target that was asked for, or the baseline of the newest run, or the first target."""
-    known = list(dict.fromkeys(rows["label"]))
-    if asked is None:
-        runs = rows[rows["baseline"].isin(known)].sort_values("timestamp", kind="stable", na_position="first")
-        return str(runs["baseline"].iloc[-1]) if len(runs) else str(known[0])
-    if asked not in known:
-        raise UsageError(f"baseline '{asked}' is not among the targets measured ({', '.join(known)})")
-    return asked
-
-
 def _with_means(lines: Lines, keys: int, targets: list[str]) -> Lines:
     """Return the lines of each context, which its first ``keys`` names tell apart, followed by their means."""
     contexts: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
@@ -247,5 +209,6 @@ def _described(
         "notes": list(dict.fromkeys(notes)),
         "units": {str(column): unit for column in table.columns},
         "best": best,
+        "contexts": contexts(found),
     }
     return table

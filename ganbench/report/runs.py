@@ -1,5 +1,6 @@
 """The list of what was kept: a line for each run, and for each file of asv's."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -7,15 +8,15 @@ from ..errors import StorageError
 from ..results.asv import is_asv_file, read_asv
 from ..results.run import Run, open_run, run_files
 
-COLUMNS = ("run", "time (UTC)", "machine", "rigor", "rounds", "ended", "size", "targets", "operations")
-ASV_COLUMNS = ("file of asv", "time (UTC)", "machine", "size", "targets", "operations")
+COLUMNS = ("run", "machine", "rigor", "rounds", "ended", "size", "measured")
+ASV_COLUMNS = ("time (UTC)", "machine", "size", "file of asv, and what was measured")
 Lines = list[tuple[str, ...]]
 
 
 def listing(results: Path) -> tuple[Lines, Lines, list[str]]:
-    """Return a line of cells for each run, one for each file of asv's, and what cannot be read."""
+    """Return a line of cells for each run and for each file of asv's, the newest first, and what cannot be read."""
     runs, suites, faults = [], [], []
-    for path in run_files(results):
+    for path in reversed(run_files(results)):
         try:
             runs.append(_line(open_run(path), path))
         except StorageError as error:
@@ -25,15 +26,16 @@ def listing(results: Path) -> tuple[Lines, Lines, list[str]]:
             suites.append(_line_of_asv(read_asv(path), path))
         except StorageError as error:
             faults.append(f"left out: {error}")
-    return runs, suites, faults
+    return runs, sorted(suites, reverse=True), faults
 
 
 def _line_of_asv(rows: list[dict[str, Any]], path: Path) -> tuple[str, ...]:
     if not rows:
         raise StorageError(f"{path} holds no results of this suite")
-    targets, operations = (",".join(dict.fromkeys(row[name] for row in rows)) for name in ("target", "operation"))
+    targets, operations = (dict.fromkeys(row[name] for row in rows) for name in ("target", "operation"))
     time = str(max(row["timestamp"] for row in rows))[:16].replace("T", " ")
-    return path.stem, time, rows[0]["machine"], _size(path.stat().st_size), targets, operations
+    what = f"{path.stem}: {_measured(targets, operations)}"
+    return time, rows[0]["machine"], _size(path.stat().st_size), what
 
 
 def _line(run: Run, path: Path) -> tuple[str, ...]:
@@ -41,15 +43,17 @@ def _line(run: Run, path: Path) -> tuple[str, ...]:
     rounds = max((one.round for one in run.measurements), default=0)
     return (
         header.run_id,
-        header.timestamp[:16].replace("T", " "),
         header.machine,
         header.rigor,
         str(rounds),
         str(run.ended),
         _size(path.stat().st_size),
-        ",".join(target.label for target in header.targets),
-        ",".join(header.operations),
+        f"{header.spec.name}: {_measured((target.label for target in header.targets), header.operations)}",
     )
+
+
+def _measured(targets: Iterable[str], operations: Iterable[str]) -> str:
+    return f"{', '.join(operations)} on {', '.join(targets)}"
 
 
 def _size(count: int) -> str:

@@ -66,6 +66,18 @@ def select(table: pd.DataFrame, free: str = "", more: Sequence[str] = ()) -> Sel
     return Selection(rows, older, keys, ", ".join(facts), notes + left_out)
 
 
+def contexts(found: Selection) -> list[tuple[Any, ...]]:
+    """Return the values of ``found.keys`` of each context: the newest machine first, and of each the newest context."""
+    if not found.keys:
+        return [()]
+    timed = [not instead(row) for row in found.rows.to_dict("records")]
+    rows = found.rows.assign(at=found.rows["timestamp"].where(pd.Series(timed, found.rows.index)))
+    rows["machine_at"] = rows.groupby("machine")["at"].transform("max")
+    newest = rows.groupby(found.keys, sort=False, dropna=False)[["machine_at", "at"]].max()
+    newest = newest.sort_values(["machine_at", "at"], ascending=False, kind="stable", na_position="last")
+    return [name if isinstance(name, tuple) else (name,) for name in newest.index]
+
+
 def _without_gaps(values: "pd.Series[str]", word: str) -> "pd.Series[str]":
     """Return a key in which what was not recorded is a group of its own."""
     if values.notna().all():

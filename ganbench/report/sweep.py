@@ -3,16 +3,17 @@
 import itertools
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
 
+from ..results.pairs import verdict
 from ..results.run import Run, Swept
-from ..results.statistics import BAND, Estimate, judge, shared_rounds, speed_of
+from ..results.statistics import BAND
 from ..results.table import run_table
-from .page import WIDTH, grid, page
-from .table import heading, markdown, time
+from .page import PAPER, Screen, grid, page
+from .table import LEGEND, fitting, heading, markdown, marks, time
 
 COLUMNS = (
     "sweep value operation target status reason median_s ci_low_s ci_high_s "
@@ -72,17 +73,8 @@ def crossings(swept: Swept) -> list[Crossing]:
 
 def side(run: Run, operation: str, one: str, other: str) -> int:
     """Return 1 where ``other`` is surely faster than ``one`` in a run, -1 where slower, 0 where undecided."""
-    baseline = run.header.baseline
-    control, _ = _paired(run, operation, baseline, baseline, copy=True)
-    ratio, rounds = _paired(run, operation, one, other)
-    return 0 if ratio is None else SIDES.get(judge(ratio, rounds, control).outcome, 0)
-
-
-def _paired(run: Run, operation: str, one: str, other: str, copy: bool = False) -> tuple[Estimate | None, int]:
-    """Return time of ``one`` ÷ time of ``other`` (of its copy) over the rounds that have both, and their number."""
-    ours, theirs = run.visits(operation, one), run.visits(operation, other, copy)
-    shared = shared_rounds(ours, theirs)
-    return speed_of(ours, theirs), len(shared)
+    found = verdict(run, operation, other, one)
+    return 0 if found is None else SIDES.get(found.outcome, 0)
 
 
 def sentences(swept: Swept) -> list[str]:
@@ -98,7 +90,7 @@ def sentences(swept: Swept) -> list[str]:
     return said
 
 
-def render(swept: Swept, form: str) -> str:
+def render(swept: Swept, form: str, screen: Screen = PAPER) -> str:
     """Return a sweep as ``table``, ``markdown``, ``csv`` or ``json``."""
     table = tidy(swept)
     if form == "csv":
@@ -109,48 +101,38 @@ def render(swept: Swept, form: str) -> str:
         whole["crossings"] = [crossing._asdict() for crossing in crossings(swept)]
         return json.dumps(whole, indent=1, default=str, allow_nan=False) + "\n"
     notes = [*sentences(swept), *_reasons(table), *_runs(swept), _legend(swept)]
-    grids = [pivot(table, name) for name in dict.fromkeys(table["operation"])]
+    stars = {
+        (point.value, *case): mark
+        for point in swept.points
+        if point.run is not None
+        for case, mark in marks(point.run, run_table(point.run)).items()
+    }
+    grids = [pivot(table, name, stars) for name in dict.fromkeys(table["operation"])]
     if form == "markdown":
         flat = [markdown(one.map(lambda cell: cell.replace("\n", ", "))) for one in grids]
         return "\n\n".join([_title(swept), *flat, *notes]) + "\n"
-    return page(
-        _title(swept), [grid(list(part), part.to_numpy().tolist()) for one in grids for part in fitting(one)], notes
-    )
+    parts = [grid(list(part), part.to_numpy().tolist()) for one in grids for part in fitting(one, screen.width)]
+    return page(_title(swept), parts, notes, screen)
 
 
-def pivot(table: pd.DataFrame, operation: str) -> pd.DataFrame:
+def pivot(table: pd.DataFrame, operation: str, stars: Mapping[tuple[int, str, str], str]) -> pd.DataFrame:
     """Return one operation as text: a row per value, a column per target, time and verdict in each cell."""
     mine = table[table["operation"] == operation]
     first = f"{operation} by {mine['sweep'].iloc[0]}"
     lines: dict[Any, dict[str, str]] = {}
     for value, rows in mine.groupby("value", sort=False):
-        timed = rows.loc[rows["status"] == "ok", "median_s"].dropna()
-        fastest = timed.idxmin() if len(timed) > 1 else None
         lines[value] = {first: str(value)}
-        for index, row in rows.iterrows():
-            lines[value][row["target"]] = _cell(row, wins=bool(index == fastest))
+        for _, row in rows.iterrows():
+            lines[value][row["target"]] = _cell(row, stars.get((row["value"], operation, row["target"]), ""))
     return pd.DataFrame(lines.values(), columns=[first, *dict.fromkeys(mine["target"])]).fillna("")
 
 
-def _cell(row: "pd.Series[Any]", wins: bool) -> str:
+def _cell(row: "pd.Series[Any]", mark: str) -> str:
     if row["status"] != "ok":
         return str(row["status"])
     word = "" if pd.isna(row["verdict"]) else str(row["verdict"])
     speed = "" if math.isnan(row["ratio"]) or word == "baseline" else f"{row['ratio']:.2f} "
-    return f"{time(row)}{' *' * wins}\n{speed}{word}".strip()
-
-
-def fitting(shown: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    """Yield a wide table in parts that a page can hold, its first column before each."""
-    first, *others = shown.columns
-    widths = {name: max(len(line) for cell in (name, *shown[name]) for line in cell.split("\n")) for name in shown}
-    part: list[str] = []
-    for name in others:
-        if part and sum(widths[column] + 1 for column in (first, *part, name)) > WIDTH:
-            yield shown[[first, *part]]
-            part = []
-        part.append(name)
-    yield shown[[first, *part]]
+    return f"{f'{time(row)} {mark}'.rstrip()}\n{speed}{word}".strip()
 
 
 def _title(swept: Swept) -> str:
@@ -180,6 +162,6 @@ def _runs(swept: Swept) -> list[str]:
 def _legend(swept: Swept) -> str:
     return (
         f"in a cell: time ± half its 95 % interval; speed relative to {swept.baseline}, more than 1 is "
-        f"faster; within {BAND:.0%} is the same. * fastest. 'A overtakes B' is said where B is surely faster at "
+        f"faster; within {BAND:.0%} is the same. {LEGEND[1]} 'A overtakes B' is said where B is surely faster at "
         "the lower value and A at the higher one; the values between them are undecided."
     )

@@ -2,16 +2,25 @@
 
 import math
 import numbers
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 import pandas as pd
 
 from ..precision import titled
+from ..results.pairs import fastest
 from ..results.records import RunHeader
+from ..results.run import Run
 from ..results.statistics import BAND
 
 COLUMNS = ("operation", "target", "time", "speed", "verdict", "ceiling")
 NUMBERS = ("time", "ceiling")  # the columns that are set to the right
+SURELY, MAYBE = "*", "(*)"  # marks of the fastest
+STYLES = {  # of a verdict or a status, on a terminal
+    "faster": "green", "slower": "yellow", "same": "cyan", "undecided": "dim", "derived": "dim", "baseline": "",
+    **dict.fromkeys(("control failed", "invalid", "impossible", "failed", "timeout", "out of memory"), "red"),
+    **dict.fromkeys(("unavailable", "unsupported", "not timed"), "dim"),
+}  # fmt: skip
 UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 
 
@@ -44,21 +53,28 @@ def text(value: Any, unit: str) -> str:
     return f"{value:%Y-%m-%d %H:%M}" if unit == "time" else str(value)
 
 
-def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of ``to_pandas`` as text in ``COLUMNS``; the fastest of each operation has a star."""
-    fastest = table.loc[table["status"] == "ok"].groupby("operation", sort=False)["median_s"].idxmin()
-    compared = table["target"].nunique() > 1
-    winners = set(fastest.dropna()) if compared else set()
-    rows = [_row(entry, index in winners) for index, entry in table.iterrows()]
+def summary(run: Run, table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of ``table``, that of ``run_table``, as text in ``COLUMNS``, with a mark at the fastest."""
+    stars = marks(run, table)
+    rows = [_row(entry, stars.get((entry["operation"], entry["target"]), "")) for _, entry in table.iterrows()]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _row(entry: "pd.Series[Any]", wins: bool) -> dict[str, str]:
+def marks(run: Run, table: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """Return the mark of each case that is surely the fastest of its operation, or that may be."""
+    return {
+        (operation, target): MAYBE if len(first) > 1 else SURELY
+        for operation, first in fastest(run, table).items()
+        for target in first
+    }
+
+
+def _row(entry: "pd.Series[Any]", mark: str) -> dict[str, str]:
     shown = {"operation": entry["operation"], "target": entry["target"]}
     if entry["status"] != "ok":
         return dict.fromkeys(COLUMNS, "") | shown | {"time": entry["status"], "verdict": entry["reason"]}
     return shown | {
-        "target": entry["target"] + (" *" if wins else ""),
+        "target": f"{entry['target']} {mark}".rstrip(),
         "time": time(entry),
         "speed": _speed(entry),
         "verdict": _verdict(entry),
@@ -113,8 +129,12 @@ def _ceiling(entry: "pd.Series[Any]") -> str:
 
 
 LEGEND = (
-    "speed: baseline time / time [95 % interval]. ceiling: share of what the hardware can do. * fastest.",
+    "speed: baseline time / time [95 % interval]. ceiling: share of what the hardware can do.",
+    "target *: surely the fastest. target (*): may be the fastest, it cannot be told from the others marked so.",
     f"same: within {BAND:.0%}. undecided (n%): too noisy to call; only differences of at least n% are detectable.",
+)
+INTERVALS = (
+    "between the numbers: | no difference, o the speed, - its interval, on an axis from the left end to the right."
 )
 
 
@@ -122,6 +142,24 @@ def heading(run: RunHeader) -> str:
     """Return the one line above a table: what was measured where."""
     model, precision = f"{run.spec.name} ({run.spec.describe()})", titled(run.dtype, run.precision)
     return f"{model}, {precision}, {run.threads} thread{'s' * (run.threads != 1)}, {run.machine}, {run.rigor}"
+
+
+def widths(shown: pd.DataFrame) -> dict[Hashable, int]:
+    """Return how many columns of letters each column of a table of text takes, with the space behind it."""
+    cells = {name: [line for cell in (name, *shown[name]) for line in str(cell).split("\n")] for name in shown}
+    return {name: max(map(len, lines)) + 1 for name, lines in cells.items()}
+
+
+def fitting(shown: pd.DataFrame, width: int, first: int = 1) -> Iterator[pd.DataFrame]:
+    """Yield a table of text in parts of at most so many columns of letters, the ``first`` columns before each."""
+    taken, repeated = widths(shown), list(shown.columns[:first])
+    part: list[Hashable] = []
+    for name in shown.columns[first:]:
+        if part and sum(taken[column] for column in (*repeated, *part, name)) > width:
+            yield shown[[*repeated, *part]]
+            part = []
+        part.append(name)
+    yield shown[[*repeated, *part]]
 
 
 def markdown(shown: pd.DataFrame) -> str:

@@ -16,9 +16,9 @@ from typing import Any
 
 from ..errors import GanbenchError, StorageError, UsageError
 from .archive import Member, members
+from .loading import load_results
 from .records import Measurement, RunHeader
 from .store import DamagedResultsWarning, check_writable, parse_run, run_path
-from .table import load_results
 
 SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@=,~-]{0,149}")  # one part of a path that means the same everywhere
 # What a small file can claim to hold without end: rows are made for every case, intervals over all its rounds.

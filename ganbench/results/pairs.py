@@ -1,6 +1,8 @@
-"""Every target of a run against every other, from the visits of its rounds: what a table for another baseline shows."""
+"""Every target of a run against every other, from the visits of its rounds, and which of them may be the fastest."""
 
 from typing import NamedTuple
+
+import pandas as pd
 
 from .run import Run
 from .statistics import Verdict, judge, shared_rounds, speed_of
@@ -12,23 +14,46 @@ class Pair(NamedTuple):
     operation: str
     target: str
     baseline: str
-    rounds: int
     verdict: Verdict
 
 
-def pairs(run: Run) -> list[Pair]:
-    """Return each ordered pair of targets that share rounds, but for those with the run's own baseline.
+def verdict(run: Run, operation: str, target: str, baseline: str) -> Verdict | None:
+    """Return what may be said of ``target`` against ``baseline``; None where they share no round.
 
     The control of the run's own baseline stands for all, as it does in the run's table.
     """
-    own, found = run.header.baseline, []
+    ours, theirs, own = run.visits(operation, baseline), run.visits(operation, target), run.header.baseline
+    ratio = speed_of(ours, theirs)
+    if ratio is None:
+        return None
+    control = speed_of(run.visits(operation, own), run.visits(operation, own, copy=True))
+    return judge(ratio, len(shared_rounds(ours, theirs)), control)
+
+
+def pairs(run: Run) -> list[Pair]:
+    """Return each ordered pair of targets that share rounds, but for those relative to the run's own baseline."""
+    found, targets = [], [str(target) for target in run.header.targets]
     for operation in run.header.operations:
-        visits = {name: run.visits(operation, name) for name in map(str, run.header.targets)}
-        control = speed_of(visits[own], run.visits(operation, own, copy=True))
-        for baseline in visits:
-            for target in visits:
-                ratio = None if baseline in (own, target) else speed_of(visits[baseline], visits[target])
-                if ratio is not None:
-                    rounds = len(shared_rounds(visits[baseline], visits[target]))
-                    found.append(Pair(operation, target, baseline, rounds, judge(ratio, rounds, control)))
+        for baseline in targets:
+            for target in targets:
+                told = baseline in (run.header.baseline, target)
+                said = None if told else verdict(run, operation, target, baseline)
+                if said is not None:
+                    found.append(Pair(operation, target, baseline, said))
+    return found
+
+
+def fastest(run: Run, table: pd.DataFrame) -> dict[str, list[str]]:
+    """Return for each operation the targets that may be the fastest, that with the lowest median first.
+
+    They are those than which that one is not surely faster. ``table`` is that of ``run_table``. An operation of which
+    one target alone has a time is left out.
+    """
+    found = {}
+    for operation, rows in table[table["status"] == "ok"].groupby("operation", sort=False):
+        timed = rows.dropna(subset="median_s").sort_values("median_s", kind="stable")["target"].tolist()
+        if len(timed) > 1:
+            best, *others = timed
+            said = {other: verdict(run, str(operation), best, other) for other in others}
+            found[str(operation)] = [best, *(name for name, one in said.items() if not one or one.outcome != "faster")]
     return found

@@ -22,6 +22,7 @@ from ..errors import GanbenchError, StorageError, UsageError
 from .consistency import fault
 from .records import RUN_FORMAT, Disturbance, Line, Record, Resumed, RunEnd, RunHeader, summary
 
+CACHE = "GANBENCH_CACHE"  # the variable that names another folder for what can be found again
 _decoder = msgspec.json.Decoder(Line)
 _encoder = msgspec.json.Encoder()
 # GanbenchError: a model that cannot be; RecursionError: ten thousand brackets.
@@ -118,6 +119,12 @@ def check_writable(folder: Path, option: str = "--results") -> None:
         raise UsageError(
             f"cannot write results to {folder}: {error.strerror}; choose another folder with {option}"
         ) from error
+
+
+def cache_folder() -> Path:
+    """Return the folder for what can be found again; raises ``RuntimeError`` where nobody's home is known."""
+    root = os.environ.get(CACHE) or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ganbench"
+    return Path(root)
 
 
 def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:

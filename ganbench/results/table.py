@@ -1,21 +1,17 @@
-"""Everything that was measured, as one tidy DataFrame: one row per run, operation and target."""
+"""One run as a tidy DataFrame: a row for each operation and target."""
 
 import math
-import warnings
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ..errors import StorageError
 from ..operations.products import FLOOR
 from ..registry import library_of
-from .asv import is_asv_file, read_asv
 from .bounds import Ceilings
 from .records import Measurement, RunHeader, WorkerRecord
-from .run import Run, open_run, visits_of
+from .run import Run, visits_of
 from .statistics import (
     Estimate,
     Visits,
@@ -28,12 +24,12 @@ from .statistics import (
     typical,
     undisturbed,
 )
-from .store import DamagedResultsWarning
 
 # Of the ceiling, at the slow end of the interval: no honest program comes near, even where the ceiling was measured in
 # a slow moment of a shared machine, which may halve it.
 IMPOSSIBLE = 3.0
 WIDE = 0.01  # a tolerance above this is told
+Rows = list[dict[str, Any]]
 TEXT = (
     "run_id timestamp machine source operation backend mode device target dtype precision preset shape "
     "status reason baseline verdict bound denormals framework_version commit"
@@ -55,35 +51,6 @@ COLUMNS = (
 ).split()
 
 
-def load_results(*paths: str | Path) -> pd.DataFrame:
-    """Return all runs below ``paths`` (folders or single files), asv's and ours, as a DataFrame with ``COLUMNS``.
-
-    A file that cannot be read is named in a warning and left out. Raises ``StorageError`` if one of
-    ``paths`` does not exist.
-    """
-    rows: list[dict[str, Any]] = []
-    for root in map(Path, paths):
-        if not root.exists():
-            raise StorageError(f"no results at {root}: the folder does not exist")
-        for file in [root] if root.is_file() else _result_files(root):
-            try:
-                found = read_asv(file) if is_asv_file(file) else run_rows(open_run(file))
-                frame(found)
-            except StorageError as error:
-                warnings.warn(f"left out: {error}", DamagedResultsWarning, stacklevel=2)
-            except (ArithmeticError, TypeError, ValueError) as error:  # numbers that no column can hold
-                warnings.warn(f"left out: {file}: {error}", DamagedResultsWarning, stacklevel=2)
-            else:
-                rows += found
-    return frame(rows)
-
-
-def _result_files(root: Path) -> list[Path]:
-    """Return every file below ``root`` that should hold results: ours under ``compare/``, asv's as ``.json``."""
-    ours = root.glob("**/compare/*.jsonl")
-    return sorted([*ours, *(path for path in root.glob("**/*.json") if is_asv_file(path))])
-
-
 def run_table(run: Run) -> pd.DataFrame:
     """Return one run as a DataFrame with ``COLUMNS``."""
     return frame(run_rows(run))
@@ -100,7 +67,7 @@ def frame(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
     return table
 
 
-def run_rows(run: Run) -> list[dict[str, Any]]:
+def run_rows(run: Run) -> Rows:
     """Return one row per operation and target of a run, in the order that was asked for."""
     header = run.header
     measured: dict[tuple[str, str, bool], list[Measurement]] = {}

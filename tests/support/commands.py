@@ -39,6 +39,7 @@ def cli(*arguments, env=None, cwd=None):
 
 def compared(tmp_path, *arguments, env=None, code=0):
     """Run ``ganbench compare --format json``; return its rows by (operation, target)."""
-    done = cli("compare", *QUICK, "--results", str(tmp_path), "--format", "json", *arguments, env=env)
+    quick = QUICK[2:] if "--model" in arguments else QUICK
+    done = cli("compare", *quick, "--results", str(tmp_path), "--format", "json", *arguments, env=env)
     assert done.returncode == code, done.stderr
     return {(row["operation"], row["target"]): row for row in json.loads(done.stdout)}

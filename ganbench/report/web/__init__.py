@@ -22,6 +22,7 @@ from .. import THEMES, evidence, provenance, trained
 from ..picture import NOTHING, look
 from ..recommendation import START_DOUBT
 from ..selection import KEYS, Selection, select
+from ..visible import visible
 
 CASES = 3000  # rows of the newest contexts
 POINTS = 50  # of one series of the history
@@ -95,7 +96,7 @@ def content(path: Path, found: Selection) -> dict[str, Any]:
         "runs": [{"run_id": run.header.run_id, "facts": provenance.facts(run)} for run in runs],
         "trainings": shown,
         "losses": trained.rows(trainings),
-        "notes": [*map(evidence.visible, found.notes), *notes],
+        "notes": [*map(visible, found.notes), *notes],
     }
 
 

@@ -1,0 +1,113 @@
+"""What ``ganbench report`` prints: the speeds of one context after another, that of the newest machine first."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+from rich.table import Table
+from rich.text import Text
+
+from ..results.table import geometric_mean
+from .evidence import Row, cells, contexts, within
+from .page import PAPER, Screen, grid, text_of
+from .picture import subtitle
+from .relative import DERIVED, baseline_of, relative
+from .selection import select
+from .table import STYLES, fitting, text
+
+MEAN = "geometric mean"
+MARKS = {"undecided": "?", "control failed": "?", DERIVED: "~"}
+LEGEND = (
+    "speed: baseline time / time, more than 1 is faster. ?: the noise is too large for a verdict. ~: from two medians "
+    "that were not measured side by side. 'ganbench results show RUN' has the intervals and the reasons."
+)
+
+
+def overview(df: pd.DataFrame, baseline: str | None = None, screen: Screen = PAPER) -> str:
+    """Return the speeds of a table of ``load_results`` as text: tables of operations and targets for each context.
+
+    ``baseline`` is a target; by default that of the newest run of each case. Raises ``UsageError`` where there are no
+    rows or nothing was measured on ``baseline``.
+    """
+    found = select(df)
+    baseline_of(found.rows, baseline)  # whether it was measured anywhere
+    rows, by_baseline = cells(found), dict[str, list[Row]]()
+    parts = []
+    for context in contexts(rows):
+        mine = within(rows, context)
+        tables = []
+        for own, cases in _by_baseline(mine, baseline).items():
+            if own not in by_baseline:
+                by_baseline[own] = cells(relative(found, own))
+            shown = [row for row in within(by_baseline[own], context) if row["case"] in cases]
+            tables += _speeds(shown, own, screen)
+        parts.append(", ".join([subtitle(context), *_when(mine)]))
+        parts[-1] += "\n" + "\n\n".join([*tables, *_absent(mine, screen)])
+    return "\n\n".join([*parts, *(text_of(note, screen) for note in (*found.notes, LEGEND))]) + "\n"
+
+
+def _by_baseline(rows: Sequence[Row], asked: str | None) -> dict[str, list[str]]:
+    """Return the cases of one context that have a row to show, by the target that their speeds are relative to."""
+    found: dict[str, list[str]] = {}
+    for case in dict.fromkeys(row["case"] for row in rows if row["word"] != "unavailable"):
+        mine = [row for row in rows if row["case"] == case]
+        own = asked or baseline_of(pd.DataFrame([row for row in mine if not row["word"]] or mine), None)
+        found.setdefault(own, []).append(case)
+    return found
+
+
+def _when(rows: Sequence[Row]) -> list[str]:
+    days = sorted(row["timestamp"][:10] for row in rows if row["timestamp"])
+    return [days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"] if days else []
+
+
+def _speeds(rows: Sequence[Row], baseline: str, screen: Screen) -> list[str]:
+    """Return the tables of the cases of one context that have the same baseline, as many as its targets need."""
+    seen = [row for row in rows if row["word"] != "unavailable"]
+    cases, targets = (list(dict.fromkeys(row[name] for row in seen)) for name in ("case", "target"))
+    targets.sort(key=lambda name: name != baseline)
+    at = {(row["case"], row["target"]): row for row in rows}
+    lines = [[case, *(_cell(at.get((case, target))) for target in targets)] for case in cases]
+    means = [_mean([at.get((case, target)) for case in cases]) for target in targets]
+    if len(cases) > 1 and any(means):
+        lines.append([MEAN, *means])
+    table = pd.DataFrame(lines, columns=[f"speed relative to {baseline}", *targets])
+    return [text_of(_grid(part, at), screen) for part in fitting(table, screen.width)]
+
+
+def _grid(part: pd.DataFrame, at: Mapping[tuple[str, str], Row]) -> Table:
+    first, *targets = part.columns
+    lines = []
+    for case, *texts in part.to_numpy().tolist():
+        words = [_word(at.get((case, target))) for target in targets]
+        if any(texts):
+            lines.append([case, *(Text(cell, STYLES.get(word, "")) for cell, word in zip(texts, words, strict=True))])
+    return grid([first, *targets], lines, right=targets)
+
+
+def _absent(rows: Sequence[Row], screen: Screen) -> list[str]:
+    """Return a line on the targets that were available nowhere in a context."""
+    there = {row["target"] for row in rows if row["word"] != "unavailable"}
+    absent = [name for name in dict.fromkeys(row["target"] for row in rows) if name not in there]
+    nothing = "" if there else "nothing was measured; "
+    return [text_of(f"{nothing}not available: {', '.join(absent)}", screen)] if absent else []
+
+
+def _word(row: Row | None) -> str:
+    return "" if row is None else row["word"] or row["verdict"] or ""
+
+
+def _cell(row: Row | None) -> str:
+    if row is None:
+        return ""
+    if row["word"]:
+        return str(row["word"])
+    if row["ratio"] is None:
+        return "no baseline"
+    return "1" if row["verdict"] == "baseline" else text(row["ratio"], "ratio") + MARKS.get(row["verdict"], "")
+
+
+def _mean(rows: Sequence[Row | None]) -> str:
+    """Return the mean of a target that has a speed in every case; '' of another, whose mean would say nothing."""
+    ratios = [math.nan if row is None or row["ratio"] is None else row["ratio"] for row in rows]
+    return "" if any(map(math.isnan, ratios)) else text(geometric_mean(ratios), "ratio")

@@ -1,0 +1,68 @@
+"""Everything that was measured, as one tidy DataFrame."""
+
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from ..errors import StorageError
+from .asv import is_asv_file, read_asv
+from .derived import MANY, kept_rows
+from .run import open_run
+from .store import DamagedResultsWarning
+from .table import Rows, frame, run_rows
+
+NO_COLUMN = (ArithmeticError, TypeError, ValueError)  # what numbers raise that no column can hold
+
+
+def load_results(*paths: str | Path, progress: Callable[[float, str], None] | None = None) -> pd.DataFrame:
+    """Return all runs below ``paths`` (folders or single files), asv's and ours, as a DataFrame.
+
+    A row for each run, operation and target, with ``ganbench.results.table.COLUMNS``. A file that cannot be read is
+    named in a warning and left out. ``progress`` is told the share that is read. Raises ``StorageError`` if one of
+    ``paths`` does not exist.
+    """
+    files: list[Path] = []
+    for root in map(Path, paths):
+        if not root.exists():
+            raise StorageError(f"no results at {root}: the folder does not exist")
+        files += [root] if root.is_file() else _result_files(root)
+    read = kept_rows if len(files) >= MANY else lambda file: run_rows(open_run(file))
+    found: list[tuple[Path, Rows]] = []
+    for number, file in enumerate(files):
+        if progress is not None:
+            progress(number / len(files), f"reading {number:,} of {len(files):,} files")
+        try:
+            found.append((file, read_asv(file) if is_asv_file(file) else read(file)))
+        except StorageError as error:
+            _leave_out(str(error))
+        except NO_COLUMN as error:
+            _leave_out(f"{file}: {error}")
+    try:
+        return _frame_of(found)
+    except NO_COLUMN:  # of some file; to make a frame of each always would take as long again
+        return _frame_of([one for one in found if _fits(*one)])
+
+
+def _result_files(root: Path) -> list[Path]:
+    """Return every file below ``root`` that should hold results: ours under ``compare/``, asv's as ``.json``."""
+    ours = root.glob("**/compare/*.jsonl")
+    return sorted([*ours, *(path for path in root.glob("**/*.json") if is_asv_file(path))])
+
+
+def _fits(file: Path, rows: Rows) -> bool:
+    try:
+        frame(rows)
+    except NO_COLUMN as error:
+        _leave_out(f"{file}: {error}")
+        return False
+    return True
+
+
+def _leave_out(what: str) -> None:
+    warnings.warn(f"left out: {what}", DamagedResultsWarning, stacklevel=3)
+
+
+def _frame_of(found: Iterable[tuple[Path, Rows]]) -> pd.DataFrame:
+    return frame(row for _, rows in found for row in rows)

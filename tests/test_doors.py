@@ -1,0 +1,191 @@
+"""What other programs take from a run: its schema, the formats of services, the GitHub Action, the citation."""
+
+import json
+import math
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import jsonschema
+import msgspec
+import pytest
+import yaml
+
+from ganbench.results.run import open_run
+from ganbench.results.schema import schema
+from ganbench.results.table import run_table
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMITTED = sorted((ROOT / "results").glob("*/compare/*.jsonl"))
+
+
+# The schema of a run file
+
+
+@pytest.fixture(scope="module")
+def validator():
+    text = (ROOT / "docs" / "run.schema.json").read_text()
+    jsonschema.Draft202012Validator.check_schema(json.loads(text))
+    return jsonschema.Draft202012Validator(json.loads(text))
+
+
+def test_the_committed_schema_is_that_of_the_code(ganbench_cli):
+    code, out, _ = ganbench_cli("results", "schema")
+    assert code == 0
+    assert out == schema() == (ROOT / "docs" / "run.schema.json").read_text()
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
+def test_every_committed_run_fits_the_schema(path, validator):
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    if lines[0]["format"] == 1:  # the schema is that of format 2, as which older runs are read
+        lines = [json.loads(msgspec.json.encode(record)) for record in open_run(path).records]
+    assert lines
+    for line in lines:
+        validator.validate(line)
+
+
+@pytest.mark.parametrize(
+    "change", [{"type": "what"}, {"run_id": 3}, {"threads": -1}, {"spec": {}}, {"targets": [{"backend": "numpy"}]}]
+)
+def test_what_is_no_line_of_a_run_does_not_fit(change, validator, craft, tmp_path):
+    head = json.loads(craft(tmp_path).read_text().splitlines()[0])
+    validator.validate(head)
+    assert not validator.is_valid(head | change)
+
+
+# Formats of services
+
+
+@pytest.mark.parametrize("path", COMMITTED[-2:], ids=lambda path: path.stem)
+def test_exports_hold_the_numbers_of_the_table(path, ganbench_cli):
+    table = run_table(open_run(path))
+    timed = table[table["median_s"].notna()]
+    code, out, _ = ganbench_cli("results", "show", path, "--format", "bmf")
+    assert code == 0
+    found = json.loads(out)
+    assert len(found) == len(timed)
+    for (name, measures), row in zip(found.items(), timed.to_dict("records"), strict=True):
+        assert name.endswith(f"{row['operation']} {row['shape']} on {row['target']}")
+        assert measures["latency"]["value"] == row["median_s"] * 1e9
+        assert measures["latency"].get("lower_value", math.nan) == pytest.approx(row["ci_low_s"] * 1e9, nan_ok=True)
+        assert ("speed" in measures) == (row["verdict"] != "baseline")
+        if "speed" in measures:
+            speed = [measures["speed"][end] for end in ("value", "lower_value", "upper_value")]
+            assert speed == [row["ratio"], row["ratio_low"], row["ratio_high"]]
+    code, out, _ = ganbench_cli("results", "show", path, "--format", "github-action-benchmark")
+    entries = json.loads(out)
+    assert [entry["name"] for entry in entries] == list(found)
+    assert [entry["value"] for entry in entries] == [seconds * 1e3 for seconds in timed["median_s"]]
+    assert {entry["unit"] for entry in entries} == {"ms"}
+    assert all(entry["range"].startswith("±") for entry in entries)
+
+
+@pytest.mark.parametrize("form", ["bmf", "github-action-benchmark"])
+def test_what_has_no_time_is_left_out_and_said(form, craft, tmp_path, ganbench_cli):
+    path = craft(tmp_path, {"torch": 2.0}, statuses={("matmul", "torch"): "failed"})
+    code, out, err = ganbench_cli("results", "show", path, "--format", form)
+    assert code == 0
+    assert "matmul 16x16x36 on torch" not in out
+    assert "NaN" not in out
+    assert "ganbench: left out: matmul on torch: failed: " in err
+
+
+def test_a_sweep_is_no_single_run(ganbench_cli, tmp_path):
+    arguments = ("--backends", "numpy", "--sweep", "batch=1,2", "--format", "bmf", "--results", tmp_path)
+    code, _, err = ganbench_cli("compare", *arguments)
+    assert code == 2
+    assert "holds one run, not a sweep" in err
+
+
+# The GitHub Action: its steps, run as GitHub runs them
+
+
+@pytest.fixture
+def act(tmp_path):
+    """Run the steps of action.yml in bash with a stand-in for ganbench; return exit code, outputs, summary, calls."""
+    action = yaml.safe_load((ROOT / "action.yml").read_text())
+
+    def run(code, **inputs):
+        folder = tmp_path / "bin"
+        folder.mkdir()
+        called = f'printf "<%s>" "$@" > {tmp_path}/called; echo "| table |"; echo "ganbench: found" >&2; exit {code}'
+        for name, script in (("ganbench", called), ("python", f'printf "<%s>" "$@" > {tmp_path}/installed')):
+            (folder / name).write_text(f"#!/bin/bash\n{script}\n")
+            (folder / name).chmod(stat.S_IRWXU)
+        files = {name: tmp_path / name for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")}
+        for file in files.values():
+            file.touch()
+        given = {name: spec["default"] for name, spec in action["inputs"].items()}
+        given |= {"install": "ganbench[torch]"} | {name.replace("_", "-"): value for name, value in inputs.items()}
+        for step in action["runs"]["steps"]:
+            asked = {name: value.removeprefix("${{ inputs.").removesuffix(" }}") for name, value in step["env"].items()}
+            env = {name: given[value] for name, value in asked.items()}
+            env = {"PATH": f"{folder}:{os.environ['PATH']}", **{name: str(file) for name, file in files.items()}, **env}
+            # As GitHub calls it: https://docs.github.com/actions/reference/workflows-and-actions/workflow-syntax
+            script = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]]
+            done = subprocess.run(script, env=env, capture_output=True, text=True, cwd=tmp_path)
+            if done.returncode:
+                break
+        return done, files["GITHUB_OUTPUT"].read_text(), files["GITHUB_STEP_SUMMARY"].read_text()
+
+    run.folder = tmp_path
+    return run
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+@pytest.mark.parametrize(
+    ("code", "outcome", "left"),
+    [(0, "pass", 0), (1, "fail", 1), (2, "fail", 2), (3, "neutral", 0), (4, "fail", 4), (130, "fail", 130)],
+)
+def test_the_action_turns_exit_codes_into_outcomes(act, code, outcome, left):
+    done, outputs, summary = act(code)
+    assert done.returncode == left
+    assert outputs == f"outcome={outcome}\n"
+    assert "| table |" in summary
+    assert "ganbench: found" in summary
+    assert ("::warning" in done.stdout) == (outcome == "neutral")
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_the_action_hands_its_inputs_on_as_words_never_as_code(act):
+    condition = "torch/gan_iteration slower than 1.10x"
+    act(0, backends="numpy,$(touch bad)", fail_if=f"{condition}\n\n`touch bad` faster than 2x\n",
+        arguments="--ops gan_iteration\n--budget 5m ; touch bad")  # fmt: skip
+    called = (act.folder / "called").read_text()
+    assert called == (
+        "<compare><--backends><numpy,$(touch bad)><--ops><gan_iteration><--budget><5m><;><touch><bad>"
+        f"<--fail-if><{condition}><--fail-if><`touch bad` faster than 2x><--format><markdown>"
+    )
+    assert (act.folder / "installed").read_text() == "<-m><pip><install><--quiet><ganbench[torch]>"
+    assert not (act.folder / "bad").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_the_action_with_the_real_command(tmp_path):
+    step = yaml.safe_load((ROOT / "action.yml").read_text())["runs"]["steps"][1]
+    env = {
+        **os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "BACKENDS": "numpy", "FAIL_IF": "",
+        "ARGUMENTS": f"--preset tiny --ops matmul --rounds 1 --results {tmp_path / 'kept'}",
+        "GITHUB_OUTPUT": str(tmp_path / "out"), "GITHUB_STEP_SUMMARY": str(tmp_path / "summary"),
+    }  # fmt: skip
+    done = subprocess.run(["bash", "-eo", "pipefail", "-c", step["run"]], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out").read_text() == "outcome=pass\n"
+    assert "| matmul | numpy |" in (tmp_path / "summary").read_text()
+
+
+# The citation
+
+
+def test_the_citation_names_this_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert citation["version"] == project["version"]
+    assert citation["license"] == project["license"]
+    assert {"cff-version", "message", "title", "authors"} <= set(citation)
