@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: setup compare test test-fast fuzz lint gpu clean
+.PHONY: setup compare test test-fast fuzz lint docs gpu clean
 
 setup: $(STAMP)
 
@@ -33,9 +33,13 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Into site/. Without the variable, Material prints a notice about MkDocs 2, which pyproject.toml keeps out.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
 # With the PyTorch, JAX and CuPy that $(PYTHON) has already: nothing is created or installed.
 gpu:
 	$(PYTHON) benchmarks/gpu.py
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build site *.egg-info

@@ -1,7 +1,5 @@
 """The errors that ganbench raises on purpose, for callers to catch.
 
-::
-
     GanbenchError
     ├── UsageError           what was asked for cannot be: exit code 2
     │   ├── SpecError        a model that cannot exist

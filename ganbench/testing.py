@@ -1,6 +1,6 @@
 """The conformance suite: what every backend, inside this repository or outside, must hold to.
 
-Name the backend in a test file of your own, and pytest does the rest::
+Name the backend in a test file of your own, and pytest does the rest:
 
     from ganbench.testing import BackendConformance
 

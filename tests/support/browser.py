@@ -19,8 +19,8 @@ PROGRAMS = ("chromium", "chromedriver")
 
 
 @contextmanager
-def chromium():
-    """Yield a driver; skips the test where there is no Chromium, and says how to get it."""
+def chromium(offline: bool = True):
+    """Yield a driver, without a network unless asked; skips the test without Chromium, and says how to get it."""
     found = [shutil.which(name) for name in PROGRAMS]
     if None in found:
         pytest.skip("needs Chromium: 'apt install chromium chromium-driver' brings it (Debian)")
@@ -32,8 +32,8 @@ def chromium():
     driver = webdriver.Chrome(options=options, service=Service(found[1]))
     try:
         driver.execute_cdp_cmd("Network.enable", {})
-        offline = {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0}
-        driver.execute_cdp_cmd("Network.emulateNetworkConditions", offline)
+        conditions = {"offline": offline, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0}
+        driver.execute_cdp_cmd("Network.emulateNetworkConditions", conditions)
         yield driver
     finally:
         driver.quit()
