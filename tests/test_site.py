@@ -25,6 +25,7 @@ from ganbench.report import CHARTS, THEMES
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[1]
 EXTERNAL = {  # where a reader may be sent; not fetched, since tests have no network
+    "https://bencher.dev/docs/reference/bencher-metric-format/",
     "https://pytorch.org/get-started/locally/",
     "https://squidfunk.github.io/mkdocs-material/",
 }
