@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from statistics import median, quantiles
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from ..operations.products import FLOOR
@@ -151,7 +151,7 @@ def _measured(taken: Sequence[Measurement]) -> dict[str, Any]:
     if starts:
         row |= {"prepare_s": first.prepare_s, "first_run_s": first.first_run_s, "first_call_s": starts[0]}
     if len(starts) > 1:  # the compile cache is private to the run: cold in its first round, warm in the others
-        row["first_call_warm_s"] = float(np.median(starts[1:]))
+        row["first_call_warm_s"] = median(starts[1:])
     for name in ("host_peak_bytes", "device_peak_bytes"):
         row[name] = max((peak for e in taken if (peak := getattr(e, name)) is not None), default=None)
     if last.status != "ok":
@@ -165,7 +165,7 @@ def _measured(taken: Sequence[Measurement]) -> dict[str, Any]:
     if levels:
         samples = [sample for entry in taken for sample in entry.samples]
         location = typical(levels)
-        low, high = np.percentile(samples, [25, 75])
+        low, _, high = quantiles(samples, n=4, method="inclusive") if len(samples) > 1 else [math.nan] * 3
         disturbances = [entry.disturbance for entry in taken if entry.disturbance is not None]
         row |= {
             "median_s": location.value,
@@ -190,7 +190,7 @@ def _measured(taken: Sequence[Measurement]) -> dict[str, Any]:
 
 def _middle(values: Iterable[float]) -> float:
     """Return the median; NaN of none."""
-    return float(np.median(found)) if (found := list(values)) else math.nan
+    return median(found) if (found := list(values)) else math.nan
 
 
 def _steady(taken: Sequence[Measurement]) -> bool:
