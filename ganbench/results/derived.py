@@ -5,8 +5,8 @@ in the folder that the system has for such things, and may be deleted at any tim
 """
 
 import contextlib
-import functools
 import hashlib
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -15,40 +15,50 @@ import msgspec
 
 from ..errors import StorageError
 from .run import open_run
-from .store import cache_folder, replace_file
+from .store import cache_folder
 from .table import Rows, run_rows
 
-MANY = 100  # files; fewer are read in a second or two
+MANY = 100  # files; fewer are read in a second
 
 
-def kept_rows(file: Path) -> Rows:
-    """Return the rows of a run file as ``run_rows`` does, kept or new. Raises ``StorageError`` as ``open_run`` does."""
-    with contextlib.suppress(OSError, RuntimeError, msgspec.MsgspecError):  # RuntimeError: nobody's home is known
-        return _decoder().decode(_path(file).read_bytes())
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        rows = run_rows(open_run(file))
-    for one in said:
-        warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
-    if not said:
-        with contextlib.suppress(OSError, RuntimeError, StorageError):
-            path = _path(file)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(path, lambda out: out.write(msgspec.msgpack.encode(rows)))
-    return rows
+class KeptRows:
+    """The rows that were kept; raises ``RuntimeError`` where there is no place for such things."""
 
+    def __init__(self) -> None:
+        self._folder = str(cache_folder() / "rows")
+        self._decode = msgspec.msgpack.Decoder(list[dict[str, Any]]).decode
+        # Whatever makes rows of a file is in this package; its text changes with every change of it.
+        code = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+        self._code = hashlib.sha256(code)
 
-def _path(file: Path) -> Path:
-    name = hashlib.sha256(_code() + file.read_bytes()).hexdigest()
-    return cache_folder() / "rows" / name[:2] / name[2:]
+    def rows(self, file: Path) -> Rows:
+        """Return the rows of a run file, kept or new; raises ``StorageError`` as ``open_run`` does."""
+        place = self._place(file)
+        with contextlib.suppress(OSError, msgspec.MsgspecError), open(place, "rb") as kept:  # noqa: PTH123 (speed)
+            return self._decode(kept.read())
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            rows = run_rows(open_run(file))
+        for one in said:  # the next reader must hear it, too
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+        if not said:
+            with contextlib.suppress(OSError):
+                self._keep(place, rows)
+        return rows
 
+    @staticmethod
+    def _keep(place: str, rows: Rows) -> None:
+        fresh = f"{place}.{os.getpid()}"
+        Path(place).parent.mkdir(parents=True, exist_ok=True)
+        Path(fresh).write_bytes(msgspec.msgpack.encode(rows))
+        Path(fresh).replace(place)  # not synced: a file that a power cut has torn is not decoded, and made again
 
-@functools.cache
-def _code() -> bytes:
-    """Return what changes whenever the code does that makes rows."""
-    return b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
-
-
-@functools.cache
-def _decoder() -> "msgspec.msgpack.Decoder[Rows]":
-    return msgspec.msgpack.Decoder(list[dict[str, Any]])
+    def _place(self, file: Path) -> str:
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            raise StorageError(f"cannot read {file}: {error.strerror}") from error
+        key = self._code.copy()
+        key.update(content)
+        name = key.hexdigest()
+        return os.path.join(self._folder, name[:2], name[2:])  # noqa: PTH118 (as above)

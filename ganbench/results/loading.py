@@ -1,5 +1,6 @@
 """Everything that was measured, as one tidy DataFrame."""
 
+import contextlib
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -8,7 +9,7 @@ import pandas as pd
 
 from ..errors import StorageError
 from .asv import is_asv_file, read_asv
-from .derived import MANY, kept_rows
+from .derived import MANY, KeptRows
 from .run import open_run
 from .store import DamagedResultsWarning
 from .table import Rows, frame, run_rows
@@ -28,7 +29,7 @@ def load_results(*paths: str | Path, progress: Callable[[float, str], None] | No
         if not root.exists():
             raise StorageError(f"no results at {root}: the folder does not exist")
         files += [root] if root.is_file() else _result_files(root)
-    read = kept_rows if len(files) >= MANY else lambda file: run_rows(open_run(file))
+    read = _reader(len(files))
     found: list[tuple[Path, Rows]] = []
     for number, file in enumerate(files):
         if progress is not None:
@@ -43,6 +44,14 @@ def load_results(*paths: str | Path, progress: Callable[[float, str], None] | No
         return _frame_of(found)
     except NO_COLUMN:  # of some file; to make a frame of each always would take as long again
         return _frame_of([one for one in found if _fits(*one)])
+
+
+def _reader(files: int) -> Callable[[Path], Rows]:
+    """Return what makes rows of a run file; of many files, rows are kept for the next time."""
+    if files >= MANY:
+        with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: nobody's home is known
+            return KeptRows().rows
+    return lambda file: run_rows(open_run(file))
 
 
 def _result_files(root: Path) -> list[Path]:

@@ -4,11 +4,13 @@ Python decides what is known; ``page.js`` shows the reader's choice of it. Every
 """
 
 import base64
+import contextlib
 import json
 import warnings
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import resources
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from ...errors import StorageError, UnavailableError
 from ...results.pairs import pairs
 from ...results.run import Run, open_run, run_files
 from ...results.statistics import BAND
+from ...results.store import cache_folder, replace_file
 from .. import THEMES, evidence, provenance, trained
 from ..picture import NOTHING, look
 from ..recommendation import START_DOUBT
@@ -39,7 +42,7 @@ def page(path: Path, table: pd.DataFrame, title: str = "ganbench") -> str:
     """
     try:
         import jinja2
-        import vl_convert
+        import vl_convert  # noqa: F401 (for the error)
 
         from ..charts import BY_NAME
     except ImportError as error:
@@ -55,11 +58,27 @@ def page(path: Path, table: pd.DataFrame, title: str = "ganbench") -> str:
         title=title,
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
         style=(files / "page.css").read_text("utf-8"),
-        vega=vl_convert.javascript_bundle(),  # type: ignore[call-arg]
+        vega=_scripts(),
         data=_inert(data),
         script=(files / "page.js").read_text("utf-8"),
         trainings=data["trainings"],
     )
+
+
+def _scripts() -> str:
+    """Return Vega and what draws with it, as one script; making it takes seconds, so it is kept."""
+    import vl_convert
+
+    place = None
+    with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: nobody's home is known
+        place = cache_folder() / f"vega-{version('vl-convert-python')}.js"
+        return place.read_text("utf-8")
+    made: str = vl_convert.javascript_bundle()  # type: ignore[call-arg]
+    if place is not None:
+        with contextlib.suppress(OSError, StorageError):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(place, lambda file: file.write(made.encode()))
+    return made
 
 
 def content(path: Path, found: Selection) -> dict[str, Any]:

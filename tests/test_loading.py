@@ -1,0 +1,90 @@
+"""Many run files: what was worked out once is kept, and never out of date."""
+
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import ganbench
+from ganbench.results import derived, loading
+from ganbench.results.store import DamagedResultsWarning
+
+
+@pytest.fixture
+def kept(monkeypatch, tmp_path):
+    """Keep the rows of every folder, also of a small one; return where."""
+    monkeypatch.setattr(loading, "MANY", 1)
+    monkeypatch.setenv("GANBENCH_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "rows"
+
+
+def kept_files(folder):
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_kept_rows_are_those_that_were_derived(craft, tmp_path, kept, monkeypatch):
+    craft(tmp_path / "r", {"torch": 2.0}, statuses={("matmul", "torch"): "failed"})
+    craft(tmp_path / "r", {"jax": 2.0}, rounds=3, end=False)
+    monkeypatch.setattr(loading, "MANY", 100)
+    plain = ganbench.load_results(tmp_path / "r")
+    assert not kept.exists()
+    monkeypatch.setattr(loading, "MANY", 1)
+    first, count = ganbench.load_results(tmp_path / "r"), len(kept_files(kept))
+    monkeypatch.setattr(derived, "run_rows", lambda run: pytest.fail("derived again"))
+    later = ganbench.load_results(tmp_path / "r")
+    assert count == 2
+    for found in (first, later):
+        pd.testing.assert_frame_equal(found, plain)
+
+
+def test_a_file_or_code_that_changed_is_derived_anew(craft, tmp_path, kept, monkeypatch):
+    path = craft(tmp_path / "r", {"torch": 2.0})
+    before = ganbench.load_results(path)
+    state = path.stat()
+    path.write_text(path.read_text().replace('"here"', '"hers"'))
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))  # same length, same time
+    assert set(ganbench.load_results(path)["machine"]) == {"hers"} != set(before["machine"])
+    count = len(kept_files(kept))
+    (tmp_path / "other.py").write_text("code = 2")
+    monkeypatch.setattr(derived, "__file__", str(tmp_path / "derived.py"))
+    ganbench.load_results(path)
+    assert len(kept_files(kept)) == count + 1
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93", b"\xc1", b"\x01", b"[]"])
+def test_a_damaged_kept_file_is_made_again(craft, tmp_path, kept, content):
+    path = craft(tmp_path / "r", {"torch": 2.0})
+    whole = ganbench.load_results(path)
+    (file,) = kept_files(kept)
+    file.write_bytes(content)
+    pd.testing.assert_frame_equal(ganbench.load_results(path), whole)
+    assert file.read_bytes() != content
+
+
+def test_a_torn_run_is_said_each_time(craft, tmp_path, kept):
+    path = craft(tmp_path / "r", {"torch": 2.0})
+    path.write_text(path.read_text() + '{"type":')
+    for _ in range(2):
+        with pytest.warns(DamagedResultsWarning, match="the last line is incomplete"):
+            ganbench.load_results(path)
+    assert not kept.exists()
+
+
+def test_without_a_place_to_keep_anything_all_is_read(craft, tmp_path, kept, monkeypatch):
+    path = craft(tmp_path / "r", {"torch": 2.0})
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("GANBENCH_CACHE", str(tmp_path / "file"))
+    assert len(ganbench.load_results(path)) == 8
+    monkeypatch.delenv("GANBENCH_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("nobody's home")))
+    assert len(ganbench.load_results(path)) == 8
+
+
+def test_progress_says_how_much_is_read(craft, tmp_path):
+    for _ in range(3):
+        craft(tmp_path / "r", {"torch": 2.0})
+    told = []
+    ganbench.load_results(tmp_path / "r", progress=lambda share, text: told.append((share, text)))
+    assert told == [(number / 3, f"reading {number} of 3 files") for number in range(3)]
