@@ -133,7 +133,7 @@ LEGEND = (
     "target *: surely the fastest. target (*): may be the fastest, it cannot be told from the others marked so.",
     f"same: within {BAND:.0%}. undecided (n%): too noisy to call; only differences of at least n% are detectable.",
 )
-INTERVALS = (
+INTERVALS = "drawn: | no difference, o the speed, - its interval, on a logarithmic axis between the two numbers above."
     "between the numbers: | no difference, o the speed, - its interval, on an axis from the left end to the right."
 )
 
