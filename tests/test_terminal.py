@@ -218,5 +218,5 @@ def test_intervals_are_drawn_where_there_is_room(craft, tmp_path):
     run = open_run(craft(tmp_path, {"torch": 2.0, "jax": 0.5}))
     wide, narrow = render(run, "table", screen=Screen(160)), render(run, "table", screen=Screen(60))
     assert re.search(r"torch \* .* 2\.00 \[2\.00, 2\.00\] +\| +o faster", wide)
-    assert "a logarithmic axis" in wide
-    assert "a logarithmic axis" not in narrow
+    assert "on a logarithmic axis" in wide
+    assert "on a logarithmic axis" not in narrow

@@ -134,8 +134,6 @@ LEGEND = (
     f"same: within {BAND:.0%}. undecided (n%): too noisy to call; only differences of at least n% are detectable.",
 )
 INTERVALS = "drawn: | no difference, o the speed, - its interval, on a logarithmic axis between the two numbers above."
-    "between the numbers: | no difference, o the speed, - its interval, on an axis from the left end to the right."
-)
 
 
 def heading(run: RunHeader) -> str:
