@@ -13,7 +13,7 @@ from .terminal import columns, say
 
 TABLE = "[tool.ganbench]"
 # What names a file to write, or one run, belongs to one command and not to a project.
-ONCE = ("output", "picture", "html", "resume", "sweep", "help", "version", "show_config")
+ONCE = ("output", "picture", "html", "run", "resume", "sweep", "help", "version", "show_config")
 SOURCES = {
     ParameterSource.COMMANDLINE: "command line",
     ParameterSource.DEFAULT_MAP: TABLE,
