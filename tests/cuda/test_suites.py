@@ -13,7 +13,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -26,6 +25,7 @@ ROOT = HERE.parents[1]
 WHEELS = ROOT / ".cuda"  # what `make cuda-env` installs
 NVRTC, HEADERS = "nvidia/cuda_nvrtc/lib", "nvidia/cuda_runtime/include"
 PARTS = {"cupy": "CuPy", NVRTC: "NVRTC", HEADERS: "CUDA's headers"}
+ADMITTED = re.search(r"cupy-cuda12x\[(?P<extra>\w+)\]>=(?P<bound>[\d.]+)", (ROOT / "pyproject.toml").read_text())
 pytestmark = [pytest.mark.cuda, pytest.mark.slow]
 
 
@@ -93,18 +93,34 @@ def test_cupy_on_a_fake_driver(wheels, libraries, tmp_path):
     )
 
 
+def cupy(age):
+    """Return the distribution of CuPy that was installed for these tests."""
+    found = [*importlib.metadata.distributions(name="cupy-cuda12x", path=[str(WHEELS / age)])]
+    return found[0] if found else pytest.skip(f"no CuPy in {WHEELS.name}/{age}: make cuda-env")
+
+
 def test_the_oldest_cupy_is_the_oldest_that_is_admitted():
-    folder = WHEELS / "oldest"
-    (found,) = importlib.metadata.distributions(name="cupy-cuda12x", path=[folder]) or pytest.skip("no CuPy there")
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    (bound,) = re.findall(r"cupy-cuda12x>=([\d.]+)", " ".join(extras["cuda12"]))
-    assert re.fullmatch(rf"{re.escape(bound)}(\.0)*", found.version)
+    assert re.fullmatch(rf"{re.escape(ADMITTED['bound'])}(\.0)*", cupy("oldest").version)
+
+
+def test_the_extra_that_is_asked_for_brings_what_cupy_needs():
+    (asked,) = [line for line in cupy("newest").requires if line.endswith(f'extra == "{ADMITTED["extra"]}"')]
+    assert {"cublas", "cudart", "nvrtc"} <= {*re.findall(r"\w+", asked)}
+
+
+def home(module, name):
+    """Return the folder of a framework; skips where it is missing."""
+    found = importlib.util.find_spec(module) or pytest.skip(f"needs {name}")
+    return Path(found.origin).parent
 
 
 def test_torch_on_fake_tensors(tmp_path):
-    torch, library = Path(importlib.util.find_spec("torch").origin).parent, tmp_path / "gpus.so"
-    build(tool("CXX", "c++", "g++", "clang++"), HERE / "fake_tensors/gpus.cpp", library, "-std=c++20",
-          f"-I{torch}/include", f"-L{torch}/lib", f"-Wl,-rpath,{torch}/lib", "-lc10", "-ltorch_cpu")  # fmt: skip
+    torch, library = home("torch", "PyTorch"), tmp_path / "gpus.so"
+    if (torch / "lib/libtorch_cuda.so").exists():
+        pytest.skip("needs a PyTorch that is built for CPUs only")
+    linked = [f"-L{torch}/lib", f"-Wl,-rpath,{torch}/lib", "-lc10", "-ltorch_cpu"]
+    compiler, headers = tool("CXX", "c++", "g++", "clang++"), ["-isystem", torch / "include"]
+    build(compiler, HERE / "fake_tensors/gpus.cpp", library, "-std=c++20", *headers, *linked)
     # Loaded first of all: PyTorch looks for GPUs while it is imported.
     suite("fake_tensors", PYTHONPATH=str(HERE / "fake_tensors"), LD_PRELOAD=str(library))
 
@@ -112,5 +128,6 @@ def test_torch_on_fake_tensors(tmp_path):
 @pytest.mark.parametrize(("dtype", "precision"), formats(load("jax")))
 def test_jax_lowered_for_cuda(dtype, precision, tmp_path):
     """In a process for each format, since JAX reads its variables when it is imported."""
+    home("jax", "JAX")
     variables = environment(parse_target("jax@cuda"), dtype, precision, str(tmp_path))
     suite("lowered", **variables | {"JAX_PLATFORMS": "cpu", "FORMAT": f"{dtype}-{precision}"})

@@ -3,6 +3,7 @@
 import cupy
 import numpy as np
 import pytest
+from driver import HOPPER, SM
 
 from ganbench.errors import UnavailableError, UnsupportedError
 from ganbench.gan import preset
@@ -33,6 +34,13 @@ def test_a_device_without_tf32(make, devices):
 def test_what_is_copied_comes_back(make):
     backend, array = make(), np.arange(12.0).reshape(3, 4)
     assert (backend.to_numpy(backend.from_numpy(array)) == array).all()
+
+
+def test_code_is_compiled_for_the_gpu_that_there_is(calls):
+    cupy.ElementwiseKernel("T x", "T y", "y = x + 42", "used_nowhere_else")(cupy.ones(3))
+    loaded = [call["flags"] & SM for call in calls() if call["call"] == "load"]
+    assert loaded
+    assert {*loaded} == {HOPPER}
 
 
 @pytest.mark.parametrize("mode", ["eager", "graph"])

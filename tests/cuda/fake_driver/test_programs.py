@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from driver import WAITS
+from driver import HOPPER, SM, WAITS
 from programs import programs
 
 from ganbench.errors import UnsupportedError
@@ -15,8 +15,6 @@ from ganbench.operations import operation
 from ganbench.precision import kept
 from ganbench.registry import load
 from ganbench.testing import images
-
-HOPPER = 90
 
 
 @pytest.mark.parametrize(("mode", "case", "dtype", "precision"), programs(load("cupy"), ("eager", "fused")))
@@ -30,7 +28,7 @@ def test_a_program(make, calls, mode, case, dtype, precision):
     program()
     again = calls()
 
-    assert {call["flags"] & 0xFF for call in prepared if call["call"] == "load"} <= {HOPPER}
+    assert {call["flags"] & SM for call in prepared if call["call"] == "load"} <= {HOPPER}
     assert {call["stream"] for call in again if "stream" in call} == {0}
     assert not WAITS & {call["call"] for call in again}
     assert "copyHostToDevice" not in {call["call"] for call in again}
