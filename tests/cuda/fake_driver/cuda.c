@@ -103,7 +103,7 @@ int cudaDeviceSynchronize(void) { return wait_for("deviceSynchronize", NULL, rec
 int cudaMemGetInfo(size_t *left, size_t *total) { return *left = *total = (size_t)80 << 30, SUCCESS; }
 
 enum Memory { PAGEABLE, PINNED, DEVICE }; /* of cudaMemoryType */
-static struct Block { char *at; size_t bytes; enum Memory kind; struct Block *next; } *blocks; /* those not given back */
+static struct Block { char *at; size_t bytes; enum Memory kind; struct Block *next; } *blocks; /* not given back */
 
 static int allocate(const char *what, enum Memory kind, void **memory, size_t bytes) {
     size_t whole = (bytes / ALIGNMENT + 1) * ALIGNMENT;
@@ -176,7 +176,10 @@ int cudaStreamCreate(Handle *stream) { return cudaStreamCreateWithFlags(stream, 
 int cudaStreamCreateWithPriority(Handle *stream, unsigned flags, int priority) { return cudaStreamCreate(stream); }
 int cudaStreamDestroy(Handle stream) { return SUCCESS; }
 int cudaStreamQuery(Handle stream) { return SUCCESS; }
-int cudaStreamSynchronize(Handle stream) { return wait_for("streamSynchronize", stream, recorded && stream == recorded); }
+
+int cudaStreamSynchronize(Handle stream) {
+    return wait_for("streamSynchronize", stream, recorded && stream == recorded);
+}
 
 int cudaStreamBeginCapture(Handle stream, int mode) {
     if (recorded || !stream) return CAPTURE_UNSUPPORTED;
@@ -263,9 +266,12 @@ int cuModuleGetFunction(char **function, Module module, const char *name) {
 
 int cuFuncGetAttribute(int *value, int attribute, Handle function) { return *value = attribute ? 0 : 1024, SUCCESS; }
 int cuFuncSetAttribute(Handle function, int attribute, int value) { return SUCCESS; }
-int cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, Handle f, int size, size_t b) { return *blocks = 8, SUCCESS; }
 
-int cuOccupancyMaxPotentialBlockSize(int *grid, int *block, Handle f, Handle of, size_t bytes, int limit) {
+int cuOccupancyMaxActiveBlocksPerMultiprocessor(int *count, Handle function, int threads, size_t shared) {
+    return *count = 8, SUCCESS;
+}
+
+int cuOccupancyMaxPotentialBlockSize(int *grid, int *block, Handle function, Handle of, size_t shared, int limit) {
     return *grid = 132, *block = 512, SUCCESS;
 }
 

@@ -27,7 +27,7 @@ def moved(parameter, applied):
 @pytest.fixture
 def cuda(monkeypatch):
     """Two GPUs with compute capability 9.0; returns what is done to them."""
-    done = types.SimpleNamespace(used=[], synchronised=0, seen=Watched(), recorded=None)
+    done = types.SimpleNamespace(used=[], synchronised=0, recorded=None)
 
     def synchronize():
         done.synchronised += 1
@@ -59,7 +59,8 @@ def cuda(monkeypatch):
     monkeypatch.setattr(torch.utils, "swap_tensors", moved)
     monkeypatch.setattr(fake_tensor, "init_gpu_context", lambda device: None)
     monkeypatch.setattr(fake_tensor, "CONSTANT_NUMEL_LIMIT", 0)  # it would make tensors of one number real ones
-    # Backward passes in this thread: those of GPUs have threads only where there is a GPU.
-    with fake_tensor.FakeTensorMode(), done.seen, torch.autograd.set_multithreading_enabled(False):
+    # Watched throughout, since it answers for numbers that the host has. Backward passes in this thread: those of GPUs
+    # have threads only where there is a GPU.
+    with fake_tensor.FakeTensorMode(), Watched(), torch.autograd.set_multithreading_enabled(False):
         yield done
     torch.set_float32_matmul_precision("highest")
