@@ -81,8 +81,8 @@ def _hold(nvml: Any, handle: Any) -> Hold:
     return Hold(
         _text(_asked(nvml, nvml.nvmlDeviceGetUUID, handle) or ""),
         _asked(nvml, nvml.nvmlDeviceGetMaxClockInfo, handle, nvml.NVML_CLOCK_SM),
-        _asked(nvml, nvml.nvmlDeviceGetDefaultApplicationsClock, handle, nvml.NVML_CLOCK_SM),
-        _asked(nvml, nvml.nvmlDeviceGetApplicationsClock, handle, nvml.NVML_CLOCK_SM),
+        _asked(nvml, nvml.nvmlDeviceGetDefaultApplicationsClock, handle, nvml.NVML_CLOCK_GRAPHICS),
+        _asked(nvml, nvml.nvmlDeviceGetApplicationsClock, handle, nvml.NVML_CLOCK_GRAPHICS),
     )
 
 

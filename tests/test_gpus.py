@@ -22,7 +22,7 @@ class NVMLError(Exception):
 class Nvml(types.ModuleType):
     """Three GPUs, the last of them with a slice; ``refused`` names questions that it does not answer."""
 
-    NVMLError, NVML_CLOCK_SM = NVMLError, 1
+    NVMLError, NVML_CLOCK_GRAPHICS, NVML_CLOCK_SM = NVMLError, 0, 1
 
     def __init__(self, refused=(), text=str):
         super().__init__("pynvml")
@@ -71,10 +71,11 @@ class Nvml(types.ModuleType):
         return 1980
 
     def nvmlDeviceGetDefaultApplicationsClock(self, handle, kind):  # noqa: N802
-        return 1755
+        return 1755 if kind == self.NVML_CLOCK_GRAPHICS else self._refuse()
 
     def nvmlDeviceGetApplicationsClock(self, handle, kind):  # noqa: N802
-        return 1755 - 345 * handle  # lowered on all but the first
+        lowered = 345 * handle  # on all but the first
+        return 1755 - lowered if kind == self.NVML_CLOCK_GRAPHICS else self._refuse()
 
     def nvmlDeviceGetCurrentClocksThrottleReasons(self, handle):  # noqa: N802
         return 0x4 | 0x1
