@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: setup compare test test-fast fuzz lint docs gpu clean
+.PHONY: setup compare test test-fast fuzz lint docs cuda-env cuda-tests gpu clean
 
 setup: $(STAMP)
 
@@ -37,9 +37,23 @@ lint: setup
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
+# Two CuPys with NVRTC, for the tests marked cuda; where these are not to be had, their tests are skipped.
+cuda-env: .cuda/newest/installed .cuda/oldest/installed
+
+.cuda/newest/installed: constraints.txt
+.cuda/oldest/installed: tests/cuda/oldest.txt
+.cuda/%/installed: pyproject.toml | setup
+	rm -rf $(@D)
+	$(BIN)/python -m pip install --quiet --no-warn-conflicts --target $(@D) --group cuda-tests --constraint $(filter %.txt,$^)
+	touch $@
+
+# CUDA code without a GPU.
+cuda-tests: setup
+	$(BIN)/python -m pytest -m cuda --numprocesses 2 --dist worksteal
+
 # With the PyTorch, JAX and CuPy that $(PYTHON) has already: nothing is created or installed.
 gpu:
 	$(PYTHON) benchmarks/gpu.py
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build site *.egg-info
+	rm -rf .venv .cuda .mypy_cache .pytest_cache .ruff_cache .hypothesis build site *.egg-info

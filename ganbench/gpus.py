@@ -34,6 +34,15 @@ class Clocks(NamedTuple):
     throttle: tuple[str, ...] = ()
 
 
+class Hold(NamedTuple):
+    """What may hold a GPU at one clock, in MHz: None where NVML does not tell. It never tells of a locked clock."""
+
+    uuid: str
+    highest: int | None  # that its multiprocessors can have
+    usual: int | None  # application clock that it comes with
+    asked: int | None  # application clock that is set now
+
+
 def count() -> int:
     """Return how many NVIDIA GPUs there are to be seen."""
     nvml = _nvml()
@@ -60,6 +69,21 @@ def driver() -> str:
         return _text(told)
     match = re.search(r"Kernel Module(?: for \S+)?\s+([\d.]+)", _read(PROC / "version"))
     return match.group(1) if match else ""
+
+
+def holds() -> list[Hold]:
+    """Return what may hold the clock of each GPU that is to be seen; nothing without NVML."""
+    nvml = _nvml()
+    return [] if nvml is None else [_hold(nvml, handle) for handle in _handles(nvml)]
+
+
+def _hold(nvml: Any, handle: Any) -> Hold:
+    return Hold(
+        _text(_asked(nvml, nvml.nvmlDeviceGetUUID, handle) or ""),
+        _asked(nvml, nvml.nvmlDeviceGetMaxClockInfo, handle, nvml.NVML_CLOCK_SM),
+        _asked(nvml, nvml.nvmlDeviceGetDefaultApplicationsClock, handle, nvml.NVML_CLOCK_GRAPHICS),
+        _asked(nvml, nvml.nvmlDeviceGetApplicationsClock, handle, nvml.NVML_CLOCK_GRAPHICS),
+    )
 
 
 def clocks(device: str) -> Callable[[], Clocks]:

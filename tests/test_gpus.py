@@ -6,6 +6,7 @@ import types
 import pytest
 
 from ganbench import gpus
+from ganbench.cli import doctor
 from ganbench.machine import environment
 from ganbench.machine.disturbance import Watch
 
@@ -21,7 +22,7 @@ class NVMLError(Exception):
 class Nvml(types.ModuleType):
     """Three GPUs, the last of them with a slice; ``refused`` names questions that it does not answer."""
 
-    NVMLError, NVML_CLOCK_SM = NVMLError, 1
+    NVMLError, NVML_CLOCK_GRAPHICS, NVML_CLOCK_SM = NVMLError, 0, 1
 
     def __init__(self, refused=(), text=str):
         super().__init__("pynvml")
@@ -65,6 +66,16 @@ class Nvml(types.ModuleType):
 
     def nvmlDeviceGetClockInfo(self, handle, kind):  # noqa: N802
         return 1000 + handle
+
+    def nvmlDeviceGetMaxClockInfo(self, handle, kind):  # noqa: N802
+        return 1980
+
+    def nvmlDeviceGetDefaultApplicationsClock(self, handle, kind):  # noqa: N802
+        return 1755 if kind == self.NVML_CLOCK_GRAPHICS else self._refuse()
+
+    def nvmlDeviceGetApplicationsClock(self, handle, kind):  # noqa: N802
+        lowered = 345 * handle  # on all but the first
+        return 1755 - lowered if kind == self.NVML_CLOCK_GRAPHICS else self._refuse()
 
     def nvmlDeviceGetCurrentClocksThrottleReasons(self, handle):  # noqa: N802
         return 0x4 | 0x1
@@ -123,6 +134,22 @@ def test_clock_and_reasons_are_asked_apart(nvml):
     nvml(refused=("nvmlDeviceGetCurrentClocksThrottleReasons",))
     assert gpus.clocks("cuda")() == (1000, ())
     assert Watch("cuda").stop().sm_mhz == 1000
+
+
+def test_doctor_tells_the_clocks_of_gpus_and_how_to_lock_them(nvml, ganbench_cli, monkeypatch):
+    monkeypatch.setattr(doctor.registry, "names", list)
+    monkeypatch.setattr(doctor, "trial", lambda: iter(()))
+    nvml("1,0")
+    _, out, _ = ganbench_cli("doctor")
+    assert "GPU 0: highest clock 1980 MHz, application clock 1410 MHz, as it comes 1755 MHz\n" in out
+    assert "the clock of GPU 0" not in out  # it is held
+    assert "the clock of GPU 1 may change" in out
+    assert f"nvidia-smi --id={UUIDS[0]} --lock-gpu-clocks=1755,1755" in out
+
+    nvml("0", refused=[name for name in dir(Nvml) if "Clock" in name])
+    _, out, _ = ganbench_cli("doctor")
+    assert "GPU 0: NVML tells no clocks\n" in out
+    assert "--lock-gpu-clocks=MHZ,MHZ" in out
 
 
 def test_older_bindings_tell_bytes(nvml):

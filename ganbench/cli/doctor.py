@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from .. import registry
+from .. import gpus, registry
 from ..gan import preset
 from ..machine import environment
 from ..machine.workspace import workspace
@@ -20,6 +20,10 @@ def examination() -> Iterator[str]:
     yield f"processor  {facts['cpu']}, usable cores {len(facts['cpus'])} of {facts['logical_cpus']} logical"
     yield f"memory     {facts['memory_bytes'] / 2**30:.1f} GiB"
     yield f"gpu        {', '.join(facts['gpus']) or 'none'}" + (f", driver {facts['driver']}" * bool(facts["driver"]))
+    for place, hold in enumerate(gpus.holds()):
+        told = {"highest clock": hold.highest, "application clock": hold.asked, "as it comes": hold.usual}
+        numbers = [f"{what} {clock} MHz" for what, clock in told.items() if clock is not None]
+        yield f"           GPU {place}: {', '.join(numbers) or 'NVML tells no clocks'}"
     yield f"system     {facts['os']}, Python {facts['python']}"
     for name in registry.names():
         yield from _backend(name)

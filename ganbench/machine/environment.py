@@ -170,6 +170,13 @@ def disturbances() -> list[str]:
     governor = _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip()
     if governor and governor != "performance":
         found.append(f"the frequency governor is '{governor}', not 'performance'")
+    for place, hold in enumerate(gpus.holds()):
+        if hold.asked in (None, hold.usual):
+            clock = hold.usual or hold.highest or "MHZ"
+            found.append(
+                f"the clock of GPU {place} may change, unless it is locked, which NVML does not tell; to lock it: sudo "
+                f"nvidia-smi --id={hold.uuid or place} --lock-gpu-clocks={clock},{clock} (--reset-gpu-clocks undoes it)"
+            )
     boost = _read("/sys/devices/system/cpu/cpufreq/boost").strip()
     turbo = _read("/sys/devices/system/cpu/intel_pstate/no_turbo").strip()
     if boost == "1" or turbo == "0":

@@ -1,0 +1,54 @@
+"""Which device CuPy is given, and what is said where there is none that serves."""
+
+import cupy
+import numpy as np
+import pytest
+from driver import HOPPER, SM
+
+from ganbench.errors import UnavailableError, UnsupportedError
+from ganbench.gan import preset
+from ganbench.measure.engine import time_visit
+from ganbench.operations import operation
+from ganbench.testing import images
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_arrays_are_on_the_device_that_is_named(make, index):
+    backend = make(device=f"cuda:{index}")
+    assert backend.from_numpy(np.ones(3)).device == cupy.cuda.Device(index)
+
+
+@pytest.mark.parametrize(("count", "words"), [(0, "no usable CUDA device: cudaErrorNoDevice"), (2, "CuPy sees 2")])
+def test_a_device_that_is_not_there(make, devices, count, words):
+    devices(count, 90)
+    with pytest.raises(UnavailableError, match=words):
+        make(device="cuda:2")
+
+
+def test_a_device_without_tf32(make, devices):
+    devices(2, 75)
+    with pytest.raises(UnsupportedError, match="GPU 1 has no TF32"):
+        make(precision="tf32", device="cuda:1")
+
+
+def test_what_is_copied_comes_back(make):
+    backend, array = make(), np.arange(12.0).reshape(3, 4)
+    assert (backend.to_numpy(backend.from_numpy(array)) == array).all()
+
+
+def test_code_is_compiled_for_the_gpu_that_there_is(calls):
+    cupy.ElementwiseKernel("T x", "T y", "y = x + 42", "used_nowhere_else")(cupy.ones(3))
+    loaded = [call["flags"] & SM for call in calls() if call["call"] == "load"]
+    assert loaded
+    assert {*loaded} == {HOPPER}
+
+
+@pytest.mark.parametrize("mode", ["eager", "graph"])
+def test_a_visit_has_a_time_of_the_device(make, mode):
+    backend, case = make(mode), operation("gan_iteration", preset("tiny"))
+    program = backend.prepare(case, case.inputs(0, "float32", images(case.spec)))
+    before = backend.forget_device_peak()
+    timed = time_visit(backend, case, program, 4)
+    assert timed.device_s > 0
+    assert timed.latency_s > 0
+    assert backend.device_peak() >= before > 0

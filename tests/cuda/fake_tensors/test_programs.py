@@ -1,0 +1,70 @@
+"""Every mode, format and operation of PyTorch on a GPU: where arrays are, their dtypes and shapes, and no wait."""
+
+import pytest
+import torch
+from programs import SPECS, programs
+from watched import Watched
+
+from ganbench.errors import UnsupportedError
+from ganbench.gan import preset
+from ganbench.operations import operation
+from ganbench.precision import kept
+from ganbench.registry import load
+from ganbench.testing import images
+
+TorchBackend = load("torch")
+EVERY_FORMULA = [spec for spec in SPECS if spec.name in ("tiny", "activations", "saturating-bn")]
+HALVES = ("eager", "compile")  # modes whose iteration has them
+
+
+@pytest.mark.parametrize(("mode", "case", "dtype", "precision"), programs(TorchBackend, HALVES, EVERY_FORMULA))
+def test_a_program(cuda, mode, case, dtype, precision):
+    backend = TorchBackend(mode, "cuda:1", precision)
+    inputs = case.inputs(0, dtype, images(case.spec))
+    program = backend.prepare(case, inputs)
+    program()
+    program.reset()
+    synchronised = cuda.synchronised
+    with Watched() as watched:
+        program()
+        program()
+    for seen in [watched] if cuda.recorded is None else [watched, cuda.recorded]:
+        assert seen.waits == []
+    assert cuda.synchronised == synchronised
+    assert (cuda.recorded or watched).operations > program.iterations
+    for array, output in zip(program.outputs(), case.outputs(), strict=True):
+        wanted = getattr(torch, kept(dtype) if output.kept else dtype)
+        assert (array.device, array.dtype, tuple(array.shape)) == (torch.device("cuda:1"), wanted, output.shape)
+    if case.name == "gan_iteration":
+        program.feed(inputs.batches, inputs.state)
+        program()
+        assert all(loss.numel() == program.iterations for loss in program.losses())
+
+
+@pytest.mark.parametrize("mode", [mode for mode in TorchBackend.modes if mode not in HALVES])
+def test_an_iteration_in_halves_is_refused(cuda, mode):
+    case = operation("gan_iteration", preset("tiny"))
+    with pytest.raises(UnsupportedError, match=f"torch.{mode} has only"):
+        TorchBackend(mode, "cuda", "mixed").prepare(case, case.inputs(0, "float16", images(case.spec)))
+
+
+@pytest.mark.parametrize(("precision", "told"), [("ieee", "highest"), ("tf32", "high"), ("mixed", "highest")])
+def test_products_have_the_precision_that_was_asked_for(cuda, precision, told):
+    TorchBackend("eager", "cuda", precision)
+    assert torch.get_float32_matmul_precision() == told
+
+
+def test_the_gpu_that_is_named_becomes_the_current_one(cuda):
+    TorchBackend("eager", "cuda:1")
+    assert cuda.used == [1]
+
+
+def test_what_waits_is_noticed(cuda):
+    """Else the tests above would say nothing."""
+    for wait in (torch.Tensor.item, torch.Tensor.cpu, bool, lambda tensor: torch.zeros(1).copy_(tensor)):
+        with Watched() as watched:
+            wait(torch.ones(1, device="cuda"))
+        assert watched.waits
+    with Watched() as watched:
+        torch.ones(()).item()
+    assert not watched.waits

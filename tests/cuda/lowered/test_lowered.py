@@ -1,0 +1,82 @@
+"""JAX's programs as they are handed to XLA for CUDA: how precise each product is, and what of the state is donated.
+
+Run once for each format, since JAX reads its variables when it is imported; ``FORMAT`` says for which.
+"""
+
+import os
+import re
+import subprocess
+import sys
+
+import jax
+import pytest
+
+from ganbench.errors import UnavailableError
+from ganbench.gan import preset
+from ganbench.operations import OPERATIONS, operation
+from ganbench.registry import load
+from ganbench.testing import ODD_SPECS, images
+
+DTYPE, PRECISION = os.environ["FORMAT"].split("-")
+ELEMENT = {"float64": "f64", "float32": "f32", "bfloat16": "bf16", "float16": "f16"}[DTYPE]
+SPECS = (preset("tiny"), ODD_SPECS[-1])
+NO_PRODUCT = {"batch_norm", "batch_norm_grad", "adam_step"}
+JaxBackend = load("jax")
+
+
+CASES = [
+    pytest.param((mode, operation(name, spec)), id=f"{mode}-{spec.name}-{name}")
+    for mode in JaxBackend.modes
+    for spec in SPECS
+    for name in (OPERATIONS if mode == "jit" else ("gan_iteration",))
+]
+
+
+@pytest.fixture(params=CASES)
+def lowered(request):
+    """(operation, the arguments of its program, the text of the program for CUDA)."""
+    mode, case = request.param
+    program = JaxBackend(mode, "cpu").prepare(case, case.inputs(0, DTYPE, images(case.spec)))
+    arguments = program._fixed, program._state, program._batches[0]
+    return case, arguments, program._step.trace(*arguments).lower(lowering_platforms=("cuda",)).as_text()
+
+
+def test_every_product_has_the_precision_that_was_asked_for(lowered):
+    case, _, text = lowered
+    products = re.findall(r"stablehlo\.dot_general .*", text)
+    assert bool(products) == (case.name not in NO_PRODUCT)
+    wanted = "DEFAULT" if PRECISION == "tf32" else "HIGHEST"
+    for product in products:
+        assert f"precision = [{wanted}, {wanted}]" in product
+        assert "algorithm" not in product
+        assert set(re.findall(r"x([a-z]+\d+)>", product)) == {ELEMENT}
+
+
+def test_the_whole_state_is_donated_and_nothing_else(lowered):
+    case, (_, state, _), text = lowered
+    if case.name == "gan_products":  # whose state is where others write to: JAX has no such thing, and drops it
+        state = ()
+    (signature,) = re.findall(r"func\.func public @main\((.*)\) ->", text)
+    donated = re.findall(r"tf\.aliasing_output|jax\.buffer_donor", signature)
+    assert len(donated) == len(jax.tree.leaves(state))
+
+
+def test_nothing_in_a_program_asks_the_host(lowered):
+    assert "callback" not in lowered[2]
+
+
+def test_without_a_gpu_jax_is_unavailable_and_says_why():
+    """In a process of its own, with the variables that a worker for a GPU has."""
+    code = "from ganbench.registry import load; load('jax')('jit', 'cuda')"
+    variables = os.environ | JaxBackend.environment("cuda", DTYPE, PRECISION, "")
+    done = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True)
+    assert re.search(r"UnavailableError: JAX [\d.]+ has no cuda device: \S+", done.stderr)
+
+
+def test_an_error_without_words_is_put_into_words(monkeypatch):
+    def devices(kind):
+        raise AssertionError
+
+    monkeypatch.setattr(jax, "devices", devices)
+    with pytest.raises(UnavailableError, match="has no cuda device: it sees none"):
+        JaxBackend("jit", "cuda")

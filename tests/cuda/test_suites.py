@@ -1,0 +1,133 @@
+"""CUDA code without a card: each framework in a pytest of its own, as far as CUDA can be pretended.
+
+CuPy runs from its own wheels on the driver in ``fake_driver``, in the newest version and in the oldest that
+pyproject.toml admits; NVRTC is real and compiles every kernel. PyTorch works on tensors that have a device, a dtype and
+a shape, but no numbers (``fake_tensors``). JAX lowers its programs for CUDA (``lowered``). Nothing computes a number.
+"""
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from programs import formats
+
+from ganbench.registry import environment, load, parse_target
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+WHEELS = ROOT / ".cuda"  # what `make cuda-env` installs
+NVRTC, HEADERS = "nvidia/cuda_nvrtc/lib", "nvidia/cuda_runtime/include"
+PARTS = {"cupy": "CuPy", NVRTC: "NVRTC", HEADERS: "CUDA's headers"}
+ADMITTED = re.search(r"cupy-cuda12x\[(?P<extra>\w+)\]>=(?P<bound>[\d.]+)", (ROOT / "pyproject.toml").read_text())
+pytestmark = [pytest.mark.cuda, pytest.mark.slow]
+
+
+def tool(variable, *names):
+    """Return the path of the program that ``variable`` names, or else of the first of ``names``; skips without one."""
+    found = filter(None, map(shutil.which, [os.environ.get(variable) or names[0], *names]))
+    return next(found, None) or pytest.skip(f"needs {' or '.join(names)}")
+
+
+def build(compiler, source, library, *more):
+    """Compile one file to a library that may be loaded."""
+    command = [compiler, "-shared", "-fPIC", "-Wall", source, *more, f"-Wl,-soname,{library.name}", "-o", library]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.fixture(scope="module", params=["newest", "oldest"])
+def wheels(request):
+    """The folder with one version of CuPy and with NVRTC."""
+    if (sys.platform, platform.machine()) != ("linux", "x86_64"):
+        pytest.skip("the driver of tests/cuda/fake_driver is for Linux on x86-64")
+    folder = WHEELS / request.param
+    for part, name in PARTS.items():
+        if not (folder / part).is_dir():
+            pytest.skip(f"no {name} in {folder.relative_to(ROOT)}: make cuda-env")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def libraries(wheels, tmp_path_factory):
+    """A folder with the driver, and with a cuBLAS that has every function that this CuPy links to."""
+    folder, compiler, nm = tmp_path_factory.mktemp("cuda"), tool("CC", "cc", "gcc", "clang"), tool("NM", "nm")
+    (module,) = (wheels / "cupy_backends/cuda/libs").glob("cublas.*.so")
+    linked = subprocess.run([nm, "-D", "--undefined-only", module], capture_output=True, text=True, check=True).stdout
+    source = (HERE / "fake_driver/cublas.c").read_text()
+    others = {name for name in re.findall(r" U (cublas\w+)", linked) if f"int {name}(" not in source}
+    (folder / "others.h").write_text("".join(f"OTHER({name})\n" for name in sorted(others)))
+    (folder / "empty.c").write_text("")
+    build(compiler, HERE / "fake_driver/cuda.c", folder / "libcuda.so.1")
+    build(compiler, HERE / "fake_driver/cublas.c", folder / "libcublas.so.12", '-DOTHERS="others.h"', f"-I{folder}",
+          folder / "libcuda.so.1", "-Wl,--default-symver")  # fmt: skip
+    build(compiler, folder / "empty.c", folder / "libcublasLt.so.12")  # CuPy looks for it, no more
+    return folder
+
+
+def suite(name, **variables):
+    """Run the tests of a folder in a process of their own."""
+    mine = {
+        key: value for key, value in os.environ.items() if not key.startswith(("PYTEST_", "CUPY_", "CUDA_", "JAX_"))
+    }
+    command = [sys.executable, "-m", "pytest", "-q", "--confcutdir", HERE, "-p", "no:cacheprovider", HERE / name]
+    done = subprocess.run(command, cwd=ROOT, env=mine | variables, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_cupy_on_a_fake_driver(wheels, libraries, tmp_path):
+    suite(
+        "fake_driver",
+        PYTHONPATH=os.pathsep.join(map(str, [wheels, HERE / "fake_driver"])),
+        LD_LIBRARY_PATH=os.pathsep.join(map(str, [libraries, wheels / NVRTC])),
+        CUDA_PATH=str(wheels / HEADERS.partition("/include")[0]),
+        CUPY_CACHE_DIR=str(tmp_path),
+        CUPY_CACHE_SAVE_CUDA_SOURCE="1",
+        FAKE_CUDA_LOG=str(tmp_path / "log"),
+    )
+
+
+def cupy(age):
+    """Return the distribution of CuPy that was installed for these tests."""
+    found = [*importlib.metadata.distributions(name="cupy-cuda12x", path=[str(WHEELS / age)])]
+    return found[0] if found else pytest.skip(f"no CuPy in {WHEELS.name}/{age}: make cuda-env")
+
+
+def test_the_oldest_cupy_is_the_oldest_that_is_admitted():
+    assert re.fullmatch(rf"{re.escape(ADMITTED['bound'])}(\.0)*", cupy("oldest").version)
+
+
+def test_the_extra_that_is_asked_for_brings_what_cupy_needs():
+    (asked,) = [line for line in cupy("newest").requires if line.endswith(f'extra == "{ADMITTED["extra"]}"')]
+    assert {"cublas", "cudart", "nvrtc"} <= {*re.findall(r"\w+", asked)}
+
+
+def home(module, name):
+    """Return the folder of a framework; skips where it is missing."""
+    found = importlib.util.find_spec(module) or pytest.skip(f"needs {name}")
+    return Path(found.origin).parent
+
+
+def test_torch_on_fake_tensors(tmp_path):
+    torch, library = home("torch", "PyTorch"), tmp_path / "gpus.so"
+    if (torch / "lib/libtorch_cuda.so").exists():
+        pytest.skip("needs a PyTorch that is built for CPUs only")
+    linked = [f"-L{torch}/lib", f"-Wl,-rpath,{torch}/lib", "-lc10", "-ltorch_cpu"]
+    compiler, headers = tool("CXX", "c++", "g++", "clang++"), ["-isystem", torch / "include"]
+    build(compiler, HERE / "fake_tensors/gpus.cpp", library, "-std=c++20", *headers, *linked)
+    # Loaded first of all: PyTorch looks for GPUs while it is imported.
+    suite("fake_tensors", PYTHONPATH=str(HERE / "fake_tensors"), LD_PRELOAD=str(library))
+
+
+@pytest.mark.parametrize(("dtype", "precision"), formats(load("jax")))
+def test_jax_lowered_for_cuda(dtype, precision, tmp_path):
+    """In a process for each format, since JAX reads its variables when it is imported."""
+    home("jax", "JAX")
+    variables = environment(parse_target("jax@cuda"), dtype, precision, str(tmp_path))
+    suite("lowered", **variables | {"JAX_PLATFORMS": "cpu", "FORMAT": f"{dtype}-{precision}"})
