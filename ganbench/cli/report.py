@@ -196,7 +196,8 @@ def _page(path: Path, html: Path, ops: str | None, machine: str | None, source: 
         size = write_page(path, rows, html)
     except OSError as error:
         raise UsageError(f"cannot write {html}: {error.strerror}") from error
-    say(f"{html}: {len(rows):,} row{'s' * (len(rows) != 1)}, {size / 1e6:.2f} MB. Open it in a browser; it needs no network")
+    count = f"{len(rows):,} row{'s' * (len(rows) != 1)}"
+    say(f"{html}: {count}, {size / 1e6:.2f} MB. Open it in a browser; it needs no network")
 
 
 def _drawn(
