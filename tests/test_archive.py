@@ -94,10 +94,12 @@ def test_files_of_asv_come_in_beside_runs(theirs, tmp_path, ganbench_cli):
     assert table["source"].value_counts().to_dict() == {"compare": 16, "asv": 2}
     code, out, _ = ganbench_cli("report", results, "--source", "asv")
     assert code == 0
-    assert "there, asv, any preset, float32, ieee, 2 threads" in out
-    assert out.splitlines()[3].split() == ["matmul", "1.00", "unavailable"]
+    assert out.startswith("there, any, float32 ieee, 2 threads, measured by asv, 2026-11-23\n")
+    assert out.splitlines()[1:4] == ["speed relative to numpy numpy", "matmul                      1", ""]
+    assert "not available: torch" in out
     code, out, _ = ganbench_cli("results", "list", results)
-    assert out.splitlines()[-1].split()[:4] == ["aaaaaaaa-current-py3.11", "2026-11-23", "08:02", "there"]
+    assert out.splitlines()[-1].split()[:3] == ["2026-11-23", "08:02", "there"]
+    assert " aaaaaaaa-current-py3.11: matmul on numpy" in out.splitlines()[-1]
     # Another description of the machine stays outside, and keeps nothing else from coming in.
     (results / "there" / "machine.json").write_text("{}")
     code, out, _ = ganbench_cli("results", "import", path, "--results", results)

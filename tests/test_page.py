@@ -196,6 +196,16 @@ def test_a_phone_scrolls_one_way_only(driver, written, dark):
     )
 
 
+@pytest.mark.parametrize("length", [5, 15, 25])
+def test_names_of_any_length_leave_a_phone_its_width(driver, results, table, tmp_path, length):
+    """A chart becomes as wide as its legend wants, and must scroll by itself."""
+    rows = table[table["run_id"] == LIMIT_RUN].copy()
+    rows["target"] = [f"{number}{'m' * length}" for number in range(len(rows))]
+    path = tmp_path / "page.html"
+    path.write_text(page(results, rows), encoding="utf-8")
+    assert Shown(driver, path, width=360).run("return document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_the_screenshot_of_the_documents_is_of_this_page(driver, written, tmp_path):
     """It is taken each time; ``GANBENCH_PICTURES=docs/pictures`` puts it where the documents show it."""
     path = Path(os.environ.get("GANBENCH_PICTURES", tmp_path)) / "page.png"

@@ -83,7 +83,8 @@ def spec_from(options: dict[str, Any]) -> "GANSpec":
 
     from ..gan import GANSpec, preset, read_spec
 
-    given_here = given(click.get_current_context(), *MODELS)
+    context = click.get_current_context(silent=True)
+    given_here = given(context, *MODELS) if context else []
     name, model, batch = options.pop("preset"), options.pop("model"), options.pop("batch")
     widths = {role: options.pop(role) for role in ("generator", "discriminator")}
     if given_here:

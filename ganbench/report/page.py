@@ -25,7 +25,7 @@ PAPER = Screen()
 
 def page(title: str, grids: Iterable[Table], notes: Iterable[str], screen: Screen = PAPER) -> str:
     """Return a title, tables and notes as text as wide as ``screen``; only the title may be longer."""
-    parts = [visible(title), ""]
+    parts = [visible(title, keep="\n"), ""]
     for one in grids:
         parts += [text_of(one, screen), ""]
     return "\n".join([*parts, *(text_of(note, screen) for note in notes)]) + "\n"
