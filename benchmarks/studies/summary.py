@@ -13,7 +13,8 @@ from study import RESULTS
 
 STUDIES = (
     "default_run", "placement", "visits", "estimators", "unevenness", "aa_verdicts", "interval_coverage",
-    "repeatability", "sensitivity", "doctor", "loop_overhead", "torch_timer", "starts", "gate_cost", "tolerance",
+    "repeatability", "sensitivity", "doctor", "loop_overhead", "torch_timer", "asv_agreement", "starts", "gate_cost",
+    "tolerance", "large_report",
 )  # fmt: skip
 DOCUMENT = Path("docs/methodology.md")
 BEGIN, END = "<!-- studies -->\n", "<!-- end -->"
