@@ -20,8 +20,9 @@ from ..operation import Inputs, Operation
 from ..operations.rounding import cut, rounded
 from ..precision import name_of
 from .answers import Answers
+from .drawing import collected, draw, outcomes
 from .gate import GATED_ITERATIONS, group_errors
-from .reference import Reference, act, collected, draw, outcomes
+from .reference import Reference, act
 
 Rounding = Callable[[np.ndarray], np.ndarray]
 ROWS = 64  # of a batch, by which the errors of a unit are told
@@ -30,6 +31,7 @@ LARGER = 8  # times
 STRAYED = 0.1  # of itself, with errors enlarged so
 ULPS = 2  # by which a result may be off: libraries differ in their exponentials and square roots
 STARTS = 4096  # places from which numbers that were drawn once are taken again
+MANTISSAS = np.linspace(1, 2, 8192, endpoint=False)  # by which the unit of a rounding is found
 
 
 class _Seeing(Reference):
@@ -98,6 +100,13 @@ class Ieee(_Seeing):
 
     def _summed(self, rows: Array) -> Array:
         return self._off(super()._summed(rows), super()._summed(self._low(rows[::-1])))
+
+    def _total(self, terms: Array) -> Array:
+        """Return a sum that is off as if every term were, to the same side: what they leave may be much smaller."""
+        return super()._total(terms) + LARGER * np.finfo(self._dtype).eps / 2 * np.abs(terms).sum()
+
+    def _norms(self, rows: Array) -> Array:
+        return self._stored(super()._norms(rows))
 
     def _weight_gradient(self, delta: Array, a_in: Array) -> Array:
         return self._noted(super()._weight_gradient(delta, a_in), np.square(delta.T) @ np.square(a_in))
@@ -193,12 +202,17 @@ class Emulation(Reference):
     def __init__(self, rounding: Rounding, stores: bool) -> None:
         super().__init__()
         self._round, self._stores = rounding, stores
+        self._unit = float(np.abs(rounding(MANTISSAS) - MANTISSAS).max())
 
     def _product(self, a: Array, b: Array) -> Array:
         return self._stored(self._round(a) @ self._round(b))
 
     def _stored(self, array: Array) -> Array:
         return self._round(array) if self._stores else array
+
+    def _total(self, terms: Array) -> Array:
+        """Return a sum that is off as if every term were rounded to the same side."""
+        return super()._total(terms) + self._unit * np.abs(terms).sum()
 
     def batch_norm(self, x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array]:
         y, mean, var = super().batch_norm(x, gamma, beta, eps)
