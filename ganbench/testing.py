@@ -224,7 +224,9 @@ class BackendConformance:
         reported = len(spec.reported)
         found = np.concatenate([np.stack([backend.to_numpy(part).reshape(-1) for part in one], 1) for one in losses])
         wanted = [outputs[-reported:] for outputs in expected]
-        assert np.allclose(found, wanted, rtol=1e-12, atol=0), "the losses differ"
+        # The last bias of a critic has no gradient but rounding, which Adam makes steps of; g_loss goes with it.
+        rtol = 1e-11 if spec.wasserstein else 1e-12
+        assert np.allclose(found, wanted, rtol=rtol, atol=0), "the losses differ"
         for array, reference, output in zip(program.outputs(), expected[-1], operation.outputs(), strict=True):
             assert np.allclose(array, reference, rtol=1e-9, atol=1e-12), f"'{output.name}' differs after feed()"
 

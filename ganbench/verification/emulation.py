@@ -147,7 +147,10 @@ class Ieee(_Seeing):
     def adam_step(self, spec: GANSpec, params: Arrays, grads: Arrays, m: Arrays, v: Arrays, step: Any) -> Updated:
         after, new_m, new_v = super().adam_step(spec, params, grads, m, v, step)
         terms = [self._terms.get(id(grad), (grad, np.ones_like(grad)))[1] for grad in grads]
-        noise = [_noise(grad - true, own) for grad, true, own in zip(grads, next(self._exact), terms, strict=True)]
+        # What pushes a bias of a critic one way on real rows pushes it back on fake ones: only rounding is left of it.
+        least = LARGER * ULPS * np.finfo(self._dtype).eps if spec.wasserstein else 0.0
+        triples = zip(grads, next(self._exact), terms, strict=True)
+        noise = [_noise(grad - true, own, least) for grad, true, own in triples]
         self._terms.clear()
         noisy = ([grad + side * n for grad, n in zip(grads, noise, strict=True)] for side in (1, -1))
         ends = [super(Ieee, self).adam_step(spec, params, grads, m, v, step)[0] for grads in noisy]
@@ -168,12 +171,13 @@ class Ieee(_Seeing):
         return self._allowed[id(array)][1] if id(array) in self._allowed else None
 
 
-def _noise(error: Array, squares: Array) -> Array:
+def _noise(error: Array, squares: Array, least: float) -> Array:
     """Return how large the errors of a gradient may be: no less than is usual for an element with such terms.
 
-    ``squares`` are the sums of the squares of the terms. How much of them the errors are is the same for all elements.
+    ``squares`` are the sums of the squares of the terms. How much of them the errors are is the same for all elements,
+    and no less than ``least``.
     """
-    level = np.square(error).mean() / (squares.mean() or 1.0)
+    level = max(np.square(error).mean() / (squares.mean() or 1.0), least**2)
     return np.maximum(np.abs(error), np.sqrt(level * squares))
 
 
