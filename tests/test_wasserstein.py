@@ -187,7 +187,7 @@ def gate(backend, case, dtype="float32", precision="ieee"):
 def test_a_fault_is_caught(fault, name, dtype):
     case = GANIteration(with_loss(preset(name), "wgan-gp"))
     found = gate(fault(), case, dtype)
-    assert "'discriminator " in found.reason or "'penalty'" in found.reason or "'d_loss'" in found.reason
+    assert "is off by" in found.reason
     assert gate(TorchBackend(), case, dtype).passed
 
 
@@ -270,6 +270,7 @@ EDGES = {
 
 @every_mode
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.slow
 @pytest.mark.parametrize("edge", EDGES)
 def test_an_edge(edge, dtype, backend, mode):
     found = gate(backend(mode), EDGES[edge], dtype)
