@@ -143,7 +143,7 @@ class Iteration:
         made = zip(params, grads, strict=True)
         return [torch.zeros_like(p) if grad is None else grad.to(x.dtype) for p, grad in made]
 
-    def penalty(self, params: Sequence[Array], rows: list[Array], dtype: Any) -> tuple[Array, list[Array | None]]:
+    def penalty(self, params: Sequence[Array], rows: list[Array], dtype: Any) -> tuple[Array, list[Array]]:
         """Return the penalty and its gradient for D's parameters, None where there is none.
 
         ``rows`` is what each layer of D was given, and its logits. docs/workload.md has the formulas and their names.
@@ -157,7 +157,8 @@ class Iteration:
         penalty = self._weight * ((norms - 1) ** 2).mean()
         shrunk = 1 - 1 / torch.where(norms > 0, norms, 1)  # where there is no slope, nothing pulls at it
         gamma = (2 * self._weight / len(x) * shrunk * slopes).to(x.dtype)
-        grads, bends = list[Array | None]([p[0].t() @ gamma, None]), list[Array]()
+        grads: list[Array] = [p[0].t() @ gamma, None]
+        bends: list[Array] = []
         for index, layer in enumerate(layers[:-1]):
             pi = gamma @ weights[index].t()
             bends.append(self._bend(layer.activation, outs[index], p[index] * pi))
