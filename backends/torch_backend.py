@@ -29,7 +29,7 @@ class TorchBackend(Backend):
     modes: ClassVar[dict[str, str]] = {
         "eager": "autograd, fake batch detached, only the trained network's gradients, Adam(fused=True)",
         "manual": "gradients by hand through out= kernels, real and fake in one batch, Adam fused on flat buffers",
-        "compile": "the same mathematics as a function of tensors, Adam included, under torch.compile(fullgraph=True)",
+        "compile": "gradients by hand as a function of tensors, Adam included, under torch.compile(fullgraph=True)",
         "graph": "eight in-place iterations captured in one CUDA graph and replayed",
         "textbook": "two nn.Sequential, BCELoss on sigmoids, fake batch not detached, default Adam",
     }
