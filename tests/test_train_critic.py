@@ -23,7 +23,7 @@ def parity(tmp_path_factory):
     folder = tmp_path_factory.mktemp("critics")
     done = finished(
         start("--backends", ",".join(TARGETS), "--preset", "tiny", "--loss", "wgan-gp", "--dtype", "float64",
-              "--iterations", 230, "--output", folder)
+              "--iterations", 232, "--output", folder)
     )  # fmt: skip
     assert done[0] == 0, done[2]
     return folder, done[1]
@@ -39,15 +39,15 @@ def test_the_estimate_and_the_penalty_stand_in_log_and_curves(parity, target):
     assert list(rows[0]) == "epoch step iterations d_loss g_loss wasserstein penalty images_per_s".split()
     assert (folder / "losses.csv").read_text().startswith("step,d_loss,g_loss,penalty\n")
     losses = read_losses(folder)
-    assert losses.shape == (230, 4)
-    for row, part in zip(rows, np.split(losses, range(PER_EPOCH, 230, PER_EPOCH)), strict=True):
+    assert losses.shape == (232, 4)
+    for row, part in zip(rows, np.split(losses, range(PER_EPOCH, 232, PER_EPOCH)), strict=True):
         assert float(row["penalty"]) == pytest.approx(part[:, 3].mean(), rel=1e-12)
         assert float(row["wasserstein"]) == pytest.approx((part[:, 3] - part[:, 1]).mean(), rel=1e-9)
     epochs = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()][2:-1]
     assert all("v" not in epoch for epoch in epochs)
     assert epochs[-1]["penalty"] < epochs[0]["penalty"], "the critic learns to be steep"
     assert epochs[-1]["wasserstein"] > epochs[0]["wasserstein"], "and to tell real from made"
-    assert load_state(folder / "state.npz", TINY).step == 230
+    assert load_state(folder / "state.npz", TINY).step == 232
     alone = shown(folder / "curves.png")
     assert len(np.unique(alone)) > 10
     assert alone.shape[0] > 4 * 180  # a panel for each loss, the estimate and the penalty

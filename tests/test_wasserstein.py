@@ -258,6 +258,7 @@ def nearly_flat(params):
 RELU = replace(TINY, name="relu", discriminator_activations=("relu", "identity"))
 EDGES = {
     "dead": OfCritic(RELU, dead),
+    "dead-odd-batch": OfCritic(replace(RELU, batch=5), dead),
     "half-dead": OfCritic(RELU, half_dead),
     "nearly-flat": OfCritic(TINY, nearly_flat),
     "one-layer": GANIteration(replace(TINY, discriminator=(36, 1), discriminator_activations=("identity",))),

@@ -88,9 +88,11 @@ class Ieee(_Seeing):
     def _summed(self, rows: Array) -> Array:
         return self._off(super()._summed(rows), super()._summed(self._low(rows[::-1])))
 
-    def _total(self, terms: Array) -> Array:
-        """Return a sum that is off as if every term were, to the same side: what they leave may be much smaller."""
-        return super()._total(terms) + LARGER * np.finfo(self._dtype).eps / 2 * np.abs(terms).sum()
+    def _total(self, terms: Array, more: Any = 0.0) -> Array:
+        """Note that the sum may be off as if every term were, to the same side: what they leave may be much smaller."""
+        total = super()._total(terms, more)
+        self._allowed[id(total)] = total, LARGER * np.finfo(self._dtype).eps / 2 * np.abs(terms).sum()
+        return total
 
     def _norms(self, rows: Array) -> Array:
         return self._stored(super()._norms(rows))
@@ -140,11 +142,12 @@ class Ieee(_Seeing):
         self._terms.clear()
         noisy = ([grad + side * n for grad, n in zip(grads, noise, strict=True)] for side in (1, -1))
         ends = [super(Ieee, self).adam_step(spec, params, grads, m, v, step)[0] for grads in noisy]
-        moved, reaches = [], []
+        moved, reaches, alone = [], [], []
         for old, middle, true, n, *both in zip(params, after, exact, noise, *ends, strict=True):
             reach = np.maximum(*(np.abs(end - middle) for end in both))
+            alone.append(np.where(np.abs(true) <= n, n, 0))  # of gradients that are nothing else
             if spec.wasserstein:
-                reach = np.maximum(reach, np.where(np.abs(true) <= n, _whole_step(spec, n), 0))
+                reach = np.maximum(reach, _whole_step(spec, alone[-1]))
             new = old + self._stored(middle - old)
             new = self._off(new, self._low(new))
             before = self._allowed.pop(id(old), None)
@@ -152,10 +155,20 @@ class Ieee(_Seeing):
             moved.append(new)
             reaches.append(np.asarray(reach, self._dtype))
         self.reaches.append(reaches)
-        return moved, [*map(self._stored, new_m)], [*map(self._stored, new_v)]
+        new_m, new_v = [*map(self._stored, new_m)], [*map(self._stored, new_v)]
+        if spec.wasserstein:
+            for old_m, old_v, made_m, made_v, n in zip(m, v, new_m, new_v, alone, strict=True):
+                self._carry(old_m, made_m, spec.beta1, n)
+                self._carry(old_v, made_v, spec.beta2, np.square(2 * n))
+        return moved, new_m, new_v
+
+    def _carry(self, old: Array, new: Array, beta: float, off: Array) -> None:
+        """Note by how much a moment may be off, since a gradient that goes into it is nothing but noise."""
+        before = self._allowed.pop(id(old), (old, 0.0))[1]
+        self._allowed[id(new)] = new, beta * before + (1 - beta) * off
 
     def allowed(self, array: Array) -> Array | None:
-        """Return by how much each element of a parameter may be off, since noise decides how Adam moves it."""
+        """Return by how much each element of a parameter or moment may be off, since noise decides it."""
         return self._allowed[id(array)][1] if id(array) in self._allowed else None
 
 
@@ -212,9 +225,9 @@ class Emulation(Reference):
     def _stored(self, array: Array) -> Array:
         return self._round(array) if self._stores else array
 
-    def _total(self, terms: Array) -> Array:
+    def _total(self, terms: Array, more: Any = 0.0) -> Array:
         """Return a sum that is off as if every term were rounded to the same side."""
-        return super()._total(terms) + self._unit * np.abs(terms).sum()
+        return super()._total(terms, more) + self._unit * np.abs(terms).sum()
 
     def batch_norm(self, x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array]:
         y, mean, var = super().batch_norm(x, gamma, beta, eps)

@@ -97,9 +97,9 @@ class Reference(Arithmetic):
     def _slope(self, activation: str, pre: Array) -> Array:
         return _act_slope(activation, pre)
 
-    def _total(self, terms: Array) -> Array:
-        """Every sum of terms that may cancel: a Wasserstein loss."""
-        return terms.sum()
+    def _total(self, terms: Array, more: Any = 0.0) -> Array:
+        """Every sum of terms that may cancel, a Wasserstein loss, and what is added to it."""
+        return terms.sum() + more
 
     def _norms(self, rows: Array) -> Array:
         """The norm of each row of a gradient; it has a kink at 0, but rows that are 0 all over stay clear of it."""
@@ -246,7 +246,7 @@ class Reference(Arithmetic):
             penalty, grads_mixed = self._penalty(spec, d.params, mixed)
             logit_real, trace_real, _ = self._forward(layers, d.params, real[turn])
             logit_fake, trace_fake, _ = self._forward(layers, d.params, fake)
-            d_loss = self._total(np.concatenate([logit_fake, -logit_real]) / b) + penalty
+            d_loss = self._total(np.concatenate([logit_fake, -logit_real]) / b, penalty)
             grads_real, _ = self._backward(layers, d.params, trace_real, np.full_like(logit_real, -1 / b))
             grads_fake, _ = self._backward(layers, d.params, trace_fake, np.full_like(logit_fake, 1 / b))
             both = [self._added(one, other) for one, other in zip(grads_real, grads_fake, strict=True)]
