@@ -12,15 +12,26 @@ from typing import Any
 
 import numpy as np
 
-from ganbench.arithmetic import Arrays, Trained, Triple, Updated
+from ganbench.arithmetic import Arrays, Trained, TrainedCritic, Triple, Updated
 from ganbench.backend import Array, Backend, GANState, NetworkState
-from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec, Layer, by_layer, working
+from ganbench.gan import (
+    BATCH_NORM_EPS,
+    BATCH_NORM_MOMENTUM,
+    CURVED,
+    DEFAULTS,
+    LEAKY_SLOPE,
+    GANSpec,
+    Layer,
+    by_layer,
+    working,
+)
 
 
 class ArrayBackend(Backend):
     """Every operation on arrays of the module ``self.xp``."""
 
     xp: Any  # numpy or cupy
+    losses = tuple(DEFAULTS)
 
     def from_numpy(self, array: np.ndarray) -> Array:
         return self.xp.array(array)
@@ -96,6 +107,17 @@ class ArrayBackend(Backend):
         grad /= spec.batch
         grads = self._backward(d_layers, weights, judged, flowing(grad), kept)
         d = NetworkState(*self.adam_step(spec, d.params, grads, d.m, d.v, step), d.running)
+        g, g_loss = self._step_on_generator(spec, g, d, z_g, step)
+        return GANState(g, d, step), d_loss, g_loss
+
+    def _step_on_generator(
+        self, spec: GANSpec, g: NetworkState, d: NetworkState, z_g: Array, step: Any
+    ) -> tuple[NetworkState, Array]:
+        """Return G after one step against the updated D, and its loss."""
+        g_layers, d_layers, kept = spec.generator_layers, spec.discriminator_layers, d.params[0].dtype
+
+        def flowing(array: Array) -> Array:
+            return _cast(array, z_g.dtype)
 
         weights, d_weights = working(g_layers, g.params, flowing), working(d_layers, d.params, flowing)
         made = self._forward(g_layers, weights, z_g, g.running)
@@ -104,13 +126,47 @@ class ArrayBackend(Backend):
         if spec.loss == "non-saturating":
             g_loss = self._softplus(-logits).mean()
             grad = self._sigmoid(-logits) / -spec.batch
-        else:
+        elif spec.loss == "saturating":
             g_loss = -self._softplus(logits).mean()
             grad = self._sigmoid(logits) / -spec.batch
+        else:
+            g_loss = -logits.mean()
+            grad = self.xp.full(logits.shape, -1 / spec.batch, kept)
         grad = self._input_gradient(d_layers, d_weights, judged, flowing(grad))
         grads = self._backward(g_layers, weights, made, grad, kept)
-        g = NetworkState(*self.adam_step(spec, g.params, grads, g.m, g.v, step), g.running)
-        return GANState(g, d, step), d_loss, g_loss
+        return NetworkState(*self.adam_step(spec, g.params, grads, g.m, g.v, step), g.running), g_loss
+
+    def wasserstein_iteration(
+        self, spec: GANSpec, state: GANState, real: Array, z_d: Array, z_g: Array, u: Array
+    ) -> TrainedCritic:
+        g, d, b = state.generator, state.discriminator, spec.batch
+        g_layers, d_layers, kept = spec.generator_layers, spec.discriminator_layers, d.params[0].dtype
+
+        def flowing(array: Array) -> Array:
+            return _cast(array, z_g.dtype)
+
+        shares = self.xp.full((2 * b, 1), 1 / b, kept)  # of each logit in d_loss
+        shares[:b] *= -1
+        made_by = working(g_layers, g.params, flowing)
+        for turn in range(spec.critic_steps):
+            fake = self._forward(g_layers, made_by, z_d[turn], g.running)[-1]
+            mixed = u[turn] * real[turn] + (1 - u[turn]) * fake
+            weights = working(d_layers, d.params, flowing)
+            kept_rows = self._forward(d_layers, weights, self.xp.concatenate([real[turn], fake, mixed]))
+            judged, of_mixed = [rows[: 2 * b] for rows in kept_rows], [rows[2 * b :] for rows in kept_rows]
+            penalty, bent = self._penalty(spec, weights, of_mixed, kept)
+            d_loss = (shares * _cast(judged[-1], kept)).sum() + penalty
+            grads = self._backward(d_layers, weights, judged, flowing(shares), kept)
+            grads = [one + other for one, other in zip(grads, bent, strict=True)]
+            taken = state.step * spec.critic_steps + turn + 1
+            d = NetworkState(*self.adam_step(spec, d.params, grads, d.m, d.v, taken), d.running)
+        g, g_loss = self._step_on_generator(spec, g, d, z_g, state.step + 1)
+        return GANState(g, d, state.step + 1), d_loss, g_loss, penalty
+
+    def penalty_grad(self, spec: GANSpec, params: Sequence[Array], x: Array) -> list[Array]:
+        kept = self._forward(spec.discriminator_layers, params, x)
+        dtype = np.promote_types(x.dtype, np.float32)
+        return [_cast(grad, x.dtype) for grad in self._penalty(spec, params, kept, dtype)[1]]
 
     # Parts of an iteration ------------------------------------------------------------------------
 
@@ -167,6 +223,42 @@ class ArrayBackend(Backend):
             grad = self._through_activation(layer.activation, out, grad) @ w
         return grad
 
+    def _penalty(
+        self, spec: GANSpec, params: Sequence[Array], kept: list[Array], dtype: Any
+    ) -> tuple[Array, list[Array]]:
+        """Return the penalty and its gradient for D's parameters; ``kept`` is what ``_forward`` left of its rows.
+
+        The names are those of docs/workload.md: down to the input's gradient, and up again from that of the penalty.
+        """
+        xp, layers, weights, (x, *outs) = self.xp, spec.discriminator_layers, params[::2], kept
+        gradient, down = xp.ones((len(x), 1), x.dtype), []
+        for layer, w, out in zip(reversed(layers), reversed(weights), reversed(outs), strict=True):
+            down.append(self._through_activation(layer.activation, out, gradient))
+            gradient = down[-1] @ w
+        p = down[::-1]
+        gradient = _cast(gradient, dtype)
+        norms = xp.sqrt((gradient * gradient).sum(axis=1, keepdims=True))
+        penalty = spec.penalty * ((norms - 1) ** 2).mean()
+        norms += norms == 0  # where there is no slope, nothing pulls at it
+        gamma = _cast(2 * spec.penalty / len(x) * (1 - 1 / norms) * gradient, x.dtype)
+
+        grads = [p[0].T @ gamma, xp.zeros(len(weights[0]), dtype)]
+        bends: list[Array] = []
+        for index, layer in enumerate(layers[:-1]):
+            pi = gamma @ weights[index].T
+            bends.append(self._bend(layer.activation, outs[index], p[index] * pi) if layer.activation in CURVED else 0)
+            gamma = self._through_activation(layer.activation, outs[index], pi)
+            grads += [p[index + 1].T @ gamma, xp.zeros(len(weights[index + 1]), dtype)]
+        above: Array = None
+        for index in range(spec.curved - 1, -1, -1):
+            delta = bends[index]
+            if above is not None:
+                delta = delta + self._through_activation(layers[index].activation, outs[index], above)
+            grads[2 * index] += delta.T @ kept[index]
+            grads[2 * index + 1] += delta.sum(axis=0, dtype=dtype)
+            above = delta @ weights[index] if index else None
+        return penalty, grads
+
     @staticmethod
     def _mix(old: Array, new: Array) -> None:
         old *= 1 - BATCH_NORM_MOMENTUM
@@ -195,6 +287,10 @@ class ArrayBackend(Backend):
         if name == "sigmoid":
             return grad * (out * (1 - out))
         return grad
+
+    def _bend(self, name: str, out: Array, product: Array) -> Array:
+        """Return p · π · σ''(x) / σ'(x) for ``product`` = p · π, written in terms of the activation's output."""
+        return product * (-2 * out) if name == "tanh" else product * (1 - 2 * out)
 
     def _sigmoid(self, x: Array) -> Array:
         """1 / (1 + e⁻ˣ) as ½ (1 + tanh(x/2)), which cannot overflow."""

@@ -1,7 +1,9 @@
 """NumPy and CuPy in place: ``out=`` everywhere, and Adam in pieces that stay in cache."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from ganbench.backend import Array
 from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec
@@ -9,12 +11,19 @@ from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSp
 from .inplace import Kernels, Loss
 
 
+class Counter(NamedTuple):
+    """A count of Adam's steps by what depends on it, so that a captured graph can count."""
+
+    powers: Array  # beta1 and beta2 to the power of the step
+    scalars: Array
+    rates: Array  # lr and eps with both bias corrections folded in
+
+
 class ArrayKernels(Kernels):
     """Universal functions with ``out=`` on arrays of ``xp``.
 
     ``piece`` is how many values Adam takes at a time: it reads four buffers in twelve passes, so a piece
-    and its scratch should stay in the second-level cache. What depends on the step is kept in arrays and
-    multiplied on there, so that a captured graph can count.
+    and its scratch should stay in the second-level cache.
     """
 
     def __init__(self, xp: Any, dtype: Any, piece: int) -> None:
@@ -22,10 +31,8 @@ class ArrayKernels(Kernels):
         self._scratch: dict[tuple[int, ...], tuple[Array, Array]] = {}
         self._masks: dict[tuple[int, ...], Array] = {}
         self._rows: dict[tuple[int, int], Array] = {}
-        self._powers = xp.ones(2, "float64")  # beta1 and beta2 to the power of the step
         self._betas = xp.ones(2, "float64")
-        self._scalars = xp.ones(2, "float64")
-        self._rates = xp.ones(2, dtype)  # lr and eps with both bias corrections folded in
+        self._least = float(np.sqrt(np.finfo(dtype).tiny))
 
     def empty(self, *shape: int) -> Array:
         return self._xp.empty(shape, self._dtype)
@@ -153,24 +160,68 @@ class ArrayKernels(Kernels):
         self.activate("sigmoid", grad)
         xp.multiply(grad, loss.slope, out=grad)
 
-    def set_step(self, spec: GANSpec, step: int) -> None:
+    def weigh(self, logits: Array, loss: Loss, value: Array, grad: Array) -> None:
+        self._xp.multiply(logits, loss.slope, out=grad)
+        self._xp.sum(grad, axis=0, out=value.reshape(1))
+        self.copy(loss.slope, grad)
+
+    def mix(self, real: Array, fake: Array, u: Array, out: Array) -> None:
+        xp = self._xp
+        xp.subtract(real, fake, out=out)
+        xp.multiply(out, u, out=out)
+        xp.add(out, fake, out=out)
+
+    def penalise(self, slopes: Array, weight: float, value: Array, total: Array) -> None:
+        xp, rows = self._xp, len(slopes)
+        squares, _ = self._two(slopes.shape)
+        norms, off = self._two((rows, 1))
+        xp.multiply(slopes, slopes, out=squares)
+        self.product(squares, self._row(slopes.shape[1], 1)[:, None], norms)
+        xp.sqrt(norms, out=norms)
+        xp.subtract(norms, 1, out=off)
+        xp.maximum(norms, self._least, out=norms)  # where there is no slope, nothing pulls at it
+        xp.divide(off, norms, out=norms)
+        xp.multiply(norms, 2 * weight / rows, out=norms)
+        xp.multiply(slopes, norms, out=slopes)
+        xp.multiply(off, off, out=off)
+        xp.sum(off, axis=0, out=value.reshape(1))
+        xp.multiply(value, weight / rows, out=value)
+        xp.add(total, value, out=total)
+
+    def bend(self, activation: str, out: Array, p: Array, pi: Array, bent: Array) -> None:
+        xp = self._xp
+        xp.multiply(out, -2, out=bent)
+        if activation == "sigmoid":
+            xp.add(bent, 1, out=bent)
+        xp.multiply(bent, p, out=bent)
+        xp.multiply(bent, pi, out=bent)
+
+    def add(self, x: Array, out: Array) -> None:
+        self._xp.add(out, x, out=out)
+
+    def counter(self) -> Counter:
+        xp = self._xp
+        return Counter(xp.ones(2, "float64"), xp.ones(2, "float64"), xp.ones(2, self._dtype))
+
+    def set_step(self, spec: GANSpec, counter: Counter, step: int) -> None:
         betas = self._xp.asarray([spec.beta1, spec.beta2])
         self.copy(betas, self._betas)
-        self.copy(betas**step, self._powers)
+        self.copy(betas**step, counter.powers)
 
-    def begin_step(self, spec: GANSpec) -> None:
+    def begin_step(self, spec: GANSpec, counter: Counter) -> None:
         """Fold both bias corrections into two scalars, as section 2 of Kingma & Ba suggests."""
-        xp, (quotient, root) = self._xp, (self._scalars[:1], self._scalars[1:])
-        xp.multiply(self._powers, self._betas, out=self._powers)
-        xp.subtract(1, self._powers, out=self._scalars)
+        xp, scalars, rates = self._xp, counter.scalars, counter.rates
+        quotient, root = scalars[:1], scalars[1:]
+        xp.multiply(counter.powers, self._betas, out=counter.powers)
+        xp.subtract(1, counter.powers, out=scalars)
         xp.sqrt(root, out=root)
         xp.divide(root, quotient, out=quotient)
-        xp.multiply(quotient, spec.lr, out=self._rates[:1], casting="same_kind")
-        xp.multiply(root, spec.eps, out=self._rates[1:], casting="same_kind")
+        xp.multiply(quotient, spec.lr, out=rates[:1], casting="same_kind")
+        xp.multiply(root, spec.eps, out=rates[1:], casting="same_kind")
 
-    def adam(self, spec: GANSpec, flat: Sequence[Array]) -> None:
+    def adam(self, spec: GANSpec, counter: Counter, flat: Sequence[Array]) -> None:
         xp, size = self._xp, len(flat[0])
-        lr, eps = self._rates[:1], self._rates[1:]
+        lr, eps = counter.rates[:1], counter.rates[1:]
         scratch, _ = self._two((min(self._piece, size),))
         for start in range(0, size, self._piece):
             p, m, v, g = (array[start : start + self._piece] for array in flat)

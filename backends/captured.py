@@ -1,11 +1,12 @@
 """CUDA graphs: all staged iterations, recorded once and launched with one call."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ganbench.backend import Array, Backend
 from ganbench.operation import Inputs, Operation
 
-from .inplace import InPlaceProgram, Kernels
+from .inplace import Kernels
+from .inplace_program import InPlaceProgram
 
 Capture = Callable[[Callable[[], None]], Callable[[], None]]
 
@@ -22,21 +23,24 @@ class CapturedProgram(InPlaceProgram):
     ) -> None:
         super().__init__(backend, kernels, operation, inputs)
         self.iterations = len(self._batches)
-        self._losses = kernels.empty(self.iterations, 2)
+        self._losses = kernels.empty(self.iterations, len(self._loss_views))
         self._launch = capture(self._all)
         self.reset()
 
     def _all(self) -> None:
-        for turn, (rows, z_d, z_g) in enumerate(self._batches):
-            self.iteration(rows, z_d, z_g, self._losses[turn, 0, ...], self._losses[turn, 1, ...])
+        for turn, batch in enumerate(self._batches):
+            self.iteration(batch, self._losses_of(turn))
 
     def __call__(self) -> None:
         self._launch()
 
-    def _last_losses(self) -> tuple[Array, Array]:
-        return self._losses[-1, 0, ...], self._losses[-1, 1, ...]
+    def _losses_of(self, turn: int) -> Sequence[Array]:
+        return [self._losses[turn, place, ...] for place in range(len(self._loss_views))]
 
-    def losses(self) -> tuple[Array, Array]:
-        kept = self._kernels.empty(self.iterations, 2)
+    def _last_losses(self) -> Sequence[Array]:
+        return self._losses_of(-1)
+
+    def losses(self) -> tuple[Array, ...]:
+        kept = self._kernels.empty(*self._losses.shape)
         self._kernels.copy(self._losses, kept)
-        return kept[:, 0], kept[:, 1]
+        return tuple(kept.T)

@@ -56,6 +56,7 @@ class CupyBackend(ArrayBackend):
             self._activate = _fused(cupy, "activate", super()._activate)  # type: ignore[method-assign]
             through = super()._through_activation
             self._through_activation = _fused(cupy, "through", through)  # type: ignore[method-assign]
+            self._bend = _fused(cupy, "bend", super()._bend)  # type: ignore[method-assign]
             self._adam_kernel = cupy.fuse(_adam(cupy))
 
     @classmethod

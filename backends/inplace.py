@@ -10,13 +10,12 @@ import itertools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ganbench.backend import Array, Backend, GANState, NetworkState, Program
+from ganbench.backend import Array, GANState, NetworkState
 from ganbench.gan import GANSpec, Layer, by_layer, parameters
-from ganbench.operation import Inputs, Operation
 
 
 class Network:
@@ -47,13 +46,16 @@ class Rows:
         self.linear = [kernels.empty(rows, layer.n_out) if layer.batch_norm else None for layer in layers]
         self.saved = [[kernels.empty(layer.n_out) for _ in range(2)] if layer.batch_norm else [] for layer in layers]
 
-    def first(self, rows: int) -> "Rows":
-        """Return the same memory, cut to its first ``rows`` rows; of a network without batch norm."""
-        cut = object.__new__(Rows)
-        cut.outs, cut.deltas = ([array[:rows] for array in part] for part in (self.outs, self.deltas))
-        cut.transposed = [delta.T for delta in cut.deltas]
-        cut.linear, cut.saved = self.linear, self.saved
-        return cut
+    @staticmethod
+    def of(outs: list[Array], deltas: list[Array]) -> "Rows":
+        """Return rows in memory that others own; of a network without batch norm."""
+        rows = object.__new__(Rows)
+        rows.outs, rows.deltas, rows.transposed = outs, deltas, [delta.T for delta in deltas]
+        return rows
+
+    def cut(self, start: int, end: int) -> "Rows":
+        """Return the same memory, cut to some of its rows; of a network without batch norm."""
+        return Rows.of([out[start:end] for out in self.outs], [delta[start:end] for delta in self.deltas])
 
 
 class Loss(NamedTuple):
@@ -112,30 +114,56 @@ class Kernels(ABC):
         """``value = scale Σ softplus(sign · logits)``, a scalar; ``grad`` its gradient by the logits."""
 
     @abstractmethod
-    def adam(self, spec: GANSpec, flat: Sequence[Array]) -> None:
+    def weigh(self, logits: Array, loss: Loss, value: Array, grad: Array) -> None:
+        """``value = Σ slope · logits``, a scalar; ``grad`` its gradient by the logits."""
+
+    @abstractmethod
+    def mix(self, real: Array, fake: Array, u: Array, out: Array) -> None:
+        """``out = u real + (1 − u) fake``, with a share u (B,1) for each row."""
+
+    @abstractmethod
+    def penalise(self, slopes: Array, weight: float, value: Array, total: Array) -> None:
+        """``value = weight · mean((‖row‖ − 1)²)``, added to ``total``; ``slopes`` (B,n) become its gradient by them."""
+
+    @abstractmethod
+    def bend(self, activation: str, out: Array, p: Array, pi: Array, bent: Array) -> None:
+        """``bent = p · π · σ''/σ'``, written in terms of the activation's output."""
+
+    @abstractmethod
+    def add(self, x: Array, out: Array) -> None:
+        """``out = out + x``."""
+
+    @abstractmethod
+    def counter(self) -> Any:
+        """Return a new count of Adam's steps, where ``adam`` wants it."""
+
+    @abstractmethod
+    def set_step(self, spec: GANSpec, counter: Any, step: int) -> None:
+        """Set how many steps are completed."""
+
+    @abstractmethod
+    def begin_step(self, spec: GANSpec, counter: Any) -> None:
+        """Count one step."""
+
+    @abstractmethod
+    def adam(self, spec: GANSpec, counter: Any, flat: Sequence[Array]) -> None:
         """One Adam step on flat (params, m, v, gradients) at the step last begun."""
-
-    @abstractmethod
-    def begin_step(self, spec: GANSpec) -> None:
-        """Count one iteration."""
-
-    @abstractmethod
-    def set_step(self, spec: GANSpec, step: int) -> None:
-        """Set how many iterations are completed."""
 
 
 class Iteration:
     """The buffers of a GAN in training, and one iteration on them."""
 
+    blocks = 2  # of B rows that D sees at once
+
     def __init__(self, kernels: Kernels, spec: GANSpec, start: GANState) -> None:
         self.spec, self.kernels, b = spec, kernels, spec.batch
         self.generator = Network(kernels, spec.generator_layers, start.generator)
         self.discriminator = Network(kernels, spec.discriminator_layers, start.discriminator)
+        self._count = kernels.counter()
         self._made = Rows(kernels, spec.generator_layers, b)
-        self._judged = Rows(kernels, spec.discriminator_layers, 2 * b)
-        self._judged_fake = self._judged.first(b)
-        self._image_grad = self._made.deltas[-1]
-        saturating = spec.loss != "non-saturating"
+        self._judged = Rows(kernels, spec.discriminator_layers, self.blocks * b)
+        self._judged_fake = self._judged.cut(0, b)
+        saturating = spec.loss == "saturating"
         self._d_loss = self._loss([-1] * b + [1] * b, 1 / b)
         self._g_loss = self._loss([1] * b, -1 / b) if saturating else self._loss([-1] * b, 1 / b)
         self.load(start)
@@ -154,33 +182,41 @@ class Iteration:
             for target, source in zip(itertools.chain(*live), itertools.chain(*begin), strict=True):
                 self.kernels.copy(source, target)
         self.step = int(start.step)
-        self.kernels.set_step(self.spec, self.step)
+        self.kernels.set_step(self.spec, self._count, self.step)
 
     @property
     def state(self) -> GANState:
         """The live arrays."""
         return GANState(self.generator.state, self.discriminator.state, self.step)
 
-    def __call__(self, rows: Array, z_d: Array, z_g: Array, d_loss: Array, g_loss: Array) -> None:
-        """Train on ``rows`` (2 B, img_dim), real images above; below, fake ones are written."""
-        kernels, spec, b = self.kernels, self.spec, self.spec.batch
-        kernels.begin_step(spec)
+    def places(self) -> tuple[Array, ...]:
+        """Return where a batch is staged: real images above, fake ones are written below; and the noise."""
+        spec, empty = self.spec, self.kernels.empty
+        return empty(2 * spec.batch, spec.img_dim), empty(spec.batch, spec.z_dim), empty(spec.batch, spec.z_dim)
+
+    def __call__(self, batch: Sequence[Array], reported: Sequence[Array]) -> None:
+        """Train on a batch that is in its ``places``; write what is reported."""
+        kernels, spec, (rows, z_d, z_g), (d_loss, g_loss) = self.kernels, self.spec, batch, reported
+        kernels.begin_step(spec, self._count)
         self.step += 1
 
-        self._forward(self.generator, z_d, self._made, last=rows[b:])
+        self._forward(self.generator, z_d, self._made, last=rows[spec.batch :])
         judged = self._judged
         self._forward(self.discriminator, rows, judged)
         kernels.judge(judged.outs[-1], self._d_loss, d_loss, judged.deltas[-1])
         self._backward(self.discriminator, rows, judged)
-        kernels.adam(spec, self.discriminator.flat)
+        kernels.adam(spec, self._count, self.discriminator.flat)
+        self._step_on_generator(z_g, g_loss)
 
-        made, judged = self._made, self._judged_fake
+    def _step_on_generator(self, z_g: Array, g_loss: Array) -> None:
+        kernels, made, judged = self.kernels, self._made, self._judged_fake
         self._forward(self.generator, z_g, made)
         self._forward(self.discriminator, made.outs[-1], judged)
-        kernels.judge(judged.outs[-1], self._g_loss, g_loss, judged.deltas[-1])
-        self._to_images(judged)
+        judge = kernels.weigh if self.spec.wasserstein else kernels.judge
+        judge(judged.outs[-1], self._g_loss, g_loss, judged.deltas[-1])
+        self._to_input(judged, made.deltas[-1])
         self._backward(self.generator, z_g, made)
-        kernels.adam(spec, self.generator.flat)
+        kernels.adam(self.spec, self._count, self.generator.flat)
 
     def _forward(self, network: Network, x: Array, rows: Rows, last: Array | None = None) -> None:
         """Leave every layer's output in ``rows``; the last one in ``last``, where given."""
@@ -215,61 +251,13 @@ class Iteration:
             if index:
                 kernels.product(delta, w, rows.deltas[index - 1])
 
-    def _to_images(self, rows: Rows) -> None:
-        """Carry the gradient through D down to the images; none of D's weight gradients is computed."""
+    def _to_input(self, rows: Rows, target: Array) -> None:
+        """Carry the gradient through D down to its input, ``target``; none of D's weight gradients is computed."""
         layers, cut = self.discriminator.layers, self.discriminator.cut
-        targets = [self._image_grad, *rows.deltas[:-1]]
+        targets = [target, *rows.deltas[:-1]]
         for index in range(len(layers) - 1, -1, -1):
             self.kernels.through(layers[index].activation, rows.outs[index], rows.deltas[index])
             self.kernels.product(rows.deltas[index], cut[index][0], targets[index])
-
-
-class InPlaceProgram(Program):
-    """An ``Iteration`` over the staged batches, one for each call."""
-
-    def __init__(self, backend: Backend, kernels: Kernels, operation: Operation, inputs: Inputs) -> None:
-        self._backend, self._operation, self._start = backend, operation, inputs.state
-        spec, self._kernels = operation.spec, kernels
-        self.iteration = Iteration(kernels, spec, inputs.state)
-        self._losses = kernels.empty(2)
-        self._loss_views = self._losses[0, ...], self._losses[1, ...]
-        self._batches: list[tuple[Array, ...]] = [
-            (kernels.empty(2 * spec.batch, spec.img_dim), *[kernels.empty(spec.batch, spec.z_dim) for _ in range(2)])
-            for _ in inputs.batches
-        ]
-        self.feed(inputs.batches, inputs.state)
-
-    def reset(self) -> None:
-        self.iteration.load(self._start)
-        self._next_batch = itertools.cycle(self._batches).__next__
-        self.result = (self.iteration.state, ())
-
-    def __call__(self) -> None:
-        rows, z_d, z_g = self._next_batch()
-        self.iteration(rows, z_d, z_g, *self._loss_views)
-
-    def outputs(self) -> list[np.ndarray]:
-        self._backend.synchronize()
-        live = self._operation.collect(self.iteration.state, self._last_losses())
-        return [self._backend.to_numpy(array) for array in live]
-
-    def feed(self, batches: Sequence[tuple[np.ndarray, ...]], state: GANState | None = None) -> None:
-        for (rows, *noise), (real, *fresh) in zip(self._batches, batches, strict=True):
-            self._kernels.copy(real, rows[: len(real)])
-            for target, source in zip(noise, fresh, strict=True):
-                self._kernels.copy(source, target)
-        self._next_batch = itertools.cycle(self._batches).__next__
-        if state is not None:
-            self._start = state
-            self.reset()
-
-    def _last_losses(self) -> tuple[Array, Array]:
-        return self._loss_views
-
-    def losses(self) -> tuple[Array, Array]:
-        kept = self._kernels.empty(2)
-        self._kernels.copy(self._losses, kept)
-        return kept[0], kept[1]
 
 
 def views(flat: Array, layers: Sequence[Layer]) -> list[Array]:

@@ -5,10 +5,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ganbench.arithmetic import Arrays, Trained, Triple, Updated
+from ganbench.arithmetic import Arrays, Trained, TrainedCritic, Triple, Updated
 from ganbench.backend import Array, Backend, BoundProgram, GANState, NetworkState, Program, Step
 from ganbench.errors import UnavailableError, UnsupportedError
-from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec, Layer, by_layer, working
+from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, DEFAULTS, LEAKY_SLOPE, GANSpec, Layer, by_layer, working
 from ganbench.operation import Inputs, Operation
 
 AMPERE = 8.0  # the first compute capability with TF32
@@ -24,6 +24,7 @@ class JaxBackend(Backend):
     }
     device_kinds = ("cpu", "cuda")
     formats = ("float64", "float32", "tf32", "bfloat16", "float16")
+    losses = tuple(DEFAULTS)
     forks = True
     module = "jax"
     distributions = ("jax",)
@@ -151,7 +152,7 @@ class JaxBackend(Backend):
         return self._forward(spec.discriminator_layers, params, x)[0]
 
     def gan_iteration(self, spec: GANSpec, state: GANState, real: Array, z_d: Array, z_g: Array) -> Trained:
-        softplus, grad_of = self.jax.nn.softplus, self.jax.value_and_grad
+        softplus = self.jax.nn.softplus
         g, d, step = state.generator, state.discriminator, state.step + 1
         fake, running = self._forward(spec.generator_layers, g.params, z_d, g.running)
 
@@ -161,19 +162,67 @@ class JaxBackend(Backend):
             logits = self.discriminator_forward(spec, params, both).astype(params[0].dtype)
             return softplus(-logits[: spec.batch]).mean() + softplus(logits[spec.batch :]).mean()
 
-        d_loss, grads = grad_of(d_loss_of)(d.params)
+        d_loss, grads = self.jax.value_and_grad(d_loss_of)(d.params)
         d = NetworkState(*self.adam_step(spec, d.params, grads, d.m, d.v, step), d.running)
+        g, g_loss = self._step_on_generator(spec, g._replace(running=running), d, z_g, step)
+        return GANState(g, d, step), d_loss, g_loss
+
+    def _step_on_generator(
+        self, spec: GANSpec, g: NetworkState, d: NetworkState, z_g: Array, step: Array
+    ) -> tuple[NetworkState, Array]:
+        """Return G after one step against the updated D, and its loss."""
+        softplus = self.jax.nn.softplus
 
         def g_loss_of(params: Any) -> tuple[Array, Any]:
-            images, new_running = self._forward(spec.generator_layers, params, z_g, running)
+            images, running = self._forward(spec.generator_layers, params, z_g, g.running)
             judged = self.discriminator_forward(spec, d.params, images).astype(params[0].dtype)
             if spec.loss == "non-saturating":
-                return softplus(-judged).mean(), new_running
-            return -softplus(judged).mean(), new_running
+                return softplus(-judged).mean(), running
+            if spec.loss == "saturating":
+                return -softplus(judged).mean(), running
+            return -judged.mean(), running
 
-        (g_loss, running), grads = grad_of(g_loss_of, has_aux=True)(g.params)
-        g = NetworkState(*self.adam_step(spec, g.params, grads, g.m, g.v, step), running)
-        return GANState(g, d, step), d_loss, g_loss
+        (g_loss, running), grads = self.jax.value_and_grad(g_loss_of, has_aux=True)(g.params)
+        return NetworkState(*self.adam_step(spec, g.params, grads, g.m, g.v, step), running), g_loss
+
+    def wasserstein_iteration(
+        self, spec: GANSpec, state: GANState, real: Array, z_d: Array, z_g: Array, u: Array
+    ) -> TrainedCritic:
+        """The steps on D under ``lax.scan``: compiled once, however many they are."""
+        g, np_ = state.generator, self.jax.numpy
+        before = state.step * spec.critic_steps
+
+        def step_on_critic(carried: Any, batch: Any) -> tuple[Any, Any]:
+            (d, running), (turn, real, z_d, u) = carried, batch
+            fake, running = self._forward(spec.generator_layers, g.params, z_d, running)
+            both, mixed = np_.concatenate([real, fake]), u * real + (1 - u) * fake
+
+            def d_loss_of(params: Any) -> tuple[Array, Array]:
+                logits = self.discriminator_forward(spec, params, both).astype(params[0].dtype)
+                penalty = self._penalty(spec, params, mixed)
+                return logits[spec.batch :].mean() - logits[: spec.batch].mean() + penalty, penalty
+
+            losses, grads = self.jax.value_and_grad(d_loss_of, has_aux=True)(d.params)
+            updated = self.adam_step(spec, d.params, grads, d.m, d.v, before + turn + 1)
+            return (NetworkState(*updated, d.running), running), losses
+
+        turns = np_.arange(spec.critic_steps, dtype=np_.int32)
+        (d, running), (d_losses, penalties) = self.jax.lax.scan(
+            step_on_critic, (state.discriminator, g.running), (turns, real, z_d, u)
+        )
+        g, g_loss = self._step_on_generator(spec, g._replace(running=running), d, z_g, state.step + 1)
+        return GANState(g, d, state.step + 1), d_losses[-1], g_loss, penalties[-1]
+
+    def penalty_grad(self, spec: GANSpec, params: Sequence[Array], x: Array) -> list[Array]:
+        return list(self.jax.grad(lambda params: self._penalty(spec, params, x))(list(params)))
+
+    def _penalty(self, spec: GANSpec, params: Any, x: Array) -> Array:
+        np_ = self.jax.numpy
+        slopes = self.jax.grad(lambda x: self.discriminator_forward(spec, params, x).sum())(x)
+        squares = np_.square(slopes.astype(np_.promote_types(x.dtype, "float32"))).sum(axis=1)
+        # The root has no derivative at 0, and 0 times infinity is no number: so it is taken of 1 there.
+        norms = np_.where(squares > 0, np_.sqrt(np_.where(squares > 0, squares, 1)), 0)
+        return spec.penalty * np_.square(norms - 1).mean()
 
     def _forward(
         self, layers: Sequence[Layer], params: Sequence[Array], x: Array, running: Sequence[Array] = ()

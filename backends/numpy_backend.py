@@ -11,7 +11,7 @@ from ganbench.precision import FULL
 
 from .array_backend import ArrayBackend
 from .array_inplace import ArrayKernels
-from .inplace import InPlaceProgram
+from .inplace_program import InPlaceProgram
 
 ADAM_PIECE = 1 << 15  # values: four buffers and a scratch of 128 KiB each stay in a second-level cache of 1 MiB
 

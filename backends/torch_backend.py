@@ -1,26 +1,23 @@
 """PyTorch: autograd and the fused Adam by default; its other modes have a file each."""
 
-import importlib.util
-import os
-import shutil
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ganbench.arithmetic import Arrays, Trained, Triple, Updated
-from ganbench.backend import Array, Backend, GANState, Program
+from ganbench.arithmetic import Arrays, Trained, TrainedCritic, Triple, Updated
+from ganbench.backend import Array, Backend, GANState, NetworkState, Program
 from ganbench.errors import UnavailableError, UnsupportedError
-from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec, Layer, by_layer, working
+from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, DEFAULTS, LEAKY_SLOPE, GANSpec, Layer, by_layer, working
 from ganbench.operation import Inputs, Operation
 from ganbench.precision import FULL
 
 from .captured import CapturedProgram
-from .inplace import InPlaceProgram
-from .torch_compiled import CompiledProgram
+from .inplace_program import InPlaceProgram
+from .torch_compiled import CompiledProgram, PenaltyProgram, require_compiler
 from .torch_manual import SOFTPLUS_LINEAR, TorchKernels
-from .torch_textbook import Textbook
+from .torch_textbook import Textbook, WassersteinTextbook
 
 AMPERE = (8, 0)  # the first compute capability with TF32
 
@@ -32,12 +29,13 @@ class TorchBackend(Backend):
     modes: ClassVar[dict[str, str]] = {
         "eager": "autograd, fake batch detached, only the trained network's gradients, Adam(fused=True)",
         "manual": "gradients by hand through out= kernels, real and fake in one batch, Adam fused on flat buffers",
-        "compile": "the same mathematics as a function of tensors, Adam included, under torch.compile(fullgraph=True)",
+        "compile": "gradients by hand as a function of tensors, Adam included, under torch.compile(fullgraph=True)",
         "graph": "eight in-place iterations captured in one CUDA graph and replayed",
         "textbook": "two nn.Sequential, BCELoss on sigmoids, fake batch not detached, default Adam",
     }
     device_kinds = ("cpu", "cuda")
     formats = ("float64", "float32", "tf32", "bfloat16", "float16")
+    losses = tuple(DEFAULTS)
     forks = True
     module = "torch"
     distributions = ("torch",)
@@ -66,7 +64,7 @@ class TorchBackend(Backend):
         if self.mode == "graph" and self.device == "cpu":
             raise UnsupportedError("torch.graph needs a GPU, for CUDA graphs: use torch.graph@cuda")
         if self.mode == "compile":
-            _require_compiler(self.device)
+            require_compiler(self.device)
         torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
         self.torch, self._adam = torch, adam
 
@@ -193,7 +191,12 @@ class TorchBackend(Backend):
         judged = self._judge(spec, leaves, self.torch.cat([real, fake]))
         d_loss = softplus(-judged[: spec.batch]).mean() + softplus(judged[spec.batch :]).mean()
         self.adam_step(spec, leaves, self.torch.autograd.grad(d_loss, leaves), d.m, d.v, step)
+        g_loss = self._step_on_generator(spec, g, d, z_g, step)
+        return GANState(g, d, step), d_loss.detach(), g_loss
 
+    def _step_on_generator(self, spec: GANSpec, g: NetworkState, d: NetworkState, z_g: Array, step: Any) -> Array:
+        """Train G in place against the updated D; return its loss."""
+        softplus = partial(self.torch.nn.functional.softplus, threshold=SOFTPLUS_LINEAR)
         for p in d.params:
             p.requires_grad_(False)
         leaves = [p.requires_grad_() for p in g.params]
@@ -201,10 +204,42 @@ class TorchBackend(Backend):
         judged = self._judge(spec, d.params, images)
         if spec.loss == "non-saturating":
             g_loss = softplus(-judged).mean()
-        else:
+        elif spec.loss == "saturating":
             g_loss = -softplus(judged).mean()
+        else:
+            g_loss = -judged.mean()
         self.adam_step(spec, leaves, self.torch.autograd.grad(g_loss, leaves), g.m, g.v, step)
-        return GANState(g, d, step), d_loss.detach(), g_loss.detach()
+        return g_loss.detach()
+
+    def wasserstein_iteration(
+        self, spec: GANSpec, state: GANState, real: Array, z_d: Array, z_g: Array, u: Array
+    ) -> TrainedCritic:
+        g, d = state.generator, state.discriminator
+        for turn in range(spec.critic_steps):
+            with self.torch.no_grad():
+                fake = self._forward(spec.generator_layers, g.params, z_d[turn], g.running)
+                mixed = u[turn] * real[turn] + (1 - u[turn]) * fake
+            leaves = [p.requires_grad_() for p in d.params]
+            judged = self._judge(spec, leaves, self.torch.cat([real[turn], fake]))
+            penalty = self._penalty(spec, leaves, mixed)
+            d_loss = judged[spec.batch :].mean() - judged[: spec.batch].mean() + penalty
+            taken = state.step * spec.critic_steps + turn + 1
+            self.adam_step(spec, leaves, self.torch.autograd.grad(d_loss, leaves), d.m, d.v, taken)
+        g_loss = self._step_on_generator(spec, g, d, z_g, state.step + 1)
+        return GANState(g, d, state.step + 1), d_loss.detach(), g_loss, penalty.detach()
+
+    def penalty_grad(self, spec: GANSpec, params: Sequence[Array], x: Array) -> list[Array]:
+        leaves = [p.detach().requires_grad_() for p in params]
+        penalty = self._penalty(spec, leaves, x)
+        return list(self.torch.autograd.grad(penalty, leaves, materialize_grads=True))
+
+    def _penalty(self, spec: GANSpec, params: Sequence[Array], x: Array) -> Array:
+        """Return the penalty at rows ``x``, to be differentiated once more."""
+        x = x.detach().requires_grad_()
+        logits = self._forward(spec.discriminator_layers, params, x)
+        (slopes,) = self.torch.autograd.grad(logits.sum(), x, create_graph=True)
+        norms = slopes.to(self.torch.promote_types(x.dtype, self.torch.float32)).norm(2, dim=1)
+        return spec.penalty * (norms - 1).square().mean()
 
     def _judge(self, spec: GANSpec, params: Sequence[Array], x: Array) -> Array:
         """Return logits in the dtype of the parameters, for the losses."""
@@ -236,6 +271,8 @@ class TorchBackend(Backend):
         return named[name]
 
     def prepare(self, operation: Operation, inputs: Inputs) -> Program:
+        if operation.name == "penalty_grad" and self.mode in ("manual", "compile", "graph"):
+            return PenaltyProgram(self, self.torch, operation, inputs)
         if operation.name != "gan_iteration" or self.mode == "eager":
             return super().prepare(operation, inputs)
         if self.mode != "compile" and inputs.batches[0][0].dtype.itemsize == 2:
@@ -243,7 +280,8 @@ class TorchBackend(Backend):
                 f"torch.{self.mode} has only {' and '.join(FULL)}: use torch or torch.compile for halves"
             )
         if self.mode == "textbook":
-            return Textbook(self, self.torch, operation, inputs)
+            textbook = WassersteinTextbook if operation.spec.wasserstein else Textbook
+            return textbook(self, self.torch, operation, inputs)
         if self.mode == "compile":
             return CompiledProgram(self, self.torch, operation, inputs)
         if self.mode == "graph":
@@ -266,23 +304,3 @@ class TorchBackend(Backend):
     def _kernels(self, inputs: Inputs) -> TorchKernels:
         dtype = str(inputs.state.generator.params[0].dtype)
         return TorchKernels(self.torch, self.device, getattr(self.torch, dtype))
-
-
-def _require_compiler(device: str) -> None:
-    """Raise ``UnavailableError`` where torch.compile would find no compiler for ``device``."""
-    if device != "cpu":
-        if importlib.util.find_spec("triton") is None:
-            raise UnavailableError("torch.compile on a GPU needs Triton: pip install triton")
-        _require("CC", "gcc", "clang")  # Triton compiles what launches its kernels
-    else:
-        _require("CXX", "g++", "clang++")
-
-
-def _require(variable: str, *known: str) -> None:
-    """Raise ``UnavailableError`` unless the compiler that ``variable`` names is there, or else one of ``known``."""
-    named = os.environ.get(variable)
-    if not any(map(shutil.which, [named] if named else known)):
-        kind = "C" if variable == "CC" else "C++"
-        raise UnavailableError(
-            f"torch.compile needs a {kind} compiler, but found {named or 'no ' + ' or '.join(known)}"
-        )

@@ -16,8 +16,8 @@ class TorchKernels(Kernels):
 
     def __init__(self, torch: Any, device: str, dtype: Any) -> None:
         self._torch, self._aten, self._device, self._dtype = torch, torch.ops.aten, device, dtype
-        self._step = torch.zeros((), device=device)  # where the fused Adam wants it
         self._one = torch.ones((), device=device)  # a Python number would be made a tensor at every step
+        self._least = torch.finfo(dtype).tiny ** 0.5
 
     def empty(self, *shape: int) -> Array:
         return self._torch.empty(shape, dtype=self._dtype, device=self._device)
@@ -76,16 +76,44 @@ class TorchKernels(Kernels):
         value.mul_(loss.scale)
         grad.sigmoid_().mul_(loss.slope)
 
-    def begin_step(self, spec: GANSpec) -> None:
-        self._step.add_(self._one)
+    def weigh(self, logits: Array, loss: Loss, value: Array, grad: Array) -> None:
+        self._torch.mul(logits, loss.slope, out=grad)
+        self._torch.sum(grad, (0, 1), out=value)
+        grad.copy_(loss.slope)
 
-    def set_step(self, spec: GANSpec, step: int) -> None:
-        self._step.fill_(step)
+    def mix(self, real: Array, fake: Array, u: Array, out: Array) -> None:
+        self._torch.lerp(fake, real, u, out=out)
 
-    def adam(self, spec: GANSpec, flat: Sequence[Array]) -> None:
+    def penalise(self, slopes: Array, weight: float, value: Array, total: Array) -> None:
+        norms = self._torch.linalg.vector_norm(slopes, 2, 1, True)
+        off = norms - 1
+        norms.clamp_min_(self._least)  # where there is no slope, nothing pulls at it
+        slopes.mul_(self._torch.div(off, norms, out=norms).mul_(2 * weight / len(slopes)))
+        self._torch.sum(off.square_(), (0, 1), out=value)
+        total.add_(value.mul_(weight / len(slopes)))
+
+    def bend(self, activation: str, out: Array, p: Array, pi: Array, bent: Array) -> None:
+        self._torch.mul(out, -2, out=bent)
+        if activation == "sigmoid":
+            bent.add_(1)
+        bent.mul_(p).mul_(pi)
+
+    def add(self, x: Array, out: Array) -> None:
+        out.add_(x)
+
+    def counter(self) -> Array:
+        return self._torch.zeros((), device=self._device)  # where the fused Adam wants it
+
+    def set_step(self, spec: GANSpec, counter: Array, step: int) -> None:
+        counter.fill_(step)
+
+    def begin_step(self, spec: GANSpec, counter: Array) -> None:
+        counter.add_(self._one)
+
+    def adam(self, spec: GANSpec, counter: Array, flat: Sequence[Array]) -> None:
         params, m, v, grads = flat
         self._torch._fused_adam_(
-            [params], [grads], [m], [v], [], [self._step],
+            [params], [grads], [m], [v], [], [counter],
             lr=spec.lr, beta1=spec.beta1, beta2=spec.beta2, weight_decay=0.0, eps=spec.eps,
             amsgrad=False, maximize=False,
         )  # fmt: skip

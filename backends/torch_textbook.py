@@ -27,8 +27,10 @@ class Textbook(Program):
     def reset(self) -> None:
         spec, step = self._spec, int(self._start.step)
         self._g, self._adam_g = self._network(spec.generator_layers, self._start.generator, step)
-        self._d, self._adam_d = self._network(spec.discriminator_layers, self._start.discriminator, step)
-        self._d.append(self._torch.nn.Sigmoid())
+        steps = step * spec.critic_steps
+        self._d, self._adam_d = self._network(spec.discriminator_layers, self._start.discriminator, steps)
+        if not spec.wasserstein:
+            self._d.append(self._torch.nn.Sigmoid())
         self._turn, self.result = 0, ()
 
     def _network(self, layers: Sequence[Layer], start: NetworkState, step: int) -> tuple[Any, Any]:
@@ -64,9 +66,13 @@ class Textbook(Program):
         return network.to(self._backend.device), adam
 
     def __call__(self) -> None:
-        torch, bce = self._torch, self._bce
-        real, z_d, z_g = self._batches[self._turn % len(self._batches)]
+        batch = self._batches[self._turn % len(self._batches)]
         self._turn += 1
+        self.result = self._iterate(*batch)
+
+    def _iterate(self, *batch: Array) -> tuple[Array, ...]:
+        """Train on one batch; return what is reported."""
+        (real, z_d, z_g), torch, bce = batch, self._torch, self._bce
 
         p_real, p_fake = self._d(real), self._d(self._g(z_d))
         d_loss = bce(p_real, torch.ones_like(p_real)) + bce(p_fake, torch.zeros_like(p_fake))
@@ -82,7 +88,7 @@ class Textbook(Program):
         self._adam_g.zero_grad()
         g_loss.backward()
         self._adam_g.step()
-        self.result = d_loss.detach(), g_loss.detach()
+        return d_loss.detach(), g_loss.detach()
 
     def feed(self, batches: Sequence[tuple[np.ndarray, ...]], state: GANState | None = None) -> None:
         self._batches = [tuple(map(self._backend.from_numpy, batch)) for batch in batches]
@@ -91,9 +97,9 @@ class Textbook(Program):
             self._start = state
             self.reset()
 
-    def losses(self) -> tuple[Array, Array]:
-        d_loss, g_loss = self.result
-        return d_loss, g_loss
+    def losses(self) -> tuple[Array, ...]:
+        reported: tuple[Array, ...] = self.result
+        return reported
 
     def outputs(self) -> list[np.ndarray]:
         self._backend.synchronize()
@@ -107,3 +113,29 @@ class Textbook(Program):
         m, v = ([adam.state[p][key] for p in params] for key in ("exp_avg", "exp_avg_sq"))
         running = [buffer for name, buffer in network.named_buffers() if "running" in name]
         return NetworkState(params, m, v, running)
+
+
+class WassersteinTextbook(Textbook):
+    """WGAN-GP as tutorials print it: D sees real, fake and mixed rows one after the other, the fake not detached."""
+
+    def _iterate(self, *batch: Array) -> tuple[Array, ...]:
+        real, z_d, z_g, u = batch
+        for rows, noise, share in zip(real, z_d, u, strict=True):
+            fake = self._g(noise)
+            penalty = self._spec.penalty * self._gradient_penalty(rows, fake, share)
+            d_loss = self._d(fake).mean() - self._d(rows).mean() + penalty
+            self._adam_d.zero_grad()
+            d_loss.backward()
+            self._adam_d.step()
+
+        g_loss = -self._d(self._g(z_g)).mean()
+        self._adam_g.zero_grad()
+        g_loss.backward()
+        self._adam_g.step()
+        return d_loss.detach(), g_loss.detach(), penalty.detach()
+
+    def _gradient_penalty(self, real: Array, fake: Array, share: Array) -> Array:
+        mixed = (share * real + (1 - share) * fake.detach()).requires_grad_()
+        judged = self._d(mixed)
+        (slopes,) = self._torch.autograd.grad(judged, mixed, self._torch.ones_like(judged), create_graph=True)
+        return ((slopes.norm(2, dim=1) - 1) ** 2).mean()

@@ -151,7 +151,7 @@ def product(m: int, k: int, n: int) -> GANSpec:
 
 def _images(name: str, spec: GANSpec) -> np.ndarray:
     """Return real images where the operation reads them, and a placeholder where it does not."""
-    if name == "gan_iteration":
+    if name in ("gan_iteration", "penalty_grad"):
         return staged_images(load_images(spec, None), spec, seed=0)
     return np.zeros((STAGED_BATCHES * spec.batch, 1))
 

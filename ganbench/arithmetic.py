@@ -1,4 +1,4 @@
-"""Arrays and what is computed on them: the eight operations that every framework, and the oracle, implements.
+"""Arrays and what is computed on them: the operations that every framework, and the oracle, implements.
 
 Shapes and formulas are in docs/workload.md. In halves (bfloat16, float16) what flows through the layers has that
 dtype; what is kept from iteration to iteration and what is summed over a batch is float32.
@@ -9,6 +9,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .errors import UnsupportedError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,6 +42,7 @@ class GANState(NamedTuple):
 
 
 Trained = tuple[GANState, Array, Array]  # the new state, d_loss and g_loss
+TrainedCritic = tuple[GANState, Array, Array, Array]  # and the penalty
 
 
 class Arithmetic(ABC):
@@ -91,6 +94,25 @@ class Arithmetic(ABC):
     def matmul_into(self, a: Array, b: Array, out: Array) -> Array:
         """Return ``a b``, written to ``out`` (m,n) where the framework can do that without a copy."""
         return self.matmul(a, b)
+
+    # The Wasserstein loss with gradient penalty, for those that say so in ``Backend.losses`` ----------------
+
+    def wasserstein_iteration(
+        self, spec: GANSpec, state: GANState, real: Array, z_d: Array, z_g: Array, u: Array
+    ) -> TrainedCritic:
+        """Return the new state, d_loss, g_loss and penalty after ``critic_steps`` steps on D, then one on G.
+
+        Gulrajani et al. 2017, algorithm 1. ``real`` (critic_steps, B, img_dim), ``z_d`` (critic_steps, B, z_dim) and
+        ``u`` (critic_steps, B, 1) hold what each step on D takes. d_loss, and the penalty in it, are those of the last.
+        """
+        raise UnsupportedError("this backend has no loss 'wgan-gp'")
+
+    def penalty_grad(self, spec: GANSpec, params: Sequence[Array], x: Array) -> list[Array]:
+        """Return the gradient of ``λ mean((‖∂D/∂x‖ − 1)²)`` for each of D's parameters, at rows x (B, img_dim).
+
+        The norm is taken row by row; a row where it is 0 adds nothing to the gradient.
+        """
+        raise UnsupportedError("this backend has no loss 'wgan-gp'")
 
 
 def map_arrays(function: Callable[[Any], Any], tree: Any) -> Any:

@@ -72,8 +72,8 @@ class Program(ABC):
         """
         raise UnsupportedError("this program cannot be given other batches than those it was prepared with")
 
-    def losses(self) -> tuple[Array, Array]:
-        """Return d_loss and g_loss of the last call, not synchronised; later calls leave them as they are.
+    def losses(self) -> tuple[Array, ...]:
+        """Return what ``spec.reported`` names, of the last call, not synchronised; later calls leave them as they are.
 
         Scalars, or arrays of length ``iterations`` where one call performs several.
         """
@@ -112,9 +112,8 @@ class BoundProgram(Program):
             self._start = state
             self.reset()
 
-    def losses(self) -> tuple[Array, Array]:
-        d_loss, g_loss = self.result[1]
-        return d_loss, g_loss
+    def losses(self) -> tuple[Array, ...]:
+        return tuple(self.result[1])
 
 
 class Backend(Arithmetic):
@@ -131,6 +130,7 @@ class Backend(Arithmetic):
     device_kinds: ClassVar[tuple[str, ...]]  # the first is default
     forks: ClassVar[bool] = False  # whether a process that has imported ``module``, no more, may be forked
     formats: ClassVar[tuple[str, ...]] = FULL  # Formats this backend supports: dtypes, and ``tf32`` on a GPU
+    losses: ClassVar[tuple[str, ...]] = ("non-saturating", "saturating")  # that its ``gan_iteration`` is written for
     module: ClassVar[str]  # what to import
     distributions: ClassVar[tuple[str, ...]]  # the names under which an index offers it
     install: ClassVar[str]  # the command that installs it

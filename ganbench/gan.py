@@ -13,12 +13,21 @@ import msgspec
 from .errors import SpecError, unknown
 
 Activation = Literal["relu", "leaky_relu", "tanh", "sigmoid", "identity"]
-Loss = Literal["non-saturating", "saturating"]
+Loss = Literal["non-saturating", "saturating", "wgan-gp"]
 T = TypeVar("T")
 
 LEAKY_SLOPE = 0.2
 BATCH_NORM_EPS = 1e-5
 BATCH_NORM_MOMENTUM = 0.1
+CURVED = ("tanh", "sigmoid")  # activations whose slope changes with their input, but at a kink
+_GOODFELLOW = {"critic_steps": 1, "penalty": 0.0, "lr": 2e-4, "beta1": 0.9, "beta2": 0.999}
+# Of each loss, what a model has where it says nothing; the last are those of Gulrajani et al. 2017.
+DEFAULTS: dict[str, dict[str, float]] = {
+    "non-saturating": _GOODFELLOW,
+    "saturating": _GOODFELLOW,
+    "wgan-gp": {"critic_steps": 5, "penalty": 10.0, "lr": 1e-4, "beta1": 0.0, "beta2": 0.9},
+}
+BY_LOSS: Any = None  # the default of a field: what DEFAULTS says
 # Units that die let Adam's first moment decay into denormals after some 800 iterations, and frameworks
 # slow down then by up to 18 times; so state is never carried further than this from where it was staged.
 MAX_ITERATIONS = 400
@@ -61,13 +70,20 @@ class GANSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     discriminator_activations: tuple[Activation, ...] = ()
     batch_norm: bool = False
     loss: Loss = "non-saturating"
-    lr: float = 2e-4
-    beta1: float = 0.9
-    beta2: float = 0.999
+    critic_steps: int = BY_LOSS
+    penalty: float = BY_LOSS
+    lr: float = BY_LOSS
+    beta1: float = BY_LOSS
+    beta2: float = BY_LOSS
     eps: float = 1e-8
     name: str = "custom"
 
     def __post_init__(self) -> None:
+        if self.loss not in DEFAULTS:
+            raise unknown("loss", self.loss, DEFAULTS)
+        for field, value in DEFAULTS[self.loss].items():
+            if getattr(self, field) is None:
+                msgspec.structs.force_setattr(self, field, value)
         for role, output in (("generator", "sigmoid"), ("discriminator", "identity")):
             widths = getattr(self, role)
             if len(widths) < 2 or min(widths) < 1:
@@ -98,11 +114,36 @@ class GANSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         if self.batch < minimum:
             why = " with batch norm" if self.batch_norm else ""
             raise SpecError(f"batch {self.batch} is not valid: at least {minimum}{why}")
+        if not (self.critic_steps >= 1 and 0 <= self.penalty < math.inf):
+            raise SpecError(
+                f"critic_steps {self.critic_steps} and penalty {self.penalty} are not valid: "
+                "critic_steps must be at least 1, penalty finite and not negative"
+            )
+        if not self.wasserstein and (self.critic_steps, self.penalty) != (1, 0):
+            raise SpecError(
+                f"critic_steps {self.critic_steps} and penalty {self.penalty} are not valid with loss '{self.loss}', "
+                "which has one step on D and no penalty: leave them out, or choose loss 'wgan-gp'"
+            )
         if not (0 < self.lr < math.inf and 0 <= self.beta1 < 1 and 0 <= self.beta2 < 1 and 0 < self.eps < math.inf):
             raise SpecError(
                 f"lr {self.lr}, beta1 {self.beta1}, beta2 {self.beta2}, eps {self.eps} are not valid: "
                 "lr and eps must be positive and finite, both betas in [0, 1)"
             )
+
+    @property
+    def wasserstein(self) -> bool:
+        """Whether D is a critic: trained on the Wasserstein loss with gradient penalty."""
+        return self.loss == "wgan-gp"
+
+    @property
+    def reported(self) -> tuple[str, ...]:
+        """What an iteration reports beside its state; the penalty, times λ, is a part of ``d_loss``."""
+        return ("d_loss", "g_loss", "penalty") if self.wasserstein else ("d_loss", "g_loss")
+
+    @property
+    def real_rows(self) -> int:
+        """How many rows of real data one iteration takes."""
+        return self.critic_steps * self.batch
 
     @property
     def z_dim(self) -> int:
@@ -139,24 +180,53 @@ class GANSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         )
 
     @property
+    def iteration_shape(self) -> tuple[int, ...]:
+        """The sizes that say what an iteration costs: batch and widths, for a critic its steps before them."""
+        steps = (self.critic_steps,) if self.wasserstein else ()
+        return *steps, self.batch, *self.generator, *self.discriminator[1:]
+
+    @property
     def iteration_flops(self) -> int:
         """Least FLOP of one iteration, counting 2·m·n·k for each matrix product and nothing else.
 
         D step: G forward, then on real and fake rows D forward, D's weight gradients and the gradient
-        down to D's first hidden layer. G step: G and D forward, the gradient through all of D, G's
-        weight gradients and the gradient down to G's first hidden layer.
+        down to D's first hidden layer; a critic takes several, each with its penalty. G step: G and D forward,
+        the gradient through all of D, G's weight gradients and the gradient down to G's first hidden layer.
         """
         b = self.batch
         g = [layer.flops(b) for layer in self.generator_layers]
         d = [layer.flops(b) for layer in self.discriminator_layers]
-        d_step = sum(g) + 2 * (2 * sum(d) + sum(d[1:]))
+        d_step = sum(g) + 2 * (2 * sum(d) + sum(d[1:])) + (self.penalty_flops if self.wasserstein else 0)
         g_step = sum(g) + 2 * sum(d) + sum(g) + sum(g[1:])
-        return d_step + g_step
+        return self.critic_steps * d_step + g_step
+
+    @property
+    def curved(self) -> int:
+        """How many of D's layers lie below an activation that curves, the layer of the last such one included."""
+        layers = enumerate(self.discriminator_layers, 1)
+        return max((number for number, layer in layers if layer.activation in CURVED), default=0)
+
+    @property
+    def penalty_flops(self) -> int:
+        """Least FLOP of the gradient penalty's own gradient for D, counted as those of an iteration.
+
+        On one batch: forward to D's last hidden layer, down to the input, up again to that layer, and the weight
+        gradients; where activations curve, the ordinary backward pass of the layers below as well.
+        """
+        d = [layer.flops(self.batch) for layer in self.discriminator_layers]
+        return 2 * (sum(d[:-1]) + sum(d)) + sum(d[: self.curved]) + sum(d[1 : self.curved])
 
     def describe(self) -> str:
         """Return the model in one line, such as ``64-256-784 / 784-128-1, batch 128``."""
         g, d = ("-".join(map(str, widths)) for widths in (self.generator, self.discriminator))
-        return f"{g} / {d}, batch {self.batch}" + (", batch norm" if self.batch_norm else "")
+        critic = f", {self.loss} (critic_steps {self.critic_steps}, penalty {self.penalty:g})"
+        return f"{g} / {d}, batch {self.batch}" + ", batch norm" * self.batch_norm + critic * self.wasserstein
+
+
+def with_loss(spec: GANSpec, loss: str) -> GANSpec:
+    """Return ``spec`` with another loss, and its defaults where it had those of its own; raises ``UsageError``."""
+    own = {field: None for field, value in DEFAULTS[spec.loss].items() if getattr(spec, field) == value}
+    return msgspec.structs.replace(spec, loss=loss, **own)
 
 
 def _layers(widths: Sequence[int], activations: Sequence[Activation], batch_norm: bool) -> tuple[Layer, ...]:
@@ -193,6 +263,14 @@ PRESETS: dict[str, GANSpec] = {
     for spec in (
         GANSpec(name="mnist-mlp", generator=(64, 256, 784), discriminator=(784, 128, 1), batch=128),
         GANSpec(name="mnist-mlp-bn", generator=(64, 256, 784), discriminator=(784, 128, 1), batch=128, batch_norm=True),
+        GANSpec(
+            name="mnist-wgan-gp",
+            generator=(64, 256, 784),
+            discriminator=(784, 128, 1),
+            discriminator_activations=("leaky_relu", "identity"),
+            batch=128,
+            loss="wgan-gp",
+        ),
         GANSpec(name="tiny", generator=(8, 16, 36), discriminator=(36, 16, 1), batch=16),
         GANSpec(name="wide", generator=(128, 1024, 2048, 4096), discriminator=(4096, 1024, 256, 1), batch=256),
         GANSpec(

@@ -67,6 +67,11 @@ class Operation(ABC):
     def flops(self) -> int:
         """Least FLOP of one iteration."""
 
+    @property
+    def loss(self) -> str | None:
+        """The loss that a backend must be written for; None where it takes none."""
+        return None
+
     @abstractmethod
     def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
         """Return seeded inputs; ``images`` is (STAGED_BATCHES · B, img_dim) of real data."""

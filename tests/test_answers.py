@@ -10,10 +10,11 @@ from ganbench.gan import preset
 from ganbench.operations import operation
 from ganbench.operations.networks import GANIteration
 from ganbench.testing import images
-from ganbench.verification import reference
+from ganbench.verification import drawing
+from ganbench.verification.drawing import SEEDS, draw, kink_margin
 from ganbench.verification.emulation import answer
 from ganbench.verification.gate import verify
-from ganbench.verification.reference import SEEDS, Reference, draw, kink_margin
+from ganbench.verification.reference import Reference
 
 # Which inputs a run is compared on ----------------------------------------------------------------------
 
@@ -35,7 +36,7 @@ def distances():
 
 
 def set_margin(monkeypatch, margin):
-    monkeypatch.setattr(reference, "KINK_MARGIN", reference.KINK_MARGIN * margin / kink_margin(TINY, "float32"))
+    monkeypatch.setattr(drawing, "KINK_MARGIN", drawing.KINK_MARGIN * margin / kink_margin(TINY, "float32"))
     assert kink_margin(TINY, "float32") == pytest.approx(margin)
 
 

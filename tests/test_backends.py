@@ -24,9 +24,14 @@ NumpyBackend, TorchBackend, JaxBackend, CupyBackend = BUILT_IN = tuple(
 
 
 # torch.compile takes ten seconds and more for each model: those that reach every formula, in the strict dtype.
-COMPILED = (preset("tiny"), testing.ODD_SPECS[-1])
+ODD = {spec.name: spec for spec in testing.ODD_SPECS}
+COMPILED = (preset("tiny"), ODD["saturating-bn"], testing.TINY_SPECS[-1], ODD["critic-activations"])
 # Under lax.scan the formulas are those of jit, tested on every model there.
-SCANNED = (*map(preset, ("tiny", "mnist-mlp", "mnist-mlp-bn")), testing.ODD_SPECS[-1])
+SCANNED = (
+    *map(preset, ("tiny", "mnist-mlp", "mnist-mlp-bn", "mnist-wgan-gp")),
+    ODD["saturating-bn"],
+    ODD["critic-activations"],
+)
 
 
 def _suites():
@@ -42,7 +47,7 @@ def _suites():
                 if mode == "scan":
                     attributes = {"specs": SCANNED}
                 if mode != next(iter(backend.modes)):  # the rest is the default mode's, tested there
-                    attributes |= {"operations": ("adam_step", "gan_iteration")}
+                    attributes |= {"operations": ("adam_step", "penalty_grad", "gan_iteration")}
                 yield name, attributes | {"backend_class": backend, "mode": mode, "device": device, "pytestmark": marks}
 
 
@@ -101,7 +106,7 @@ class TestCupyFusedOnNumpy(TestCupyOnNumpy):
     """Its formulas, unfused."""
 
     mode = "fused"
-    operations = ("adam_step", "generator_forward", "gan_iteration")
+    operations = ("adam_step", "generator_forward", "penalty_grad", "gan_iteration")
 
 
 class TestCupyGraphOnNumpy(TestCupyOnNumpy):

@@ -1,11 +1,11 @@
 """The model: its work to the last FLOP, and every model that cannot exist."""
 
-import itertools
 import math
 
 import msgspec
 import pytest
 from hypothesis import given, strategies as st
+from work_by_hand import D_PARAMS, G_PARAMS, B, D, H, X, Z, products_of
 
 from ganbench.errors import SpecError, UsageError
 from ganbench.gan import PRESETS, GANSpec, parameters, preset, read_spec
@@ -43,8 +43,6 @@ def test_parameters_of_a_normalised_layer_have_no_bias():
 
 
 # FLOP, values that one iteration must read and write, and shape, each counted by hand.
-B, Z, H, X, D = 128, 64, 256, 784, 128  # batch, noise, hidden, image, hidden of the discriminator
-G_PARAMS, D_PARAMS = 218_128, 100_609
 WORK = {
     "matmul": (2 * B * H * X, B * H + H * X + B * X, (B, H, X)),
     "matmul_grad": (4 * B * H * X, 2 * (B * H + H * X) + B * X, (B, H, X)),
@@ -53,6 +51,12 @@ WORK = {
     "adam_step": (12 * G_PARAMS, 7 * G_PARAMS, (G_PARAMS,)),
     "generator_forward": (2 * B * (Z * H + H * X), G_PARAMS + B * (Z + X), (B, Z, H, X)),
     "discriminator_forward": (2 * B * (X * D + D), D_PARAMS + B * (X + 1), (B, X, D, 1)),
+    "penalty_grad": (
+        # Forward to the hidden layer; down from (B, 1) by D's two layers; up to the hidden one; gradients of both.
+        2 * B * (X * D + (D + D * X) + X * D + (D * X + D)),
+        2 * D_PARAMS + B * X,
+        (B, X, D, 1),
+    ),
     "gan_products": (
         # Eleven products: D step forward of G and D, gradient of D's W; G step forward, down to G's hidden layer.
         2 * B * (2 * (Z * H + H * X) + 2 * X * D + 2 * D * X + X * D + D * X + X * H + X * H + H * Z),
@@ -105,39 +109,13 @@ def test_unknown_operation():
         operation("matmull", MNIST)
 
 
-def _products(spec):
-    """Yield (m, k, n) of every matrix product of the cheapest iteration, traced layer by layer."""
-    b = spec.batch
-
-    def forward(widths):
-        for n_in, n_out in itertools.pairwise(widths):
-            yield b, n_in, n_out
-
-    def backward(widths, *, weights, to_input):
-        for depth in range(len(widths) - 1, 0, -1):
-            n_in, n_out = widths[depth - 1], widths[depth]
-            if weights:
-                yield n_out, b, n_in  # δᵀ a
-            if depth > 1 or to_input:
-                yield b, n_out, n_in  # δ W
-
-    yield from forward(spec.generator)  # D step: the fake batch
-    for _ in ("real", "fake"):
-        yield from forward(spec.discriminator)
-        yield from backward(spec.discriminator, weights=True, to_input=False)
-    yield from forward(spec.generator)  # G step
-    yield from forward(spec.discriminator)
-    yield from backward(spec.discriminator, weights=False, to_input=True)
-    yield from backward(spec.generator, weights=True, to_input=False)
-
-
 WIDTHS = st.lists(st.integers(1, 5000), min_size=1, max_size=6)
 
 
 @given(WIDTHS, WIDTHS, st.integers(1, 5000), st.integers(3, 4096), st.booleans())
 def test_iteration_flops_are_those_of_its_products(generator, hidden, image, batch, batch_norm):
     spec = GANSpec(generator=(*generator, image), discriminator=(image, *hidden, 1), batch=batch, batch_norm=batch_norm)
-    assert spec.iteration_flops == sum(2 * m * k * n for m, k, n in _products(spec))
+    assert spec.iteration_flops == sum(2 * m * k * n for m, k, n in products_of(spec))
 
 
 # Models that cannot exist -------------------------------------------------------------------------------
@@ -162,6 +140,11 @@ IMPOSSIBLE = [
     ({"beta1": -0.5}, r"beta1 -0\.5, .*betas in \[0, 1\)"),
     ({"beta2": 1.5}, r"beta2 1\.5, .*betas in \[0, 1\)"),
     ({"eps": 0.0}, r"eps 0\.0 .*must be positive"),
+    ({"loss": "wgan-gp", "critic_steps": 0}, "critic_steps 0 and penalty 10.0 are not valid: .*at least 1"),
+    ({"loss": "wgan-gp", "penalty": -1.0}, "critic_steps 5 and penalty -1.0 are not valid: .*not negative"),
+    ({"loss": "wgan-gp", "penalty": math.inf}, "penalty inf are not valid: .*finite"),
+    ({"critic_steps": 5}, "critic_steps 5 and penalty 0.0 are not valid with loss .non-saturating.*wgan-gp"),
+    ({"loss": "saturating", "penalty": 10.0}, "penalty 10.0 are not valid with loss .saturating."),
 ]
 
 

@@ -61,3 +61,24 @@ def test_verify_fails_where_nothing_could_be_verified(ganbench_cli):
     assert code == 1
     assert "unavailable" in out
     assert "nothing was verified" in err
+
+
+@pytest.mark.parametrize(("loss", "status"), [("saturating", "ok"), ("wgan-gp", "unsupported")])
+def test_a_plugin_that_was_written_before_a_loss(outside, tmp_path, loss, status):
+    done = cli(outside, "compare", "--backends", "numpy,earlier", "--preset", "tiny", "--loss", loss, "--rounds", "1",
+               "--ops", "matmul,gan_iteration", "--format", "json", "--results", tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = {(row["target"], row["operation"]): row for row in json.loads(done.stdout)}
+    assert rows["earlier", "matmul"]["status"] == rows["numpy", "gan_iteration"]["status"] == "ok"
+    assert rows["earlier", "gan_iteration"]["status"] == status
+    if status != "ok":
+        reason = "backend 'earlier' is not written for loss 'wgan-gp', only for non-saturating, saturating"
+        assert rows["earlier", "gan_iteration"]["reason"] == reason
+
+
+def test_a_training_of_a_loss_that_a_plugin_lacks(outside, tmp_path):
+    done = cli(outside, "train", "--backend", "earlier", "--preset", "tiny", "--loss", "wgan-gp", "--iterations", "8",
+               "--output", tmp_path / "t")  # fmt: skip
+    assert done.returncode == 1
+    assert "is not written for loss 'wgan-gp'" in done.stderr
+    assert "Traceback" not in done.stderr

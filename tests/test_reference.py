@@ -6,7 +6,8 @@ import pytest
 from ganbench.backend import GANState, NetworkState
 from ganbench.gan import BATCH_NORM_EPS, GANSpec
 from ganbench.operations.networks import initial_state
-from ganbench.verification.reference import SEEDS, Reference
+from ganbench.verification.drawing import SEEDS
+from ganbench.verification.reference import Reference
 
 ACTIVATIONS = ("relu", "leaky_relu", "tanh", "sigmoid", "identity")
 LOSSES = ("non-saturating", "saturating")

@@ -58,7 +58,10 @@ def test_doubling_is_doubling():
     ("arguments", "named"),
     [
         (["--sweep", "batch"], "VARIABLE=VALUES"),
-        (["--sweep", "depth=1,2"], "unknown variable of a sweep 'depth' (known: batch, n, threads, width)"),
+        (
+            ["--sweep", "depth=1,2"],
+            "unknown variable of a sweep 'depth' (known: batch, critic_steps, n, threads, width)",
+        ),
         (["--sweep", "batch="], "at least two values"),
         (["--sweep", "batch=8"], "at least two values"),
         (["--sweep", "batch=0,8"], "between 1 and"),
@@ -102,6 +105,10 @@ def test_each_variable_alters_what_it_names_and_nothing_else(monkeypatch):
     assert large.rigor.budget_s == 5.0
     one, two = plans(parse("threads=1,2"), preset("tiny"), OPS, backends="numpy")
     assert (one.threads, two.threads, one.spec) == (1, 2, two.spec)
+    few, more = plans(parse("critic_steps=1,5"), preset("mnist-wgan-gp"), OPS, backends="numpy")
+    assert (few.spec.critic_steps, more.spec) == (1, preset("mnist-wgan-gp"))
+    with pytest.raises(UsageError, match=r"critic_steps 2 .*choose loss 'wgan-gp'"):
+        plans(parse("critic_steps=1,2"), preset("tiny"), OPS, backends="numpy")
     own = plans(parse("width=16,32"), preset("tiny"), OPS, backends="numpy")[0]
     assert own.spec == preset("tiny")
 

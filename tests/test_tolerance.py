@@ -18,9 +18,9 @@ from ganbench.operations import operation
 from ganbench.operations.networks import GANIteration
 from ganbench.testing import answers, images
 from ganbench.verification.answers import IMAGES, read_answers, write_answers
+from ganbench.verification.drawing import SEEDS
 from ganbench.verification.emulation import answer
 from ganbench.verification.gate import judge, verify
-from ganbench.verification.reference import SEEDS
 
 FOLDER = Path(__file__).parent / "models"
 

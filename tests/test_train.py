@@ -73,7 +73,7 @@ def test_the_picture_of_parity_tells_one_curve_from_another(parity):
     from ganbench.training import curves, parity as parities
 
     def colours(losses, found):
-        with Image.open(io.BytesIO(curves.draw(losses, "drawn", found))) as picture:
+        with Image.open(io.BytesIO(curves.draw(losses, TINY, "drawn", found))) as picture:
             pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3).astype(int)
         bright = pixels[np.ptp(pixels, axis=1) > 60]
         return {tuple(colour) for colour in np.round(bright / 48)}

@@ -21,9 +21,9 @@ from ganbench.gan import GANSpec, preset
 from ganbench.operations.networks import GANIteration
 from ganbench.testing import images
 from ganbench.verification.answers import Answers
+from ganbench.verification.drawing import SEEDS
 from ganbench.verification.emulation import answer
 from ganbench.verification.gate import verify
-from ganbench.verification.reference import SEEDS
 
 os.environ.setdefault("JAX_ENABLE_X64", "1")  # before JAX is imported
 MODELS = 500

@@ -13,7 +13,7 @@ from .quantities import seconds
 if TYPE_CHECKING:
     from ..gan import GANSpec
 
-MODEL = ("preset", "model", "generator", "discriminator", "batch")  # the options that make a GANSpec
+MODEL = ("preset", "model", "generator", "discriminator", "batch", "loss")  # the options that make a GANSpec
 MODELS = {"preset": 1, "model": 2, "generator": 3, "discriminator": 3}  # of these ways to name a model one is taken
 Command = Callable[..., Any]
 
@@ -56,6 +56,8 @@ def model_options(command: Command) -> Command:
         click.option("--generator", metavar="WIDTHS", help="Layer widths of the generator, such as 64,256,784."),
         click.option("--discriminator", metavar="WIDTHS", help="Layer widths of the discriminator, such as 784,128,1."),
         click.option("--batch", type=int, metavar="N", help="Batch size.  [default: the model's own]"),
+        click.option("--loss", metavar="NAME",
+                     help="non-saturating, saturating or wgan-gp.  [default: the model's own]"),
         click.option("--dtype", default="float32", show_default=True, metavar="NAME",
                      help="float32, float64, bfloat16 or float16."),
         click.option("--threads", type=int, metavar="N",
@@ -81,11 +83,11 @@ def spec_from(options: dict[str, Any]) -> "GANSpec":
     """
     import msgspec
 
-    from ..gan import GANSpec, preset, read_spec
+    from ..gan import GANSpec, preset, read_spec, with_loss
 
     context = click.get_current_context(silent=True)
     given_here = given(context, *MODELS) if context else []
-    name, model, batch = options.pop("preset"), options.pop("model"), options.pop("batch")
+    name, model, batch, loss = (options.pop(option) for option in ("preset", "model", "batch", "loss"))
     widths = {role: options.pop(role) for role in ("generator", "discriminator")}
     if given_here:
         name, model = name if "preset" in given_here else "", model if "model" in given_here else None
@@ -97,9 +99,10 @@ def spec_from(options: dict[str, Any]) -> "GANSpec":
         if not all(widths.values()):
             raise UsageError("a model is either --model FILE, or --generator and --discriminator together")
         made: dict[str, Any] = {role: _widths(role, text) for role, text in widths.items()}
-        return GANSpec(**{"batch": 128, **changes, **made})
-    spec = read_spec(model) if model else preset(name)
-    return msgspec.structs.replace(spec, **changes)
+        spec = GANSpec(**{"batch": 128, **changes, **made})
+    else:
+        spec = msgspec.structs.replace(read_spec(model) if model else preset(name), **changes)
+    return spec if loss is None else with_loss(spec, loss)
 
 
 def _widths(role: str, text: str) -> tuple[int, ...]:

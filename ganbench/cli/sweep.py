@@ -18,12 +18,18 @@ if TYPE_CHECKING:
     from ..results.run import Sweep, Swept
 
 APART = ("details", "fail_if", "resume")  # speak of one run
-SAID = {"batch": ("batch",), "threads": ("threads",), "width": (), "n": (*MODEL, "data")}  # by the sweep itself
+SAID = {  # by the sweep itself
+    "batch": ("batch",),
+    "threads": ("threads",),
+    "width": (),
+    "critic_steps": (),
+    "n": (*MODEL, "data"),
+}
 
 sweep_option = click.option(
     "--sweep", metavar="VARIABLE=VALUES",
-    help="One run for each value of batch, width (of hidden layers), threads or n (of n×n products): batch=1,8,32, "
-    "or n=64..4096 for the powers of two. --budget is for each run.",
+    help="One run for each value of batch, width (of hidden layers), threads, critic_steps (of wgan-gp) or n (of n×n "
+    "products): batch=1,8,32, or n=64..4096 for the powers of two. --budget is for each run.",
 )  # fmt: skip
 
 

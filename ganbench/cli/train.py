@@ -19,8 +19,6 @@ if TYPE_CHECKING:
               help="A target backend[.mode][@device]. Give several, separated by commas, to see whether they learn "
               "the same.")  # fmt: skip
 @model_options
-@click.option("--loss", metavar="NAME",
-              help="The generator's loss: non-saturating or saturating.  [default: the model's own]")  # fmt: skip
 @click.option("--epochs", type=int, metavar="N", help="How many times to go through the data.")
 @click.option("--iterations", type=int, metavar="N", help="How many iterations to make, instead of --epochs.")
 @click.option("--seed", type=int, metavar="N",
@@ -65,6 +63,9 @@ def train_command(context: click.Context, /, **options: Any) -> None:
 
 
 def _spec(context: click.Context, options: dict[str, Any]) -> "GANSpec | None":
-    """Return the model asked for; None where it is that of the state."""
-    spec = spec_from(options)
-    return spec if options["resume"] is None or given(context, *MODEL) else None
+    """Return the model asked for; None where it is that of the state, but for the loss, which stays an option."""
+    loss, model = options["loss"], spec_from(options)
+    if options["resume"] is None or given(context, *(name for name in MODEL if name != "loss")):
+        return model
+    options["loss"] = loss
+    return None

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from ..backend import Backend, Program
+from ..errors import UnsupportedError
 from ..gan import MAX_ITERATIONS
 from ..machine.disturbance import Watch
 from ..operation import Inputs, Operation
@@ -37,7 +38,13 @@ class WarmUp(NamedTuple):
 
 
 def first_call(backend: Backend, operation: Operation, inputs: Inputs) -> tuple[Program, float, float]:
-    """Prepare and run once; return the program, seconds to prepare, seconds of the first run."""
+    """Prepare and run once; return the program, seconds to prepare, seconds of the first run.
+
+    Raises ``UnsupportedError`` where the backend is not written for the loss of the operation.
+    """
+    if operation.loss not in (None, *backend.losses):
+        has = ", ".join(backend.losses)
+        raise UnsupportedError(f"backend '{backend.name}' is not written for loss '{operation.loss}', only for {has}")
     start = time.perf_counter()
     program = backend.prepare(operation, inputs)
     backend.synchronize(program.result)

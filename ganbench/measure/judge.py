@@ -9,8 +9,8 @@ import msgspec
 
 from ..errors import GanbenchError
 from ..results.records import Verification
+from ..verification.drawing import SEEDS
 from ..verification.gate import GATED_ITERATIONS
-from ..verification.reference import SEEDS
 from .oracle import Compare, Draw, Drawn, Examine, Judged, OracleJob
 from .plan import Plan
 from .process import Child, WorkerLostError, child_environment

@@ -15,7 +15,7 @@ from .plan import Plan, make_plan
 from .rounds import Progress
 from .session import Say, carry_out
 
-VARIABLES = ("batch", "width", "threads", "n")
+VARIABLES = ("batch", "width", "threads", "critic_steps", "n")
 LARGEST = 2**31 - 1  # no machine has the memory for more
 PRODUCTS = ("matmul", "matmul_grad")  # what there is of square matrices
 EXAMPLE = "such as batch=1,8,32 or n=64..4096"
@@ -64,8 +64,8 @@ def plans(sweep: Sweep, spec: GANSpec, ops: str | Sequence[str], **settings: Any
 
 def altered(spec: GANSpec, variable: str, value: int) -> GANSpec:
     """Return the model at one value of a sweep; raises ``SpecError`` or ``UsageError`` where there is none."""
-    if variable == "batch":
-        return msgspec.structs.replace(spec, batch=value)
+    if variable in ("batch", "critic_steps"):
+        return msgspec.structs.replace(spec, **{variable: value})
     if variable == "width":
         return _widened(spec, value)
     if variable == "n":  # the heaviest layer says the shape of a product, and images of one pixel cost nothing

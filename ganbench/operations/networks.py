@@ -133,37 +133,56 @@ class DiscriminatorForward(_Forward):
 
 
 class GANIteration(Operation):
-    """One whole training iteration: a step on D, then a step on G with the updated D."""
+    """One whole training iteration: a step on D, or several on a critic, then a step on G with the updated D."""
 
     name = "gan_iteration"
     stateful = True
 
     @property
+    def loss(self) -> str:
+        return self.spec.loss
+
+    @property
     def shape(self) -> tuple[int, ...]:
-        return self.spec.batch, *self.spec.generator, *self.spec.discriminator[1:]
+        return self.spec.iteration_shape
 
     @property
     def flops(self) -> int:
         return self.spec.iteration_flops
 
     @property
-    def _values_read(self) -> int:
+    def _flowing_read(self) -> int:
+        """How many values of real images, noise and, for a critic, ``u``."""
         spec = self.spec
-        running = sum(2 * layer.n_out for layer in spec.generator_layers if layer.batch_norm)
-        return 3 * spec.n_params + running + spec.batch * (spec.img_dim + 2 * spec.z_dim)
+        of_a_step = spec.img_dim + spec.z_dim + spec.wasserstein
+        return spec.batch * (spec.critic_steps * of_a_step + spec.z_dim)
+
+    @property
+    def _values_read(self) -> int:
+        return self._kept_read + self._flowing_read
 
     @property
     def _kept_read(self) -> int:
-        return self._values_read - self.spec.batch * (self.spec.img_dim + 2 * self.spec.z_dim)
+        running = sum(2 * layer.n_out for layer in self.spec.generator_layers if layer.batch_norm)
+        return 3 * self.spec.n_params + running
 
     def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
         rng = np.random.default_rng(seed)
         state = initial_state(rng, self.spec, kept(dtype))
-        batches = [
-            (real, _noise(rng, self.spec, dtype), _noise(rng, self.spec, dtype))
-            for real in _staged(images, self.spec, dtype)
-        ]
+        staged = _staged(images, self.spec, dtype)
+        if self.spec.wasserstein:
+            return Inputs((), state, [self._critic_batch(rng, dtype, staged, turn) for turn in range(STAGED_BATCHES)])
+        batches = [(real, _noise(rng, self.spec, dtype), _noise(rng, self.spec, dtype)) for real in staged]
         return Inputs((), state, batches)
+
+    def _critic_batch(
+        self, rng: np.random.Generator, dtype: str, staged: Sequence[np.ndarray], turn: int
+    ) -> tuple[np.ndarray, ...]:
+        """Return real, z_d, z_g and u of one iteration: its steps on D go on through the staged images in turn."""
+        spec, steps = self.spec, self.spec.critic_steps
+        real = np.stack([staged[(turn * steps + step) % len(staged)] for step in range(steps)])
+        z_d = to_host(rng.standard_normal((steps, spec.batch, spec.z_dim)), dtype)
+        return real, z_d, _noise(rng, spec, dtype), to_host(rng.uniform(size=(steps, spec.batch, 1)), dtype)
 
     def outputs(self) -> list[Output]:
         named = []
@@ -178,10 +197,12 @@ class GANIteration(Operation):
                 if layer.batch_norm
                 for name in ("mean", "var")
             ]
-        return [*named, *outputs_of({"d_loss": (), "g_loss": ()}, kept=("d_loss", "g_loss"))]
+        reported = self.spec.reported
+        return [*named, *outputs_of(dict.fromkeys(reported, ()), kept=reported)]
 
     def apply(self, backend: Arithmetic, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
-        state, *losses = backend.gan_iteration(self.spec, state, *batch)
+        iterate = backend.wasserstein_iteration if self.spec.wasserstein else backend.gan_iteration
+        state, *losses = iterate(self.spec, state, *batch)
         return state, losses
 
     def collect(self, state: Any, results: Any) -> list[Array]:

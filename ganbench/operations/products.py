@@ -33,13 +33,11 @@ class GANProducts(Operation):
 
     @property
     def products(self) -> list[Product]:
-        """In the order of an iteration: a step on D, real and fake rows in one batch, then a step on G."""
+        """In the order of an iteration: the steps on D, whose rows share one batch, then a step on G."""
         b, g, d = self.spec.batch, self.spec.generator_layers, self.spec.discriminator_layers
+        step = self._critic_step() if self.spec.wasserstein else self._discriminator_step()
         listed = [
-            *(_forward(layer, b) for layer in g),
-            *(_forward(layer, 2 * b) for layer in d),
-            *(_weight_gradient(layer, 2 * b) for layer in d),
-            *(_input_gradient(layer, 2 * b) for layer in d[1:]),
+            *step * self.spec.critic_steps,
             *(_forward(layer, b) for layer in (*g, *d)),
             *(_input_gradient(layer, b) for layer in d),
             *(_weight_gradient(layer, b) for layer in g),
@@ -47,9 +45,33 @@ class GANProducts(Operation):
         ]
         return [product for product in listed if min(product[:3]) > 1] or listed
 
+    def _discriminator_step(self) -> list[Product]:
+        """On real and fake rows."""
+        b, g, d = self.spec.batch, self.spec.generator_layers, self.spec.discriminator_layers
+        return [
+            *(_forward(layer, b) for layer in g),
+            *(_forward(layer, 2 * b) for layer in d),
+            *(_weight_gradient(layer, 2 * b) for layer in d),
+            *(_input_gradient(layer, 2 * b) for layer in d[1:]),
+        ]
+
+    def _critic_step(self) -> list[Product]:
+        """On real, fake and mixed rows; the penalty's part of a weight gradient is so many more rows of its product."""
+        b, g, d = self.spec.batch, self.spec.generator_layers, self.spec.discriminator_layers
+        curved = [number <= self.spec.curved for number in range(1, len(d) + 1)]
+        return [
+            *(_forward(layer, b) for layer in g),
+            *(_forward(layer, 3 * b) for layer in d[:-1]),
+            _forward(d[-1], 2 * b),
+            *(_input_gradient(layer, b) for layer in d),  # down
+            *(_forward(layer, b) for layer in d[:-1]),  # up
+            *(_weight_gradient(layer, (3 + below) * b) for layer, below in zip(d, curved, strict=True)),
+            *(_input_gradient(layer, (2 + below) * b) for layer, below in zip(d[1:], curved[1:], strict=True)),
+        ]
+
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.spec.batch, *self.spec.generator, *self.spec.discriminator[1:]
+        return self.spec.iteration_shape
 
     @property
     def flops(self) -> int:

@@ -14,16 +14,17 @@ ROWS = "rows.npy"  # the real data of a training, in its dtype, on the way to it
 SAMPLES = 100  # rows generated for the picture, from noise that never changes
 SAMPLE_STREAM = 0  # epochs are counted from 1
 
-Batch = tuple[np.ndarray, np.ndarray, np.ndarray]  # real, z_d, z_g
+Batch = tuple[np.ndarray, ...]  # real, z_d, z_g; for a critic u as well, and real, z_d and u of each of its steps
 
 
 def stream(rows: np.ndarray, spec: GANSpec, seed: int, step: int) -> Iterator[Batch]:
     """Yield the batches of every iteration after ``step``, without end, in the dtype of ``rows``.
 
-    An epoch is a new permutation of the rows, cut into whole batches; the rows left over, fewer than a
-    batch, are others in every epoch.
+    An epoch is a new permutation of the rows, cut into what whole iterations take; the rows left over, fewer than
+    that, are others in every epoch.
     """
-    per_epoch = len(rows) // spec.batch
+    taken = spec.real_rows
+    per_epoch = len(rows) // taken
     epoch, done = divmod(step, per_epoch)
     while True:
         epoch += 1
@@ -31,10 +32,22 @@ def stream(rows: np.ndarray, spec: GANSpec, seed: int, step: int) -> Iterator[Ba
         order = rng.permutation(len(rows))
         for index in range(per_epoch):
             # Drawn in float64 whatever the dtype, and drawn even where it is skipped.
-            z_d, z_g = rng.standard_normal((2, spec.batch, spec.z_dim)).astype(rows.dtype)
+            noise = [array.astype(rows.dtype) for array in _drawn(rng, spec)]
             if index >= done:
-                yield rows[order[index * spec.batch : (index + 1) * spec.batch]], z_d, z_g
+                real = rows[order[index * taken : (index + 1) * taken]]
+                shape = (spec.critic_steps, spec.batch, -1) if spec.wasserstein else real.shape
+                yield real.reshape(shape), *noise
         done = 0
+
+
+def _drawn(rng: np.random.Generator, spec: GANSpec) -> tuple[np.ndarray, ...]:
+    """Return z_d and z_g of one iteration; for a critic u as well."""
+    b, steps = spec.batch, spec.critic_steps
+    if not spec.wasserstein:
+        z_d, z_g = rng.standard_normal((2, b, spec.z_dim))
+        return z_d, z_g
+    z_d, z_g = rng.standard_normal((steps, b, spec.z_dim)), rng.standard_normal((b, spec.z_dim))
+    return z_d, z_g, rng.uniform(size=(steps, b, 1))
 
 
 def sample_noise(spec: GANSpec, seed: int) -> np.ndarray:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..gan import GANSpec
 from .parity import PARTED, Parity
 
 if TYPE_CHECKING:
@@ -13,18 +14,19 @@ if TYPE_CHECKING:
 
 POINTS = 500  # a curve with more of them than pixels is thinned
 WIDTH, HEIGHT = 640, 180
-LOSSES = ("d_loss", "g_loss")
 
 
-def draw(losses: Mapping[str, np.ndarray], title: str, parity: Parity | None = None) -> bytes:
-    """Return a PNG of tables (iteration, d_loss, g_loss), one curve for each target.
+def draw(losses: Mapping[str, np.ndarray], spec: GANSpec, title: str, parity: Parity | None = None) -> bytes:
+    """Return a PNG of tables (iteration, and what ``spec`` reports), one curve for each target.
 
-    With ``parity`` a third panel shows how far the curves lie apart, and every panel where they part.
+    A panel for each loss; a critic has two more, its estimate of the Wasserstein distance and the penalty. With
+    ``parity`` a last panel shows how far the curves lie apart, and every panel where they part.
     """
     import altair as alt
     from PIL import Image
 
-    panels: list[Any] = [_panel(losses, column, name, parity) for column, name in enumerate(LOSSES, 1)]
+    curves = {target: _curves(table, spec) for target, table in losses.items()}
+    panels: list[Any] = [_panel(curves, name, parity) for name in next(iter(curves.values())) if name != "iteration"]
     if parity is not None:
         panels.append(_spread(parity))
     heading = alt.Title(title, subtitle=parity.explain() if parity else [], subtitleColor="#555", anchor="start")
@@ -36,18 +38,26 @@ def draw(losses: Mapping[str, np.ndarray], title: str, parity: Parity | None = N
     return packed.getvalue()
 
 
+def _curves(table: np.ndarray, spec: GANSpec) -> dict[str, np.ndarray]:
+    """Return what is drawn by name, the iterations first."""
+    named = dict(zip(("iteration", *spec.reported), table.T, strict=True))
+    if spec.wasserstein:
+        named["wasserstein"] = named["penalty"] - named["d_loss"]
+    return named
+
+
 def _panel(
-    losses: Mapping[str, np.ndarray], column: int, name: str, parity: Parity | None
+    curves: Mapping[str, dict[str, np.ndarray]], name: str, parity: Parity | None
 ) -> "altair.LayerChart | altair.FacetChart":
     import altair as alt
 
-    legend = alt.Undefined if len(losses) > 1 else None
-    widths = [1.2 + 2.4 * under for under in range(len(losses) - 1, -1, -1)]
-    scale = alt.Scale(type="ordinal", domain=list(losses), range=widths)
+    legend = alt.Undefined if len(curves) > 1 else None
+    widths = [1.2 + 2.4 * under for under in range(len(curves) - 1, -1, -1)]
+    scale = alt.Scale(type="ordinal", domain=list(curves), range=widths)
     values = [
-        {"iteration": step, name: loss, "backend": target}
-        for target, table in losses.items()
-        for step, loss in _thinned(table[:, 0], table[:, column], np.mean)
+        {"iteration": step, name: value, "backend": target}
+        for target, named in curves.items()
+        for step, value in _thinned(named["iteration"], named[name], np.mean)
     ]
     lines = (
         alt.Chart(alt.InlineData(values), width=WIDTH, height=HEIGHT)
@@ -55,7 +65,7 @@ def _panel(
         .encode(
             x=alt.X("iteration:Q"),
             y=alt.Y(f"{name}:Q", scale=alt.Scale(zero=False)),
-            color=alt.Color("backend:N", scale=alt.Scale(domain=list(losses), scheme="dark2"), legend=legend),
+            color=alt.Color("backend:N", scale=alt.Scale(domain=list(curves), scheme="dark2"), legend=legend),
             # The first is the widest, because curves that are the same would hide one another.
             strokeWidth=alt.StrokeWidth("backend:N", scale=scale, legend=legend),
         )

@@ -34,7 +34,7 @@ class Fed(Program):
         self, backend: Backend, program: Program, batches: Iterator[Batch], start: GANState | None = None
     ) -> None:
         self._backend, self._program, self._batches, self._start = backend, program, batches, start
-        self._unread: list[tuple[Array, Array]] = []
+        self._unread: list[tuple[Array, ...]] = []
         self._read: list[np.ndarray] = []
 
     def __call__(self) -> None:
@@ -54,10 +54,10 @@ class Fed(Program):
         return len(enqueued) * self._program.iterations
 
     def read_losses(self, wait: bool = False) -> np.ndarray:
-        """Return the losses (n, 2) that were read since the last time; with ``wait``, also of what is enqueued."""
+        """Return what was reported (n, columns) and read since the last time; with ``wait``, also what is enqueued."""
         if wait:
             self._take()
-        read = np.concatenate(self._read) if self._read else np.empty((0, 2))
+        read = np.concatenate(self._read) if self._read else np.empty((0, 0))
         self._read = []
         return read
 
@@ -69,9 +69,9 @@ class Fed(Program):
         return self._program.outputs()
 
     def _take(self) -> None:
-        for pair in self._unread:
-            d_loss, g_loss = (self._backend.to_numpy(part).reshape(-1) for part in pair)
-            self._read.append(np.stack([d_loss, g_loss], axis=1).astype(np.float64))
+        for reported in self._unread:
+            columns = [self._backend.to_numpy(part).reshape(-1) for part in reported]
+            self._read.append(np.stack(columns, axis=1).astype(np.float64))
         self._unread = []
 
 

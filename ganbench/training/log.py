@@ -13,28 +13,30 @@ import msgspec
 import numpy as np
 
 from ..errors import StorageError
+from ..gan import GANSpec
 from ..results.store import replace_file
-from .protocol import Cost, Ended, Epoch, Message, Started
+from .protocol import Cost, Ended, Epoch, Message, Started, watched
 
 LOG, TABLE, LOSSES = "log.jsonl", "log.csv", "losses.csv"
-TABLE_HEADER = "epoch,step,iterations,d_loss,g_loss,v,images_per_s"
-LOSSES_HEADER = "step,d_loss,g_loss"
+EPOCH = ("epoch", "step", "iterations", "d_loss", "g_loss")  # the first columns of the table
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Started | Cost | Epoch | Ended)
 
 
 class Log:
-    """The three files, open for appending after iteration ``step``.
+    """The three files of a training of ``spec``, open for appending after iteration ``step``.
 
     Raises ``StorageError`` where the disk does not take a line.
     """
 
-    def __init__(self, folder: Path, step: int, per_epoch: int) -> None:
+    def __init__(self, folder: Path, spec: GANSpec, step: int, per_epoch: int) -> None:
         self._folder = folder
+        self._columns = (*EPOCH, *watched(spec), "images_per_s")
         self._cut(LOG, "", lambda line: _belongs(_decoder.decode(line), step, per_epoch))
-        self._cut(TABLE, TABLE_HEADER, lambda line: _is_whole_epoch(line, step, per_epoch))
-        self._cut(LOSSES, LOSSES_HEADER, lambda line: int(line.partition(",")[0]) <= step)
+        header = ",".join(self._columns)
+        self._cut(TABLE, header, lambda line: _is_whole_epoch(line, len(self._columns), step, per_epoch))
+        self._cut(LOSSES, ",".join(("step", *spec.reported)), lambda line: int(line.partition(",")[0]) <= step)
         try:
             self._files = {name: (folder / name).open("a", encoding="utf-8") for name in (LOG, TABLE, LOSSES)}
         except OSError as error:
@@ -44,12 +46,13 @@ class Log:
         """Append what happened, an epoch to the table as well."""
         self._append(LOG, _encoder.encode(record).decode() + "\n")
         if isinstance(record, Epoch):
-            self._append(TABLE, ",".join(str(getattr(record, name)) for name in TABLE_HEADER.split(",")) + "\n")
+            self._append(TABLE, ",".join(str(getattr(record, name)) for name in self._columns) + "\n")
 
     def losses(self, step: int, losses: np.ndarray) -> None:
-        """Append the losses (n, 2) of the iterations after ``step``."""
+        """Append what the iterations after ``step`` reported, (n, columns)."""
         lines = (
-            f"{number},{d_loss!r},{g_loss!r}\n" for number, (d_loss, g_loss) in enumerate(losses.tolist(), step + 1)
+            ",".join([str(number), *map(repr, values)]) + "\n"
+            for number, values in enumerate(losses.tolist(), step + 1)
         )
         self._append(LOSSES, "".join(lines))
 
@@ -106,12 +109,12 @@ def _belongs(record: Message, step: int, per_epoch: int) -> bool:
     return not isinstance(record, Started | Ended) or record.step <= step
 
 
-def _is_whole_epoch(line: str, step: int, per_epoch: int) -> bool:
-    _, end, iterations, *rest = line.split(",")
-    return len(rest) == 4 and int(end) <= step and int(iterations) == per_epoch
+def _is_whole_epoch(line: str, columns: int, step: int, per_epoch: int) -> bool:
+    fields = line.split(",")
+    return len(fields) == columns and int(fields[1]) <= step and int(fields[2]) == per_epoch
 
 
 def read_losses(folder: Path) -> np.ndarray:
-    """Return (n, 3): iteration, d_loss and g_loss, as a training left them in ``folder``."""
-    lines = (folder / LOSSES).read_text().splitlines()[1:]
-    return np.array([line.split(",") for line in lines], np.float64).reshape(-1, 3)
+    """Return (n, columns): iteration and what it reported, as a training left them in ``folder``."""
+    header, *lines = (folder / LOSSES).read_text().splitlines()
+    return np.array([line.split(",") for line in lines], np.float64).reshape(-1, header.count(",") + 1)

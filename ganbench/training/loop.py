@@ -83,10 +83,15 @@ class Loop:
             self._unfinished = self._unfinished[self._goal.per_epoch :]
 
     def _write_epoch(self, losses: np.ndarray, rate: float) -> None:
-        d_loss, g_loss = losses.mean(axis=0).tolist()
+        spec = self._goal.spec
+        means = dict(zip(spec.reported, losses.mean(axis=0).tolist(), strict=True))
+        if spec.wasserstein:
+            means["wasserstein"] = means["penalty"] - means["d_loss"]
+        else:
+            means["v"] = -means["d_loss"]
         end = self.read - len(self._unfinished) + len(losses)
         number = -(-end // self._goal.per_epoch)
-        epoch = Epoch(number, end, len(losses), d_loss, g_loss, -d_loss, round(rate, 1))
+        epoch = Epoch(epoch=number, step=end, iterations=len(losses), images_per_s=round(rate, 1), **means)
         self._log.write(epoch)
         self._tell(epoch)
 
@@ -99,11 +104,12 @@ class Loop:
         before, start = self._mark
         if self.step > before:  # otherwise nothing was enqueued since the last line
             self._mark = self.step, self._clock()
-            self._last_rate = (self.step - before) * self._goal.spec.batch / (self._mark[1] - start)
+            self._last_rate = (self.step - before) * self._goal.spec.real_rows / (self._mark[1] - start)
         return self._last_rate
 
     def _keep(self, finished: bool = False) -> None:
         self._take(self._fed.read_losses(wait=True))
-        gan = assemble(self._goal.spec, self._program.outputs()[:-2], self.step)
+        spec = self._goal.spec
+        gan = assemble(spec, self._program.outputs()[: -len(spec.reported)], self.step)
         self._log.sync()  # first the log: a state is never ahead of it
         self._saver.keep(gan, self._unfinished, finished)

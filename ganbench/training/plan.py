@@ -4,16 +4,15 @@ import hashlib
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
-import msgspec
 import numpy as np
 
 from .. import registry
 from ..data import load_images
 from ..data.sound import load_recordings
-from ..errors import DataError, SpecError, UnavailableError, UsageError, unknown
-from ..gan import PRESETS, GANSpec, Loss
+from ..errors import DataError, SpecError, UnavailableError, UsageError
+from ..gan import PRESETS, GANSpec, with_loss
 from ..measure.plan import Plan, make_plan
 from ..operations.networks import GANIteration
 from ..precision import FULL, PRECISIONS
@@ -45,8 +44,8 @@ class Training(NamedTuple):
 
     @property
     def per_epoch(self) -> int:
-        """How many whole batches the rows make."""
-        return len(self.rows) // self.spec.batch
+        """For how many iterations the rows are enough."""
+        return len(self.rows) // self.spec.real_rows
 
     def folder(self, label: str) -> Path:
         """Return where the files of a target go: one folder each, where there are several."""
@@ -76,9 +75,7 @@ def make_training(
     saved = None if resume is None else load_state(resume)
     spec = spec or (PRESETS["mnist-mlp"] if saved is None else saved.spec)
     if loss is not None:
-        if loss not in get_args(Loss):
-            raise unknown("loss", loss, get_args(Loss))
-        spec = msgspec.structs.replace(spec, loss=loss)
+        spec = with_loss(spec, loss)
     if saved is not None:
         if differs := differences(saved.spec, spec):
             raise SpecError(f"state {resume} is of another model: {differs}")
@@ -100,14 +97,16 @@ def make_training(
     )
     _check_installed(plan)
     rows, note, sound = _rows(plan)
-    if len(rows) < spec.batch:
+    if len(rows) < spec.real_rows:
+        batches = f"{spec.critic_steps} batches" if spec.critic_steps > 1 else "a batch"
         raise DataError(
-            f"{len(rows)} rows of data do not fill a batch of {spec.batch}: pass --batch {len(rows)} or less"
+            f"{len(rows)} rows of data do not fill {batches} of {spec.batch}: "
+            f"pass --batch {len(rows) // spec.critic_steps} or less"
         )
     digest = hashlib.sha256(np.ascontiguousarray(rows).data).hexdigest()
-    total = iterations if iterations is not None else (epochs or 0) * (len(rows) // spec.batch)
-    if total > LARGEST_STEP:
-        raise UsageError(f"{total:,} iterations are not valid: at most {LARGEST_STEP:,}")
+    total = iterations if iterations is not None else (epochs or 0) * (len(rows) // spec.real_rows)
+    if total * spec.critic_steps > LARGEST_STEP:
+        raise UsageError(f"{total:,} iterations are not valid: at most {LARGEST_STEP // spec.critic_steps:,}")
     if saved is not None:
         if saved.data != digest:
             raise DataError(f"state {resume} was trained on other data: pass the same --data")

@@ -62,16 +62,27 @@ class Cost(Message, tag="cost", frozen=True):
     high: float
 
 
-class Epoch(Message, tag="epoch", frozen=True):
-    """Means over the iterations of one epoch; ``v`` is V(D,G) = -d_loss. A last one may be incomplete."""
+class Epoch(Message, tag="epoch", frozen=True, omit_defaults=True):
+    """Means over the iterations of one epoch. A last one may be incomplete.
+
+    Beside the losses stands what ``watched`` names: ``v`` is V(D,G) = -d_loss; a critic has its estimate of the
+    Wasserstein distance, mean(D(real)) - mean(D(fake)), and the penalty instead.
+    """
 
     epoch: int
     step: int  # at its end
     iterations: int
     d_loss: float
     g_loss: float
-    v: float
     images_per_s: float
+    v: float | None = None
+    wasserstein: float | None = None
+    penalty: float | None = None
+
+
+def watched(spec: GANSpec) -> tuple[str, ...]:
+    """Return which fields of an ``Epoch`` stand beside its losses."""
+    return ("wasserstein", "penalty") if spec.wasserstein else ("v",)
 
 
 class Enqueued(Message, tag="enqueued", frozen=True):

@@ -5,11 +5,10 @@ from collections.abc import Callable
 
 from ..registry import Target
 from .plan import Training
-from .protocol import AnyMessage, Cost, Ended, Enqueued, Epoch, Started
+from .protocol import AnyMessage, Cost, Ended, Enqueued, Epoch, Started, watched
 from .run import Trained
 
 LINES = 10  # epochs shown; the log has all of them
-HEADING = f"{'epoch':>7}{'iteration':>11}{'d_loss':>10}{'g_loss':>10}{'V(D,G)':>10}{'images/s':>11}"
 
 Show = Callable[[float, str], None]  # (share done, what is going on)
 
@@ -20,6 +19,7 @@ class Screen:
     def __init__(self, training: Training, echo: Callable[[str], None], show: Show) -> None:
         self._training, self._echo, self._show = training, echo, show
         self._finished = 0  # targets
+        self._watched = watched(training.spec)
         self._cost: Cost | None = None
         self._epoch: Epoch | None = None
         self._shown: Epoch | None = None
@@ -45,7 +45,8 @@ class Screen:
                 self._rates = []
                 after = f", after iteration {message.step:,}" if message.step else ""
                 self._echo(f"\n{target} ({message.framework_version}, {message.device_name}){after}")
-                self._echo(HEADING)
+                names = "".join(f"{_name(field):>{_width(field)}}" for field in self._watched)
+                self._echo(f"{'epoch':>7}{'iteration':>11}{'d_loss':>10}{'g_loss':>10}{names}{'images/s':>11}")
             case Cost():
                 self._cost = message
             case Enqueued():
@@ -67,12 +68,14 @@ class Screen:
         last = self._epoch
         if last is None:
             return f"{target}: training"
-        losses = f"d_loss {last.d_loss:.2f}, g_loss {last.g_loss:.2f}, V {last.v:.2f}"
+        beside = "".join(f", {_name(field)} {getattr(last, field):.2f}" for field in self._watched)
+        losses = f"d_loss {last.d_loss:.2f}, g_loss {last.g_loss:.2f}{beside}"
         return f"{target}, epoch {last.epoch:,}: {losses}, {last.images_per_s:,.0f} images/s"
 
     def _line(self, epoch: Epoch) -> None:
         self._shown = epoch
-        losses = "".join(f"{value:>10.4f}" for value in (epoch.d_loss, epoch.g_loss, epoch.v))
+        losses = f"{epoch.d_loss:>10.4f}{epoch.g_loss:>10.4f}"
+        losses += "".join(f"{getattr(epoch, field):>{_width(field)}.4f}" for field in self._watched)
         self._echo(f"{epoch.epoch:>7,}{epoch.step:>11,}{losses}{epoch.images_per_s:>11,.0f}")
 
     def _conclude(self, ended: Ended) -> None:
@@ -80,9 +83,9 @@ class Screen:
             f"{ended.reason} at iteration {ended.step:,} after {ended.seconds:.1f} s, "
             f"of which saving took {ended.saving_s:.1f} s"
         )
-        batch, cost = self._training.spec.batch, self._cost
+        rows, cost = self._training.spec.real_rows, self._cost
         if cost is not None:
-            alone, fed = (f"{batch / seconds:,.0f}" for seconds in (cost.alone_s, cost.fed_s))
+            alone, fed = (f"{rows / seconds:,.0f}" for seconds in (cost.alone_s, cost.fed_s))
             self._echo(
                 f"gan_iteration alone: {alone} images/s; with shuffled data and noise: {fed}; "
                 f"feeding costs {cost.share:.1%} [{cost.low:.1%}, {cost.high:.1%}]"
@@ -91,6 +94,15 @@ class Screen:
         if tenth >= 3:
             first, last = (statistics.median(part) for part in (self._rates[:tenth], self._rates[-tenth:]))
             self._echo(f"the last tenth of the epochs ran at {last / first:.2f} of the speed of the first")
+
+
+def _name(field: str) -> str:
+    """Return what a field of an epoch is called on the screen."""
+    return "V(D,G)" if field == "v" else field
+
+
+def _width(field: str) -> int:
+    return max(10, len(field) + 2)
 
 
 def conclusion(training: Training, trained: Trained) -> list[str]:

@@ -155,5 +155,5 @@ def _messages(child: Child, target: Target) -> Iterator[AnyMessage]:
 def _draw(path: Path, losses: dict[str, np.ndarray], training: Training, parity: Parity | None) -> None:
     if all(map(len, losses.values())):
         title = f"{training.spec.name}, {training.plan.dtype}, seed {training.plan.seed}"
-        picture = draw(losses, title, parity)
+        picture = draw(losses, training.spec, title, parity)
         replace_file(path, lambda file: file.write(picture))

@@ -24,7 +24,7 @@ STATE_FORMAT = 1
 class TrainingState(NamedTuple):
     """A training at one moment; arrays are on the host.
 
-    ``losses`` are (d_loss, g_loss) of each iteration of the epoch that is not finished. ``strip`` holds
+    ``losses`` is what each iteration of the epoch that is not finished reported. ``strip`` holds
     rows generated from the same noise after each of ``strip_steps`` iterations.
     """
 

@@ -63,11 +63,11 @@ def train(job: TrainJob, stopping: Callable[[], bool], tell: Callable[[Message],
 
     rows = np.asarray(np.load(Path(job.folder) / ROWS, mmap_mode="r"))
     start = _start(job)
-    goal = Goal(spec, job.iterations, len(rows) // spec.batch)
+    goal = Goal(spec, job.iterations, len(rows) // spec.real_rows)
     cost = cost_of_feeding(backend, operation, program, stream(rows, spec, job.seed, 0))
     saver = Saver(Path(job.output), start, job.iterations, job.sound)
     saver.keep(start.gan, start.losses)  # before the first iteration: a disk that takes no state is found now
-    log = Log(Path(job.output), start.step, goal.per_epoch)
+    log = Log(Path(job.output), spec, start.step, goal.per_epoch)
     try:
         for message in (
             Started(
@@ -120,7 +120,7 @@ def beginning(spec: GANSpec, dtype: str, seed: int, data: str) -> TrainingState:
         gan=initial_state(np.random.default_rng(seed), spec, dtype),
         seed=seed,
         data=data,
-        losses=np.empty((0, 2)),
+        losses=np.empty((0, len(spec.reported))),
         strip_steps=np.empty(0, np.int64),
         strip=np.empty((0, STRIP_COLUMNS, spec.img_dim), np.float16),
     )

@@ -4,19 +4,13 @@ Written for reading, and independently of the backends: none of them may import 
 central finite differences and against torch autograd. It runs in a process of its own.
 """
 
-import contextlib
-from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..arithmetic import Arithmetic, Array, Arrays, GANState, NetworkState, Trained, Triple, Updated, map_arrays
+from ..arithmetic import Arithmetic, Array, Arrays, GANState, NetworkState, Trained, TrainedCritic, Triple, Updated
 from ..gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec, Layer, by_layer
-from ..operation import Inputs, Operation
 from ..operations.rounding import widened
-
-SEEDS = 16  # how many are tried for one whose first iteration stays clear of every kink
-KINK_MARGIN = 2e-6  # float32, for sums of 784 products; scaled for other widths and dtypes
 
 
 def act(name: str, x: Array) -> Array:
@@ -44,7 +38,16 @@ def _act_slope(name: str, x: Array) -> Array:
     return np.ones_like(x)
 
 
-class _NearKinkError(Exception):
+def _act_curvature(name: str, x: Array) -> Array:
+    """Return σ''."""
+    if name == "tanh":
+        return -2.0 * np.tanh(x) * _act_slope(name, x)
+    if name == "sigmoid":
+        return (1.0 - 2.0 * act(name, x)) * _act_slope(name, x)
+    return np.zeros_like(x)
+
+
+class NearKinkError(Exception):
     """A pre-activation lies nearer a kink than was asked for."""
 
 
@@ -94,12 +97,25 @@ class Reference(Arithmetic):
     def _slope(self, activation: str, pre: Array) -> Array:
         return _act_slope(activation, pre)
 
+    def _total(self, terms: Array, more: Any = 0.0) -> Array:
+        """Every sum of terms that may cancel, a Wasserstein loss, and what is added to it."""
+        return terms.sum() + more
+
+    def _norms(self, rows: Array) -> Array:
+        """The norm of each row of a gradient; it has a kink at 0, but rows that are 0 all over stay clear of it."""
+        norms = np.sqrt(np.square(rows).sum(axis=1, keepdims=True))
+        self._note_kink(norms[norms > 0])
+        return norms
+
     def _before_relu(self, pre: Array) -> Array:
         """What a ReLU is applied to: kept as it is, but how near the kink any of it lies is remembered."""
-        self.nearest_kink = min(self.nearest_kink, float(np.abs(pre).min()))
-        if self.nearest_kink < self._clear_of:
-            raise _NearKinkError
+        self._note_kink(np.abs(pre))
         return pre
+
+    def _note_kink(self, distances: Array) -> None:
+        self.nearest_kink = min(self.nearest_kink, float(distances.min(initial=np.inf)))
+        if self.nearest_kink < self._clear_of:
+            raise NearKinkError
 
     def matmul(self, a: Array, b: Array) -> Array:
         return self._product(a, b)
@@ -193,21 +209,84 @@ class Reference(Arithmetic):
         grads_fake, _ = self._backward(d_layers, d.params, trace_fake, act("sigmoid", logit_fake) / spec.batch)
         grads = [self._added(a, b) for a, b in zip(grads_real, grads_fake, strict=True)]
         d = NetworkState(*self.adam_step(spec, d.params, grads, d.m, d.v, step), d.running)
+        g, g_loss = self._step_on_generator(spec, g._replace(running=running), d, z_g, step)
+        return GANState(g, d, np.int32(step)), d_loss, g_loss
 
-        # Step on G, against the updated D.
+    def _step_on_generator(
+        self, spec: GANSpec, g: NetworkState, d: NetworkState, z_g: Array, step: int
+    ) -> tuple[NetworkState, Array]:
+        """Return G after one step against the updated D, and its loss."""
+        g_layers, d_layers = spec.generator_layers, spec.discriminator_layers
         images, g_traces, statistics = self._forward(g_layers, g.params, z_g)
-        running = _update_running(running, statistics, spec.batch)
+        running = _update_running(g.running, statistics, spec.batch)
         logit, d_traces, _ = self._forward(d_layers, d.params, images)
         if spec.loss == "non-saturating":
             g_loss = np.logaddexp(0, -logit).mean()
             grad_logit = -act("sigmoid", -logit) / spec.batch
-        else:
+        elif spec.loss == "saturating":
             g_loss = -np.logaddexp(0, logit).mean()
             grad_logit = -act("sigmoid", logit) / spec.batch
+        else:
+            g_loss = self._total(-logit / spec.batch)
+            grad_logit = np.full_like(logit, -1 / spec.batch)
         _, grad_images = self._backward(d_layers, d.params, d_traces, grad_logit)
         grads, _ = self._backward(g_layers, g.params, g_traces, grad_images)
-        g = NetworkState(*self.adam_step(spec, g.params, grads, g.m, g.v, step), running)
-        return GANState(g, d, np.int32(step)), d_loss, g_loss
+        return NetworkState(*self.adam_step(spec, g.params, grads, g.m, g.v, step), running), g_loss
+
+    def wasserstein_iteration(
+        self, spec: GANSpec, state: GANState, real: Array, z_d: Array, z_g: Array, u: Array
+    ) -> TrainedCritic:
+        """Gulrajani et al. 2017, algorithm 1."""
+        g, d, step = state.generator, state.discriminator, int(state.step)
+        layers, b = spec.discriminator_layers, spec.batch
+        for turn in range(spec.critic_steps):
+            fake, _, statistics = self._forward(spec.generator_layers, g.params, z_d[turn])
+            g = g._replace(running=_update_running(g.running, statistics, b))
+            mixed = self._stored(u[turn] * real[turn] + (1 - u[turn]) * fake)
+            penalty, grads_mixed = self._penalty(spec, d.params, mixed)
+            logit_real, trace_real, _ = self._forward(layers, d.params, real[turn])
+            logit_fake, trace_fake, _ = self._forward(layers, d.params, fake)
+            d_loss = self._total(np.concatenate([logit_fake, -logit_real]) / b, penalty)
+            grads_real, _ = self._backward(layers, d.params, trace_real, np.full_like(logit_real, -1 / b))
+            grads_fake, _ = self._backward(layers, d.params, trace_fake, np.full_like(logit_fake, 1 / b))
+            both = [self._added(one, other) for one, other in zip(grads_real, grads_fake, strict=True)]
+            grads = [self._added(one, other) for one, other in zip(both, grads_mixed, strict=True)]
+            taken = step * spec.critic_steps + turn + 1
+            d = NetworkState(*self.adam_step(spec, d.params, grads, d.m, d.v, taken), d.running)
+        g, g_loss = self._step_on_generator(spec, g, d, z_g, step + 1)
+        return GANState(g, d, np.int32(step + 1)), d_loss, g_loss, penalty
+
+    def penalty_grad(self, spec: GANSpec, params: Any, x: Array) -> list[Array]:
+        return self._penalty(spec, params, x)[1]
+
+    def _penalty(self, spec: GANSpec, params: Any, x: Array) -> tuple[Array, list[Array]]:
+        """Return the penalty at rows ``x`` and its gradient for D's parameters; docs/workload.md has the names."""
+        layers, weights = spec.discriminator_layers, [w for w, _ in by_layer(spec.discriminator_layers, params)]
+        _, traces, _ = self._forward(layers, params, x)
+        slopes = [self._slope(layer.activation, trace.pre) for layer, trace in zip(layers, traces, strict=True)]
+        g, down = np.ones((len(x), 1)), []
+        for w, slope in zip(reversed(weights), reversed(slopes), strict=True):
+            p = self._stored(g * slope)
+            down.append((g, p))
+            g = self._product(p, w)
+        norms = self._norms(g)
+        penalty = spec.penalty * np.square(norms - 1).mean()
+        shrunk = np.where(norms > 0, 1 - 1 / np.where(norms > 0, norms, 1), 0)
+        gamma = self._stored(2 * spec.penalty / len(x) * shrunk * g)
+        grads, bends = [], []  # of the weights, and of what the activations are applied to
+        for layer, w, slope, trace, (g, p) in zip(layers, weights, slopes, traces, reversed(down), strict=True):
+            grads.append(self._weight_gradient(p, gamma))
+            pi = self._product(gamma, w.T)
+            bends.append(self._stored(pi * g * _act_curvature(layer.activation, trace.pre)))
+            gamma = self._stored(pi * slope)
+        found: list[Array] = []
+        above = np.zeros((len(x), 1))
+        for w, slope, bend, trace, grad in reversed(list(zip(weights, slopes, bends, traces, grads, strict=True))):
+            delta = self._stored(above * slope) + bend
+            of_weights = self._added(grad, self._weight_gradient(delta, trace.a_in))
+            found = [of_weights, self._bias_gradient(delta), *found]
+            above = self._product(delta, w)
+        return penalty, found
 
 
 def _update_running(running: list[Any], statistics: list[np.ndarray], batch: int) -> list[np.ndarray]:
@@ -216,60 +295,3 @@ def _update_running(running: list[Any], statistics: list[np.ndarray], batch: int
     return [
         (1 - BATCH_NORM_MOMENTUM) * old + BATCH_NORM_MOMENTUM * new for old, new in zip(running, unbiased, strict=True)
     ]
-
-
-def kink_margin(operation: Operation, dtype: str) -> float:
-    """Return the distance from zero at which rounding in ``dtype`` can no longer flip a ReLU."""
-    spec = operation.spec
-    widest = max(*spec.generator[:-1], *spec.discriminator[:-1])
-    rounding = np.finfo(dtype).eps / np.finfo(np.float32).eps
-    return float(KINK_MARGIN * rounding * np.sqrt(widest / 784))
-
-
-def draw(operation: Operation, dtype: str, images: np.ndarray, first: int = 0) -> tuple[int, Inputs]:
-    """Return the first seed from ``first`` on whose first iteration stays clear of every kink, and its inputs.
-
-    Where none of ``SEEDS`` does, it is the one that stays farthest. If rounding flips one ReLU, Adam's first step
-    changes sign and moves those weights by 2·lr: what a gate can see would be much less.
-    """
-    best, farthest = first, 0.0
-    for seed in range(first, first + SEEDS):
-        inputs, reference = operation.inputs(seed, dtype, images), Reference(clear_of=farthest)
-        if not operation.stateful:
-            return seed, inputs
-        with contextlib.suppress(_NearKinkError):
-            next(_iterations(reference, operation, inputs))
-            best, farthest = seed, reference.nearest_kink
-        if farthest >= kink_margin(operation, dtype):
-            break
-    return best, operation.inputs(best, dtype, images)
-
-
-def _iterations(reference: Reference, operation: Operation, inputs: Inputs) -> Iterator[tuple[Any, Any]]:
-    """Yield (state, results) after each iteration."""
-    fixed, state = (map_arrays(reference.from_numpy, part) for part in (inputs.fixed, inputs.state))
-    while True:
-        for batch in inputs.batches:
-            state, results = operation.apply(reference, fixed, state, map_arrays(reference.from_numpy, batch))
-            yield state, results
-
-
-def outcomes(
-    reference: Reference, operation: Operation, inputs: Inputs, counts: Collection[int]
-) -> Iterator[tuple[int, list[Any]]]:
-    """Yield each of ``counts`` iterations with the outputs after it, as the arrays that ``reference`` computed."""
-    run = _iterations(reference, operation, inputs)
-    for done in range(1, max(counts) + 1):
-        outcome = operation.collect(*next(run))
-        if done in counts:
-            yield done, outcome
-
-
-def collected(
-    reference: Reference, operation: Operation, inputs: Inputs, counts: Collection[int]
-) -> dict[int, list[np.ndarray]]:
-    """Return the outputs after each of ``counts`` iterations."""
-    return {
-        done: [reference.to_numpy(array) for array in outcome]
-        for done, outcome in outcomes(reference, operation, inputs, counts)
-    }

@@ -14,6 +14,7 @@ from typing import ClassVar
 import numpy as np
 from ganbench.backends.numpy_backend import NumpyBackend
 
+from ganbench.backend import Backend
 from ganbench.errors import UnavailableError, UnsupportedError
 
 
@@ -169,3 +170,12 @@ class LackingBackend(OutsideBackend):
     @classmethod
     def lacks(cls, device, dtype, precision):
         raise RuntimeError("no formats today")
+
+
+class EarlierBackend(OutsideBackend):
+    """Written before there was a Wasserstein loss."""
+
+    name = "earlier"
+    losses = Backend.losses
+    wasserstein_iteration = Backend.wasserstein_iteration
+    penalty_grad = Backend.penalty_grad

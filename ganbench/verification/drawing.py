@@ -1,0 +1,71 @@
+"""Which inputs the oracle is asked about, and what it makes of them iteration by iteration."""
+
+import contextlib
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import numpy as np
+
+from ..arithmetic import map_arrays
+from ..operation import Inputs, Operation
+from .reference import NearKinkError, Reference
+
+SEEDS = 16  # how many are tried for one whose first iteration stays clear of every kink
+KINK_MARGIN = 2e-6  # float32, for sums of 784 products; scaled for other widths and dtypes
+
+
+def kink_margin(operation: Operation, dtype: str) -> float:
+    """Return the distance from zero at which rounding in ``dtype`` can no longer flip a ReLU."""
+    spec = operation.spec
+    widest = max(*spec.generator[:-1], *spec.discriminator[:-1])
+    rounding = np.finfo(dtype).eps / np.finfo(np.float32).eps
+    return float(KINK_MARGIN * rounding * np.sqrt(widest / 784))
+
+
+def draw(operation: Operation, dtype: str, images: np.ndarray, first: int = 0) -> tuple[int, Inputs]:
+    """Return the first seed from ``first`` on whose first iteration stays clear of every kink, and its inputs.
+
+    Where none of ``SEEDS`` does, it is the one that stays farthest. If rounding flips one ReLU, Adam's first step
+    changes sign and moves those weights by 2·lr: what a gate can see would be much less.
+    """
+    best, farthest = first, 0.0
+    for seed in range(first, first + SEEDS):
+        inputs, reference = operation.inputs(seed, dtype, images), Reference(clear_of=farthest)
+        if not operation.stateful:
+            return seed, inputs
+        with contextlib.suppress(NearKinkError):
+            next(_iterations(reference, operation, inputs))
+            best, farthest = seed, reference.nearest_kink
+        if farthest >= kink_margin(operation, dtype):
+            break
+    return best, operation.inputs(best, dtype, images)
+
+
+def _iterations(reference: Reference, operation: Operation, inputs: Inputs) -> Iterator[tuple[Any, Any]]:
+    """Yield (state, results) after each iteration."""
+    fixed, state = (map_arrays(reference.from_numpy, part) for part in (inputs.fixed, inputs.state))
+    while True:
+        for batch in inputs.batches:
+            state, results = operation.apply(reference, fixed, state, map_arrays(reference.from_numpy, batch))
+            yield state, results
+
+
+def outcomes(
+    reference: Reference, operation: Operation, inputs: Inputs, counts: Collection[int]
+) -> Iterator[tuple[int, list[Any]]]:
+    """Yield each of ``counts`` iterations with the outputs after it, as the arrays that ``reference`` computed."""
+    run = _iterations(reference, operation, inputs)
+    for done in range(1, max(counts) + 1):
+        outcome = operation.collect(*next(run))
+        if done in counts:
+            yield done, outcome
+
+
+def collected(
+    reference: Reference, operation: Operation, inputs: Inputs, counts: Collection[int]
+) -> dict[int, list[np.ndarray]]:
+    """Return the outputs after each of ``counts`` iterations."""
+    return {
+        done: [reference.to_numpy(array) for array in outcome]
+        for done, outcome in outcomes(reference, operation, inputs, counts)
+    }

@@ -1,0 +1,238 @@
+"""The oracle with the errors that honest programs make, in the dtypes and in coarser formats.
+
+What they are made for is in ``emulation``.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from ..arithmetic import Array, Arrays, Triple, Updated
+from ..gan import GANSpec
+from .reference import Reference, act
+
+Rounding = Callable[[np.ndarray], np.ndarray]
+ROWS = 64  # of a batch, by which the errors of a unit are told
+LARGER = 8  # times
+ULPS = 2  # by which a result may be off: libraries differ in their exponentials and square roots
+STARTS = 4096  # places from which numbers that were drawn once are taken again
+MANTISSAS = np.linspace(1, 2, 8192, endpoint=False)  # by which the unit of a rounding is found
+
+
+class _Seeing(Reference):
+    """The oracle, which notes what its ReLUs are applied to: of each time, (rows, units) of the first rows."""
+
+    def __init__(self, dtype: str) -> None:
+        super().__init__()
+        self._dtype = np.dtype(dtype)
+        self.seen: list[np.ndarray] = []
+
+    def _before_relu(self, pre: Array) -> Array:
+        self.seen.append(np.array(pre[:ROWS], np.float64))
+        return pre
+
+
+class Watched(_Seeing):
+    """The oracle, which notes the gradients of each step of Adam as well."""
+
+    def __init__(self, dtype: str) -> None:
+        super().__init__(dtype)
+        self.gradients: list[list[np.ndarray]] = []  # of each step of Adam; in the dtype, for they are many
+
+    def adam_step(self, spec: GANSpec, params: Arrays, grads: Arrays, m: Arrays, v: Arrays, step: Any) -> Updated:
+        self.gradients.append([np.asarray(grad, self._dtype) for grad in grads])
+        return super().adam_step(spec, params, grads, m, v, step)
+
+
+class Ieee(_Seeing):
+    """The oracle with the errors of ``dtype``, several times as large, in sums of another order and other formulas.
+
+    ``exact`` has run before. Where a gradient is hardly more than noise, Adam moves its parameter all the same, and
+    one sample of errors says nothing of how far: ``allowed`` does.
+    """
+
+    def __init__(self, dtype: str, exact: Watched) -> None:
+        super().__init__(dtype)
+        self._exact = iter(exact.gradients)
+        # By the identity of an array, which is kept alive: what ``allowed`` says, and the squares of gradients' terms.
+        self._allowed: dict[int, tuple[Array, Array]] = {}
+        self._terms: dict[int, tuple[Array, Array]] = {}
+        self.reaches: list[list[np.ndarray]] = []  # of each step of Adam: how far noise may move each parameter
+        self._rng = np.random.default_rng(0)
+        self._noise = np.empty(0)
+
+    def _low(self, array: Array) -> Array:
+        return array.astype(self._dtype)
+
+    def _off(self, exact: Array, low: Array) -> Array:
+        """Return ``exact`` with the error of ``low``, enlarged."""
+        return exact + LARGER * (low - exact)
+
+    def _noise_like(self, array: Array) -> Array:
+        """Return numbers from -1 to 1 in the shape of an array: drawn once, which is slow, and taken from anywhere."""
+        size = math.prod(np.shape(array))
+        if len(self._noise) < size + STARTS:
+            self._noise = self._rng.uniform(-1, 1, size + STARTS)
+        start = int(self._rng.integers(STARTS))
+        return self._noise[start : start + size].reshape(np.shape(array))
+
+    def _stored(self, array: Array) -> Array:
+        """Return numbers that are off by ``ULPS``, enlarged."""
+        return array + array * self._noise_like(array) * (LARGER * ULPS * np.finfo(self._dtype).eps)
+
+    def _product(self, a: Array, b: Array) -> Array:
+        return self._off(a @ b, self._low(a[:, ::-1]) @ self._low(b[::-1]))
+
+    def _summed(self, rows: Array) -> Array:
+        return self._off(super()._summed(rows), super()._summed(self._low(rows[::-1])))
+
+    def _total(self, terms: Array, more: Any = 0.0) -> Array:
+        """Note that the sum may be off as if every term were, to the same side: what they leave may be much smaller."""
+        total = super()._total(terms, more)
+        self._allowed[id(total)] = total, LARGER * np.finfo(self._dtype).eps / 2 * np.abs(terms).sum()
+        return total
+
+    def _norms(self, rows: Array) -> Array:
+        return self._stored(super()._norms(rows))
+
+    def _weight_gradient(self, delta: Array, a_in: Array) -> Array:
+        return self._noted(super()._weight_gradient(delta, a_in), np.square(delta.T) @ np.square(a_in))
+
+    def _bias_gradient(self, delta: Array) -> Array:
+        return self._noted(super()._bias_gradient(delta), np.square(delta).sum(axis=0))
+
+    def _added(self, a: Array, b: Array) -> Array:
+        added = super()._added(a, b)
+        if id(a) in self._terms:
+            self._noted(added, self._terms.pop(id(a))[1] + self._terms.pop(id(b))[1])
+        return added
+
+    def _noted(self, gradient: Array, squares: Array) -> Array:
+        self._terms[id(gradient)] = gradient, squares
+        return gradient
+
+    def _slope(self, activation: str, pre: Array) -> Array:
+        """Return the slope as most libraries take it: from what the activation gave."""
+        exact, low = super()._slope(activation, pre), self._low(act(activation, pre))
+        return self._off(exact, low * (1 - low)) if activation == "sigmoid" else exact
+
+    def batch_norm(self, x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array]:
+        exact = super().batch_norm(x, gamma, beta, eps)
+        y, mean, var = super().batch_norm(self._low(x[::-1]), self._low(gamma), self._low(beta), eps)
+        return self._off(exact[0], y[::-1]), self._off(exact[1], mean), self._off(exact[2], var)
+
+    def batch_norm_grad(self, x: Array, gamma: Array, beta: Array, eps: float, grad: Array) -> Triple:
+        """By the shorter formula of most libraries, whose terms are larger than what they leave."""
+        exact = super().batch_norm_grad(x, gamma, beta, eps, grad)
+        low_x, low_grad = self._low(x), self._low(grad)
+        std = np.sqrt(low_x.var(axis=0) + self._dtype.type(eps))
+        normed = (low_x - low_x.mean(axis=0)) / std
+        grad_gamma, grad_beta = (low_grad * normed).sum(axis=0), low_grad.sum(axis=0)
+        grad_x = self._low(gamma) / std * (low_grad - grad_beta / len(x) - normed * (grad_gamma / len(x)))
+        return self._off(exact[0], grad_x), self._off(exact[1], grad_gamma), self._off(exact[2], grad_beta)
+
+    def adam_step(self, spec: GANSpec, params: Arrays, grads: Arrays, m: Arrays, v: Arrays, step: Any) -> Updated:
+        after, new_m, new_v = super().adam_step(spec, params, grads, m, v, step)
+        terms = [self._terms.get(id(grad), (grad, np.ones_like(grad)))[1] for grad in grads]
+        exact = next(self._exact)
+        least = LARGER * np.finfo(self._dtype).eps / 2 if spec.wasserstein else 0.0
+        noise = [_noise(grad - true, own, least) for grad, true, own in zip(grads, exact, terms, strict=True)]
+        self._terms.clear()
+        noisy = ([grad + side * n for grad, n in zip(grads, noise, strict=True)] for side in (1, -1))
+        ends = [super(Ieee, self).adam_step(spec, params, grads, m, v, step)[0] for grads in noisy]
+        moved, reaches, alone = [], [], []
+        for old, middle, true, n, *both in zip(params, after, exact, noise, *ends, strict=True):
+            reach = np.maximum(*(np.abs(end - middle) for end in both))
+            alone.append(np.where(np.abs(true) <= n, n, 0))  # of gradients that are nothing else
+            if spec.wasserstein:
+                reach = np.maximum(reach, _whole_step(spec, alone[-1]))
+            new = old + self._stored(middle - old)
+            new = self._off(new, self._low(new))
+            before = self._allowed.pop(id(old), None)
+            self._allowed[id(new)] = new, reach if before is None else before[1] + reach
+            moved.append(new)
+            reaches.append(np.asarray(reach, self._dtype))
+        self.reaches.append(reaches)
+        new_m, new_v = [*map(self._stored, new_m)], [*map(self._stored, new_v)]
+        if spec.wasserstein:
+            for old_m, old_v, made_m, made_v, n in zip(m, v, new_m, new_v, alone, strict=True):
+                self._carry(old_m, made_m, spec.beta1, n)
+                self._carry(old_v, made_v, spec.beta2, np.square(2 * n))
+        return moved, new_m, new_v
+
+    def _carry(self, old: Array, new: Array, beta: float, off: Array) -> None:
+        """Note by how much a moment may be off, since a gradient that goes into it is nothing but noise."""
+        before = self._allowed.pop(id(old), (old, 0.0))[1]
+        self._allowed[id(new)] = new, beta * before + (1 - beta) * off
+
+    def allowed(self, array: Array) -> Array | None:
+        """Return by how much each element of a parameter or moment may be off, since noise decides it."""
+        return self._allowed[id(array)][1] if id(array) in self._allowed else None
+
+
+def _noise(error: Array, squares: Array, least: float) -> Array:
+    """Return how large the errors of a gradient may be: no less than is usual for an element with such terms.
+
+    ``squares`` are the sums of the squares of the terms. How much of them the errors are is the same for all elements,
+    and no less than ``least``.
+    """
+    level = max(np.square(error).mean() / (squares.mean() or 1.0), least**2)
+    return np.maximum(np.abs(error), np.sqrt(level * squares))
+
+
+def _whole_step(spec: GANSpec, noise: Array) -> Array:
+    """Return how far Adam moves a parameter whose gradient is nothing but noise, however long it has been so.
+
+    Such are the biases of a critic: what pushes them one way on real rows pushes them back on fake ones. The larger of
+    Adam's two longest steps is taken: under a steady gradient, or one that begins (Kingma & Ba 2015, section 2.1).
+    """
+    longest = max(1.0, (1 - spec.beta1) / math.sqrt(1 - spec.beta2))
+    return spec.lr * longest * noise / (noise + spec.eps)
+
+
+class Doubtful(Reference):
+    """The oracle in which all that noise decides goes to one ``side``: ReLUs by time and unit, parameters by step.
+
+    ReLUs whose input is within ``doubt`` of the kink, and steps of Adam by what the noise of gradients makes of them.
+    Not each to its other side: where rows are alike, as a young generator's are, what they change would cancel.
+    """
+
+    def __init__(self, doubt: Iterable[np.ndarray], reaches: Iterable[list[np.ndarray]], side: int) -> None:
+        super().__init__()
+        self._doubt, self._reaches, self._side = iter(doubt), iter(reaches), side
+
+    def _before_relu(self, pre: Array) -> Array:
+        return np.where(np.abs(pre) < next(self._doubt), self._side * np.abs(pre), pre)
+
+    def adam_step(self, spec: GANSpec, params: Arrays, grads: Arrays, m: Arrays, v: Arrays, step: Any) -> Updated:
+        after, m, v = super().adam_step(spec, params, grads, m, v, step)
+        return [p + self._side * reach for p, reach in zip(after, next(self._reaches), strict=True)], m, v
+
+
+class Emulation(Reference):
+    """The oracle with the factors of every product rounded, and where ``stores``, what layers hand on as well."""
+
+    def __init__(self, rounding: Rounding, stores: bool) -> None:
+        super().__init__()
+        self._round, self._stores = rounding, stores
+        self._unit = float(np.abs(rounding(MANTISSAS) - MANTISSAS).max())
+
+    def _product(self, a: Array, b: Array) -> Array:
+        return self._stored(self._round(a) @ self._round(b))
+
+    def _stored(self, array: Array) -> Array:
+        return self._round(array) if self._stores else array
+
+    def _total(self, terms: Array, more: Any = 0.0) -> Array:
+        """Return a sum that is off as if every term were rounded to the same side."""
+        return super()._total(terms, more) + self._unit * np.abs(terms).sum()
+
+    def batch_norm(self, x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array]:
+        y, mean, var = super().batch_norm(x, gamma, beta, eps)
+        return self._stored(y), mean, var
+
+    def batch_norm_grad(self, x: Array, gamma: Array, beta: Array, eps: float, grad: Array) -> Triple:
+        grad_x, grad_gamma, grad_beta = super().batch_norm_grad(x, gamma, beta, eps, grad)
+        return self._stored(grad_x), grad_gamma, grad_beta

@@ -1,0 +1,62 @@
+"""Small and odd models that every backend must get right: the edges of what a ``GANSpec`` can be."""
+
+from msgspec.structs import replace
+
+from ..gan import GANSpec, preset, with_loss
+
+ODD_SPECS = (
+    GANSpec(name="one-row-width-1", generator=(1, 1, 1), discriminator=(1, 1, 1), batch=1),
+    GANSpec(name="three-rows-bn", generator=(5, 7, 11), discriminator=(11, 3, 1), batch=3, batch_norm=True),
+    GANSpec(name="one-layer", generator=(7, 13), discriminator=(13, 1), batch=5),
+    GANSpec(
+        name="activations",
+        generator=(11, 19, 17, 13, 29),
+        generator_activations=("sigmoid", "identity", "leaky_relu", "tanh"),
+        discriminator=(29, 23, 19, 17, 1),
+        discriminator_activations=("tanh", "leaky_relu", "sigmoid", "identity"),
+        batch=41,
+    ),
+    GANSpec(
+        name="saturating-bn",
+        generator=(11, 19, 17, 13, 29),
+        generator_activations=("tanh", "leaky_relu", "sigmoid", "identity"),
+        discriminator=(29, 23, 7, 1),
+        discriminator_activations=("identity", "relu", "identity"),
+        batch=37,
+        batch_norm=True,
+        loss="saturating",
+        lr=1e-3,
+        beta1=0.0,  # no first moment, as Wasserstein GANs are trained; the logarithm of beta1 is infinite
+        beta2=0.9,
+        eps=1e-6,
+    ),
+    GANSpec(name="critic-width-1", generator=(1, 1, 1), discriminator=(1, 1, 1), batch=1, loss="wgan-gp"),
+    GANSpec(name="critic-one-layer", generator=(7, 13), discriminator=(13, 1), batch=5, loss="wgan-gp", critic_steps=1),
+    GANSpec(
+        name="critic-no-penalty",
+        generator=(5, 7, 11),
+        discriminator=(11, 3, 1),
+        batch=3,
+        batch_norm=True,
+        loss="wgan-gp",
+        critic_steps=2,
+        penalty=0.0,
+    ),
+    GANSpec(
+        name="critic-activations",
+        generator=(11, 19, 29),
+        generator_activations=("leaky_relu", "tanh"),
+        discriminator=(29, 23, 19, 17, 13, 7, 1),
+        discriminator_activations=("relu", "tanh", "leaky_relu", "sigmoid", "identity", "identity"),
+        batch=41,
+        batch_norm=True,
+        loss="wgan-gp",
+        critic_steps=3,
+        penalty=0.7,
+    ),
+)
+TINY_SPECS = (
+    preset("tiny"),
+    replace(preset("tiny"), name="tiny-bn", batch_norm=True),
+    replace(with_loss(preset("tiny"), "wgan-gp"), name="tiny-wgan-gp"),
+)
