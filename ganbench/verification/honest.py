@@ -94,6 +94,14 @@ class Ieee(_Seeing):
         self._allowed[id(total)] = total, LARGER * np.finfo(self._dtype).eps / 2 * np.abs(terms).sum()
         return total
 
+    def _note_drift(self, g_loss: Array, biases: Any, grads: Any) -> None:
+        """Let g_loss be off by as much as the biases may be, whichever way each of them went."""
+        pairs = zip(biases, grads, strict=True)
+        drift = sum(
+            float((np.abs(grad) * self._allowed[id(b)][1]).sum()) for b, grad in pairs if id(b) in self._allowed
+        )
+        self._allowed[id(g_loss)] = g_loss, self._allowed[id(g_loss)][1] + drift
+
     def _norms(self, rows: Array) -> Array:
         return self._stored(super()._norms(rows))
 

@@ -107,6 +107,9 @@ class Reference(Arithmetic):
         self._note_kink(norms[norms > 0])
         return norms
 
+    def _note_drift(self, g_loss: Array, biases: Any, grads: Any) -> None:
+        """Called with how g_loss depends on the biases of a critic, which have hardly a gradient of their own."""
+
     def _before_relu(self, pre: Array) -> Array:
         """What a ReLU is applied to: kept as it is, but how near the kink any of it lies is remembered."""
         self._note_kink(np.abs(pre))
@@ -229,7 +232,9 @@ class Reference(Arithmetic):
         else:
             g_loss = self._total(-logit / spec.batch)
             grad_logit = np.full_like(logit, -1 / spec.batch)
-        _, grad_images = self._backward(d_layers, d.params, d_traces, grad_logit)
+        grads, grad_images = self._backward(d_layers, d.params, d_traces, grad_logit)
+        if spec.wasserstein:
+            self._note_drift(g_loss, d.params[1::2], grads[1::2])
         grads, _ = self._backward(g_layers, g.params, g_traces, grad_images)
         return NetworkState(*self.adam_step(spec, g.params, grads, g.m, g.v, step), running), g_loss
 
