@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 STUDIES = ROOT / "benchmarks" / "studies"
 NAMES = (
     "placement", "visits", "estimators", "aa_verdicts", "interval_coverage", "repeatability", "sensitivity",
-    "loop_overhead", "torch_timer",
+    "loop_overhead", "torch_timer", "large_report", "double_backward",
 )  # fmt: skip
 
 

@@ -53,7 +53,7 @@ def cuda(monkeypatch):
         "graph": graph,
     }.items():
         monkeypatch.setattr(torch.cuda, name, value)
-    monkeypatch.setattr(torch_backend, "_require_compiler", lambda device: None)
+    monkeypatch.setattr(torch_backend, "require_compiler", lambda device: None)
     monkeypatch.setattr(torch, "compile", lambda function, **how: function)
     monkeypatch.setattr(load("torch"), "to_numpy", lambda self, array: array)
     monkeypatch.setattr(torch.utils, "swap_tensors", moved)
