@@ -267,7 +267,7 @@ def test_what_is_no_quantity_is_shown_with_examples(read, text):
 
 def test_precision_and_budget_reach_the_plan():
     options = {"backends": "numpy", "ops": None, "timeout": 1.0}
-    given = {"preset": "tiny", "model": None, "generator": None, "discriminator": None, "batch": None}
+    given = {"preset": "tiny", "model": None, "generator": None, "discriminator": None, "batch": None, "loss": None}
     plan = cli._plan({**options, **given, "precision": share("1%"), "budget": seconds("2m")})
     assert (plan.rigor.goal, plan.rigor.budget_s) == (0.01, 120)
     assert make_plan(preset("tiny"), backends="numpy").rigor.goal == 0.03

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from study_runs import NAMES, ROOT, STUDIES, aa_runs, repeated, run, short
+from study_runs import NAMES, ROOT, STUDIES, UNPICTURED, aa_runs, repeated, run, short
 
 pytestmark = pytest.mark.slow
 
@@ -93,7 +93,7 @@ def test_the_page_on_limits_shows_what_the_file_says(study):
     assert text == module.written(text, ROOT / module.RESULTS / "framework_overhead.jsonl")
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "interval_coverage"])
+@pytest.mark.parametrize("name", [name for name in (*NAMES, *UNPICTURED) if name != "interval_coverage"])
 def test_short_mode_leaves_a_whole_file_and_claims_no_result(name, folder):
     done, path = short(name, folder)
     assert done.returncode == 0, done.stderr
