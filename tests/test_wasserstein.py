@@ -204,7 +204,7 @@ def test_a_fault_of_the_penalty_is_caught_in_its_gradient_alone(fault):
     assert gate(TorchBackend(), case).passed
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @given(spec=models(losses=("wgan-gp",)))
