@@ -47,7 +47,7 @@ def test_a_file_or_code_that_changed_is_derived_anew(craft, tmp_path, kept, monk
     assert set(ganbench.load_results(path)["machine"]) == {"hers"} != set(before["machine"])
     count = len(kept_files(kept))
     (tmp_path / "other.py").write_text("code = 2")
-    monkeypatch.setattr(derived, "__file__", str(tmp_path / "derived.py"))
+    monkeypatch.setattr(derived, "__file__", str(tmp_path / "results" / "derived.py"))
     ganbench.load_results(path)
     assert len(kept_files(kept)) == count + 1
 

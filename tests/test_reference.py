@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from finite_differences import STEP, differences, relative
 
 from ganbench.backend import GANState, NetworkState
 from ganbench.gan import BATCH_NORM_EPS, GANSpec
@@ -13,30 +14,7 @@ ACTIVATIONS = ("relu", "leaky_relu", "tanh", "sigmoid", "identity")
 LOSSES = ("non-saturating", "saturating")
 
 
-def relative(received, expected):
-    received, expected = (np.concatenate([np.ravel(array) for array in part]) for part in (received, expected))
-    return np.linalg.norm(received - expected) / np.linalg.norm(expected)
-
-
 # Finite differences -------------------------------------------------------------------------------------
-
-STEP = 1e-5  # central: truncated at STEP², rounded at 1e-16 / STEP
-
-
-def differences(function, arrays):
-    """Return the gradient of the scalar ``function(arrays)`` with respect to every element of ``arrays``."""
-    grads = []
-    for number, array in enumerate(arrays):
-        grad = np.empty_like(array)
-        for index in np.ndindex(array.shape):
-            values = []
-            for sign in (1, -1):
-                moved = [np.array(other) for other in arrays]
-                moved[number][index] += sign * STEP
-                values.append(function(moved))
-            grad[index] = (values[0] - values[1]) / (2 * STEP)
-        grads.append(grad)
-    return grads
 
 
 def staged(spec):

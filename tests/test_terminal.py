@@ -208,6 +208,11 @@ def test_drawings_are_in_the_order_of_the_numbers(rows, letters):
         assert drawn == list(range(drawn[0], drawn[-1] + 1))
 
 
+def test_the_ends_of_an_axis_are_never_rounded_to_nothing():
+    table = pd.DataFrame({"ratio_low": [0.003], "ratio": [0.0033], "ratio_high": [0.004]})
+    assert drawing(table, 20).name.split() == ["0.003", "1.00"]
+
+
 def test_a_row_without_interval_is_drawn_as_nothing_but_the_line():
     table = pd.DataFrame({"ratio_low": [math.nan, 1.1], "ratio": [1.0, 1.2], "ratio_high": [math.nan, 1.3]})
     assert set(drawing(table, 20)[0]) == {" ", "|"}

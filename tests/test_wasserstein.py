@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from critic_faults import CRITIC_FAULTS, OF_THE_PENALTY
+from finite_differences import STEP, differences, relative
 from ganbench.backends.jax_backend import JaxBackend
 from ganbench.backends.numpy_backend import NumpyBackend
 from ganbench.backends.torch_backend import TorchBackend
@@ -36,11 +37,6 @@ MODES = [
 ]
 
 
-def relative(received, expected):
-    received, expected = (np.concatenate([np.ravel(array) for array in part]) for part in (received, expected))
-    return np.linalg.norm(received - expected) / (np.linalg.norm(expected) or 1.0)
-
-
 def batch_of(spec, rng):
     steps, b = spec.critic_steps, spec.batch
     return (
@@ -67,24 +63,6 @@ def staged(spec, clear_of):
 
 
 # The oracle -------------------------------------------------------------------------------------------------
-
-STEP = 1e-5  # of a central difference
-
-
-def differences(function, arrays):
-    """Return the gradient of the scalar ``function(arrays)`` with respect to every element of ``arrays``."""
-    grads = []
-    for number, array in enumerate(arrays):
-        grad = np.empty_like(array)
-        for index in np.ndindex(array.shape):
-            values = []
-            for sign in (1, -1):
-                moved = [np.array(other) for other in arrays]
-                moved[number][index] += sign * STEP
-                values.append(function(moved))
-            grad[index] = (values[0] - values[1]) / (2 * STEP)
-        grads.append(grad)
-    return grads
 
 
 @pytest.mark.parametrize("batch_norm", [False, True], ids=["plain", "batch_norm"])

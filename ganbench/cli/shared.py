@@ -14,7 +14,12 @@ if TYPE_CHECKING:
     from ..gan import GANSpec
 
 MODEL = ("preset", "model", "generator", "discriminator", "batch", "loss")  # the options that make a GANSpec
-MODELS = {"preset": 1, "model": 2, "generator": 3, "discriminator": 3}  # of these ways to name a model one is taken
+MODELS = {
+    "preset": 1,
+    "model": 2,
+    "generator": 3,
+    "discriminator": 3,
+}  # ways to name a model; only one may be used
 Command = Callable[..., Any]
 
 math_option = click.option(

@@ -5,6 +5,8 @@ import math
 import numpy as np
 import pandas as pd
 
+from .table import text
+
 LEAST, MOST = 16, 40  # letters of an axis
 NARROWEST = math.log(1.05)  # of an axis: noise of a hundredth must not look like a difference
 
@@ -35,5 +37,5 @@ def drawing(table: pd.DataFrame, letters: int) -> pd.Series:
             line[first : last + 1] = "-" * (last + 1 - first)
             line[middle] = "o"
         lines.append("".join(line))
-    left, right = f"{math.exp(low):.2f}", f"{math.exp(high):.2f}"
+    left, right = (text(math.exp(end), "ratio") for end in (low, high))
     return pd.Series(lines, table.index, name=f"{left}{right:>{letters - len(left)}}")

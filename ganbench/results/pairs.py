@@ -44,10 +44,10 @@ def pairs(run: Run) -> list[Pair]:
 
 
 def fastest(run: Run, table: pd.DataFrame) -> dict[str, list[str]]:
-    """Return for each operation the targets that may be the fastest, that with the lowest median first.
+    """Return for each operation the targets that may be the fastest.
 
-    They are those than which that one is not surely faster. ``table`` is that of ``run_table``. An operation of which
-    one target alone has a time is left out.
+    The first is the target with the lowest median. The others are those that it is not surely faster than. ``table`` is
+    that of ``run_table``. An operation is left out where only one target has a time.
     """
     found = {}
     for operation, rows in table[table["status"] == "ok"].groupby("operation", sort=False):
