@@ -130,7 +130,7 @@ def _ceiling(entry: "pd.Series[Any]") -> str:
 
 LEGEND = (
     "speed: baseline time / time [95 % interval]. ceiling: share of what the hardware can do.",
-    "target *: surely the fastest. target (*): may be the fastest, it cannot be told from the others marked so.",
+    "mark *: surely the fastest target. (*): these targets may be the fastest; they cannot be told apart.",
     f"same: within {BAND:.0%}. undecided (n%): too noisy to call; only differences of at least n% are detectable.",
 )
 INTERVALS = "drawn: | no difference, o the speed, - its interval, on a logarithmic axis between the two numbers above."

@@ -1,4 +1,4 @@
-"""The rows of run files, kept for the next time where there are many: then only new files are worked out again.
+"""The rows of many run files, kept for the next time: only the rows of new files are computed again.
 
 What is kept belongs to the content of a file and to the code that made rows of it, so it is never out of date. It lies
 in the folder that the system has for such things, and may be deleted at any time.
