@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from ganbench.backend import Array, Backend
 from ganbench.operation import Inputs, Operation
 
@@ -33,6 +35,15 @@ class CapturedProgram(InPlaceProgram):
 
     def __call__(self) -> None:
         self._launch()
+
+    def begun(self, count: int) -> list[np.ndarray]:
+        """By the function that was recorded, whose kernels are launched one after the other."""
+        self.reset()
+        for batch in self._batches[:count]:
+            self.iteration(batch, self._last_losses())
+        outputs = self.outputs()
+        self.reset()
+        return outputs
 
     def _losses_of(self, turn: int) -> Sequence[Array]:
         return [self._losses[turn, place, ...] for place in range(len(self._loss_views))]

@@ -62,6 +62,16 @@ class Program(ABC):
     def outputs(self) -> list[np.ndarray]:
         """Return what the calls since ``reset`` produced, after a sync, in the operation's order."""
 
+    def begun(self, count: int) -> list[np.ndarray]:
+        """Return the outputs after the first ``count`` iterations of a call that makes more, from the staged state.
+
+        Never timed, and asked only where correct programs part within one call. Leaves the program reset.
+        """
+        raise UnsupportedError(
+            f"one call makes {self.iterations} iterations, but in this model correct programs agree for only {count}, "
+            "and this program cannot make so few"
+        )
+
     # Training: what programs of ``gan_iteration`` can do besides --------------------------------------
 
     def feed(self, batches: Sequence[tuple[np.ndarray, ...]], state: GANState | None = None) -> None:

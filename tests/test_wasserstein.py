@@ -279,10 +279,7 @@ def test_a_nearly_flat_critic_is_gated_by_what_rounding_does_there():
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_deep(dtype):
-    found = refused(GANIteration(with_loss(preset("deep"), "wgan-gp")), dtype)
-    if dtype == "float32" and found.keys() == {"jax-scan"} and "'d_loss' is off by" in found["jax-scan"]:
-        pytest.xfail("the gate refuses jax.scan, wrongly: of a d_loss that all but cancels (docs/decisions/0011)")
-    assert found == {}
+    assert refused(GANIteration(with_loss(preset("deep"), "wgan-gp")), dtype) == {}
 
 
 def test_penalty_grad_needs_no_critic():

@@ -120,10 +120,12 @@ class Member:
         None where it shows nothing, which is a row. A reset that does not reset is seen: something ran before.
         """
         iterations = timings.prepared.iterations
-        count, file = counts(iterations, self._judge.inputs()[name][2])[0], self._judge.file()
-        if self._ask(name, protocol.Show(name, count, file), protocol.Shown) is None:
-            return None
-        timings.verification = self._judge.compare(name, iterations, [*timings.shown, (count, file)])
+        for count in counts(iterations, self._judge.inputs()[name][2]):
+            file = self._judge.file()
+            if self._ask(name, protocol.Show(name, count, file), protocol.Shown) is None:
+                return None
+            timings.shown.append((count, file))
+        timings.verification = self._judge.compare(name, iterations, timings.shown)
         timings.shown = []
         return timings.verification
 

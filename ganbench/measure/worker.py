@@ -6,6 +6,8 @@ Run as ``python -m ganbench.measure.worker``; the first line on standard input i
 import importlib
 import sys
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +75,10 @@ class TargetWorker:
             case protocol.Prepare():
                 return self._prepare(request)
             case protocol.Show():
+                from ..verification.gate import shown_after
+
                 operation, program, _ = self._programs[request.operation]
-                program.reset()
-                for _ in range(request.iterations // program.iterations):
-                    program()
-                return _left_in(request.file, program)
+                return _left_in(request.file, partial(shown_after, request.iterations, program))
             case protocol.Wait():
                 from ..verification.waiting import unfinished
 
@@ -93,10 +94,10 @@ class TargetWorker:
                 return time_visit(self._backend, operation, program, request.number)
             case protocol.Look():
                 operation, program, _ = self._programs[request.operation]
-                shown = _left_in(request.files[0], program)
+                shown = _left_in(request.files[0], program.outputs)
                 for file in request.files[1:]:
                     program()
-                    _left_in(file, program)
+                    _left_in(file, program.outputs)
                 return shown
             case protocol.FindCeilings():
                 from .ceilings import find_ceilings
@@ -122,7 +123,7 @@ class TargetWorker:
         program, prepare_s, first_run_s = first_call(self._backend, operation, inputs)
         memory.prepared()
         self._programs[operation.name] = operation, program, memory
-        _left_in(request.file, program)
+        _left_in(request.file, program.outputs)
         return protocol.Prepared(prepare_s, first_run_s, program.iterations, inputs.digest())
 
     def _warm(self, request: protocol.Warm) -> protocol.Warmed:
@@ -134,12 +135,12 @@ class TargetWorker:
         return protocol.Warmed(warm.number, warm.seconds, warm.steady, *memory.peaks())
 
 
-def _left_in(file: str, program: Any) -> protocol.Shown:
+def _left_in(file: str, look: Callable[[], Sequence[Any]]) -> protocol.Shown:
     """Write the outputs of a program for the oracle, one array after the other."""
     import numpy as np
 
     start = time.perf_counter()
-    outputs = program.outputs()
+    outputs = look()
     seconds = time.perf_counter() - start
     with Path(file).open("wb") as stream:
         for array in outputs:
