@@ -90,15 +90,13 @@ def judge(shown: Iterable[Shown], operation: Operation, answers: Answers, dtype:
         if fault := malformed(received, expected, dtype):
             return Verification(constant, False, errors, f"{fault} after {_iterations(count)}")
         compared = group_errors(received, answers.after[count], expected, count, answers.allowed.get(count, {}))
-        parted = [entry for entry in compared if answers.deviations.get((entry.group, count), 0.0) > PARTED]
-        if precision != "ieee" or count == 1:
-            parted = []
-        elif parted and len(parted) == len(compared):
+        told = compared
+        if precision == "ieee" and count > 1:
+            told = [entry for entry in compared if answers.deviations.get((entry.group, count), 0.0) <= PARTED]
+        if compared and not told:
             reason = f"it cannot be verified: correct programs have parted after the {count} iterations of one call"
             return Verification(constant, False, errors, reason)
-        for entry in compared:
-            if entry in parted:
-                continue
+        for entry in told:
             key = entry.group, count
             judged = replace(entry, tolerance=_tolerance(answers, key, dtype, precision))
             found[key] = max(judged, found.get(key, judged), key=lambda entry: entry.error)
