@@ -65,12 +65,13 @@ def answer(
     else:  # no seed keeps clear of every kink here
         seed, inputs = first_seed, operation.inputs(first_seed, dtype, images)
     found = answers_from(operation, inputs, dtype, precision, counts)
-    while precision == "ieee" and found.most > 1 and _strayed(found):
-        fewer = answers_from(operation, inputs, dtype, precision, (1, found.most // 2))
+    if precision == "ieee" and found.most > 1 and _strayed(found, found.most):
+        halves = [found.most >> times for times in range(1, found.most.bit_length())]
+        fewer = answers_from(operation, inputs, dtype, precision, halves)
         found = Answers(
             0,
             "",
-            fewer.most,
+            next(count for count in halves if count == 1 or not _strayed(fewer, count)),
             found.after | fewer.after,
             found.deviations | fewer.deviations,
             found.changes | fewer.changes,
@@ -79,8 +80,8 @@ def answer(
     return found._replace(seed=seed, digest=inputs.digest())
 
 
-def _strayed(answers: Answers) -> bool:
-    return any(error > STRAYED for (_, count), error in answers.deviations.items() if count == answers.most)
+def _strayed(answers: Answers, count: int) -> bool:
+    return any(error > STRAYED for (_, after), error in answers.deviations.items() if after == count)
 
 
 def answers_from(operation: Operation, inputs: Inputs, dtype: str, precision: str, counts: Collection[int]) -> Answers:
