@@ -86,9 +86,10 @@ def test_an_iteration_takes_a_batch_for_each_step_and_any_can_be_reached():
             assert np.array_equal(one, other)
 
 
-def test_too_few_rows_for_the_steps(monkeypatch, capsys, tmp_path):
-    np.save(tmp_path / "few.npy", np.zeros((79, 36), "float32"))
+@pytest.mark.parametrize(("rows", "way"), [(79, "pass --batch 15 or less"), (3, "at least 5 are needed")])
+def test_too_few_rows_for_the_steps(monkeypatch, capsys, tmp_path, rows, way):
+    np.save(tmp_path / "few.npy", np.zeros((rows, 36), "float32"))
     code, errors = here(monkeypatch, capsys, "--backend", "numpy", "--preset", "tiny", "--loss", "wgan-gp",
                         "--data", tmp_path / "few.npy", "--iterations", 8, "--output", tmp_path / "t")  # fmt: skip
     assert code == 2
-    assert "79 rows of data do not fill 5 batches of 16: pass --batch 15 or less" in errors
+    assert f"{rows} rows of data do not fill 5 batches of 16: {way}" in errors

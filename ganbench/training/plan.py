@@ -99,10 +99,9 @@ def make_training(
     rows, note, sound = _rows(plan)
     if len(rows) < spec.real_rows:
         batches = f"{spec.critic_steps} batches" if spec.critic_steps > 1 else "a batch"
-        raise DataError(
-            f"{len(rows)} rows of data do not fill {batches} of {spec.batch}: "
-            f"pass --batch {len(rows) // spec.critic_steps} or less"
-        )
+        largest = len(rows) // spec.critic_steps
+        way = f"pass --batch {largest} or less" if largest else f"at least {spec.critic_steps} are needed"
+        raise DataError(f"{len(rows)} rows of data do not fill {batches} of {spec.batch}: {way}")
     digest = hashlib.sha256(np.ascontiguousarray(rows).data).hexdigest()
     total = iterations if iterations is not None else (epochs or 0) * (len(rows) // spec.real_rows)
     if total * spec.critic_steps > LARGEST_STEP:
