@@ -221,10 +221,11 @@ def test_both_are_shown_with_and_without_what_the_device_uses_at_rest(craft, tmp
     assert row["idle_w"] == 20
     assert table.drop(index=("matmul", "torch"))["joules"].isna().all()
     out = ganbench_cli("results", "show", path, "--details")[1]
-    assert "energy of target per iteration above idle power" in " ".join(out.split())
-    assert "matmul torch 1.03 J ±2.4% 835 mJ 104 W" in " ".join(out.split())
-    assert "energy on cpu (RAPL package): 20 W at rest, with all workers stopped; in each round an energy may" in out
-    assert "no energy of matmul on numpy: why" in " ".join(out.split())
+    out = " ".join(out.split())
+    assert "energy of target per iteration above idle power" in out
+    assert "matmul torch 1.03 J ±2.4% 835 mJ 104 W" in out
+    assert "energy on cpu (RAPL package): 20 W at rest, with all workers stopped; in a round, an energy may be" in out
+    assert "no energy of matmul on numpy: why" in out
 
 
 def test_without_a_counter_the_reason_is_shown(craft, tmp_path, ganbench_cli):

@@ -200,7 +200,7 @@ class Rounds:
         for member in racing:
             if member.can_time(name):
                 member.finish(name)
-        for member in racing:
+        for member in racing if name in self._plan.operations else ():
             if member.target.device in self._metered and member.can_time(name) and not member.copy:
                 self._ledger.write(energy.of_case(self._round, name, member))
 

@@ -45,11 +45,12 @@ def notes(run: Run) -> list[str]:
             lines += [f"energy on {device}: not available: {one.reason}" for one in power[:1]]
             continue
         mine = [one for one in run.records if isinstance(one, EnergyRecord) and devices[one.target] == device]
-        doubt = max((one.doubt for one in mine), default=0.0)
         line = (
             f"energy on {device} ({power[0].source}): {sum(told) / len(told):.3g} W at rest, with all workers stopped"
         )
-        lines.append(f"{line}; in each round an energy may be off by {doubt:.1%}")
+        if doubts := [one.doubt for one in mine if not one.reason]:
+            line += f"; in a round, an energy may be off by up to {max(doubts):.1%}"
+        lines.append(line)
         failed = {f"{one.operation} on {one.target}: {one.reason}": None for one in mine if one.reason}
         lines += [f"no energy of {words}" for words in failed]
     return lines
