@@ -298,6 +298,8 @@ def main() -> None:
     folder = RESULTS / machine_name() / "gpu"
     record, targets = Record(folder, code_state()), gpu_targets()
     print(f"{', '.join(targets)}; logs in {folder}")
+    if importlib.util.find_spec("pynvml") is None:
+        print(f"neither clocks nor energy will be known: {_pip(['nvidia-ml-py'])}")
     try:
         sys.exit(act(list(all_steps(folder, record, targets)), record))
     except KeyboardInterrupt:
