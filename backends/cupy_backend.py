@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ganbench.arithmetic import Arrays, Updated
-from ganbench.backend import Array, Program
+from ganbench.backend import DISPLACING, Array, Program
 from ganbench.errors import UnavailableError, UnsupportedError
 from ganbench.gan import GANSpec
 from ganbench.operation import Inputs, Operation
@@ -80,6 +80,11 @@ class CupyBackend(ArrayBackend):
         event = self.xp.cuda.Event()
         event.record()
         return event
+
+    def cache_displacer(self) -> Callable[[], object]:
+        size = DISPLACING * self.xp.cuda.Device().attributes["L2CacheSize"]
+        memory = self.xp.cuda.alloc(size)
+        return lambda: memory.memset_async(0, size)
 
     def elapsed(self, start: Any, end: Any) -> float:
         return float(self.xp.cuda.get_elapsed_time(start, end)) / 1e3

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ganbench.arithmetic import Arrays, Trained, TrainedCritic, Triple, Updated
-from ganbench.backend import Array, Backend, GANState, NetworkState, Program
+from ganbench.backend import DISPLACING, Array, Backend, GANState, NetworkState, Program
 from ganbench.errors import UnavailableError, UnsupportedError
 from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, DEFAULTS, LEAKY_SLOPE, GANSpec, Layer, by_layer, working
 from ganbench.operation import Inputs, Operation
@@ -100,6 +100,11 @@ class TorchBackend(Backend):
         event = self.torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         event.record()
         return event
+
+    def cache_displacer(self) -> Callable[[], object]:
+        size = DISPLACING * self.torch.cuda.get_device_properties(self.device).L2_cache_size
+        memory = self.torch.empty(size, dtype=self.torch.uint8, device=self.device)
+        return memory.zero_
 
     def elapsed(self, start: Any, end: Any) -> float:
         return float(start.elapsed_time(end)) / 1e3

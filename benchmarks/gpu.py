@@ -26,7 +26,7 @@ from typing import NamedTuple
 RESULTS = Path("results")
 # Precisions that `ganbench compare` knows, as its options. One more is one more line.
 PRECISIONS = {
-    "float32": ("--dtype", "float32"),
+    "float32": ("--dtype", "float32", "--energy"),
     "tf32": ("--dtype", "float32", "--math", "tf32"),
     "bfloat16": ("--dtype", "bfloat16"),
     "float16": ("--dtype", "float16"),
@@ -40,6 +40,7 @@ TESTS = ("tests/test_gpu.py", "tests/test_precision.py", "tests/test_backends.py
 NO_TESTS = 5  # the exit code of pytest
 WORSE = ("skipped", "done", "cut", "failed")
 TIMED = r"±\S+s\b"  # a time as asv prints it
+MOST_SAID = 900_000  # bytes of a log that are kept, so that every file can be sent
 GRACE = 15  # seconds in which an interrupted step may write down what it has
 
 
@@ -134,6 +135,15 @@ def command(log: Path, seconds: float, arguments: Sequence[str], environment: di
         except BaseException:
             _stop(process, signal.SIGINT)
             raise
+        finally:
+            _shorten(log)
+
+
+def _shorten(log: Path) -> None:
+    """Leave the beginning and the end of a log that is too long."""
+    said = log.read_bytes()
+    if len(said) > MOST_SAID:
+        log.write_bytes(said[: MOST_SAID // 2] + b"\n[...]\n" + said[-MOST_SAID // 2 :])
 
 
 def _stop(process: subprocess.Popen, how: signal.Signals) -> None:
@@ -288,7 +298,13 @@ def main() -> None:
     folder = RESULTS / machine_name() / "gpu"
     record, targets = Record(folder, code_state()), gpu_targets()
     print(f"{', '.join(targets)}; logs in {folder}")
-    sys.exit(act(list(all_steps(folder, record, targets)), record))
+    if importlib.util.find_spec("pynvml") is None:
+        print(f"neither clocks nor energy will be known: {_pip(['nvidia-ml-py'])}")
+    try:
+        sys.exit(act(list(all_steps(folder, record, targets)), record))
+    except KeyboardInterrupt:
+        print("interrupted: run it again to go on from here", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import importlib.util
 import itertools
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from . import gpus
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .operation import Inputs, Operation
 
 API_VERSION = 1
+DISPLACING = 4  # times the last cache are written to displace what lies in it, since the oldest need not go first
 
 __all__ = ["Array", "Backend", "GANState", "NetworkState", "Probe", "Program", "Step", "arrays", "map_arrays"]
 
@@ -225,6 +226,13 @@ class Backend(Arithmetic):
     def elapsed(self, start: Any, end: Any) -> float:
         """Return the seconds between two events of this backend that have both happened."""
         raise UnsupportedError(f"backend '{self.name}' has no timing events")
+
+    def cache_displacer(self) -> Callable[[], object]:
+        """Return what writes ``DISPLACING`` times the L2 cache of a GPU, on the stream of the operations.
+
+        Never asked for on a CPU. It is only of use beside ``event``: between two of them a call is timed alone.
+        """
+        raise UnsupportedError(f"backend '{self.name}' cannot displace what is in a GPU's cache: use --caches warm")
 
     @abstractmethod
     def synchronize(self, result: Any = None) -> None:

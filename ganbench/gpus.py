@@ -86,15 +86,30 @@ def _hold(nvml: Any, handle: Any) -> Hold:
     )
 
 
+@functools.cache  # asked for right before something is timed
 def clocks(device: str) -> Callable[[], Clocks]:
     """Return a function that reads the clocks of ``device``; on the host, and where nothing is told, it says so."""
+    nvml, handle = _handle(device)
+    return Clocks if handle is None else functools.partial(_read_clocks, nvml, handle)
+
+
+def energy(device: str) -> float | None:
+    """Return the joules that a GPU has used since its driver was loaded; None where NVML does not tell.
+
+    Its counter moves in steps, some 20 to 100 ms apart.
+    """
+    nvml, handle = _handle(device)
+    millijoules = None if handle is None else _asked(nvml, nvml.nvmlDeviceGetTotalEnergyConsumption, handle)
+    return None if millijoules is None else millijoules / 1e3
+
+
+@functools.cache
+def _handle(device: str) -> tuple[Any, Any]:
+    """Return NVML and its handle of ``device``; the handle is None where it shows no such GPU."""
     kind, _, index = device.partition(":")
     nvml = _nvml() if kind == "cuda" else None
-    if nvml is not None:
-        seen = list(_handles(nvml))
-        if int(index or 0) < len(seen):
-            return functools.partial(_read_clocks, nvml, seen[int(index or 0)])
-    return Clocks
+    seen = [] if nvml is None else list(_handles(nvml))
+    return nvml, seen[int(index or 0)] if int(index or 0) < len(seen) else None
 
 
 def _read_clocks(nvml: Any, handle: Any) -> Clocks:

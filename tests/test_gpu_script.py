@@ -108,7 +108,8 @@ def test_steps_of_other_code_and_torn_lines_do_not_count(gpu, record, tmp_path):
 
 
 def test_a_run_that_was_cut_is_found_and_gone_on_with(gpu, record, craft, tmp_path, monkeypatch):
-    asked = ["compare", "--backends", "torch@cuda", "--ops", "gan_iteration", "--rounds", "6", "--dtype", "float32"]
+    asked = ["compare", "--backends", "torch@cuda", "--ops", "gan_iteration", "--rounds", "6",
+             *gpu.PRECISIONS["float32"]]  # fmt: skip
     craft(tmp_path, command=["cli.py", *asked])  # has ended
     run = craft(tmp_path, command=["cli.py", *asked], end=False)
     craft(tmp_path, command=["cli.py", *asked, "--threads", "1"], end=False)
@@ -129,7 +130,7 @@ def test_a_run_that_was_cut_is_found_and_gone_on_with(gpu, record, craft, tmp_pa
     assert compared().status == "done"
     assert commands[-1][-2:] == ["--resume", str(run)]
     assert compared().status == "done"  # it cannot go on, so another is begun
-    assert [line[-2] for line in commands[-2:]] == ["--resume", "--dtype"]
+    assert ["--resume" in line for line in commands[-2:]] == [True, False]
 
 
 def test_a_command_is_stopped_when_its_time_is_over(gpu, tmp_path):
@@ -140,6 +141,15 @@ def test_a_command_is_stopped_when_its_time_is_over(gpu, tmp_path):
     assert (tmp_path / "log").read_text().endswith("kept\n")
     assert gpu.command(tmp_path / "log", 30.0, [sys.executable, "-c", "print('words'); raise SystemExit(3)"]) == 3
     assert gpu.outcome_of(3, tmp_path / "log").reason.startswith("words (exit code 3")
+
+
+def test_a_log_is_small_enough_to_be_sent(gpu, tmp_path):
+    code = "print('first'); print('x' * 3_000_000); print('last')"
+    assert gpu.command(tmp_path / "log", 30.0, [sys.executable, "-c", code]) == 0
+    kept = (tmp_path / "log").read_text()
+    assert len(kept) < 1_000_000
+    assert "first\n" in kept
+    assert kept.endswith("last\n")
 
 
 def test_the_steps_fit_into_ten_minutes(gpu, record, tmp_path):

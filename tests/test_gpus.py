@@ -1,102 +1,21 @@
 """Which NVIDIA GPUs there are to be seen, and what they tell; on a driver that only pretends."""
 
 import sys
-import types
 
 import pytest
+from pretended_nvml import NAMES, SLICE, UUIDS, Nvml, forget, put_in_place
 
 from ganbench import gpus
 from ganbench.cli import doctor
 from ganbench.machine import environment
 from ganbench.machine.disturbance import Watch
 
-NAMES = ("NVIDIA H100 80GB HBM3", "Quadro T400 4GB", "NVIDIA A100-SXM4-40GB")
-UUIDS = ("GPU-1111-aa", "GPU-2222-bb", "GPU-3333-cc")
-SLICE = "MIG-4444-dd"
-
-
-class NVMLError(Exception):
-    """What NVML raises whenever it refuses."""
-
-
-class Nvml(types.ModuleType):
-    """Three GPUs, the last of them with a slice; ``refused`` names questions that it does not answer."""
-
-    NVMLError, NVML_CLOCK_GRAPHICS, NVML_CLOCK_SM = NVMLError, 0, 1
-
-    def __init__(self, refused=(), text=str):
-        super().__init__("pynvml")
-        self.refused, self._text = refused, text
-
-    def __getattribute__(self, name):
-        if name in super().__getattribute__("refused"):
-            return super().__getattribute__("_refuse")
-        return super().__getattribute__(name)
-
-    def __getattr__(self, name):
-        raise AttributeError(name)
-
-    def _refuse(self, *_):
-        raise NVMLError("Not Supported")
-
-    def nvmlInit(self):  # noqa: N802 (NVML's own names)
-        pass
-
-    def nvmlDeviceGetCount(self):  # noqa: N802
-        return len(NAMES)
-
-    def nvmlDeviceGetHandleByIndex(self, index):  # noqa: N802
-        if index >= len(NAMES):
-            raise NVMLError("Invalid Argument")
-        return index
-
-    def nvmlDeviceGetHandleByUUID(self, uuid):  # noqa: N802
-        if uuid != SLICE:
-            raise NVMLError("Not Found")
-        return 2
-
-    def nvmlDeviceGetName(self, handle):  # noqa: N802
-        return self._text(NAMES[handle])
-
-    def nvmlDeviceGetUUID(self, handle):  # noqa: N802
-        return self._text(UUIDS[handle])
-
-    def nvmlSystemGetDriverVersion(self):  # noqa: N802
-        return self._text("580.65.06")
-
-    def nvmlDeviceGetClockInfo(self, handle, kind):  # noqa: N802
-        return 1000 + handle
-
-    def nvmlDeviceGetMaxClockInfo(self, handle, kind):  # noqa: N802
-        return 1980
-
-    def nvmlDeviceGetDefaultApplicationsClock(self, handle, kind):  # noqa: N802
-        return 1755 if kind == self.NVML_CLOCK_GRAPHICS else self._refuse()
-
-    def nvmlDeviceGetApplicationsClock(self, handle, kind):  # noqa: N802
-        lowered = 345 * handle  # on all but the first
-        return 1755 - lowered if kind == self.NVML_CLOCK_GRAPHICS else self._refuse()
-
-    def nvmlDeviceGetCurrentClocksThrottleReasons(self, handle):  # noqa: N802
-        return 0x4 | 0x1
-
 
 @pytest.fixture
 def nvml(monkeypatch):
     """Return a function that puts a pretended NVML in place."""
-
-    def put(visible=None, **how):
-        monkeypatch.setitem(sys.modules, "pynvml", Nvml(**how))
-        if visible is None:
-            monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-        else:
-            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-        gpus.names.cache_clear()
-        gpus._nvml.cache_clear()
-
-    yield put
-    gpus.names.cache_clear()
-    gpus._nvml.cache_clear()
+    with put_in_place(monkeypatch) as put:
+        yield put
 
 
 @pytest.mark.parametrize(
@@ -175,6 +94,6 @@ def test_without_nvml_the_drivers_own_files_are_read(monkeypatch, tmp_path, nvml
     folder = tmp_path / "gpus" / "0000:01:00.0"
     folder.mkdir(parents=True)
     (folder / "information").write_text("Model: \t NVIDIA H200\nIRQ: 1\n")
-    gpus.names.cache_clear()
+    forget()
     (tmp_path / "version").write_text("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release\n")
     assert (gpus.count(), gpus.names(), gpus.driver()) == (1, ("NVIDIA H200",), "580.65.06")

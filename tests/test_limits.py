@@ -43,6 +43,12 @@ def test_more_bytes_never_have_more_bandwidth(bandwidths, one, other):
         assert found.bandwidth("cpu", large).ceiling.size == largest
 
 
+def test_from_cold_caches_everything_comes_from_memory():
+    found = limits([(256, 1e12)], [(2**18, 1e11), (2**27, 1e10)])
+    assert found.bound("cpu", 1, 2**10) == (2**10 / 1e11, "memory")
+    assert found.bound("cpu", 1, 2**10, "cold") == (2**10 / 1e10, "memory")
+
+
 def test_other_devices_give_no_bound():
     assert limits([(256, 1e9)], [(256, 1e9)], device="cuda").bound("cpu", 1, 1) is None
     assert limits([(256, 1e9)]).bound("cpu", 1, 1) is None
@@ -74,6 +80,12 @@ def test_bandwidth_of_cores_together(monkeypatch):
     found = bandwidth.measure_bandwidth((), cores=2)
     assert [ceiling.size for ceiling in found] == [2**18, 2**20, 2**22]
     assert all(ceiling.value > 0 for ceiling in found)
+
+
+def test_no_product_is_wider_than_8192_however_fast_a_device_is(monkeypatch):
+    monkeypatch.setattr(ceilings, "_best_seconds", lambda backend, square, *_: 1e-9 / square.n)
+    found = ceilings._products(registry.load("numpy")(), "float32", "ieee", visit_s=1e-3)
+    assert [one.size for one in found] == [256, 512, 1024, 2048, 4096, 8192]
 
 
 @pytest.mark.slow

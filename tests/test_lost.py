@@ -6,12 +6,13 @@ import signal
 import pytest
 
 import ganbench
-from ganbench.measure import process
+from ganbench.measure import energy, process
+from ganbench.results.records import PowerRecord
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("request_name", ["Prepare", "Show", "Wait", "Warm", "FindCeilings", "Visit", "Look"])
+@pytest.mark.parametrize("request_name", ["Prepare", "Show", "Wait", "Warm", "FindCeilings", "Visit", "Look", "Spend"])
 @pytest.mark.parametrize("late", [False, True], ids=["before", "while idle"])
 def test_a_worker_may_be_killed_at_any_request(monkeypatch, request_name, late, tmp_path):
     ask, killed = process.Worker.ask, []
@@ -25,9 +26,10 @@ def test_a_worker_may_be_killed_at_any_request(monkeypatch, request_name, late, 
         return ask(self, request, *arguments)
 
     monkeypatch.setattr(process.Worker, "ask", dying)
+    monkeypatch.setattr(energy, "at_rest", lambda number, _: [PowerRecord(round=number, device="cpu", watts=1.0)])
     monkeypatch.setenv("GANBENCH_CACHE", str(tmp_path / "cache"))
     run = ganbench.compare(
-        "numpy,torch", preset="tiny", ops="matmul,adam_step", rounds=1, results=tmp_path, ceilings=True
+        "numpy,torch", preset="tiny", ops="matmul,adam_step", rounds=1, results=tmp_path, ceilings=True, energy=True
     )
     assert killed
     assert run.ended.how == "complete"

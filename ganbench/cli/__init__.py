@@ -88,6 +88,10 @@ def target_options(command: shared.Command) -> shared.Command:
               help="Stop when every interval is at most ± this: 1%, 0.01.  [default: 3% quick, 1% full]")  # fmt: skip
 @click.option("--budget", type=seconds, metavar="TIME",
               help="Stop after this time, precise or not: 120s, 2m.  [default: 85s quick, 300s full]")  # fmt: skip
+@click.option("--caches", "--l2", default="warm", show_default=True, metavar="warm|cold",
+              help="cold: single operations find nothing in the caches (of a GPU: L2).")  # fmt: skip
+@click.option("--energy", is_flag=True,
+              help="Measure energy, too: half a second more for each case in each round.")  # fmt: skip
 @click.option("--fresh-ceilings", is_flag=True,
               help="Measure anew what this machine can do at best.  [default: what an earlier run found]")  # fmt: skip
 @sweep_option

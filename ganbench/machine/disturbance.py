@@ -23,10 +23,10 @@ class Watch:
         self._start, self._steal, self._switches = time.perf_counter(), _steal(), _switches()
 
     def stop(self) -> Disturbance:
-        """Return what happened since; what this system does not tell is None."""
+        """Return what happened since; what this system does not tell is None. A GPU must still be at work now."""
+        clocks = self._clocks()
         wall = time.perf_counter() - self._start
         steal, switches = _steal(), _switches()
-        clocks = self._clocks()
         return Disturbance(
             steal=None if steal is None or self._steal is None else max(0.0, steal - self._steal) / wall,
             switches=None if switches is None or self._switches is None else switches - self._switches,

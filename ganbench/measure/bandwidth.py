@@ -8,23 +8,21 @@ live. Run as ``python -m ganbench.measure.bandwidth`` for one core.
 
 import contextlib
 import os
-import re
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
 import msgspec
 import numpy as np
 import psutil
 
+from ..machine.cache import last_level_cache
 from ..results.records import Ceiling
 from .child import ChildJob, begin
 from .process import Child, WorkerLostError, child_environment
 
 SIZES = (2**18, 2**20, 2**22, 2**24, 2**26)  # bytes of all arrays of all cores together
-UNKNOWN_CACHE = 2**26
 BLOCK_S, BLOCKS = 0.01, 5
 TIMEOUT_S = 60.0
 
@@ -72,16 +70,6 @@ def _sizes() -> list[int]:
     largest = 4 * last_level_cache()
     sizes = [*(size for size in SIZES if size < largest), largest]
     return [size for size in sizes if size < psutil.virtual_memory().available / 2]
-
-
-def last_level_cache() -> int:
-    """Return the bytes of the last-level cache of the first core, or a guess where the system does not tell."""
-    found: list[int] = []
-    for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
-        with contextlib.suppress(OSError):
-            if match := re.fullmatch(r"(\d+)([KM]?)", path.read_text().strip()):
-                found.append(int(match[1]) * {"": 1, "K": 2**10, "M": 2**20}[match[2]])
-    return max(found, default=UNKNOWN_CACHE)
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import math
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from ..backend import Backend, Program
@@ -25,16 +25,24 @@ VERSION = "3"  # raised when the same program would be given another time
 LEAD_IN_S = 0.004  # untimed, at the beginning of a visit
 VISIT_S = 0.02  # timed, at least; the same in every profile
 WINDOW = 4  # visits of one warm-up window
+LOADED_S = 0.002  # untimed work, during which the clocks of a device are read
 LATENCIES = 20  # synchronised calls after a visit, on a device that queues work
 AGREEMENT = 0.01  # two windows of a steady state agree this closely
 
 
 class WarmUp(NamedTuple):
-    """The end of a warm-up: calls of a visit, seconds per call, and whether a steady state was reached."""
+    """The end of a warm-up: calls of a visit, seconds per call, and whether a steady state was reached.
+
+    ``displace_s``: seconds in which the caches were displaced before a call.
+    """
 
     number: int
     seconds: float
     steady: bool
+    displace_s: float = 0.0
+
+
+Timer = Callable[[Backend, Operation, Program, int], Timed]  # makes a visit of so many calls
 
 
 def first_call(backend: Backend, operation: Operation, inputs: Inputs) -> tuple[Program, float, float]:
@@ -60,16 +68,16 @@ def time_visit(backend: Backend, operation: Operation, program: Program, number:
     One call stays in flight at either end, so that a framework that queues its calls never runs dry: its time is that
     of a loop that goes on. Where a call has finished when it returns, these are just ``number`` calls.
     """
-    longest = max(2, MAX_ITERATIONS // program.iterations) if operation.stateful else sys.maxsize
+    longest = most_calls(operation, program)
     wall = cpu = device = 0.0
     left = number
-    with _collector_off():
-        mark, carried = _lead_in(backend, program, longest)
+    with collector_off():
+        mark, carried = lead_in(backend, program, longest)
         watch = Watch(backend.device)
         while left:
             if carried == longest:
                 backend.synchronize(mark)  # or what is still in flight would be timed with the next piece
-                mark, carried = _first(backend, program), 1
+                mark, carried = first(backend, program), 1
             calls = min(left, longest - carried)
             cpu_start, start = time.process_time(), time.perf_counter()
             began = backend.event()
@@ -87,6 +95,12 @@ def time_visit(backend: Backend, operation: Operation, program: Program, number:
             if began is not None:
                 backend.synchronize(mark)
                 device += backend.elapsed(began, ended)
+        if backend.device != "cpu":
+            # Clocks are read while the device works on. Within what is timed, asking for them would take time from a
+            # host that is slower than its device; after a wait, they would be those of a device at rest.
+            for _ in range(min(longest - carried, math.ceil(LOADED_S * number / wall))):
+                program()
+            mark = backend.mark(program.result)
         disturbance = watch.stop()
         backend.synchronize(mark)
         latency = None
@@ -98,7 +112,12 @@ def time_visit(backend: Backend, operation: Operation, program: Program, number:
     return Timed(wall * per_iteration, cpu / wall, disturbance, carried * program.iterations, latency, device_s)
 
 
-def _first(backend: Backend, program: Program) -> Any:
+def most_calls(operation: Operation, program: Program) -> int:
+    """Return after how many calls the state must begin anew: carried further, a GAN may be another one."""
+    return max(2, MAX_ITERATIONS // program.iterations) if operation.stateful else sys.maxsize
+
+
+def first(backend: Backend, program: Program) -> Any:
     """Return to the staged state and enqueue the first call from there; return its mark."""
     program.reset()
     backend.synchronize(program.result)
@@ -106,16 +125,16 @@ def _first(backend: Backend, program: Program) -> Any:
     return backend.mark(program.result)
 
 
-def _lead_in(backend: Backend, program: Program, longest: int) -> tuple[Any, int]:
+def lead_in(backend: Backend, program: Program, longest: int) -> tuple[Any, int]:
     """Call untimed for ``LEAD_IN_S``; return the mark of the last call and how many were made since the reset.
 
     They bring code, data and threads back after whatever ran in between.
     """
     until = time.perf_counter() + LEAD_IN_S
-    mark, calls = _first(backend, program), 1
+    mark, calls = first(backend, program), 1
     while time.perf_counter() < until:
         if calls == longest:
-            mark, calls = _first(backend, program), 1
+            mark, calls = first(backend, program), 1
         program()
         before, mark, calls = mark, backend.mark(program.result), calls + 1
         backend.synchronize(before)
@@ -135,11 +154,14 @@ def _latency(backend: Backend, program: Program, calls: int) -> float:
     return statistics.median(seconds)
 
 
-def calibrate(backend: Backend, operation: Operation, program: Program, visit_s: float = VISIT_S) -> int:
+def calibrate(
+    backend: Backend, operation: Operation, program: Program, visit_s: float = VISIT_S, timer: Timer = time_visit
+) -> int:
     """Return how many calls take ``visit_s`` seconds, or little more; 1 where one call takes longer."""
 
     def length(number: int) -> float:
-        return time_visit(backend, operation, program, number).seconds * number * program.iterations
+        timed = timer(backend, operation, program, number)
+        return (timed.seconds * program.iterations + timed.displace_s) * number
 
     number = 1
     while True:
@@ -154,22 +176,29 @@ def calibrate(backend: Backend, operation: Operation, program: Program, visit_s:
     return max(1, min(number, math.ceil(1.1 * number * visit_s / seconds)))
 
 
-def warm_up(backend: Backend, operation: Operation, program: Program, cap_s: float, number: int = 0) -> WarmUp:
+def warm_up(
+    backend: Backend, operation: Operation, program: Program, cap_s: float, number: int = 0,
+    timer: Timer = time_visit, visit_s: float = VISIT_S,
+) -> WarmUp:  # fmt: skip
     """Make short visits until two windows agree and show no slope, or ``cap_s`` seconds are over.
 
     With ``cap_s`` 0 one call is timed, and nothing is said to be steady.
 
     ``number`` fixes the calls of a visit; 0 calibrates it first.
     """
-    number = number or calibrate(backend, operation, program)
+    number = number or calibrate(backend, operation, program, visit_s, timer)
     deadline = time.perf_counter() + cap_s
     samples: list[float] = []
+    displacing: list[float] = []
     steady = False
     while not steady and (not samples or time.perf_counter() < deadline):
         calls = max(1, number // 4) if cap_s else 1
-        samples.append(time_visit(backend, operation, program, calls).seconds)
+        timed = timer(backend, operation, program, calls)
+        samples.append(timed.seconds)
+        displacing.append(timed.displace_s)
         steady = len(samples) >= 2 * WINDOW and is_steady(samples[-2 * WINDOW :])
-    return WarmUp(number, statistics.median(samples[-2 * WINDOW :]) * program.iterations, steady)
+    seconds = statistics.median(samples[-2 * WINDOW :]) * program.iterations
+    return WarmUp(number, seconds, steady, statistics.median(displacing))
 
 
 def is_steady(samples: list[float]) -> bool:
@@ -187,7 +216,8 @@ def is_steady(samples: list[float]) -> bool:
 
 
 @contextlib.contextmanager
-def _collector_off() -> Iterator[None]:
+def collector_off() -> Iterator[None]:
+    """Keep Python from collecting garbage while something is timed."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -25,6 +25,7 @@ def launch(plan: Plan, target: Target, folder: str, template: Template | None = 
         spec=plan.spec,
         dtype=plan.dtype,
         precision=plan.precision,
+        caches=plan.caches,
         cpus=list(plan.cpus) if can_pin() else [],
         folder=folder,
         parent=os.getpid(),

@@ -59,7 +59,8 @@ class Timings:
         timed_s = warmed.number * call_s
         # Beside what is timed there is the lead-in, three calls where these are long, and on a device some for latency.
         untimed = 3 + LATENCIES * any(timed.latency_s is not None for timed in self.visits.values())
-        most_s = AGREEING * (timed_s + LEAD_IN_S + untimed * call_s) + SWITCH_S
+        displace_s = warmed.number * warmed.displace_s
+        most_s = AGREEING * (timed_s + displace_s + LEAD_IN_S + untimed * call_s) + SWITCH_S
         if min(self.spent_s) <= most_s and max(self.spent_s) >= timed_s / AGREEING:
             return ""
         spent_s = statistics.median(self.spent_s)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from ..operations import operation as make_operation
 from ..registry import Target
-from ..results.records import Ceiling, Measurement, Status, Verification, WorkerRecord, digits, summary
+from ..results.records import Measurement, Status, Verification, WorkerRecord, digits, summary
 from ..verification.gate import GATED_ITERATIONS, counts
 from . import protocol
 from .child import explained
@@ -121,8 +121,7 @@ class Member:
         """
         iterations = timings.prepared.iterations
         for count in counts(iterations, self._judge.inputs()[name][2]):
-            file = self._judge.file()
-            if self._ask(name, protocol.Show(name, count, file), protocol.Shown) is None:
+            if self._ask(name, protocol.Show(name, count, file := self._judge.file()), protocol.Shown) is None:
                 return None
             timings.shown.append((count, file))
         timings.verification = self._judge.compare(name, iterations, timings.shown)
@@ -139,15 +138,18 @@ class Member:
             self._fail(name, "invalid", reason)
         return waited is not None and not waited.left_s
 
-    def find_ceilings(self) -> list[Ceiling]:
-        """Return what this target's library can do at best, measured now; nothing where it fails at that."""
+    def tell(self, request: protocol.AnyRequest, expected: type[R]) -> R | protocol.Refusal | None:
+        """Return the worker's answer to what makes no row of its own; None where there is no worker."""
         if self._worker is not None:
             with contextlib.suppress(WorkerLostError):  # whoever asks it next finds out
-                reply = self._worker.ask(protocol.FindCeilings(), protocol.CeilingsFound)
+                reply = self._worker.ask(request, expected)
                 self._worker.pause()
-                if isinstance(reply, protocol.CeilingsFound):
-                    return reply.found
-        return []
+                return reply
+        return None
+
+    def number(self, name: str) -> int:
+        """Return how many calls make a visit to an operation that is warm."""
+        return self._ledger.numbers[self.target.label, name]
 
     def can_time(self, name: str) -> bool:
         """Whether an operation is prepared, warm and has not failed."""
@@ -162,15 +164,14 @@ class Member:
         """Return what a visit takes, with all that is not timed: as in the last round, or as the warm-up says."""
         warmed = self._timings[name].warmed
         assert warmed is not None
-        expected = warmed.number * warmed.seconds + max(LEAD_IN_S, warmed.seconds)
+        expected = warmed.number * (warmed.seconds + warmed.displace_s) + max(LEAD_IN_S, warmed.seconds)
         return self._ledger.visit_s.get(self.case(name), expected)
 
     def visit(self, name: str, number: int, place: int, cpu: int | None) -> None:
         """Time one visit, which begins on ``cpu``, while all others are paused; at its ``place`` in pass ``number``."""
         start = time.monotonic()
         try:
-            request = protocol.Visit(name, self._ledger.numbers[self.target.label, name])
-            timed = self._ask(name, request, protocol.Timed, cpu)
+            timed = self._ask(name, protocol.Visit(name, self.number(name)), protocol.Timed, cpu)
         except WorkerLostError as error:
             return self._replace(name, error)
         self._pause()

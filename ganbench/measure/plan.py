@@ -14,6 +14,7 @@ from ..operations import DEFAULT_OPERATIONS, OPERATIONS
 from ..operations.products import FLOOR
 from ..precision import precision_of
 from ..registry import Target, library_of
+from ..results.records import CACHES, Caches
 
 DEFAULT_TIMEOUT_S = 120.0
 LARGEST_INTEGER = 2**63 - 1  # of the messages to a worker
@@ -63,6 +64,8 @@ class Plan(msgspec.Struct, frozen=True):
     timeout_s: float
     timed: bool = True
     control: bool = False  # the A/A control even where there is nothing to compare
+    caches: Caches = "warm"
+    energy: bool = False  # a stretch of each case in each round, and one in which nothing is done
     ceilings: bool = True  # hold the rows against what the hardware could do at best
     fresh_ceilings: bool = False  # measure that anew, some seconds, even where an earlier run has kept it
 
@@ -122,6 +125,8 @@ def make_plan(
     timeout_s: float = DEFAULT_TIMEOUT_S,
     seed: int = 0,
     timed: bool = True,
+    caches: Caches = "warm",
+    energy: bool = False,
     ceilings: bool = True,
     fresh_ceilings: bool = False,
 ) -> Plan:
@@ -141,6 +146,15 @@ def make_plan(
     precision = precision_of(dtype, math)
     if rigor not in RIGORS:
         raise unknown("rigor", rigor, RIGORS)
+    if caches not in CACHES:
+        raise unknown("caches", caches, CACHES)
+    if caches == "cold" and "gan_iteration" in operations:
+        single = ", ".join(name for name in OPERATIONS if name != "gan_iteration")
+        raise UsageError(
+            f"--caches cold is for single operations, not for gan_iteration: choose with --ops from {single}"
+        )
+    if caches == "cold" and energy:
+        raise UsageError("--energy is of calls in a row, so it cannot be given together with --caches cold")
     cpus = usable_cpus()
     if threads is not None and not 1 <= threads <= len(cpus):
         raise UsageError(f"threads {threads} is not valid: this machine offers 1 to {len(cpus)}")
@@ -160,6 +174,8 @@ def make_plan(
         rigor=reaching(RIGORS[rigor], rounds, budget_s, precision_goal),
         timeout_s=timeout_s,
         timed=timed,
+        caches=caches,
+        energy=energy,
         ceilings=ceilings,
         fresh_ceilings=fresh_ceilings,
     )

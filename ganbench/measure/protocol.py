@@ -6,7 +6,7 @@ import msgspec
 
 from ..gan import GANSpec
 from ..registry import Target
-from ..results.records import Ceiling, Disturbance, Status
+from ..results.records import Caches, Ceiling, Disturbance, Status
 from .child import ChildJob
 
 
@@ -18,6 +18,7 @@ class Job(ChildJob, frozen=True, kw_only=True):
     dtype: str
     precision: str
     folder: str  # where the images lie, and where outputs are left for the oracle
+    caches: Caches = "warm"
 
 
 class Request(msgspec.Struct, frozen=True, tag_field="type"):
@@ -70,6 +71,13 @@ class Look(Request, tag="look", frozen=True):
     files: list[str]
 
 
+class Spend(Request, tag="spend", frozen=True):
+    """Say what energy an operation uses; ``number`` of its calls are a visit."""
+
+    operation: str
+    number: int
+
+
 class FindCeilings(Request, tag="ceilings", frozen=True):
     """Measure what this library can do on this device at best."""
 
@@ -117,6 +125,7 @@ class Warmed(Reply, tag="warmed", frozen=True):
     number: int
     seconds: float  # per call
     steady: bool
+    displace_s: float  # per call, not timed: in which the caches were displaced
     host_peak_bytes: int | None
     device_peak_bytes: int | None
 
@@ -130,6 +139,16 @@ class Timed(Reply, tag="timed", frozen=True):
     carried: int  # iterations since the staged state, at the end
     latency_s: float | None = None  # of one synchronised call, the median; on devices that queue work
     device_s: float | None = None  # per iteration, between two events on the framework's own stream
+    displace_s: float = 0.0  # per call, not timed: in which the caches were displaced
+
+
+class Spent(Reply, tag="spent", frozen=True):
+    """The energy and the time of an iteration, over a stretch of seconds, and by which share both may be off."""
+
+    joules: float
+    seconds: float
+    stretch_s: float
+    doubt: float
 
 
 class CeilingsFound(Reply, tag="ceilings", frozen=True):
@@ -145,5 +164,5 @@ class Refusal(Reply, tag="refusal", frozen=True):
     reason: str
 
 
-AnyRequest = Prepare | Show | Wait | Warm | Visit | Look | FindCeilings
-AnyReply = Ready | Prepared | Shown | Waited | Warmed | Timed | CeilingsFound | Refusal
+AnyRequest = Prepare | Show | Wait | Warm | Visit | Look | Spend | FindCeilings
+AnyReply = Ready | Prepared | Shown | Waited | Warmed | Timed | Spent | CeilingsFound | Refusal

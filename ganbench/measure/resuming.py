@@ -112,4 +112,6 @@ def _plan(records: list[Line], header: RunHeader, asked: tuple[int | None, float
         rigor_name=header.rigor,
         rigor=rigor,
         timeout_s=header.timeout_s,
+        caches=header.caches,
+        energy=header.energy,
     )

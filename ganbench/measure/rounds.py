@@ -9,6 +9,7 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from ..registry import Target
 from ..results.records import Ceiling, CeilingRecord, Line, Record, RunEnd, StrayRecord, digits
 from ..results.statistics import MIN_ROUNDS, Estimate
 from ..verification.answers import IMAGES
+from . import energy, protocol
 from .bandwidth import measure_bandwidth
 from .judge import Judge
 from .kept import keep_ceilings, now, recall_ceilings
@@ -84,6 +86,7 @@ class Rounds:
         self._round = finished
         self._schedule = Schedule(plan, ledger, finished)
         self._strays = Strays()
+        self._metered: set[str] = set()  # devices of which the energy is known
         self._done = 0.0  # the share of the run that is done
         self._seen = ""
 
@@ -132,6 +135,8 @@ class Rounds:
                 names = plan.timed_operations
                 timed = {m.case(name): m.visit_s(name) for name in names for m in members if m.can_time(name)}
                 found = self._schedule.shares(timed, start_s)
+                if plan.energy:
+                    self._look_at_rest()
                 self._strays.look(self._own(members))
                 for position, name in enumerate(names):
                     self._tell(0.5 + position / len(names) / 2, f"timing {name}")
@@ -153,7 +158,14 @@ class Rounds:
             self._ceiling(None, "host", "cpu", lambda: measure_bandwidth(plan.cpus if can_pin() else (), plan.threads))
         for member in members:
             if plan.speaks_for_library(member.target, member.copy):
-                self._ceiling(member.target, member.target.backend, member.target.device, member.find_ceilings)
+                self._ceiling(member.target, member.target.backend, member.target.device, partial(_found_by, member))
+
+    def _look_at_rest(self) -> None:
+        """Write down what each device uses while nothing is done."""
+        found = list(energy.at_rest(self._round, self._plan.targets))
+        for power in found:
+            self._ledger.write(power)
+        self._metered = {power.device for power in found if power.watts is not None}
 
     def _ceiling(self, target: Target | None, library: str, device: str, measure: Callable[[], list[Ceiling]]) -> None:
         record = None if self._plan.fresh_ceilings else recall_ceilings(self._plan, target)
@@ -188,6 +200,9 @@ class Rounds:
         for member in racing:
             if member.can_time(name):
                 member.finish(name)
+        for member in racing if name in self._plan.operations else ():
+            if member.target.device in self._metered and member.can_time(name) and not member.copy:
+                self._ledger.write(energy.of_case(self._round, name, member))
 
     def _tell(self, share_of_round: float, text: str) -> None:
         rounds = self._plan.rigor.rounds or max(MIN_ROUNDS, self._round)
@@ -198,3 +213,9 @@ class Rounds:
         last = next((name for name in reversed(self._plan.operations) if any(c.operation == name for c in seen)), None)
         speeds = [f"{case.target} {one.value:.2f}" for case, one in seen.items() if case.operation == last]
         return f"\nso far, {last} relative to {self._plan.baseline}: {', '.join(speeds)}" if speeds else ""
+
+
+def _found_by(member: Member) -> list[Ceiling]:
+    """Return what the library of a member can do at best, measured now; nothing where it fails at that."""
+    told = member.tell(protocol.FindCeilings(), protocol.CeilingsFound)
+    return told.found if isinstance(told, protocol.CeilingsFound) else []

@@ -96,4 +96,6 @@ def describe(plan: Plan, images: np.ndarray, machine: str | None) -> RunHeader:
         data_digest=hashlib.sha256(images.tobytes()).hexdigest()[:16],
         versions={name: registry.version(name) for name in dict.fromkeys(t.backend for t in plan.targets)},
         changes=environment.source_changes(),
+        caches=plan.caches,
+        energy=plan.energy,
     )

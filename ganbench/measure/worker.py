@@ -59,6 +59,14 @@ class TargetWorker:
         import_bytes = resident()
         from ..machine import facts
 
+        if job.caches == "cold":
+            from .cold import VISIT_S, Cold
+
+            self._timer, self._visit_s = Cold(self._backend).time_visit, VISIT_S
+        else:
+            from .engine import VISIT_S, time_visit
+
+            self._timer, self._visit_s = time_visit, VISIT_S
         self.ready = protocol.Ready(
             import_s,
             import_bytes,
@@ -88,10 +96,8 @@ class TargetWorker:
             case protocol.Warm():
                 return self._warm(request)
             case protocol.Visit():
-                from .engine import time_visit
-
                 operation, program, _ = self._programs[request.operation]
-                return time_visit(self._backend, operation, program, request.number)
+                return self._timer(self._backend, operation, program, request.number)
             case protocol.Look():
                 operation, program, _ = self._programs[request.operation]
                 shown = _left_in(request.files[0], program.outputs)
@@ -99,6 +105,11 @@ class TargetWorker:
                     program()
                     _left_in(file, program.outputs)
                 return shown
+            case protocol.Spend():
+                from .energy import spend
+
+                operation, program, _ = self._programs[request.operation]
+                return spend(self._backend, operation, program, request.number)
             case protocol.FindCeilings():
                 from .ceilings import find_ceilings
 
@@ -131,8 +142,8 @@ class TargetWorker:
 
         operation, program, memory = self._programs[request.operation]
         memory.warming()
-        warm = warm_up(self._backend, operation, program, request.cap_s, request.number)
-        return protocol.Warmed(warm.number, warm.seconds, warm.steady, *memory.peaks())
+        warm = warm_up(self._backend, operation, program, request.cap_s, request.number, self._timer, self._visit_s)
+        return protocol.Warmed(*warm, *memory.peaks())
 
 
 def _left_in(file: str, look: Callable[[], Sequence[Any]]) -> protocol.Shown:

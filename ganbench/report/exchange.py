@@ -47,7 +47,8 @@ def left_out(run: Run) -> list[str]:
 def _timed(run: Run) -> Iterator[tuple[str, "pd.Series[Any]"]]:
     """Yield each row that has a time under a name that says all that must be the same from commit to commit."""
     header, table = run.header, run_table(run)
-    context = f"{header.spec.name}, {titled(header.dtype, header.precision)}, {header.threads} threads"
+    cold = ", cold caches" * (header.caches == "cold")
+    context = f"{header.spec.name}, {titled(header.dtype, header.precision)}{cold}, {header.threads} threads"
     for _, row in table[table["median_s"].notna()].iterrows():
         yield f"{context}: {row['operation']} {row['shape']} on {row['target']}", row
 

@@ -8,10 +8,11 @@ from rich.text import Text
 from ..results.run import Run
 from ..results.table import run_table
 from . import exchange, memory
+from .energy import energy_table
 from .intervals import drawing
 from .notes import details, remarks
 from .page import PAPER, Screen, by_operation, grid, page
-from .start import queue_table, start_table
+from .start import QUEUE_LEGEND, queue_table, start_table
 from .table import INTERVALS, LEGEND, NUMBERS, STYLES, SURELY, heading, markdown, summary, widths
 
 
@@ -36,6 +37,7 @@ def render(run: Run, form: str, with_details: bool = False, screen: Screen = PAP
     if with_details or form == "markdown":
         notes += details(run, table)
         legend += [] if memory.memory_table(table).empty else [memory.LEGEND]
+        legend += [] if queue_table(table).empty else [QUEUE_LEGEND]
     if form == "markdown":
         return "\n\n".join([title, *map(markdown, (shown, *further)), *notes, *legend]) + "\n"
     reasons: dict[str, None] = {}  # each once, in order
@@ -63,4 +65,5 @@ def _styled(line: list[str], word: str) -> list[object]:
 
 def _further(table: pd.DataFrame) -> list[pd.DataFrame]:
     """Return the smaller tables: how targets start, what memory they take, how devices queue."""
-    return [one for one in (start_table(table), memory.memory_table(table), queue_table(table)) if not one.empty]
+    made = start_table(table), memory.memory_table(table), queue_table(table), energy_table(table)
+    return [one for one in made if not one.empty]

@@ -11,6 +11,7 @@ from ..results.bounds import Best, Ceilings
 from ..results.records import Resumed, RunHeader, StrayRecord
 from ..results.run import Run
 from ..results.statistics import Estimate, control_failed, typical
+from . import energy
 from .table import seconds
 
 
@@ -18,6 +19,7 @@ def remarks(run: Run, table: pd.DataFrame) -> list[str]:
     """Return the lines that every reader needs: control, verification, and what was not as it should be."""
     lines = [control_line(table), _error(table), *_gates(table), _unsteady(table), _uneven(table)]
     lines += [_limited(run.header), _tuning(run.header), _uncontrolled(run.header), _resumed(run), _strays(run)]
+    lines += energy.notes(run)
     return [line for line in lines if line]
 
 
@@ -167,8 +169,15 @@ def disturbance(run: Run) -> str:
     if clocks := told("sm_mhz"):
         parts.append(f"GPU clock {fmean(m for m, _ in clocks):.0f} MHz (lowest {min(w for _, w in clocks):.0f})")
         held = sorted({reason for one in found for reason in one.worst.throttle})
-        parts.append(f"held down by {', '.join(held)}" if held else "never held down")
+        parts.append(f"held down by {', '.join(held)}{_how_often(run)}" if held else "never held down")
     return f"disturbance: {', '.join(parts)}" if parts else ""
+
+
+def _how_often(run: Run) -> str:
+    """Return at how many visits clocks were held down; '' for a file that does not say."""
+    told = [one for one in run.measurements if one.disturbance and one.disturbance.throttled is not None]
+    count = sum(one.disturbance.throttled or 0 for one in told if one.disturbance)
+    return f" at {count:,} of {sum(len(one.samples) for one in told):,} visits" if count else ""
 
 
 def _duty(run: Run) -> str:

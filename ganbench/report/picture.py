@@ -138,8 +138,8 @@ def _one_variable(rows: list[evidence.Row], context: tuple[Any, ...]) -> list[ev
 def subtitle(context: tuple[Any, ...]) -> str:
     """Return in words what tells one context from another."""
     facts = dict(zip(KEYS, context, strict=True))
-    count = facts["threads"]
+    count, cold = facts["threads"], "cold caches, " * (facts["caches"] == "cold")
     return (
         f"{facts['machine']}, {facts['preset']}, {facts['dtype']} {facts['precision']}, "
-        f"{count} thread{'s' * (count != 1)}, measured by {facts['source']}"
+        f"{cold}{count} thread{'s' * (count != 1)}, measured by {facts['source']}"
     )

@@ -31,6 +31,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
         ("model", f"{header.spec.name}: {header.spec.describe()}"),
         ("data", header.data),
         ("dtype, precision", f"{header.dtype}, {header.precision}"),
+        ("caches", header.caches),
         ("threads", header.threads),
         ("processors", there.get("cpus") if there.get("pinned") else "not pinned"),
         ("ganbench", f"{header.version}, commit {header.commit or 'not recorded'}"),

@@ -14,7 +14,8 @@ import pandas as pd
 from ..errors import UsageError
 from ..operations import OPERATIONS
 
-KEYS = ("machine", "source", "preset", "dtype", "precision", "threads")
+KEYS = ("machine", "source", "preset", "dtype", "precision", "caches", "threads")
+USUAL = {"caches": "warm"}  # what goes without saying
 WORDS = ("operation", "shape", "backend", "target", "status", "reason", "run_id", "baseline", "verdict", "commit")
 NOT_RECORDED = "?"
 ANY_PRESET = "any"  # asv measures operations at a shape, which for most of them says all of the model
@@ -62,7 +63,8 @@ def select(table: pd.DataFrame, free: str = "", more: Sequence[str] = ()) -> Sel
     older = rows
     rows, left_out = _newest(rows, [*KEYS, "operation", "shape", "target", *more])
     rows = rows.sort_values(order, kind="stable", ignore_index=True)
-    facts = [_fact(name, rows[name].iloc[0]) for name in KEYS if name != free and name not in keys]
+    told = [(name, rows[name].iloc[0]) for name in KEYS if name != free and name not in keys]
+    facts = [_fact(name, value) for name, value in told if USUAL.get(name) != value]
     return Selection(rows, older, keys, ", ".join(facts), notes + left_out)
 
 
@@ -88,6 +90,8 @@ def _without_gaps(values: "pd.Series[str]", word: str) -> "pd.Series[str]":
 def _fact(name: str, value: object) -> str:
     if value in (NOT_RECORDED, ANY_PRESET):
         return f"any {name}" if value == ANY_PRESET else f"{name} not recorded"
+    if name == "caches":
+        return f"{value} caches"
     return f"{value} thread{'s' * (value != 1)}" if name == "threads" else str(value)
 
 

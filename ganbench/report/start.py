@@ -8,6 +8,10 @@ import pandas as pd
 from ..results.statistics import BAND
 from .table import seconds
 
+QUEUE_LEGEND = (
+    "one call: waited for alone. queued: calls in a row. between events: the same on the device's own clock, gaps in "
+    "which it waits for the host included. held down: share of visits with a lowered clock."
+)
 COLUMNS = ("start of", "target", "import", "prepare", "first run", "warm cache", "has caught up with")
 
 
@@ -60,9 +64,18 @@ def start_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def queue_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Return, as text, latency, throughput and device time on devices that queue work; empty without any."""
+    """Return, as text, latency, throughput, device time and clock on devices that queue work; empty without any."""
+    times = ("latency_s", "median_s", "device_s")
     rows: Sequence[list[str]] = [
-        [row["operation"], row["target"], *(seconds(row[name]) for name in ("latency_s", "median_s", "device_s"))]
-        for _, row in table[table["latency_s"].notna()].iterrows()
+        [row["operation"], row["target"], *(seconds(row[name]) for name in times), *_clock(row)]
+        for _, row in table[table[["latency_s", "device_s"]].notna().any(axis=1)].iterrows()
     ]
-    return pd.DataFrame(rows, columns=["operation", "target", "one call", "queued", "on the device"])
+    return pd.DataFrame(
+        rows, columns=["operation", "target", "one call", "queued", "between events", "clock", "held down"]
+    )
+
+
+def _clock(row: "pd.Series[float]") -> tuple[str, str]:
+    """Return the clock of a GPU, and at which share of the visits it was held down."""
+    clock, held = row["sm_mhz"], row["throttled"]
+    return "" if math.isnan(clock) else f"{clock:.0f} MHz", "" if math.isnan(held) else f"{held:.0%}"

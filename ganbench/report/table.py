@@ -139,7 +139,8 @@ INTERVALS = "drawn: | no difference, o the speed, - its interval, on a logarithm
 def heading(run: RunHeader) -> str:
     """Return the one line above a table: what was measured where."""
     model, precision = f"{run.spec.name} ({run.spec.describe()})", titled(run.dtype, run.precision)
-    return f"{model}, {precision}, {run.threads} thread{'s' * (run.threads != 1)}, {run.machine}, {run.rigor}"
+    cold = ", cold caches" * (run.caches == "cold")
+    return f"{model}, {precision}{cold}, {run.threads} thread{'s' * (run.threads != 1)}, {run.machine}, {run.rigor}"
 
 
 def widths(shown: pd.DataFrame) -> dict[Hashable, int]:

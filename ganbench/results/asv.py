@@ -94,6 +94,7 @@ def _common(path: Path, content: dict[str, Any]) -> Row:
         "machine": content["params"]["machine"],
         "source": "asv",
         "precision": "ieee",
+        "caches": "warm",
         "threads": int(content["params"]["num_cpu"]),
         "commit": content["commit_hash"],
         "dirty": "dirty" in content["requirements"],

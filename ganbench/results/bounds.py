@@ -5,10 +5,11 @@ the best matrix product, and at least its bytes at the bandwidth of the memory t
 of the two is its bound. Small operations live in a cache, so bandwidth is looked up by size.
 """
 
+import sys
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from .records import Ceiling, CeilingRecord, Line
+from .records import Caches, Ceiling, CeilingRecord, Line
 
 
 class Bound(NamedTuple):
@@ -53,9 +54,12 @@ class Ceilings:
             return max(large, key=lambda best: best.ceiling.value)
         return max(found, key=lambda best: best.ceiling.size, default=None)
 
-    def bound(self, device: str, flops: int, size: int) -> Bound | None:
-        """Return the bound of an operation of ``flops`` and ``size`` bytes; None where nothing was measured."""
-        product, bandwidth = self.product(device), self.bandwidth(device, size)
+    def bound(self, device: str, flops: int, size: int, caches: Caches = "warm") -> Bound | None:
+        """Return the bound of an operation of ``flops`` and ``size`` bytes; None where nothing was measured.
+
+        From ``cold`` caches everything comes from memory, however small it is.
+        """
+        product, bandwidth = self.product(device), self.bandwidth(device, sys.maxsize if caches == "cold" else size)
         if product is None or bandwidth is None:
             return None
         compute = Bound(flops / product.ceiling.value, "compute")

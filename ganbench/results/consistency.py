@@ -13,7 +13,7 @@ import msgspec
 from ..errors import GanbenchError
 from ..operations import operation as make_operation
 from ..operations.products import FLOOR
-from .records import Line, Measurement, Resumed, RunEnd, RunHeader, WorkerRecord, check_seconds
+from .records import EnergyRecord, Line, Measurement, Resumed, RunEnd, RunHeader, WorkerRecord, check_seconds
 
 
 class _Told(msgspec.Struct):
@@ -51,7 +51,7 @@ def fault(records: Sequence[Line]) -> tuple[int, str] | None:
         if ended:
             return number, "it comes after the end of the run"
         ended = isinstance(record, RunEnd)
-        if isinstance(record, WorkerRecord | Measurement) and record.target not in labels:
+        if isinstance(record, WorkerRecord | Measurement | EnergyRecord) and record.target not in labels:
             return number, f"'{record.target}' is not among the run's targets ({', '.join(sorted(labels))})"
         if isinstance(record, Measurement):
             case = record.round, record.operation, record.target, record.copy

@@ -98,7 +98,7 @@ def _conditions(run: RunHeader) -> dict[str, Any]:
         "threads": run.threads,
         "processors used": cpus[: run.threads] if isinstance(cpus, list) else NOT_RECORDED,
     }
-    facts |= {"dtype": run.dtype, "precision": run.precision, "data": run.data}
+    facts |= {"dtype": run.dtype, "precision": run.precision, "caches": run.caches, "data": run.data}
     facts |= {f"model's {name}": value for name, value in msgspec.to_builtins(run.spec).items() if name != "name"}
     facts["preset"] = run.spec.name
     return facts | {name: value for name, value in run.settings.items() if name not in STOPPING}

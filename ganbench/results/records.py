@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from datetime import datetime
 from statistics import fmean
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
@@ -25,6 +25,8 @@ Positive = Annotated[float, msgspec.Meta(gt=0, le=1e30)]
 Average = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 Error = Annotated[float, msgspec.Meta(ge=0)]
 
+Caches = Literal["warm", "cold"]  # whether an operation finds its arrays there, or nowhere near
+CACHES = get_args(Caches)
 Status = Literal["ok", "invalid", "impossible", "unavailable", "unsupported", "failed", "timeout", "out of memory"]
 
 
@@ -71,7 +73,7 @@ class Disturbance(msgspec.Struct, frozen=True, omit_defaults=True):
     steal: Average | None = None  # processor time taken by the host, all cores, over wall time
     switches: Average | None = None  # times the process was taken off a processor against its will
     load: float | None = None  # processes ready to run, over the last minute
-    sm_mhz: float | None = None  # clock of a GPU's multiprocessors at the end
+    sm_mhz: float | None = None  # clock of a GPU's multiprocessors at the end, while they still work
     throttle: list[str] = []  # why that clock is held down
 
 
@@ -80,6 +82,7 @@ class Disturbances(msgspec.Struct, frozen=True, omit_defaults=True):
 
     mean: Disturbance
     worst: Disturbance
+    throttled: Number | None = None  # visits at which a GPU's clock was held down; None where none was told
 
 
 def summary(found: Sequence[Disturbance]) -> Disturbances:
@@ -93,7 +96,8 @@ def summary(found: Sequence[Disturbance]) -> Disturbances:
     if clocks := told("sm_mhz"):
         worst["sm_mhz"] = min(clocks)
     throttle = sorted({reason for one in found for reason in one.throttle})
-    return Disturbances(_disturbance(mean, []), _disturbance(worst, throttle))
+    throttled = sum(map(bool, (one.throttle for one in found))) if clocks or throttle else None
+    return Disturbances(_disturbance(mean, []), _disturbance(worst, throttle), throttled)
 
 
 def check_seconds(seconds: float) -> None:
@@ -161,6 +165,8 @@ class RunHeader(Record, tag="run", frozen=True):
     data_digest: str = ""  # of the real images
     versions: dict[str, str] = {}  # of each backend's framework
     changes: str = ""  # a hash of how the code differs from the commit
+    caches: Caches = "warm"  # what an operation found there when it began
+    energy: bool = False  # whether that was measured as well
 
     def __post_init__(self) -> None:
         check_time(self.timestamp)
@@ -240,6 +246,32 @@ class CeilingRecord(Record, tag="ceilings", frozen=True):
     measured: str = ""  # ISO 8601, UTC: by this run, or by an earlier one under the same conditions
 
 
+class PowerRecord(Record, tag="power", frozen=True, kw_only=True):
+    """What a device used in a round while every worker was stopped; None, and why, where nothing tells."""
+
+    round: Round
+    device: str
+    source: str = ""
+    watts: Average | None = None
+    reason: str = ""
+
+
+class EnergyRecord(Record, tag="energy", frozen=True, kw_only=True):
+    """What an iteration used in a round, all that its device did; ``reason`` where that is not known.
+
+    Measured over ``stretch_s`` of calls in a row; ``doubt`` is the share by which either number may be off.
+    """
+
+    round: Round
+    operation: str
+    target: str
+    joules: Average = 0.0  # per iteration
+    seconds: Seconds = 0.0  # per iteration
+    stretch_s: Seconds = 0.0
+    doubt: Average = 0.0
+    reason: str = ""
+
+
 class StrayRecord(Record, tag="strays", frozen=True):
     """Processes that workers had started were busy while an operation was timed; ``cores`` of processor time."""
 
@@ -257,4 +289,6 @@ class RunEnd(Record, tag="end", frozen=True):
     seconds: Seconds
 
 
-Line = RunHeader | WorkerRecord | Measurement | CeilingRecord | StrayRecord | Resumed | RunEnd
+Line = (
+    RunHeader | WorkerRecord | Measurement | CeilingRecord | PowerRecord | EnergyRecord | StrayRecord | Resumed | RunEnd
+)

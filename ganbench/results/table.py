@@ -9,8 +9,9 @@ import pandas as pd
 
 from ..operations.products import FLOOR
 from ..registry import library_of
+from . import energy
 from .bounds import Ceilings
-from .records import Measurement, RunHeader, WorkerRecord
+from .records import Caches, Measurement, RunHeader, WorkerRecord
 from .run import Run, visits_of
 from .statistics import (
     Estimate,
@@ -31,23 +32,25 @@ IMPOSSIBLE = 3.0
 WIDE = 0.01  # a tolerance above this is told
 Rows = list[dict[str, Any]]
 TEXT = (
-    "run_id timestamp machine source operation backend mode device target dtype precision preset shape "
+    "run_id timestamp machine source operation backend mode device target dtype precision caches preset shape "
     "status reason baseline verdict bound denormals framework_version commit"
 ).split()
 NUMBERS = (
     "median_s ci_low_s ci_high_s undisturbed_s iqr_s latency_s device_s ratio ratio_low ratio_high detectable "
     "import_s prepare_s first_run_s first_call_s first_call_warm_s compile_s gflops percent_of_ceiling "
     "percent_of_floor max_rel_error import_bytes host_peak_bytes device_peak_bytes "
-    "control_ratio control_low control_high cores steal"
+    "control_ratio control_low control_high cores steal sm_mhz throttled "
+    "joules joules_low joules_high joules_above_idle watts idle_w"
 ).split()
 COUNTS = "threads rounds number flops bytes".split()
 COLUMNS = (
-    "run_id timestamp machine source operation backend mode device target dtype precision preset shape threads "
+    "run_id timestamp machine source operation backend mode device target dtype precision caches preset shape threads "
     "status reason median_s ci_low_s ci_high_s undisturbed_s iqr_s latency_s device_s baseline ratio ratio_low "
     "ratio_high verdict detectable rounds number samples import_s prepare_s first_run_s first_call_s "
     "first_call_warm_s compile_s flops bytes gflops percent_of_ceiling bound percent_of_floor max_rel_error "
-    "import_bytes host_peak_bytes device_peak_bytes steady uneven cores steal control_ratio control_low "
-    "control_high denormals framework_version commit dirty"
+    "import_bytes host_peak_bytes device_peak_bytes steady uneven cores steal sm_mhz throttled joules joules_low "
+    "joules_high joules_above_idle watts idle_w control_ratio control_low control_high denormals framework_version "
+    "commit dirty"
 ).split()
 
 
@@ -83,12 +86,13 @@ def run_rows(run: Run) -> Rows:
             if not taken:
                 continue
             row = _common(header, run.workers.get(target.label)) | _measured(taken)
-            row |= _bounded(row, ceilings, target.device)
+            row |= _bounded(row, ceilings, target.device, header.caches)
             if operation == "gan_iteration":
                 products = _levels(measured.get((FLOOR, library_of(target, header.targets).label, False), []))
                 shared = [(products[i], seconds) for i, seconds in _levels(taken).items() if i in products]
                 if shared:
                     row["percent_of_floor"] = 100 * speed_ratio(*zip(*shared, strict=True)).value
+            row |= energy.columns(run, operation, target) if row["status"] == "ok" else {}
             row |= {"operation": operation, "target": target.label}
             row |= {"backend": target.backend, "mode": target.mode, "device": target.device}
             made.append((row | _impossible(row), taken))
@@ -102,7 +106,7 @@ def run_rows(run: Run) -> Rows:
 
 
 def _common(header: RunHeader, worker: WorkerRecord | None) -> dict[str, Any]:
-    names = "run_id timestamp machine dtype precision threads baseline commit dirty".split()
+    names = "run_id timestamp machine dtype precision caches threads baseline commit dirty".split()
     row = {name: getattr(header, name) for name in names}
     row |= {"source": "compare", "preset": header.spec.name}
     if worker is not None:
@@ -111,9 +115,9 @@ def _common(header: RunHeader, worker: WorkerRecord | None) -> dict[str, Any]:
     return row
 
 
-def _bounded(row: dict[str, Any], ceilings: Ceilings, device: str) -> dict[str, Any]:
+def _bounded(row: dict[str, Any], ceilings: Ceilings, device: str, caches: Caches) -> dict[str, Any]:
     """Return how near a case came to what the hardware could do."""
-    bound = ceilings.bound(device, row["flops"], row["bytes"])
+    bound = ceilings.bound(device, row["flops"], row["bytes"], caches)
     if bound is None or "median_s" not in row:
         return {}
     return {"percent_of_ceiling": 100 * bound.seconds / row["median_s"], "bound": bound.by}
@@ -180,12 +184,20 @@ def _measured(taken: Sequence[Measurement]) -> dict[str, Any]:
             "steady": _steady(taken),
             "cores": _middle(entry.cores for entry in taken if entry.cores is not None),
             "steal": _middle(steal for d in disturbances if (steal := d.mean.steal) is not None),
+            "sm_mhz": _middle(clock for d in disturbances if (clock := d.mean.sm_mhz) is not None),
+            "throttled": _throttled(taken),
             "latency_s": _middle(seconds for entry in taken for seconds in entry.latency_s),
             "device_s": _middle(seconds for entry in taken for seconds in entry.device_s),
         }
         if starts:  # what the first call cost beyond the work that it did
             row["compile_s"] = max(0.0, starts[0] - location.value * first.iterations_per_call)
     return row
+
+
+def _throttled(taken: Sequence[Measurement]) -> float:
+    """Return the share of visits at which a GPU's clock was held down; NaN where none was counted."""
+    counted = [(n, len(e.samples)) for e in taken if e.disturbance and (n := e.disturbance.throttled) is not None]
+    return sum(n for n, _ in counted) / sum(visits for _, visits in counted) if counted else math.nan
 
 
 def _middle(values: Iterable[float]) -> float:

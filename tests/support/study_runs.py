@@ -14,7 +14,7 @@ NAMES = (
     "placement", "visits", "estimators", "aa_verdicts", "interval_coverage", "repeatability", "sensitivity",
     "loop_overhead", "torch_timer",
 )  # fmt: skip
-UNPICTURED = ("large_report",)
+UNPICTURED = ("large_report", "cold")
 
 
 def run(name, *arguments, cwd):

@@ -15,7 +15,7 @@ enum { /* of cudaError_t and CUresult, which share these numbers */
     SUCCESS = 0, INVALID_VALUE = 1, NO_DEVICE = 100, INVALID_DEVICE = 101, INVALID_IMAGE = 200, NOT_FOUND = 500,
     NOT_SUPPORTED = 801, CAPTURE_UNSUPPORTED = 900, CAPTURE_INVALIDATED = 901,
 };
-enum { VERSION = 12090, ALIGNMENT = 512, MEGABYTE = 1 << 20 };
+enum { VERSION = 12090, ALIGNMENT = 512, MEGABYTE = 1 << 20, L2 = 50 * MEGABYTE };
 typedef const void *Handle; /* of a stream, an event, a graph, a module or a function */
 
 static int devices = 2, major = 9, minor = 0; /* of what there is to be seen: H100s have compute capability 9.0 */
@@ -86,6 +86,7 @@ int cudaDeviceGetAttribute(int *value, int attribute, int device) {
         case 8: *value = 49152; break;   /* bytes of shared memory of a block */
         case 10: *value = 32; break;     /* threads of a warp */
         case 16: *value = 132; break;    /* multiprocessors */
+        case 38: *value = L2; break;
         case 39: *value = 2048; break;   /* threads of a multiprocessor */
         case 75: *value = major; break;  /* of the compute capability */
         case 76: *value = minor; break;

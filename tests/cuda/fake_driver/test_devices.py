@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 from driver import HOPPER, SM
 
+from ganbench.backend import DISPLACING
 from ganbench.errors import UnavailableError, UnsupportedError
 from ganbench.gan import preset
+from ganbench.measure.cold import Cold
 from ganbench.measure.engine import time_visit
 from ganbench.operations import operation
 from ganbench.testing import images
@@ -52,3 +54,27 @@ def test_a_visit_has_a_time_of_the_device(make, mode):
     assert timed.device_s > 0
     assert timed.latency_s > 0
     assert backend.device_peak() >= before > 0
+
+
+L2 = 50 * 2**20  # bytes, of the fake GPUs
+
+
+@pytest.mark.parametrize("mode", ["eager", "fused"])
+def test_the_cache_is_written_before_each_cold_call_and_outside_of_what_is_timed(make, calls, mode):
+    backend, case = make(mode), operation("adam_step", preset("tiny"))
+    program = backend.prepare(case, case.inputs(0, "float32", images(case.spec)))
+    program()
+    visit = Cold(backend).time_visit
+    calls()
+    timed = visit(backend, case, program, 3)
+    made = [call for call in calls() if call["call"] in ("memset", "eventRecord", "kernel")]
+    written = [place for place, call in enumerate(made) if call["call"] == "memset" and call["bytes"] >= L2]
+    assert len(written) == 3
+    assert {made[place]["bytes"] for place in written} == {DISPLACING * L2}
+    assert {call["stream"] for call in made} == {0}
+    for place, end in zip(written, [*written[1:], len(made)], strict=True):
+        names = [call["call"] for call in made[place:end]]
+        assert names[:2] == ["memset", "eventRecord"]
+        assert names[-1] == "eventRecord"
+        assert {*names[2:-1]} == {"kernel"}
+    assert timed.device_s == timed.seconds > 0

@@ -44,6 +44,7 @@ def cuda(monkeypatch):
         "is_available": lambda: True,
         "device_count": lambda: 2,
         "get_device_capability": lambda index: (9, 0),
+        "get_device_properties": lambda device: types.SimpleNamespace(L2_cache_size=50 * 2**20),
         "set_device": done.used.append,
         "synchronize": synchronize,
         "Stream": Stream,

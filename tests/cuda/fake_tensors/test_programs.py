@@ -5,6 +5,7 @@ import torch
 from programs import SPECS, programs
 from watched import Watched
 
+from ganbench.backend import DISPLACING
 from ganbench.errors import UnsupportedError
 from ganbench.gan import preset
 from ganbench.operations import operation
@@ -57,6 +58,15 @@ def test_products_have_the_precision_that_was_asked_for(cuda, precision, told):
 def test_the_gpu_that_is_named_becomes_the_current_one(cuda):
     TorchBackend("eager", "cuda:1")
     assert cuda.used == [1]
+
+
+def test_the_cache_is_displaced_by_writing_several_times_its_size(cuda):
+    displace = TorchBackend("eager", "cuda:1").cache_displacer()
+    with Watched() as watched:
+        written = displace()
+    assert written.device == torch.device("cuda:1")
+    assert written.nbytes == DISPLACING * 50 * 2**20
+    assert (watched.operations, watched.waits) == (1, [])
 
 
 def test_what_waits_is_noticed(cuda):

@@ -1,0 +1,69 @@
+"""Visits to an operation that finds its arrays in no cache: before each call, what lies there is displaced, untimed.
+
+By writing more than the cache holds, as nvbench and Triton's ``do_bench`` do, and not with copies of a program taken in
+turn: those would be compiled, captured and held so many times over, and a small operation would need thousands.
+On a GPU the calls are timed by events, and what is written keeps the device busy while the host enqueues the next call.
+"""
+
+import time
+from collections.abc import Callable
+
+from ..backend import Backend, Program
+from ..machine.cache import displacer
+from ..machine.disturbance import Watch
+from ..operation import Operation
+from .engine import collector_off, first, lead_in, most_calls
+from .protocol import Timed
+
+VISIT_S = 0.1  # with all that is written: what is timed is the smaller part of it
+
+
+class Cold:
+    """Times visits on ``backend``; raises ``UnsupportedError`` where nothing displaces what its caches hold."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.displace: Callable[[], object] = displacer() if backend.device == "cpu" else backend.cache_displacer()
+
+    def time_visit(self, backend: Backend, operation: Operation, program: Program, number: int) -> Timed:
+        """Time ``number`` calls, each alone, after a lead-in; cut where the state would be carried too far."""
+        longest, one = most_calls(operation, program), _on_host if backend.device == "cpu" else _on_device
+        wall = cpu = 0.0
+        calls: list[Callable[[], float]] = []  # what tells how long each took
+        with collector_off():
+            mark, carried = lead_in(backend, program, longest)
+            backend.synchronize(mark)
+            watch = Watch(backend.device)
+            began, cpu_began = time.perf_counter(), time.process_time()
+            for _ in range(number):
+                if carried == longest:
+                    backend.synchronize(first(backend, program))
+                    carried = 1
+                self.displace()
+                calls.append(one(backend, program))
+                carried += 1
+            wall, cpu = time.perf_counter() - began, time.process_time() - cpu_began
+            disturbance = watch.stop()  # a device is still at work
+            backend.synchronize(program.result)
+        timed = sum(call() for call in calls)
+        seconds = timed / (number * program.iterations)
+        return Timed(
+            seconds, cpu / wall, disturbance, carried * program.iterations, None,
+            None if backend.device == "cpu" else seconds, (wall - timed) / number,
+        )  # fmt: skip
+
+
+def _on_host(backend: Backend, program: Program) -> Callable[[], float]:
+    """Make one call and wait for it; return what tells its seconds."""
+    start = time.perf_counter()
+    program()
+    backend.synchronize(program.result)
+    seconds = time.perf_counter() - start
+    return lambda: seconds
+
+
+def _on_device(backend: Backend, program: Program) -> Callable[[], float]:
+    """Enqueue one call between two events; return what tells the seconds between them, once it is done."""
+    start = backend.event()
+    program()
+    end = backend.event()
+    return lambda: backend.elapsed(start, end)
