@@ -51,8 +51,8 @@ def compare(
 
     ``spec`` overrides ``preset``; ``results=None`` keeps no file; further ``settings`` are those of
     ``ganbench.measure.plan.make_plan``: devices, ops, dtype, math, threads, baseline, rigor, rounds, budget_s,
-    precision_goal, timeout_s, caches, energy, seed. Raises ``UsageError`` for what cannot be, ``StorageError`` where results cannot be
-    written; a backend that fails is a row with its reason.
+    precision_goal, timeout_s, caches, energy, seed. Raises ``UsageError`` for what cannot be, ``StorageError`` where
+    results cannot be written; a backend that fails is a row with its reason.
     """
     plan = make_plan(
         spec or find_preset(preset),

@@ -25,7 +25,9 @@ from ganbench.report import CHARTS, THEMES
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[1]
 EXTERNAL = {  # where a reader may be sent; not fetched, since tests have no network
+    "https://arxiv.org/abs/2312.02741",
     "https://bencher.dev/docs/reference/bencher-metric-format/",
+    "https://petsc.org/main/manualpages/Log/PetscLogGpuEnergyMeter",
     "https://pytorch.org/get-started/locally/",
     "https://squidfunk.github.io/mkdocs-material/",
 }
