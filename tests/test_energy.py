@@ -234,9 +234,13 @@ def test_without_a_counter_the_reason_is_shown(craft, tmp_path, ganbench_cli):
     assert ganbench.load_results(tmp_path)["joules"].isna().all()
 
 
-def test_energy_of_an_unknown_target_is_refused(craft, tmp_path):
-    with pytest.raises(StorageError, match="'who' is not among the run's targets"):
-        open_run(written(craft(tmp_path), spent(1, 1.0, target="who")))
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [({"target": "who"}, "'who' is not among the run's targets"), ({"seconds": 0}, "1 J in no time")],
+)
+def test_an_energy_that_cannot_be_is_refused(craft, tmp_path, wrong, words):
+    with pytest.raises(StorageError, match=words):
+        open_run(written(craft(tmp_path), spent(1, 1.0, **wrong)))
 
 
 @pytest.mark.slow

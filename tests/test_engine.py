@@ -5,6 +5,7 @@ import pytest
 from clockwork import CLOCK, Queued, Queueing, Recording, Syncing
 from ganbench.backends.numpy_backend import NumpyBackend
 
+from ganbench import gpus
 from ganbench.gan import preset
 from ganbench.measure import engine
 from ganbench.measure.engine import MAX_ITERATIONS, calibrate, first_call, is_steady, time_visit, warm_up
@@ -185,6 +186,24 @@ def test_latency_throughput_and_device_time_are_told_apart():
     assert timing.seconds == pytest.approx(1.01e-3, rel=0.01)
     assert timing.latency_s == pytest.approx(1.01e-3, rel=0.01)
     assert timing.device_s == pytest.approx(1.01e-3, rel=0.01)
+
+
+@pytest.mark.parametrize(("name", "number"), [("matmul", 100), ("adam_step", MAX_ITERATIONS - 1)])
+def test_clocks_are_read_while_the_device_works_and_outside_of_what_is_timed(monkeypatch, name, number):
+    program, seen = Queued(), []
+
+    def clocks():
+        seen.append(program.queued)
+        CLOCK.now += 0.5  # an answer that takes long
+        return gpus.Clocks(1500, ("power cap",))
+
+    monkeypatch.setattr(gpus, "clocks", lambda device: clocks)
+    timing = time_visit(Queueing(program), operation(name, preset("tiny")), program, number)
+    assert timing.seconds == pytest.approx(1.01e-3, rel=0.01)
+    assert (timing.disturbance.sm_mhz, timing.disturbance.throttle) == (1500, ["power cap"])
+    assert len(seen) == 1
+    assert seen[0] > 0
+    assert max(run.count("call") for run in " ".join(program.log).split("reset")) <= max(MAX_ITERATIONS, number + 7)
 
 
 def test_without_events_there_is_no_device_time():

@@ -1,14 +1,19 @@
 """Which NVIDIA GPUs there are to be seen, and what they tell; on a driver that only pretends."""
 
+import json
+import re
 import sys
 
+import msgspec
 import pytest
 from pretended_nvml import NAMES, SLICE, UUIDS, Nvml, forget, put_in_place
 
+import ganbench
 from ganbench import gpus
 from ganbench.cli import doctor
 from ganbench.machine import environment
 from ganbench.machine.disturbance import Watch
+from ganbench.results.records import Disturbance, summary
 
 
 @pytest.fixture
@@ -97,3 +102,26 @@ def test_without_nvml_the_drivers_own_files_are_read(monkeypatch, tmp_path, nvml
     forget()
     (tmp_path / "version").write_text("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release\n")
     assert (gpus.count(), gpus.names(), gpus.driver()) == (1, ("NVIDIA H200",), "580.65.06")
+
+
+def test_visits_at_which_a_clock_was_held_down_are_counted_and_shown(craft, tmp_path, ganbench_cli):
+    held, free = Disturbance(sm_mhz=1400.0, throttle=["power cap"]), Disturbance(sm_mhz=1600.0)
+    found = summary([held, free, free, held])
+    assert found.throttled == 2
+    assert summary([Disturbance(load=1.0)]).throttled is None
+    path = craft(tmp_path)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        if line["type"] == "measurement" and line["samples"]:
+            count = len(line["samples"])
+            line |= {"disturbance": msgspec.to_builtins(found), "latency_s": [0.1] * count, "device_s": [0.01] * count}
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    table = ganbench.load_results(tmp_path)
+    counts = [len(samples) for samples in table["samples"]]
+    assert list(table["throttled"]) == pytest.approx([2 * 6 / count for count in counts])  # in each of six rounds
+    assert set(table["sm_mhz"]) == {1500.0}
+    out = " ".join(ganbench_cli("results", "show", path, "--details")[1].split())
+    assert "one call queued between events clock held down" in out
+    assert re.search(r"100 ms \S+ \S+ 10.0 ms 1500 MHz \d+%", out)
+    assert re.search(r"GPU clock 1500 MHz \(lowest 1400\), held down by power cap at \d+ of \d+ visits", out)
+    assert "gaps in which it waits for the host included" in out

@@ -1,5 +1,6 @@
 """A worker that is killed at any request is a row with its reason; the run goes on and ends."""
 
+import itertools
 import os
 import signal
 
@@ -12,8 +13,10 @@ from ganbench.results.records import PowerRecord
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("request_name", ["Prepare", "Show", "Wait", "Warm", "FindCeilings", "Visit", "Look", "Spend"])
-@pytest.mark.parametrize("late", [False, True], ids=["before", "while idle"])
+REQUESTS = ("Prepare", "Show", "Wait", "Warm", "FindCeilings", "Visit", "Look")
+
+
+@pytest.mark.parametrize(("request_name", "late"), [*itertools.product(REQUESTS, (False, True)), ("Spend", False)])
 def test_a_worker_may_be_killed_at_any_request(monkeypatch, request_name, late, tmp_path):
     ask, killed = process.Worker.ask, []
 

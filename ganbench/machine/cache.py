@@ -10,6 +10,7 @@ import numpy as np
 import psutil
 
 from ..backend import DISPLACING
+from .placement import apart
 
 UNKNOWN_CACHE = 2**26
 
@@ -27,8 +28,8 @@ def last_level_cache() -> int:
 def displacer(times: float = DISPLACING) -> Callable[[], None]:
     """Return what displaces all that lies in the caches of the processors that this process may use.
 
-    Each core has caches of its own, so the main thread goes from core to core and changes a large array on each; it
-    ends where it began. Where threads cannot be pinned it stays on one.
+    Each core has caches of its own, so the main thread goes from core to core and changes a large array on each, the
+    process's other threads elsewhere; it ends where it began. Where threads cannot be pinned it stays on one.
     """
     array = np.ones(int(times * last_level_cache()) // 8)  # ones, or its memory would only be taken when it is changed
 
@@ -36,13 +37,9 @@ def displacer(times: float = DISPLACING) -> Callable[[], None]:
         np.add(array, 1.0, out=array)  # not ``fill``, which may write past the caches
 
     def displace() -> None:
-        allowed = os.sched_getaffinity(0)
         here = psutil.Process().cpu_num()
-        try:
-            for cpu in sorted(allowed, key=lambda cpu: cpu == here):
-                os.sched_setaffinity(0, {cpu})
+        for cpu in sorted(os.sched_getaffinity(0), key=lambda cpu: cpu == here):
+            with apart(os.getpid(), cpu):
                 change()
-        finally:
-            os.sched_setaffinity(0, allowed)
 
     return displace if hasattr(os, "sched_setaffinity") else change

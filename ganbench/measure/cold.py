@@ -27,7 +27,6 @@ class Cold:
     def time_visit(self, backend: Backend, operation: Operation, program: Program, number: int) -> Timed:
         """Time ``number`` calls, each alone, after a lead-in; cut where the state would be carried too far."""
         longest, one = most_calls(operation, program), _on_host if backend.device == "cpu" else _on_device
-        wall = cpu = 0.0
         calls: list[Callable[[], float]] = []  # what tells how long each took
         with collector_off():
             mark, carried = lead_in(backend, program, longest)

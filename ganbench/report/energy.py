@@ -1,6 +1,7 @@
 """The energy of an iteration, as it is shown: with what the device uses at rest, and without it."""
 
 import math
+from statistics import fmean
 
 import pandas as pd
 
@@ -40,14 +41,13 @@ def notes(run: Run) -> list[str]:
     devices = {target.label: target.device for target in run.header.targets}
     for device in dict.fromkeys(devices.values()):
         power = [one for one in run.records if isinstance(one, PowerRecord) and one.device == device]
-        told = [one.watts for one in power if one.watts is not None]
+        told = [(one.source, one.watts) for one in power if one.watts is not None]
         if not told:
             lines += [f"energy on {device}: not available: {one.reason}" for one in power[:1]]
             continue
         mine = [one for one in run.records if isinstance(one, EnergyRecord) and devices[one.target] == device]
-        line = (
-            f"energy on {device} ({power[0].source}): {sum(told) / len(told):.3g} W at rest, with all workers stopped"
-        )
+        watts = fmean(one for _, one in told)
+        line = f"energy on {device} ({told[0][0]}): {watts:.3g} W at rest, with all workers stopped"
         if doubts := [one.doubt for one in mine if not one.reason]:
             line += f"; in a round, an energy may be off by up to {max(doubts):.1%}"
         lines.append(line)

@@ -53,6 +53,8 @@ def fault(records: Sequence[Line]) -> tuple[int, str] | None:
         ended = isinstance(record, RunEnd)
         if isinstance(record, WorkerRecord | Measurement | EnergyRecord) and record.target not in labels:
             return number, f"'{record.target}' is not among the run's targets ({', '.join(sorted(labels))})"
+        if isinstance(record, EnergyRecord) and record.joules and not record.seconds:
+            return number, f"an energy of {record.joules:.6g} J in no time"
         if isinstance(record, Measurement):
             case = record.round, record.operation, record.target, record.copy
             if record.operation not in operations:

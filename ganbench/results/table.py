@@ -196,8 +196,10 @@ def _measured(taken: Sequence[Measurement]) -> dict[str, Any]:
 
 def _throttled(taken: Sequence[Measurement]) -> float:
     """Return the share of visits at which a GPU's clock was held down; NaN where none was counted."""
-    counted = [(n, len(e.samples)) for e in taken if e.disturbance and (n := e.disturbance.throttled) is not None]
-    return sum(n for n, _ in counted) / sum(visits for _, visits in counted) if counted else math.nan
+    told = [entry for entry in taken if entry.disturbance is not None and entry.disturbance.throttled is not None]
+    visits = sum(len(entry.samples) for entry in told)
+    held = sum(entry.disturbance.throttled or 0 for entry in told if entry.disturbance is not None)
+    return held / visits if visits else math.nan
 
 
 def _middle(values: Iterable[float]) -> float:
