@@ -28,64 +28,58 @@ def start(folder):
     )  # fmt: skip
 
 
+def ended(started):
+    out, errors = started.communicate(timeout=200)
+    return started.returncode, out, errors
+
+
 def summary(said):
-    return said.partition("summary\n")[2].splitlines()
+    return [line.split() for line in said.partition("summary\n")[2].splitlines()]
 
 
-@pytest.fixture(scope="module")
-def walked(tmp_path_factory):
-    """The folder of results, and what was said by the start that was cut, the one that went on, and one more."""
-    folder = tmp_path_factory.mktemp("walk")
-    first = start(folder)
-    while not any("measurement" in path.read_text() for path in folder.glob("results/*/compare/*.jsonl")):
+def test_it_is_cut_goes_on_ends_and_leaves_what_can_be_sent(tmp_path):
+    """One test, since a second one might make another worker of pytest walk as well."""
+    first = start(tmp_path)
+    while not any("measurement" in path.read_text() for path in tmp_path.glob("results/*/compare/*.jsonl")):
         assert first.poll() is None, first.communicate()
         time.sleep(0.05)
     first.send_signal(signal.SIGINT)
-    said = [(*first.communicate(timeout=60), first.returncode)]
-    for _ in range(2):
-        again = start(folder)
-        said.append((*again.communicate(timeout=200), again.returncode))
-    (results,) = folder.glob("results/*")
-    return results, said
+    code, out, errors = ended(first)
+    assert code == 130
+    assert "run it again to go on from here" in errors
+    assert "third" not in out  # the framework that is missing
 
-
-def test_it_is_cut_goes_on_and_ends(walked):
-    results, ((_, told, cut), (out, _, code), (after, _, last)) = walked
+    code, out, errors = ended(start(tmp_path))
+    assert code == 0, out + errors
+    assert [line[:2] for line in summary(out)] == [[step, "done"] for step in STEPS]
+    (results,) = tmp_path.glob("results/*")
     assert results.name.endswith("-pretended-1-gb")
-    assert (cut, code, last) == (130, 0, 0), out
-    assert "run it again to go on from here" in told
-    assert [line.split()[:2] for line in summary(out)] == [[step, "done"] for step in STEPS]
-    assert [line.split()[-1] for line in summary(after)] == ["before"] * len(STEPS)
-
-
-def test_what_was_measured_before_the_cut_is_kept(walked):
-    results, _ = walked
-    (path,) = results.glob("compare/*.jsonl")
-    kinds = [json.loads(line)["type"] for line in path.read_text().splitlines()]
+    (path,) = results.glob("compare/*.jsonl")  # what was measured before the cut is kept
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    kinds = [line["type"] for line in lines]
     assert kinds.index("measurement") < kinds.index("resumed") < kinds.index("end") == len(kinds) - 1
+    check_rows(results)
+    check_energies([line for line in lines if line["type"] == "energy"])
+
+    code, out, _ = ended(start(tmp_path))
+    assert code == 0
+    assert [line[-1] for line in summary(out)] == ["before"] * len(STEPS)
+    files = [path for path in results.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {".jsonl", ".log"}
+    assert max(path.stat().st_size for path in files) < LARGEST
 
 
-def test_the_framework_that_is_missing_keeps_nobody_from_being_measured(walked):
-    results, ((out, _, _), *_) = walked
+def check_rows(results):
     table = ganbench.load_results(results)
     assert set(table["target"]) == {"first", "second"}
     assert set(table["status"]) == {"ok"}
-    assert "third" not in out
     assert (table[["latency_s", "device_s", "joules", "watts"]] > 0).all(axis=None)
     assert (table["sm_mhz"] == 1230).all()  # of 1234, to three digits
     assert (table["throttled"] == 1).all()
 
 
-def test_energies_are_those_of_the_counter_as_exactly_as_they_say(walked):
-    (path,) = walked[0].glob("compare/*.jsonl")
-    found = [line for line in map(json.loads, path.read_text().splitlines()) if line["type"] == "energy"]
+def check_energies(found):
+    """A hundred watts, as exactly as they say."""
     assert found
     for one in found:
         assert one["joules"] / one["seconds"] == pytest.approx(100, rel=one["doubt"] + 0.001)
-
-
-def test_every_file_is_small(walked):
-    results, _ = walked
-    files = [path for path in results.rglob("*") if path.is_file()]
-    assert {path.suffix for path in files} == {".jsonl", ".log"}
-    assert max(path.stat().st_size for path in files) < LARGEST
