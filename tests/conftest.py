@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import hypothesis
+import processors  # before anything that imports NumPy
 import pytest
 from msgspec.structs import replace
 from trainings import finished, start
@@ -26,14 +27,6 @@ PLUGIN = Path(__file__).parent / "plugin"
 signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["JAX_ENABLE_X64"] = "1"  # float64 is tested; float32 stays float32
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-
-
-# Two workers (`make test`): each, and all that it starts, keeps to processors of its own. Threads that spin
-# while they wait for one another would otherwise make whatever the other worker does many times slower.
-PROCESSORS = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-if PROCESSORS and (name := os.environ.get("PYTEST_XDIST_WORKER")):
-    number, workers = int(name.removeprefix("gw")), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
-    os.sched_setaffinity(0, PROCESSORS[number::workers] or PROCESSORS)
 
 # A timing is never a pass or fail, hypothesis's own included.
 hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
@@ -62,11 +55,11 @@ def temporary(tmp_path_factory):
 @pytest.fixture
 def every_processor():
     """Let a test use the other worker's processors too."""
-    if PROCESSORS:
+    if processors.PROCESSORS:
         mine = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, PROCESSORS)
+        os.sched_setaffinity(0, processors.PROCESSORS)
     yield
-    if PROCESSORS:
+    if processors.PROCESSORS:
         os.sched_setaffinity(0, mine)
 
 
