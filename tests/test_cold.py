@@ -1,7 +1,6 @@
 """Cold caches: what is timed, what is displaced before it, and that such runs are never taken for others."""
 
 import json
-import os
 
 import pytest
 from clockwork import CLOCK, Queued, Queueing, Recording, Syncing
@@ -9,9 +8,7 @@ from clockwork import CLOCK, Queued, Queueing, Recording, Syncing
 import ganbench
 from ganbench.errors import UnsupportedError, UsageError
 from ganbench.gan import MAX_ITERATIONS, preset
-from ganbench.machine import cache
-from ganbench.measure import cold, engine
-from ganbench.measure.plan import make_plan
+from ganbench.measure import cold, engine, plan
 from ganbench.operations import operation
 from ganbench.results.differences import obstacles
 from ganbench.results.run import open_run
@@ -81,38 +78,22 @@ def test_a_backend_from_before_says_that_it_cannot():
         cold.Cold(Queueing(program))
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="threads cannot be pinned here")
-def test_every_core_displaces_and_the_thread_may_go_where_it_might_before(monkeypatch):
-    monkeypatch.setattr(cache, "last_level_cache", lambda: 2**10)
-    been, before, pin = [], os.sched_getaffinity(0), os.sched_setaffinity
-    displace = cache.displacer()
-
-    def watched(thread, cpus):
-        if thread == os.getpid():
-            been.append(set(cpus))
-        pin(thread, cpus)
-
-    monkeypatch.setattr(os, "sched_setaffinity", watched)
-    displace()
-    assert sorted(cpu for place in been[::2] for cpu in place) == sorted(before)
-    assert all(place == before for place in been[1::2])
-    assert os.sched_getaffinity(0) == before
-
-
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
         ({"caches": "cool"}, "unknown caches 'cool' \\(known: cold, warm\\)"),
         ({"caches": "cold"}, "for single operations, not for gan_iteration: choose with --ops from matmul, "),
+        ({"caches": "cold", "ops": "matmul", "threads": 2}, "for one thread, not 2: .* pass --threads 1"),
         (
             {"caches": "cold", "ops": "matmul", "energy": True},
             "--energy .* cannot be given together with --caches cold",
         ),
     ],
 )
-def test_what_cannot_be_cold_is_refused(settings, words):
+def test_what_cannot_be_cold_is_refused(settings, words, monkeypatch):
+    monkeypatch.setattr(plan, "usable_cpus", lambda: [0, 1])
     with pytest.raises(UsageError, match=words):
-        make_plan(preset("tiny"), backends="numpy", **settings)
+        plan.make_plan(preset("tiny"), backends="numpy", **settings)
 
 
 def test_cold_runs_are_compared_with_cold_ones_only(craft, tmp_path, ganbench_cli):
@@ -144,7 +125,8 @@ def test_a_file_from_before_was_warm(craft, tmp_path):
 
 @pytest.mark.slow
 def test_a_cold_run_is_made_resumed_and_shown(ganbench_cli, tmp_path, monkeypatch):
-    asked = ("compare", "--backends", "numpy", "--preset", "tiny", "--ops", "matmul,adam_step", "--results", tmp_path)
+    asked = ("compare", "--backends", "numpy", "--preset", "tiny", "--ops", "matmul,adam_step", "--threads", "1",
+             "--results", tmp_path)  # fmt: skip
     code, out, _ = ganbench_cli(*asked, "--rounds", "1", "--caches", "cold", "--format", "json")
     assert code == 0
     rows = json.loads(out)

@@ -1,16 +1,13 @@
 """The caches of the processor: how large the last of them is, and how to displace what lies in them."""
 
 import contextlib
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import psutil
 
 from ..backend import DISPLACING
-from .placement import apart
 
 UNKNOWN_CACHE = 2**26
 
@@ -25,21 +22,7 @@ def last_level_cache() -> int:
     return max(found, default=UNKNOWN_CACHE)
 
 
-def displacer(times: float = DISPLACING) -> Callable[[], None]:
-    """Return what displaces all that lies in the caches of the processors that this process may use.
-
-    Each core has caches of its own, so the main thread goes from core to core and changes a large array on each, the
-    process's other threads elsewhere; it ends where it began. Where threads cannot be pinned it stays on one.
-    """
+def displacer(times: float = DISPLACING) -> Callable[[], object]:
+    """Return what displaces all that lies in the caches of the core that it runs on: it changes a larger array."""
     array = np.ones(int(times * last_level_cache()) // 8)  # ones, or its memory would only be taken when it is changed
-
-    def change() -> None:
-        np.add(array, 1.0, out=array)  # not ``fill``, which may write past the caches
-
-    def displace() -> None:
-        here = psutil.Process().cpu_num()
-        for cpu in sorted(os.sched_getaffinity(0), key=lambda cpu: cpu == here):
-            with apart(os.getpid(), cpu):
-                change()
-
-    return displace if hasattr(os, "sched_setaffinity") else change
+    return lambda: np.add(array, 1.0, out=array)  # not ``fill``, which may write past the caches

@@ -148,16 +148,11 @@ def make_plan(
         raise unknown("rigor", rigor, RIGORS)
     if caches not in CACHES:
         raise unknown("caches", caches, CACHES)
-    if caches == "cold" and "gan_iteration" in operations:
-        single = ", ".join(name for name in OPERATIONS if name != "gan_iteration")
-        raise UsageError(
-            f"--caches cold is for single operations, not for gan_iteration: choose with --ops from {single}"
-        )
-    if caches == "cold" and energy:
-        raise UsageError("--energy is of calls in a row, so it cannot be given together with --caches cold")
     cpus = usable_cpus()
     if threads is not None and not 1 <= threads <= len(cpus):
         raise UsageError(f"threads {threads} is not valid: this machine offers 1 to {len(cpus)}")
+    if caches == "cold":
+        _check_cold(operations, any(target.device == "cpu" for target in targets), threads or len(cpus), energy)
     _check_count("seed", seed)
     _check_seconds("timeout", timeout_s)
     return Plan(
@@ -179,6 +174,21 @@ def make_plan(
         ceilings=ceilings,
         fresh_ceilings=fresh_ceilings,
     )
+
+
+def _check_cold(operations: Sequence[str], on_cpu: bool, threads: int, energy: bool) -> None:
+    if "gan_iteration" in operations:
+        single = ", ".join(name for name in OPERATIONS if name != "gan_iteration")
+        raise UsageError(
+            f"--caches cold is for single operations, not for gan_iteration: choose with --ops from {single}"
+        )
+    if energy:
+        raise UsageError("--energy is of calls in a row, so it cannot be given together with --caches cold")
+    if on_cpu and threads > 1:
+        raise UsageError(
+            f"--caches cold on a CPU is for one thread, not {threads}: to wake the others for each call may take "
+            "longer than the call; pass --threads 1"
+        )
 
 
 def reaching(care: Rigor, rounds: int | None, budget_s: float | None, precision_goal: float | None) -> Rigor:
