@@ -73,6 +73,7 @@ def describe(dask_worker: Any) -> bytes:
         "cores": len(usable_cpus()),
         "gpus": list(gpus.names()),
         "declared": list(getattr(dask_worker.state, "total_resources", {})),
+        "knows": registry.names(),
         "lacks": lacks,
         "free_bytes": free,
         "clock": time.time(),

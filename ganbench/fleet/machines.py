@@ -25,6 +25,7 @@ class Description(msgspec.Struct, frozen=True):
     cores: Annotated[int, msgspec.Meta(ge=1, le=2**20)]
     gpus: Annotated[list[Short], msgspec.Meta(max_length=1024)]
     declared: Annotated[list[Short], msgspec.Meta(max_length=1024)]  # resources of the worker
+    knows: Annotated[list[Short], msgspec.Meta(max_length=1024)]  # backends
     lacks: Annotated[dict[Short, Short], msgspec.Meta(max_length=1024)]  # backend or backend@device -> why it is absent
     free_bytes: Annotated[int, msgspec.Meta(ge=0, le=2**62)]
     clock: float  # seconds since 1970
@@ -92,6 +93,8 @@ def misfit(job: Job, about: Description) -> str:
 
 
 def _absence(backend: str, device: str, about: Description) -> str:
+    if backend not in about.knows:
+        return f"no backend there is called '{backend}': install the distribution that brings it"
     kind = device.partition(":")[0]
     return about.lacks.get(backend, "") or about.lacks.get(f"{backend}@{kind}", "")
 

@@ -18,6 +18,7 @@ COLUMNS = (
     "preset dtype precision operation shape target machine threads status reason median_s ci_low_s ci_high_s rounds "
     "against speed speed_low speed_high verdict detectable baseline ratio ratio_low ratio_high framework_version run_id"
 ).split()
+INDEX = COLUMNS[:8]
 LEGEND = (
     "in a cell: time ± half its 95 % interval; below it the speed relative to {against}, more than 1 is faster, with "
     "its own 95 % interval. Unpaired: the machines were not measured side by side, so what was wrong with one of them "
@@ -40,7 +41,7 @@ def across(found: Sequence[Measured], against: str | None) -> pd.DataFrame:
     machines.sort(key=lambda name: name != first)
     lines = beside(found)
     rows = [_row(one, of.get(first), first) for of in lines.values() for one in _ordered(of, machines)]
-    table = pd.DataFrame(rows, columns=COLUMNS)
+    table = pd.DataFrame(rows, columns=COLUMNS).set_index(INDEX)
     title = f"{len(machines)} machine{'s' * (len(machines) != 1)}, speed relative to {first}, unpaired"
     notes = [LEGEND.format(against=first), *_threads(lines), *_precisions(found), *_versions(lines, first)]
     if len(machines) == 1:
@@ -131,7 +132,7 @@ def render(table: pd.DataFrame, form: str, screen: Screen = PAPER) -> str:
     """Return what ``across`` found as ``table`` or ``markdown``: hardware × framework, a table for each model."""
     title, notes, machines = (table.attrs[name] for name in ("title", "notes", "machines"))
     parts: dict[str, list[list[str]]] = {}
-    values = {(row["run_id"], row["operation"], row["target"]): row for _, row in table.iterrows()}
+    values = {(row["run_id"], row["operation"], row["target"]): row for _, row in table.reset_index().iterrows()}
     for (case, threads), of in table.attrs["lines"].items():
         spec, dtype, precision = case.context
         heading = f"{spec.name} ({spec.describe()}), {titled(dtype, precision)}, {threads}"

@@ -17,6 +17,7 @@ COLUMNS = (
     "hardware preset dtype precision threads operation shape target machine median_s ci_low_s ci_high_s rounds "
     "speed speed_low speed_high verdict detectable run_id"
 ).split()
+INDEX = COLUMNS[:9]
 SHOWN = ("operation", "target", "machine", "time", "speed", "verdict")
 LEGEND = (
     "speed: of a machine relative to all others of its kind together, more than 1 is faster; [95 % interval of two "
@@ -36,12 +37,14 @@ def nodes(found: Sequence[Measured]) -> pd.DataFrame:
             groups.setdefault((hardware_of(one.run.header), one.case, one.threads), []).append(one)
     several = {key: sorted(group, key=lambda one: one.machine) for key, group in groups.items() if len(group) > 1}
     rows = [row for (hardware, *_), group in sorted(several.items(), key=_order) for row in _rows(hardware, group)]
-    table = pd.DataFrame(rows, columns=COLUMNS)
+    table = pd.DataFrame(rows, columns=COLUMNS).set_index(INDEX)
     kinds: dict[str, set[str]] = {}
     for one in found:
         kinds.setdefault(hardware_of(one.run.header), set()).add(one.machine)
     alone = sorted(name for machines in kinds.values() if len(machines) == 1 for name in machines)
-    notes = [*_named(table), LEGEND] if rows else ["no two machines of one kind have measured the same here"]
+    notes = (
+        [*_named(table.reset_index()), LEGEND] if rows else ["no two machines of one kind have measured the same here"]
+    )
     notes += [f"the only one of its kind: {', '.join(alone)}"] if alone else []
     units = {name: "seconds" * name.endswith("_s") for name in COLUMNS}
     equal = sum(len(machines) for machines in kinds.values() if len(machines) > 1)
@@ -85,7 +88,7 @@ def _named(table: pd.DataFrame) -> list[str]:
 def render(table: pd.DataFrame, form: str, screen: Screen = PAPER) -> str:
     """Return what ``nodes`` found as ``table`` or ``markdown``: a table for each kind of machine and model."""
     texts = [table.attrs["title"]]
-    for key, rows in table.groupby(COLUMNS[:5], sort=False):
+    for key, rows in table.reset_index().groupby(COLUMNS[:5], sort=False):
         hardware, preset, dtype, precision, threads = key
         heading = f"{hardware}, {preset}, {titled(str(dtype), str(precision))}, {threads} thread{'s' * (threads != 1)}"
         shown = pd.DataFrame([_line(row) for row in rows.to_dict("records")], columns=list(SHOWN))
