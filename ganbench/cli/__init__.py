@@ -13,6 +13,7 @@ from ..report import EXCHANGE_FORMATS, RUN_FORMATS
 from ..report.visible import visible_lines
 from . import shared
 from .defaults import Command, defaults_from, project_file
+from .fleet import fleet_command
 from .gate import conclude, fail_if_option, failures_leave, judge_all
 from .quantities import seconds, share
 from .recommend import recommend_command
@@ -211,7 +212,7 @@ def doctor_command() -> None:
         click.echo(visible_lines(line))
 
 
-for command in (recommend_command, train_command, report_command, diff_command, results_command):
+for command in (recommend_command, train_command, report_command, diff_command, results_command, fleet_command):
     cli.add_command(command)
 
 

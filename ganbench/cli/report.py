@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ..report.charts import Chart
 
-BY = ("ratio", "batch", "threads", "dtype", "commit")
+BY = ("ratio", "batch", "threads", "dtype", "commit", "machine")
 FILE = click.Path(path_type=Path)
 PATH = click.argument("path", default="results", type=click.Path(path_type=Path))
 
@@ -29,6 +29,10 @@ PATH = click.argument("path", default="results", type=click.Path(path_type=Path)
 )
 @click.option("--ops", metavar="LIST", help="Only these operations.")
 @click.option("--machine", metavar="NAME", help="Only results of this machine.")
+@click.option("--across", is_flag=True, help="Machines side by side: times, and speeds relative to one of them.")
+@click.option(
+    "--against", metavar="MACHINE", help="With --across: the machine that speeds are relative to.  [default: the first]"
+)
 @click.option("--source", type=click.Choice(("compare", "asv")), help="Only results of this tool.")
 @format_option(PIVOT_FORMATS)
 @output_option
@@ -37,8 +41,8 @@ PATH = click.argument("path", default="results", type=click.Path(path_type=Path)
 @click.option("--chart", type=click.Choice(CHARTS), default="ratios", show_default=True, help="Which chart to draw.")
 @click.option("--theme", type=click.Choice(THEMES), default="light", show_default=True, help="Of the chart.")
 def report_command(
-    path: Path, by: str, baseline: str | None, ops: str | None, machine: str | None, source: str | None,
-    form: str, output: Path | None, html: Path | None, picture: Path | None, chart: str, theme: str,
+    path: Path, by: str, baseline: str | None, ops: str | None, machine: str | None, across: bool, against: str | None,
+    source: str | None, form: str, output: Path | None, html: Path | None, picture: Path | None, chart: str, theme: str,
 ) -> None:  # fmt: skip
     """Show all results as a table, a page or a picture: speeds, scaling, or history.
 
@@ -46,9 +50,10 @@ def report_command(
     never mixed.
     """
     if html or picture:
-        if (by, form, output) != ("ratio", "table", None) or (html and baseline):
+        if (by, form, output, across) != ("ratio", "table", None, False) or (html and baseline):
             raise UsageError(
-                "--by, --format and --output belong to the table, not to --html or --picture; a page has every baseline"
+                "--by, --across, --format and --output belong to the table, not to --html or --picture; "
+                "a page has every baseline"
             )
         check_output(html)
         if picture:
@@ -58,6 +63,12 @@ def report_command(
         return
     if baseline is not None and by != "ratio":
         raise UsageError(f"--baseline belongs to --by ratio, not to --by {by}")
+    if across and by != "ratio":
+        raise UsageError(f"--across and --by {by} cannot be given together: choose one of them")
+    if across and baseline is not None:
+        raise UsageError("--baseline names a target; with --across, --against names the machine to compare with")
+    if against is not None and not across:
+        raise UsageError("--against belongs to --across")
     if form == "parquet" and output is None:
         raise UsageError("Parquet is not text: name a file with --output")
     check_output(output)
@@ -67,9 +78,17 @@ def report_command(
 
     check_format(form)
     rows, size = _rows(path, ops, machine, source), screen(form, output)
-    if by == "ratio" and form == "table":
+    if across or by == "machine":
+        from ..report import across as beside, nodes
+        from ..report.measured import measured
+
+        found = measured(rows, path)
+        pivot, own = (beside.across(found, against), beside) if across else (nodes.nodes(found), nodes)
+        if form in ("table", "markdown"):
+            return write(own.render(pivot, form, size), output, size.colours)
+    elif by == "ratio" and form == "table":
         return write(overview(rows, baseline, size), output, size.colours)
-    if by == "ratio":
+    elif by == "ratio":
         pivot = ratio_matrix(rows, baseline)
     elif by == "commit":
         pivot = history(rows)

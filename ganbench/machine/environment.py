@@ -8,6 +8,7 @@ import platform
 import re
 import signal
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +44,19 @@ def cpu_model() -> str:
 
 
 def machine_name() -> str:
-    """Return a folder name from the hardware alone, such as ``xeon-8481c-2c``; never the host's name."""
+    """Return a folder name from this machine's hardware alone, such as ``xeon-8481c-2c``; never the host's name."""
+    return hardware_name(cpu_model(), len(usable_cpus()), gpus.names())
+
+
+def hardware_name(cpu: str, cores: int, gpu_names: Sequence[str]) -> str:
+    """Return what a machine with this processor, so many cores and these GPUs is called; equal machines are alike."""
     noise = r"\((r|tm)\)|@.*|\b(intel|amd|apple|cpu|processor|core|genuine|platinum|gold|silver|bronze)\b"
-    model = re.sub(noise, " ", cpu_model().lower())
+    model = re.sub(noise, " ", cpu.lower())
     model = re.sub(r"\b\d+-core\b|\d+(st|nd|rd|th) gen", " ", model)
     parts = [re.sub(r"[^a-z0-9]+", "-", model).strip("-") or platform.machine().lower()]
-    parts.append(f"{len(usable_cpus())}c")
-    if names := gpus.names():
-        gpu = re.sub(r"\b(nvidia|geforce|tesla)\b", " ", names[0].lower())
+    parts.append(f"{cores}c")
+    if gpu_names:
+        gpu = re.sub(r"\b(nvidia|geforce|tesla)\b", " ", gpu_names[0].lower())
         parts.append(re.sub(r"[^a-z0-9]+", "-", gpu).strip("-"))
     return "-".join(parts)
 

@@ -10,15 +10,16 @@ import math
 import re
 import tempfile
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import GanbenchError, StorageError, UsageError
-from .archive import Member, members
+from .archive import MAX_FILE, Member, members
 from .loading import load_results
 from .records import Measurement, RunHeader
-from .store import DamagedResultsWarning, check_writable, parse_run, run_path
+from .store import DamagedResultsWarning, check_writable, parse_run, replace_file, run_path, whole_length
 
 SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@=,~-]{0,149}")  # one part of a path that means the same everywhere
 # What a small file can claim to hold without end: rows are made for every case, intervals over all its rounds.
@@ -75,6 +76,36 @@ def import_results(path: Path, results: Path) -> Imported:
     for place in outcome.taken:
         _write(results / place, found[place])
     return outcome
+
+
+def take_run(content: bytes, results: Path, fault: Callable[[RunHeader, object], str]) -> Path:
+    """Keep one run file that somebody has sent, checked as ``import_results`` does; return where it is.
+
+    ``fault`` says what is wrong with its header and last record, '' if nothing. The file is whole or not there. Raises
+    ``LeftOutError`` for one that is not taken, ``StorageError`` where the disk does not take it.
+    """
+    if len(content) > MAX_FILE:
+        raise LeftOutError(f"it has {len(content):,} bytes (at most {MAX_FILE:,})")
+    if whole_length(content) < len(content):
+        raise LeftOutError("its last line is torn off")
+    member = Member("it", content)
+    try:
+        place = _place_of_run(member)
+    except UsageError as error:
+        raise LeftOutError(str(error)) from error
+    _check_rows(place, content)
+    records = parse_run(content, "it")
+    assert isinstance(records[0], RunHeader)  # as ``_place_of_run`` made sure
+    if why := fault(records[0], records[-1]):
+        raise LeftOutError(why)
+    kept = results / place
+    there = _existing(kept)
+    if there is None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(kept, lambda file: file.write(content))
+    elif there != content:
+        raise LeftOutError(f"{kept} exists and differs")
+    return kept
 
 
 def _existing(path: Path) -> bytes | None:

@@ -1,0 +1,286 @@
+"""Conducts a fleet: asks workers for their machines, gives each machine one job at a time, keeps what comes home.
+
+Never more than one job of ours is given to a machine, so the scheduler holds no more tasks than there are machines,
+however long the plan is. A future is let go as soon as its bytes are on the disk.
+"""
+
+import contextlib
+import queue
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from ..errors import GanbenchError
+from ..results.importing import LeftOutError, take_run
+from ..results.records import RunEnd, RunHeader
+from . import errand
+from .answers import answered, answers, question
+from .journal import Came, Failed, Given, Journal, Seen, now
+from .machines import Description, misfit, named, parse, refusal, remarks
+from .plan import MODEL, Job
+from .standing import ANY, Standing, standings
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+LOOK_S = 1.0  # how often the workers are counted
+PATIENCE_S = 60.0  # a machine whose workers are gone may come back so long
+RETRIES = 3
+Tell = Callable[["Conductor"], None]
+
+
+class Flight(NamedTuple):
+    """A job that was given out."""
+
+    row: Standing
+    question: str
+    future: "Future[bytes]"
+    workers: frozenset[str]
+    since: float
+
+
+@dataclass
+class Machine:
+    """One machine, the addresses of its workers, and what it is still to do."""
+
+    seen: Seen
+    workers: set[str] = field(default_factory=set)
+    todo: deque[Standing] = field(default_factory=deque)
+    flight: Flight | None = None
+    alone_since: float = 0.0  # since when no worker is there
+
+
+class Conductor:
+    """One carrying out of a plan on one cluster; ``tell`` is called whenever something has changed."""
+
+    def __init__(
+        self, client: "Client", jobs: Sequence[Job], results: Path, journal: Journal, say: Callable[[str], None],
+        tell: Tell, expected: int = 1,
+    ) -> None:  # fmt: skip
+        self.jobs, self.results, self.journal = jobs, results, journal
+        self.machines: dict[str, Machine] = {}
+        self.came = self.failed = 0
+        self._client, self._say, self._tell, self._expected = client, say, tell, expected
+        self._anywhere: deque[Standing] = deque()
+        self._hosts = journal.hosts
+        self._answers = answers(results)
+        self._done: set[tuple[str, str]] = set()  # (machine, question) of what came home now
+        self._asked: set[str] = set()  # addresses of workers, those that cannot be used among them
+        self._events: queue.Queue[Future[bytes]] = queue.Queue()
+        self._looked = self._began = time.monotonic()
+
+    def look(self) -> None:
+        """Count the workers, and ask those that are new for their machines."""
+        self._looked = time.monotonic()
+        there = set(self._client.nthreads())
+        for machine in self.machines.values():
+            machine.workers &= there
+            machine.alone_since = 0.0 if machine.workers else machine.alone_since or self._looked
+        new = sorted(there - self._asked)
+        if not new:
+            return
+        self._asked |= there
+        sent = time.time()
+        answers_of = self._client.run(errand.describe, workers=new, on_error="return")
+        between = (sent + time.time()) / 2
+        for address, content in sorted(answers_of.items()):
+            try:
+                if isinstance(content, BaseException):
+                    raise GanbenchError(_no_description(content))
+                self._meet(address, parse(content), between)
+            except GanbenchError as error:
+                self._say(f"no job goes to worker {address}: {error}")
+
+    def _meet(self, address: str, about: Description, between: float) -> None:
+        """Take in a worker; its machine is new if none of its workers was met before."""
+        name = named(about.hardware, about.host, self._hosts)
+        known = self.machines.get(name)
+        told = remarks(about, about.clock - between, self.jobs)
+        seen = Seen(at=now(), machine=name, about=about, refused=refusal(about), remarks=told)
+        if known is None:
+            self.machines[name] = known = Machine(seen)
+            self.journal.write(seen)
+            for text in [f"no job goes there: {seen.refused}"] if seen.refused else seen.remarks:
+                self._say(f"{name}: {text}")
+            self._place(known)
+        elif seen.refused != known.seen.refused:  # such as a worker that was started again with the right version
+            known.seen = seen
+            self.journal.write(seen)
+            self._place(known)
+        known.workers.add(address)
+        known.alone_since = 0.0
+
+    def _place(self, machine: Machine) -> None:
+        """Say what a machine is to do: what it can, and has not done."""
+        rows = standings(self.jobs, {machine.seen.machine: machine.seen}, self._answers, {}, live=False)
+        machine.todo = deque(row for row in rows if row.machine != ANY and row.state == "to do")
+        anywhere = [number for number, job in enumerate(self.jobs) if not job.every]
+        if anywhere and len(self.machines) == 1:
+            everywhere = standings(self.jobs, {**self.journal.seen, **self.seen}, self._answers, {}, live=False)
+            self._anywhere = deque(row for row in everywhere if row.machine == ANY and row.state != "done")
+
+    @property
+    def seen(self) -> dict[str, Seen]:
+        """What each machine of this cluster said."""
+        return {name: machine.seen for name, machine in self.machines.items()}
+
+    @property
+    def flights(self) -> list[tuple[str, Flight]]:
+        """What is being measured, and on which machine."""
+        return [(name, one.flight) for name, one in self.machines.items() if one.flight is not None]
+
+    @property
+    def waiting(self) -> int:
+        """How many runs are still to be given out."""
+        return sum(len(machine.todo) for machine in self.machines.values()) + len(self._fitting())
+
+    def run(self) -> list[str]:
+        """Carry out the plan; return the machines that are gone with work left.
+
+        Raises ``StorageError`` where results cannot be kept, ``GanbenchError`` where the scheduler is gone.
+        """
+        try:
+            self.look()
+            while True:
+                gone = self._give()
+                if not self.flights and (gone is not None) and self._all_have_come():
+                    return gone
+                self._tell(self)
+                with contextlib.suppress(queue.Empty):
+                    self._take(self._events.get(timeout=LOOK_S))
+                if time.monotonic() - self._looked > LOOK_S:
+                    self.look()
+                    self._call_back()
+        except OSError as error:
+            if isinstance(error, GanbenchError):
+                raise
+            raise GanbenchError(
+                f"the scheduler does not answer any more ({error or type(error).__name__}): what came home is kept; "
+                "when it runs again, the same command goes on"
+            ) from error
+        finally:
+            for _, flight in self.flights:
+                flight.future.cancel()
+
+    def _all_have_come(self) -> bool:
+        here = sum(len(machine.workers) for machine in self.machines.values())
+        return here >= self._expected or time.monotonic() - self._began > PATIENCE_S
+
+    def _give(self) -> list[str] | None:
+        """Give every idle machine its next job; return None while work is left, else which machines are gone."""
+        gone, left = [], False
+        for name, machine in self.machines.items():
+            if machine.flight is not None or machine.seen.refused:
+                continue
+            row = self._next(machine) if machine.workers else None
+            if row is not None:
+                self._send(name, machine, row)
+            elif machine.todo:
+                waited = time.monotonic() - machine.alone_since
+                gone += [name] * (waited > PATIENCE_S)
+                left |= waited <= PATIENCE_S
+        return None if left else gone
+
+    def _next(self, machine: Machine) -> Standing | None:
+        """Take the next job of a machine: one of its own, else one for any machine."""
+        while machine.todo:
+            row = machine.todo.popleft()
+            if (machine.seen.machine, row.question) not in self._done:  # two jobs may ask the same of some machine
+                return row
+        for row in self._fitting(machine):
+            self._anywhere.remove(row)
+            return row
+        return None
+
+    def _fitting(self, *machines: Machine) -> list[Standing]:
+        """Return the jobs for any machine that one of these can do: of all machines where none is named."""
+        chosen = [one.seen for one in machines or self.machines.values() if not one.seen.refused]
+        return [row for row in self._anywhere if any(not misfit(self.jobs[row.number], one.about) for one in chosen)]
+
+    def _send(self, name: str, machine: Machine, row: Standing) -> None:
+        job = self.jobs[row.number]
+        asked = question(job, machine.seen.about.cores)
+        order = errand.Order(asked, list(job.arguments), job.model, MODEL, name)
+        self.journal.write(Given(at=now(), machine=name, question=asked))
+        future = self._client.submit(
+            errand.measure, msgspec.msgpack.encode(order), workers=sorted(machine.workers), retries=RETRIES, pure=False
+        )
+        machine.flight = Flight(row, asked, future, frozenset(machine.workers), time.monotonic())
+        future.add_done_callback(self._events.put)
+
+    def _call_back(self) -> None:
+        """Take back what waits for workers that are gone: a worker that was started again has another address."""
+        for machine in self.machines.values():
+            flight = machine.flight
+            if flight is not None and not flight.workers & machine.workers:
+                machine.flight = None
+                flight.future.cancel()
+                (machine.todo if flight.row.machine != ANY else self._anywhere).appendleft(flight.row)
+
+    def _take(self, future: "Future[bytes]") -> None:
+        """Keep what came home from one flight, and let go of it."""
+        machine = next((m for m in self.machines.values() if m.flight is not None and m.flight.future is future), None)
+        if machine is None or machine.flight is None:
+            return  # it was taken back
+        name, flight = machine.seen.machine, machine.flight
+        machine.flight = None
+        seconds = round(time.monotonic() - flight.since, 2)
+        try:
+            run = self._kept(name, flight, self._outcome(future))
+        except (LeftOutError, msgspec.MsgspecError) as error:
+            self.failed += 1
+            self.journal.write(Failed(at=now(), machine=name, question=flight.question, why=str(error)))
+            self._say(f"{name}: {self.jobs[flight.row.number].name}: failed: {error}")
+            return
+        finally:
+            future.release()
+        self.came += 1
+        self._done.add((name, flight.question))
+        self.journal.write(Came(at=now(), machine=name, question=flight.question, run=run, seconds=seconds))
+        if machine.workers:
+            self._client.run(errand.forget, flight.question, workers=sorted(machine.workers)[:1], on_error="ignore")
+
+    def _outcome(self, future: "Future[bytes]") -> errand.Outcome:
+        """Return what a worker sent; raises ``LeftOutError`` where its task failed, ``OSError`` without a scheduler."""
+        if future.status == "cancelled":
+            raise ConnectionError("it has taken back what was given to it")
+        if future.status != "finished":
+            error = future.exception()
+            raise LeftOutError(f"the task failed: {type(error).__name__}: {error}")
+        try:
+            content = future.result()
+        except TypeError as error:  # what the client does not open
+            raise LeftOutError("the worker sent something that is no plain data") from error
+        return msgspec.msgpack.decode(content, type=errand.Outcome)
+
+    def _kept(self, name: str, flight: Flight, outcome: errand.Outcome) -> str:
+        """Check a run that came home, and keep it; raises ``LeftOutError`` saying what is wrong with it."""
+        if not outcome.run:
+            said = [line for line in outcome.said.splitlines() if line.strip()]
+            raise LeftOutError(
+                " / ".join(said[-3:]) or f"ganbench compare ended with code {outcome.code}, without a word"
+            )
+
+        def fits(header: RunHeader, last: object) -> str:
+            if header.machine != name:
+                return f"it says that it is of {header.machine}"
+            if not isinstance(last, RunEnd):
+                return "it was not finished: " + (outcome.said.strip().splitlines() or ["no reason was given"])[-1]
+            return "" if answered(header) == flight.question else "it answers another question than was asked"
+
+        return take_run(outcome.run, self.results, fits).stem
+
+
+def _no_description(error: BaseException) -> str:
+    """Return why a worker could not describe its machine."""
+    if isinstance(error, ImportError | AttributeError):
+        return (
+            f"it has no ganbench that knows fleets ({error}); on that machine: pip install ganbench, then start its "
+            "worker again"
+        )
+    return f"it did not answer: {type(error).__name__}: {error}"

@@ -1,0 +1,190 @@
+"""What is done on a worker: describe its machine, carry out one job, forget a job that has come home.
+
+These functions are named in dask's tasks, and take and give bytes: JSON or MessagePack, checked on either side.
+"""
+
+import contextlib
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from .. import __version__, gpus, registry
+from ..errors import GanbenchError
+from ..machine.environment import machine_name, usable_cpus
+from ..machine.launch import command
+from ..machine.lock import try_lock
+from ..results.store import cache_folder, replace_file
+
+OUTCOME = "outcome"
+LOOK_S = 0.2  # how often a job looks whether it is still wanted
+LONGEST = 2000  # letters of what a failed run said
+
+
+class Order(msgspec.Struct, frozen=True):
+    """One job for one machine."""
+
+    question: str
+    arguments: list[str]  # of ``ganbench compare``
+    model: str  # the content of the model's file, or ''
+    model_file: str
+    machine: str
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What came of it: the run file as it is on the disk, empty where there is none, and what was said on stderr."""
+
+    code: int
+    run: bytes
+    said: str
+
+
+def describe(dask_worker: Any) -> bytes:
+    """Return the description of this machine as JSON: see ``machines.Description``."""
+    lacks: dict[str, str] = {}
+    for name in registry.names():
+        try:
+            found = registry.probe(name)
+        except GanbenchError as error:
+            lacks[name] = str(error)[:500]
+            continue
+        if not found.installed:
+            lacks[name] = f"it is not installed: {found.install}"[:500]
+        lacks |= {f"{name}@{kind}": why[:500] for kind, why in found.reasons.items()}
+    free, busy = 0, ""
+    try:
+        place = spool()
+        place.mkdir(parents=True, exist_ok=True)
+        free = min(shutil.disk_usage(folder).free for folder in (place, tempfile.gettempdir()))
+    except (OSError, RuntimeError) as error:
+        busy = f"it cannot write to its cache folder: {error}; set GANBENCH_CACHE there to a folder with room"
+    about = {
+        "version": __version__,
+        "host": host(),
+        "hardware": machine_name(),
+        "cores": len(usable_cpus()),
+        "gpus": list(gpus.names()),
+        "declared": list(getattr(dask_worker.state, "total_resources", {})),
+        "knows": registry.names(),
+        "lacks": lacks,
+        "free_bytes": free,
+        "clock": time.time(),
+        "busy": busy[:500],
+    }
+    return msgspec.json.encode(about)
+
+
+def host() -> str:
+    """Return a hash that tells hosts apart and names none: of the host's name and the system's own id."""
+    own = b""
+    with contextlib.suppress(OSError):
+        own = Path("/etc/machine-id").read_bytes()
+    return hashlib.sha256(b"ganbench" + platform.node().encode() + own).hexdigest()[:16]
+
+
+def spool() -> Path:
+    """Return the folder in which jobs are carried out and kept until they have come home.
+
+    Homes may be shared between machines. Raises ``RuntimeError`` where nobody's home is known.
+    """
+    return cache_folder() / "fleet" / host()
+
+
+def measure(content: bytes) -> bytes:
+    """Carry out an ``Order`` and return the ``Outcome``, both as MessagePack; one that is kept here is sent again.
+
+    If the order is given out twice, the second waits for the first. A job that nobody wants any more is ended.
+    """
+    order = msgspec.msgpack.decode(content, type=Order)
+    wanted = _wanted()
+    folder = spool() / order.question
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        while True:
+            with try_lock(folder) as mine:
+                if mine:
+                    return _measured(order, folder, wanted)
+            wanted()
+            time.sleep(LOOK_S)
+    except (OSError, GanbenchError) as error:  # such as a full disk: the machine's trouble, not the fleet's
+        return msgspec.msgpack.encode(Outcome(1, b"", str(error)[:LONGEST]))
+
+
+def forget(question: str) -> None:
+    """Remove what was kept of a job: it has come home."""
+    shutil.rmtree(spool() / question, ignore_errors=True)
+
+
+def _measured(order: Order, folder: Path, wanted: Callable[[], None]) -> bytes:
+    kept = folder / OUTCOME
+    if kept.exists():
+        return kept.read_bytes()
+    for left in folder.iterdir():  # of whoever was killed here
+        shutil.rmtree(left, ignore_errors=True)
+    outcome = _compare(order, folder, wanted)
+    encoded = msgspec.msgpack.encode(outcome)
+    if outcome.run:  # on the disk before the task returns: whatever dies from now on, it need not run again
+        replace_file(kept, lambda file: file.write(encoded))
+    return encoded
+
+
+def _compare(order: Order, folder: Path, wanted: Callable[[], None]) -> Outcome:
+    """Run ``ganbench compare`` in a private folder, as a child that dies with this worker."""
+    private = Path(tempfile.mkdtemp(dir=folder))
+    try:
+        if order.model:
+            (private / order.model_file).write_text(order.model)
+        asked = [*order.arguments, "--machine", order.machine, "--results", "results"]
+        with (private / "said").open("wb+") as said:
+            process = subprocess.Popen(
+                command("ganbench.fleet.child", str(os.getpid()), "compare", *asked),
+                cwd=private, env=_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said,
+                start_new_session=True,
+            )  # fmt: skip
+            try:
+                while True:
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        code = process.wait(LOOK_S)
+                        break
+                    wanted()
+            finally:
+                process.kill()
+                process.wait()
+            said.seek(0)
+            text = said.read().decode(errors="replace")[-LONGEST:]
+        runs = list(private.glob("results/*/compare/*.jsonl"))
+        return Outcome(code, runs[0].read_bytes() if len(runs) == 1 else b"", text)
+    finally:
+        shutil.rmtree(private, ignore_errors=True)
+
+
+def _environment() -> dict[str, str]:
+    """Return the worker's environment without what dask puts there for its own workers: it changes times."""
+    import dask
+
+    own = dask.config.get("distributed.nanny.pre-spawn-environ", {})
+    return {name: value for name, value in os.environ.items() if str(own.get(name)) != value}
+
+
+def _wanted() -> Callable[[], None]:
+    """Return what raises ``Reschedule`` once this task was taken back, or its worker is closing."""
+    from distributed import Reschedule, get_worker
+    from distributed.core import Status
+
+    worker = get_worker()
+    key = worker.get_current_task()
+
+    def look() -> None:
+        task = worker.state.tasks.get(key)
+        if worker.status not in (Status.running, Status.paused) or task is None or task.state == "cancelled":
+            raise Reschedule
+
+    return look

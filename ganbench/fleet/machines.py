@@ -1,0 +1,110 @@
+"""What a worker says of its machine, checked; what the machine is called; which jobs it can do, and why not others."""
+
+import re
+from collections.abc import Iterable
+from typing import Annotated
+
+import msgspec
+
+from .. import __version__
+from ..errors import GanbenchError
+from .plan import Job
+
+LEAST_FREE = 200 * 2**20  # bytes: a run file, compiled code and temporary arrays
+CLOCK_S = 5.0  # a clock that is off by more is told
+Short = Annotated[str, msgspec.Meta(max_length=500)]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,99}$")]
+
+
+class Description(msgspec.Struct, frozen=True):
+    """What one worker says; whoever says it may be anybody, so every field is bounded."""
+
+    version: Short  # of ganbench
+    host: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{16}$")]  # a hash that no other host has
+    hardware: Name  # as ``machine_name`` calls it
+    cores: Annotated[int, msgspec.Meta(ge=1, le=2**20)]
+    gpus: Annotated[list[Short], msgspec.Meta(max_length=1024)]
+    declared: Annotated[list[Short], msgspec.Meta(max_length=1024)]  # resources of the worker
+    knows: Annotated[list[Short], msgspec.Meta(max_length=1024)]  # backends
+    lacks: Annotated[dict[Short, Short], msgspec.Meta(max_length=1024)]  # backend or backend@device -> why it is absent
+    free_bytes: Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+    clock: float  # seconds since 1970
+    busy: Short = ""  # why the worker cannot work at all
+
+    @property
+    def tags(self) -> set[str]:
+        """What a matrix may name under ``needs``: cpu, gpu, words of the hardware's names, resources of the worker."""
+        words = re.findall(r"[a-z0-9]+", " ".join([self.hardware, *self.gpus]).lower())
+        return {"cpu", *words, *self.declared, *["gpu"] * bool(self.gpus)}
+
+
+def parse(content: object) -> Description:
+    """Return what a worker said; raises ``GanbenchError`` for what is no description."""
+    if not isinstance(content, bytes):
+        raise GanbenchError(f"it answered with {type(content).__name__}, not with a description of its machine")
+    try:
+        return msgspec.json.decode(content, type=Description)
+    except msgspec.MsgspecError as error:
+        raise GanbenchError(f"its description of the machine is not valid: {error}") from error
+
+
+def refusal(about: Description) -> str:
+    """Return why no job may go to a machine, and how to mend it; '' where all may."""
+    if about.version != __version__:
+        return (
+            f"it has ganbench {about.version}, here is {__version__}: times of both are not one measurement; "
+            f"on that machine: pip install ganbench=={__version__}, then start its worker again"
+        )
+    if about.busy:
+        return about.busy
+    if about.free_bytes < LEAST_FREE:
+        return (
+            f"its disk is full: {about.free_bytes / 2**20:.0f} MiB are free for temporary files, "
+            f"{LEAST_FREE / 2**20:.0f} MiB are needed; make room, or start its worker with another TMPDIR and "
+            "GANBENCH_CACHE"
+        )
+    return ""
+
+
+def remarks(about: Description, ahead_s: float, jobs: Iterable[Job]) -> list[str]:
+    """Return what should be known of a machine that may measure ``jobs``; ``ahead_s`` is its clock minus ours."""
+    found = []
+    if abs(ahead_s) > CLOCK_S:
+        side = "ahead of" if ahead_s > 0 else "behind"
+        found.append(
+            f"its clock is {abs(ahead_s):.0f} s {side} this machine's: durations are right, but the times of day in "
+            "its records are its own; set it by NTP"
+        )
+    targets = {target for job in jobs if not misfit(job, about) for target in job.plan.targets}
+    for target in sorted(targets, key=str):
+        if why := _absence(target.backend, target.device, about):
+            found.append(f"{target} will be unavailable: {why}")
+    return found
+
+
+def misfit(job: Job, about: Description) -> str:
+    """Return why a machine cannot do a job; '' where it can."""
+    if missing := sorted(job.needs - about.tags):
+        return f"needs {', '.join(missing)}"
+    if job.threads is not None and job.threads > about.cores:
+        return f"needs {job.threads} threads, and it has {about.cores} core{'s' * (about.cores != 1)}"
+    reasons = [_absence(target.backend, target.device, about) for target in job.plan.targets]
+    return f"none of its targets is there: {'; '.join(dict.fromkeys(reasons))}" if all(reasons) else ""
+
+
+def _absence(backend: str, device: str, about: Description) -> str:
+    if backend not in about.knows:
+        return f"no backend there is called '{backend}': install the distribution that brings it"
+    kind = device.partition(":")[0]
+    return about.lacks.get(backend, "") or about.lacks.get(f"{backend}@{kind}", "")
+
+
+def named(hardware: str, host: str, taken: dict[str, str]) -> str:
+    """Return the name of a machine: that of its hardware, with a suffix where another host has that name.
+
+    ``taken`` maps the hosts that have a name to it, and is extended.
+    """
+    if host not in taken:
+        names = [hardware, *(f"{hardware}-{host[:length]}" for length in range(4, len(host) + 1))]
+        taken[host] = next(name for name in names if name not in taken.values())
+    return taken[host]

@@ -1,0 +1,112 @@
+"""How each job of a plan stands on each machine, from what is known: descriptions, run files, and the journal."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import nan
+from statistics import fmean
+from typing import Literal, NamedTuple
+
+from ..results.records import RunEnd
+from ..results.run import Run
+from .answers import absent, question
+from .journal import Failed, Given, Seen
+from .machines import misfit
+from .plan import Job
+
+State = Literal["done", "to do", "running", "failed", "cannot", "refused"]
+ANY = "any machine"
+
+
+class Standing(NamedTuple):
+    """One job on one machine, or on ``ANY``; ``number`` is its place in the plan, ``why`` the reason of its state."""
+
+    number: int
+    machine: str
+    question: str  # '' for one on any machine that no machine has answered
+    state: State
+    why: str = ""
+    run: Run | None = None
+
+
+def standings(
+    jobs: Sequence[Job],
+    seen: Mapping[str, Seen],
+    found: Mapping[tuple[str, str], Run],
+    opened: Mapping[tuple[str, str], Given | Failed],
+    live: bool,
+) -> list[Standing]:
+    """Return how every job stands on every machine that was seen; ``live``: what was given out is running."""
+    rows = []
+    asked = {(number, seen[name].about.cores): "" for number in range(len(jobs)) for name in seen}
+    asked = {(number, cores): question(jobs[number], cores) for number, cores in asked}
+    for number, job in enumerate(jobs):
+        each = [_one(number, job, line, asked[number, line.about.cores], found, opened, live) for line in seen.values()]
+        rows += each if job.every else [_any(number, each)]
+    return rows
+
+
+def _one(
+    number: int, job: Job, line: Seen, asked: str, found: Mapping[tuple[str, str], Run],
+    opened: Mapping[tuple[str, str], Given | Failed], live: bool,
+) -> Standing:  # fmt: skip
+    name = line.machine
+    run = found.get((name, asked))
+    # Where a framework was missing then and is there now, the question is open again.
+    if run is not None and not (gone := absent(run)) - set(line.about.lacks) - _without_device(gone, line):
+        return Standing(number, name, asked, "done", run=run)
+    if line.refused:
+        return Standing(number, name, asked, "refused", line.refused)
+    if why := misfit(job, line.about):
+        return Standing(number, name, asked, "cannot", why)
+    last = opened.get((name, asked))
+    if isinstance(last, Failed):
+        return Standing(number, name, asked, "failed", last.why)
+    return Standing(number, name, asked, "running" if live and last is not None else "to do")
+
+
+def _without_device(backends: Iterable[str], line: Seen) -> set[str]:
+    """Return which backends are there, but without some device."""
+    return {name for name in backends if any(lack.startswith(f"{name}@") for lack in line.about.lacks)}
+
+
+def _any(number: int, each: Sequence[Standing]) -> Standing:
+    """Return how a job stands of which one run is enough: as on the machine where it has come furthest."""
+    order: tuple[State, ...] = ("done", "running", "to do", "failed", "cannot", "refused")
+    best = min(each, key=lambda one: order.index(one.state), default=None)
+    if best is None or best.state == "to do":
+        return Standing(number, ANY, "", "to do")
+    if best.state in ("cannot", "refused"):
+        reasons = "; ".join(f"{one.machine}: {one.why}" for one in each)
+        return Standing(number, ANY, "", "cannot", f"no machine can: {reasons}")
+    return best
+
+
+def expected_s(job: Job, number: int, rows: Iterable[Standing]) -> float:
+    """Return how many seconds a job should take: what it took elsewhere, else its budget; NaN where nobody knows.
+
+    A run ends within its budget, or after one round if that takes longer.
+    """
+    taken = [
+        last.seconds
+        for row in rows
+        if row.number == number and row.run is not None and isinstance(last := row.run.records[-1], RunEnd)
+    ]
+    if taken:
+        return fmean(taken)
+    return nan if job.plan.rigor.rounds else job.plan.rigor.budget_s
+
+
+def remaining_s(jobs: Sequence[Job], rows: Sequence[Standing]) -> float:
+    """Return the seconds until all is done: machines work beside one another, each on one job at a time."""
+    open_rows = [row for row in rows if row.state in ("to do", "running", "failed")]
+    done: dict[int, list[Standing]] = {}
+    for row in rows:
+        if row.run is not None:
+            done.setdefault(row.number, []).append(row)
+    each: dict[str, float] = dict.fromkeys((row.machine for row in rows if row.machine != ANY), 0.0)
+    for row in open_rows:
+        seconds = expected_s(jobs[row.number], row.number, done.get(row.number, ()))
+        name = row.machine
+        if name == ANY:
+            name = min(each, key=lambda one: each[one], default=ANY)
+        each[name] = each.get(name, 0.0) + seconds
+    return max(each.values(), default=0.0)

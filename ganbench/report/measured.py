@@ -1,0 +1,112 @@
+"""The newest measurement of each case on each machine, with its rounds: what may be compared from machine to machine.
+
+A case is a model, a dtype, a precision, an operation and a target. Runs of two machines share no round, so what is said
+of them is unpaired.
+"""
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from ..errors import StorageError, UsageError
+from ..gan import GANSpec
+from ..machine.environment import hardware_name
+from ..results.records import RunHeader
+from ..results.run import Run, open_run
+from ..results.statistics import Estimate, Verdict, control_failed, judge, level, unpaired_ratio
+from .selection import select
+
+
+class Case(NamedTuple):
+    """What was measured, whatever the machine."""
+
+    spec: GANSpec
+    dtype: str
+    precision: str
+    operation: str
+    target: str
+
+    @property
+    def context(self) -> tuple[GANSpec, str, str]:
+        """What stands above a table."""
+        return self[:3]
+
+
+class Measured:
+    """One case on one machine: its row in ``load_results``, and its run."""
+
+    def __init__(self, row: dict[str, Any], run: Run) -> None:
+        self.row, self.run = row, run
+        self.machine, self.threads = str(row["machine"]), int(row["threads"])
+        header = run.header
+        self.case = Case(header.spec, header.dtype, header.precision, str(row["operation"]), str(row["label"]))
+
+    @cached_property
+    def levels(self) -> list[float]:
+        """The typical seconds of each round."""
+        return [level(visits) for visits in self.run.visits(self.case.operation, self.case.target).values()]
+
+    @property
+    def timed(self) -> bool:
+        """Whether there is a time to speak of."""
+        return self.row["status"] == "ok" and bool(self.levels)
+
+    @property
+    def control(self) -> Estimate:
+        """The baseline of its run against a second copy."""
+        return Estimate(*(self.row[f"control_{part}"] for part in ("ratio", "low", "high")))
+
+
+def measured(rows: pd.DataFrame, path: Path) -> list[Measured]:
+    """Return the newest of each case, machine and number of threads in ``rows``, those of the runs below ``path``.
+
+    Raises ``UsageError`` where no run of ``compare`` is among them.
+    """
+    mine = rows[rows["source"] == "compare"]
+    if mine.empty:
+        raise UsageError(
+            "no runs of 'ganbench compare' among these results: asv keeps no rounds to compare machines by"
+        )
+    found = select(mine).rows.sort_values(["timestamp", "run_id"], kind="stable")
+    files = {(file.parts[-3], file.stem): file for file in _files(path)}
+    opened: dict[Path, Run] = {}
+    newest: dict[tuple[Case, str, int], Measured] = {}
+    for row in found.to_dict("records"):
+        file = files.get((row["machine"], row["run_id"]))
+        if file is None or row["status"] == "unavailable":
+            continue
+        if file not in opened:
+            opened[file] = open_run(file)
+        one = Measured({str(key): value for key, value in row.items()}, opened[file])
+        newest[one.case, one.machine, one.threads] = one
+    return list(newest.values())
+
+
+def _files(path: Path) -> Iterator[Path]:
+    """Yield every run file by the machine's folder in which it lies; a single file is none of several machines."""
+    if path.is_file():
+        raise UsageError(f"{path} is one run, of one machine: name a folder with the runs of several")
+    try:
+        yield from path.resolve().glob("**/compare/*.jsonl")
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror}") from error
+
+
+def hardware_of(header: RunHeader) -> str:
+    """Return what a machine is, told from what its run recorded: equal machines have different names."""
+    facts = header.environment
+    cpu, cpus, gpus = (facts.get(name) for name in ("cpu", "cpus", "gpus"))
+    if not isinstance(cpu, str) or not isinstance(cpus, list) or not isinstance(gpus, list):
+        return header.machine
+    return hardware_name(cpu, len(cpus), [str(name) for name in gpus])
+
+
+def compared(one: Measured, others: list[Measured]) -> Verdict:
+    """Return the speed of ``one`` relative to ``others`` together, unpaired: more than 1 is faster than they."""
+    levels = [seconds for other in others for seconds in other.levels]
+    controls = [each.control for each in (one, *others) if each.control.has_interval]
+    failed = next(filter(control_failed, controls), None)
+    return judge(unpaired_ratio(one.levels, levels), min(len(one.levels), len(levels)), failed)

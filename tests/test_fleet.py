@@ -1,0 +1,285 @@
+"""Fleets of real dask processes on loopback: what comes home, what does not and why, and who is let in."""
+
+import itertools
+import json
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fleets import PRODUCTS, Cluster, environment, fleet, kept, left_behind, running, spans, start_fleet, write_plan
+
+from ganbench.results.run import open_run
+from ganbench.results.store import read_run
+
+pytestmark = pytest.mark.slow
+ODD = str(Path(__file__).parent / "support" / "odd")
+ONE = """
+[[matrix]]
+backends = ["numpy"]
+presets = ["tiny"]
+ops = ["matmul"]
+rounds = 1
+"""
+
+
+@pytest.fixture
+def env(tmp_path):
+    return environment(tmp_path)
+
+
+@pytest.fixture
+def cluster(env):
+    made = Cluster(env)
+    yield made
+    made.stop()
+
+
+def test_a_local_fleet_measures_what_it_can_once(tmp_path, env):
+    """Three workers here; two jobs, one of which is asked for twice; one that no machine can do."""
+    models = tmp_path / "small.toml"
+    models.write_text("generator = [4, 6]\ndiscriminator = [6, 1]\nbatch = 3\n")
+    plan = write_plan(tmp_path, f"""
+        {ONE}threads = [1]
+        {ONE}on = "any"
+        threads = [1]
+        {ONE.replace('presets = ["tiny"]', 'models = ["small.toml"]')}
+        {ONE}needs = ["h100"]
+    """)  # fmt: skip
+    results = tmp_path / "results"
+    before = fleet("plan", plan, "--cluster", "local", "--results", results, env=env)
+    assert before.returncode == 0, before.stderr
+    assert "needs h100" in before.stdout
+    assert "nobody knows how long" in before.stdout
+    assert not results.exists()
+
+    done = fleet("run", plan, "--cluster", "local", "--results", results, env=env)
+    assert done.returncode == 0, done.stderr
+    runs = kept(results)
+    assert sorted((head["spec"]["name"], head["threads"]) for head, *_ in runs)[1] == ("tiny", 1)
+    assert len(runs) == 2
+    assert {head["machine"] for head, *_ in runs} == {path.name for path in results.iterdir()} - {"fleet"}
+    assert not any("MALLOC_TRIM" in text for head, *_ in runs for text in head["environment"]["tuning"])
+    assert left_behind(tmp_path) == []
+    assert running(tmp_path) == []
+
+    status = fleet("status", plan, "--results", results, env=env)
+    assert "3 of 3 runs are there" in status.stdout
+    again = fleet("run", plan, "--cluster", "local", "--results", results, env=env)
+    assert "0 runs came home" in again.stderr
+    assert len(kept(results)) == 2
+
+
+def test_two_fleets_on_one_machine_do_not_overlap(tmp_path, env, cluster):
+    cluster.start_worker("--no-nanny")
+    plan = write_plan(tmp_path, PRODUCTS.format(largest=64))
+    folders = [tmp_path / "one", tmp_path / "other"]
+    kinds = ["local:2", cluster.cluster]
+    both = [
+        start_fleet("run", plan, "--cluster", kind, "--results", folder, env=env)
+        for kind, folder in zip(kinds, folders, strict=True)
+    ]
+    said = [process.communicate(timeout=200) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    times = sorted(span for folder in folders for span in spans(kept(folder)))
+    assert len(times) == 6
+    assert all(one[1] <= other[0] + 0.02 for one, other in itertools.pairwise(times))
+
+
+def test_one_results_folder_has_one_fleet(tmp_path, env, cluster):
+    plan, results = write_plan(tmp_path, ONE), tmp_path / "results"
+    waiting = start_fleet("run", plan, "--cluster", cluster.cluster, "--results", results, env=env)
+    while not (results / "fleet" / "journal.jsonl").exists():
+        assert waiting.poll() is None
+    second = fleet("run", plan, "--cluster", "local", "--results", results, env=env)
+    waiting.kill()
+    waiting.communicate()
+    assert second.returncode == 2
+    assert "another fleet is measuring into" in second.stderr
+
+
+def limited():
+    """Have no file of this process grow beyond 3 kB: to its programs that is a disk that is full."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+
+
+def old_ganbench(folder):
+    """Return a folder that makes whoever has it on its path believe in an older version."""
+    made = folder / "old" / "ganbench-0.1.9.dist-info"
+    made.mkdir(parents=True)
+    (made / "METADATA").write_text("Metadata-Version: 2.1\nName: ganbench\nVersion: 0.1.9\n")
+    return str(made.parent)
+
+
+def no_ganbench(folder):
+    """Return a folder that hides ganbench."""
+    made = folder / "none" / "ganbench"
+    made.mkdir(parents=True)
+    (made / "__init__.py").touch()
+    return str(made.parent)
+
+
+def test_odd_machines_are_told_and_the_others_measured(tmp_path, env, cluster):
+    cluster.start_worker("--no-nanny", PYTHONPATH=old_ganbench(tmp_path))
+    cluster.start_worker("--no-nanny", PYTHONPATH=no_ganbench(tmp_path))
+    odd = {"clock": "ODD_CLOCK_S=300", "torchless": "ODD_LACKS=torch", "full": "ODD_FREE=1000000", "tagged": "ODD_X="}
+    for host, setting in odd.items():
+        name, _, value = setting.partition("=")
+        more = ("--resources", "fast=1") if host == "tagged" else ()
+        cluster.start_worker("--no-nanny", *more, PYTHONPATH=ODD, ODD_HOST=host, **{name: value})
+    plan = write_plan(tmp_path, f"""{ONE}
+        {ONE.replace('["numpy"]', '["numpy", "torch"]')}
+        {ONE.replace("tiny", "mnist-mlp")}needs = ["fast"]
+    """)  # fmt: skip
+    results = tmp_path / "results"
+    process = start_fleet("run", plan, "--cluster", cluster.cluster, "--results", results, env=env)
+    out, err = process.communicate(timeout=250)
+    assert process.returncode == 0, err
+    assert "it has ganbench 0.1.9, here is " in err
+    assert "it has no ganbench that knows fleets" in err
+    assert "its clock is 300 s ahead of this machine's" in err
+    assert "torch will be unavailable: it is not installed" in err
+    assert "its disk is full: 1 MiB are free" in err
+    runs = kept(results)
+    machines = [head["machine"] for head, *_ in runs]
+    assert len(set(machines)) == 3  # equal hardware, three hosts
+    assert len(runs) == 3 * 2 + 1
+    assert sum(line.get("status") == "unavailable" for lines in runs for line in lines) == 1
+    (fast,) = (head["machine"] for head, *_ in runs if head["spec"]["name"] == "mnist-mlp")
+    assert f"{fast} " in out
+    # The names stay, whoever comes first next time.
+    named = {path.name for path in results.iterdir()}
+    assert {name for name in machines} <= named
+    again = fleet("run", plan, "--cluster", cluster.cluster, "--results", results, env=env)
+    assert "0 runs came home" in again.stderr
+    assert {path.name for path in results.iterdir()} == named
+
+
+def test_a_full_disk_in_mid_run_fails_that_job_and_no_other(tmp_path, env, cluster):
+    more = {"env": {**env, "PYTHONPATH": ODD, "ODD_HOST": "full"}, "preexec_fn": limited}
+    command = [sys.executable, "-m", "distributed.cli.dask_worker", cluster.address, "--nthreads", "1", "--no-nanny",
+               "--no-dashboard", "--memory-limit", "0"]  # fmt: skip
+    cluster.workers.append(
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **more)
+    )  # fmt: skip
+    cluster.start_worker("--no-nanny")
+    plan, results = write_plan(tmp_path, ONE), tmp_path / "results"
+    done = fleet("run", plan, "--cluster", cluster.cluster, "--results", results, env=env)
+    assert done.returncode == 1
+    assert "failed: " in done.stderr
+    assert "File too large" in done.stderr
+    assert len(kept(results)) == 1
+    status = fleet("status", plan, "--results", results, env=env)
+    assert "File too large" in status.stdout
+    assert "1 of 2 runs are there; 1 to do" in status.stdout
+
+
+# What a worker sends is data
+
+
+LIAR = """
+import json, os, sys
+import msgspec
+from ganbench.fleet import errand
+
+class Code:
+    def __reduce__(self):
+        return os.system, ("touch " + os.environ["LIE_MARK"],)
+
+def lie(content):
+    order = msgspec.msgpack.decode(content, type=errand.Order)
+    good = msgspec.msgpack.decode(real(content), type=errand.Outcome)
+    head, rest = good.run.split(b"\\n", 1)
+    kind = os.environ["LIE"]
+    if kind == "pickle":
+        return Code()
+    if kind == "name":
+        head = json.dumps(json.loads(head) | {"machine": "../../outside"}).encode()
+    if kind == "other":
+        head = json.dumps(json.loads(head) | {"machine": "somebody-else"}).encode()
+    if kind == "question":
+        head = json.dumps(json.loads(head) | {"dtype": "float64"}).encode()
+    run = head + b"\\n" + rest
+    if kind == "torn":
+        run = run[:-20]
+    if kind == "rubbish":
+        run = b"\\x80\\x04 no run at all"
+    return msgspec.msgpack.encode(errand.Outcome(0, run, ""))
+
+real, errand.measure = errand.measure, lie
+lie.__module__, lie.__qualname__, lie.__name__ = "ganbench.fleet.errand", "measure", "measure"
+"""
+
+
+@pytest.mark.parametrize(
+    ("lie", "told"),
+    [
+        ("pickle", "the worker sent something that is no plain data"),
+        ("name", "is not a valid name of a file"),
+        ("other", "it says that it is of somebody-else"),
+        ("question", "it answers another question than was asked"),
+        ("torn", "its last line is torn off"),
+        ("rubbish", "it is not a ganbench run"),
+    ],
+)
+def test_what_a_worker_sends_is_data_and_checked(tmp_path, env, cluster, lie, told):
+    liar, mark = tmp_path / "liar.py", tmp_path / "mark"
+    liar.write_text(LIAR)
+    cluster.start_worker("--no-nanny", "--preload", str(liar), LIE=lie, LIE_MARK=str(mark))
+    plan, results = write_plan(tmp_path, PRODUCTS.replace("n=16..{largest}", "batch=1,2").replace("rounds", 'ops = ["matmul"]\npresets = ["tiny"]\nrounds')), tmp_path / "results"  # fmt: skip  # noqa: E501
+    done = fleet("run", plan, "--cluster", cluster.cluster, "--results", results, env=env)
+    assert done.returncode == 1, done.stderr
+    assert told in done.stderr
+    assert kept(results) == []
+    assert not mark.exists()
+
+
+# Who is let in
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    """The files of docs/fleet.md, made as it says."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl")
+    folder = tmp_path_factory.mktemp("tls")
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 365 -subj /CN=fleet -keyout fleet.key -out fleet.crt"
+    subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
+    return folder / "fleet.crt", folder / "fleet.key"
+
+
+def test_a_cluster_with_tls_is_entered_with_its_files_alone(tmp_path, env, certificates):
+    cert, key = map(str, certificates)
+    cluster = Cluster(env, ("--tls-ca-file", cert, "--tls-cert", cert, "--tls-key", key))
+    files = ("--tls-ca", cert, "--tls-cert", cert, "--tls-key", key)
+    try:
+        cluster.start_worker("--no-nanny")
+        plan, results = write_plan(tmp_path, ONE), tmp_path / "results"
+        command = ("run", plan, "--cluster", cluster.cluster, "--results", results)
+        refused = fleet(*command, env=env)
+        assert refused.returncode == 2
+        assert "name the files of TLS with --tls-ca, --tls-cert and --tls-key" in refused.stderr
+        done = fleet(*command, *files, env=env)
+        assert done.returncode == 0, done.stderr
+        assert len(kept(results)) == 1
+    finally:
+        cluster.stop()
+
+
+@pytest.mark.parametrize("kind", ["dask:tcp://10.0.0.1:8786", "ssh:one,two", "slurm", "dask:tls://10.0.0.1:8786"])
+def test_nothing_leaves_this_machine_without_tls(tmp_path, env, kind):
+    done = fleet("run", write_plan(tmp_path, ONE), "--cluster", kind, env=env)
+    assert done.returncode == 2
+    assert "refused: " in done.stderr
+    assert "TLS" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "kind", ["locale", "local:0", "ssh:", "ssh:-oProxyCommand=x", "dask:127.0.0.1", "dask:tcp://x"]
+)
+def test_a_cluster_that_cannot_be_is_named_with_what_can(tmp_path, env, kind):
+    done = fleet("run", write_plan(tmp_path, ONE), "--cluster", kind, env=env)
+    assert done.returncode == 2
+    assert "is not valid" in done.stderr
