@@ -1,7 +1,6 @@
 """Fleets of real dask processes on loopback: what comes home, what does not and why, and who is let in."""
 
 import itertools
-import json
 import resource
 import shutil
 import subprocess
@@ -10,9 +9,6 @@ from pathlib import Path
 
 import pytest
 from fleets import PRODUCTS, Cluster, environment, fleet, kept, left_behind, running, spans, start_fleet, write_plan
-
-from ganbench.results.run import open_run
-from ganbench.results.store import read_run
 
 pytestmark = pytest.mark.slow
 ODD = str(Path(__file__).parent / "support" / "odd")
@@ -40,13 +36,14 @@ def cluster(env):
 def test_a_local_fleet_measures_what_it_can_once(tmp_path, env):
     """Three workers here; two jobs, one of which is asked for twice; one that no machine can do."""
     models = tmp_path / "small.toml"
-    models.write_text("generator = [4, 6]\ndiscriminator = [6, 1]\nbatch = 3\n")
+    models.write_text("generator = [4, 9]\ndiscriminator = [9, 1]\nbatch = 3\n")
     plan = write_plan(tmp_path, f"""
         {ONE}threads = [1]
         {ONE}on = "any"
         threads = [1]
         {ONE.replace('presets = ["tiny"]', 'models = ["small.toml"]')}
         {ONE}needs = ["h100"]
+        dtypes = ["float64"]
     """)  # fmt: skip
     results = tmp_path / "results"
     before = fleet("plan", plan, "--cluster", "local", "--results", results, env=env)
@@ -151,7 +148,7 @@ def test_odd_machines_are_told_and_the_others_measured(tmp_path, env, cluster):
     assert f"{fast} " in out
     # The names stay, whoever comes first next time.
     named = {path.name for path in results.iterdir()}
-    assert {name for name in machines} <= named
+    assert set(machines) <= named
     again = fleet("run", plan, "--cluster", cluster.cluster, "--results", results, env=env)
     assert "0 runs came home" in again.stderr
     assert {path.name for path in results.iterdir()} == named
@@ -169,10 +166,10 @@ def test_a_full_disk_in_mid_run_fails_that_job_and_no_other(tmp_path, env, clust
     done = fleet("run", plan, "--cluster", cluster.cluster, "--results", results, env=env)
     assert done.returncode == 1
     assert "failed: " in done.stderr
-    assert "File too large" in done.stderr
+    assert "set TMPDIR to a folder with room" in done.stderr
     assert len(kept(results)) == 1
     status = fleet("status", plan, "--results", results, env=env)
-    assert "File too large" in status.stdout
+    assert "set TMPDIR to a folder with room" in " ".join(status.stdout.split())
     assert "1 of 2 runs are there; 1 to do" in status.stdout
 
 
@@ -186,15 +183,17 @@ from ganbench.fleet import errand
 
 class Code:
     def __reduce__(self):
-        return os.system, ("touch " + os.environ["LIE_MARK"],)
+        return os.system, ("tr '\\\\0' ' ' < /proc/$PPID/cmdline >> " + os.environ["LIE_MARK"],)
 
 def lie(content):
     order = msgspec.msgpack.decode(content, type=errand.Order)
-    good = msgspec.msgpack.decode(real(content), type=errand.Outcome)
+    good = msgspec.msgpack.decode(errand.real(content), type=errand.Outcome)
     head, rest = good.run.split(b"\\n", 1)
     kind = os.environ["LIE"]
     if kind == "pickle":
         return Code()
+    if kind == "error":
+        raise RuntimeError(Code())
     if kind == "name":
         head = json.dumps(json.loads(head) | {"machine": "../../outside"}).encode()
     if kind == "other":
@@ -208,7 +207,8 @@ def lie(content):
         run = b"\\x80\\x04 no run at all"
     return msgspec.msgpack.encode(errand.Outcome(0, run, ""))
 
-real, errand.measure = errand.measure, lie
+if not hasattr(errand, "real"):  # this file is run more than once
+    errand.real, errand.measure = errand.measure, lie
 lie.__module__, lie.__qualname__, lie.__name__ = "ganbench.fleet.errand", "measure", "measure"
 """
 
@@ -217,11 +217,12 @@ lie.__module__, lie.__qualname__, lie.__name__ = "ganbench.fleet.errand", "measu
     ("lie", "told"),
     [
         ("pickle", "the worker sent something that is no plain data"),
+        ("error", "it failed on its worker in a way that is not told here"),
         ("name", "is not a valid name of a file"),
         ("other", "it says that it is of somebody-else"),
         ("question", "it answers another question than was asked"),
         ("torn", "its last line is torn off"),
-        ("rubbish", "it is not a ganbench run"),
+        ("rubbish", "its last line is torn off"),
     ],
 )
 def test_what_a_worker_sends_is_data_and_checked(tmp_path, env, cluster, lie, told):
@@ -233,7 +234,7 @@ def test_what_a_worker_sends_is_data_and_checked(tmp_path, env, cluster, lie, to
     assert done.returncode == 1, done.stderr
     assert told in done.stderr
     assert kept(results) == []
-    assert not mark.exists()
+    assert not mark.exists() or " fleet run " not in mark.read_text()  # the worker may open what is its own
 
 
 # Who is let in

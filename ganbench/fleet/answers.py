@@ -16,7 +16,7 @@ from ..results.run import Run, open_run
 from ..results.store import DamagedResultsWarning
 from .plan import Job
 
-FACTS = "spec operations baseline dtype precision seed rigor timeout_s".split()
+FACTS = "spec operations baseline dtype precision caches seed rigor timeout_s".split()
 
 
 def question(job: Job, cores: int) -> str:

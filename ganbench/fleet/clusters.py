@@ -129,7 +129,9 @@ def opened(kind: str, tls: Tls, slurm: Slurm, dashboard: str | None = None) -> "
     """
     check(kind, tls)
     import dask
-    from distributed import Client, Security
+    from distributed import Security
+
+    from .client import DataClient
 
     for name in ("distributed", "tornado", "asyncio"):  # what matters of it is said by us, in words
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
@@ -144,10 +146,7 @@ def opened(kind: str, tls: Tls, slurm: Slurm, dashboard: str | None = None) -> "
                 cluster: Any = kind.removeprefix("dask:")
             else:
                 cluster = stack.enter_context(_cluster(kind, security, slurm, dashboard))
-            # Only plain data comes home: a result that is a pickle is not opened.
-            client = Client(
-                cluster, security=security, timeout=CONNECT_S, set_as_default=False, deserializers=["msgpack", "error"]
-            )  # fmt: skip
+            client = DataClient(cluster, security=security, timeout=CONNECT_S, set_as_default=False)
         except (OSError, TimeoutError, RuntimeError, ValueError) as error:
             why = " ".join(str(error).split())[:300] or type(error).__name__
             raise UsageError(f"cannot reach the cluster '{kind}': {why}") from error

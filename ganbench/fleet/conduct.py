@@ -5,6 +5,7 @@ however long the plan is. A future is let go as soon as its bytes are on the dis
 """
 
 import contextlib
+import hashlib
 import queue
 import time
 from collections import deque
@@ -194,8 +195,13 @@ class Conductor:
                 return row
         for row in self._fitting(machine):
             self._anywhere.remove(row)
-            return row
+            if not self._is_done(self.jobs[row.number]):
+                return row
         return None
+
+    def _is_done(self, job: Job) -> bool:
+        """Whether some machine has answered what ``job`` asks since the plan was begun."""
+        return any((name, question(job, line.about.cores)) in self._done for name, line in self.seen.items())
 
     def _fitting(self, *machines: Machine) -> list[Standing]:
         """Return the jobs for any machine that one of these can do: of all machines where none is named."""
@@ -205,13 +211,18 @@ class Conductor:
     def _send(self, name: str, machine: Machine, row: Standing) -> None:
         job = self.jobs[row.number]
         asked = question(job, machine.seen.about.cores)
-        order = errand.Order(asked, list(job.arguments), job.model, MODEL, name)
+        order = errand.Order(self._place_of(asked), list(job.arguments), job.model, MODEL, name)
         self.journal.write(Given(at=now(), machine=name, question=asked))
         future = self._client.submit(
             errand.measure, msgspec.msgpack.encode(order), workers=sorted(machine.workers), retries=RETRIES, pure=False
         )
         machine.flight = Flight(row, asked, future, frozenset(machine.workers), time.monotonic())
         future.add_done_callback(self._events.put)
+
+    def _place_of(self, asked: str) -> str:
+        """Return where a worker keeps the outcome: another fleet that asks the same has another place."""
+        fleet = hashlib.sha256(f"{errand.host()} {self.results.resolve()}".encode()).hexdigest()[:16]
+        return f"{asked}-{fleet}"
 
     def _call_back(self) -> None:
         """Take back what waits for workers that are gone: a worker that was started again has another address."""
@@ -243,15 +254,15 @@ class Conductor:
         self._done.add((name, flight.question))
         self.journal.write(Came(at=now(), machine=name, question=flight.question, run=run, seconds=seconds))
         if machine.workers:
-            self._client.run(errand.forget, flight.question, workers=sorted(machine.workers)[:1], on_error="ignore")
+            place, one = self._place_of(flight.question), sorted(machine.workers)[:1]
+            self._client.run(errand.forget, place, workers=one, on_error="ignore")
 
     def _outcome(self, future: "Future[bytes]") -> errand.Outcome:
         """Return what a worker sent; raises ``LeftOutError`` where its task failed, ``OSError`` without a scheduler."""
         if future.status == "cancelled":
             raise ConnectionError("it has taken back what was given to it")
         if future.status != "finished":
-            error = future.exception()
-            raise LeftOutError(f"the task failed: {type(error).__name__}: {error}")
+            raise LeftOutError(str(future.exception()))
         try:
             content = future.result()
         except TypeError as error:  # what the client does not open
@@ -270,15 +281,22 @@ class Conductor:
             if header.machine != name:
                 return f"it says that it is of {header.machine}"
             if not isinstance(last, RunEnd):
-                return "it was not finished: " + (outcome.said.strip().splitlines() or ["no reason was given"])[-1]
+                return "it was not finished"
             return "" if answered(header) == flight.question else "it answers another question than was asked"
 
-        return take_run(outcome.run, self.results, fits).stem
+        try:
+            return take_run(outcome.run, self.results, fits).stem
+        except LeftOutError as error:
+            said = outcome.said.strip().splitlines()
+            if outcome.code and said:
+                raise LeftOutError(f"{error}; it ended with: {said[-1]}") from error
+            raise
 
 
 def _no_description(error: BaseException) -> str:
     """Return why a worker could not describe its machine."""
-    if isinstance(error, ImportError | AttributeError):
+    # An exception that is not opened comes as text.
+    if str(error).startswith(("ImportError(", "ModuleNotFoundError(", "AttributeError(")):
         return (
             f"it has no ganbench that knows fleets ({error}); on that machine: pip install ganbench, then start its "
             "worker again"

@@ -32,7 +32,7 @@ LONGEST = 2000  # letters of what a failed run said
 class Order(msgspec.Struct, frozen=True):
     """One job for one machine."""
 
-    question: str
+    place: str  # where its outcome is kept until it has come home: the same if a fleet gives it out again
     arguments: list[str]  # of ``ganbench compare``
     model: str  # the content of the model's file, or ''
     model_file: str
@@ -103,24 +103,29 @@ def measure(content: bytes) -> bytes:
 
     If the order is given out twice, the second waits for the first. A job that nobody wants any more is ended.
     """
+    from distributed import Reschedule
+
     order = msgspec.msgpack.decode(content, type=Order)
     wanted = _wanted()
-    folder = spool() / order.question
+    folder = spool() / order.place
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         while True:
+            folder.mkdir(parents=True, exist_ok=True)
             with try_lock(folder) as mine:
                 if mine:
                     return _measured(order, folder, wanted)
             wanted()
             time.sleep(LOOK_S)
-    except (OSError, GanbenchError) as error:  # such as a full disk: the machine's trouble, not the fleet's
-        return msgspec.msgpack.encode(Outcome(1, b"", str(error)[:LONGEST]))
+    except Reschedule:
+        raise
+    except Exception as error:  # such as a full disk; an exception would go home as a pickle, which is not opened there
+        said = str(error) if isinstance(error, OSError | GanbenchError) else f"{type(error).__name__}: {error}"
+        return msgspec.msgpack.encode(Outcome(1, b"", said[:LONGEST]))
 
 
-def forget(question: str) -> None:
+def forget(place: str) -> None:
     """Remove what was kept of a job: it has come home."""
-    shutil.rmtree(spool() / question, ignore_errors=True)
+    shutil.rmtree(spool() / place, ignore_errors=True)
 
 
 def _measured(order: Order, folder: Path, wanted: Callable[[], None]) -> bytes:

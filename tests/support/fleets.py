@@ -63,6 +63,7 @@ class Cluster:
         return subprocess.Popen(
             [sys.executable, "-m", f"distributed.cli.dask_{program}", *arguments, *QUIET, *self.tls],
             env={**self.env, **more}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            cwd=self.env["TMPDIR"],  # not the repository, whose ganbench would come first
         )  # fmt: skip
 
     def start_scheduler(self):

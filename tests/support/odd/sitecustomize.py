@@ -1,4 +1,4 @@
-"""Makes the Python that starts with this folder on its path believe that its machine is an odd one: see the variables."""
+"""Makes the Python that starts with this folder on its path believe that its machine is odd: see the variables."""
 
 import importlib.util
 import os
