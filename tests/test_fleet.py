@@ -173,6 +173,13 @@ def test_a_full_disk_in_mid_run_fails_that_job_and_no_other(tmp_path, env, clust
     assert "1 of 2 runs are there; 1 to do" in status.stdout
 
 
+def test_without_the_engine_the_extra_is_named(tmp_path, env):
+    plan = write_plan(tmp_path, ONE)
+    told = fleet("run", plan, "--cluster", "local", env={**env, "PYTHONPATH": ODD, "ODD_LACKS": "distributed"})
+    assert told.returncode == 1
+    assert 'a fleet needs distributed: pip install "ganbench[fleet]"' in told.stderr
+
+
 # What a worker sends is data
 
 

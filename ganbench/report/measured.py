@@ -65,7 +65,7 @@ def measured(rows: pd.DataFrame, path: Path) -> list[Measured]:
 
     Raises ``UsageError`` where no run of ``compare`` is among them.
     """
-    mine = rows[rows["source"] == "compare"]
+    mine = rows[(rows["source"] == "compare") & (rows["caches"] == "warm")]
     if mine.empty:
         raise UsageError(
             "no runs of 'ganbench compare' among these results: asv keeps no rounds to compare machines by"

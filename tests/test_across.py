@@ -1,0 +1,44 @@
+"""One table of hardware, and machines of one kind held against one another: from crafted runs of known speeds."""
+
+import csv
+import io
+
+import pytest
+
+
+@pytest.fixture
+def three(craft, tmp_path):
+    """Two equal machines, and one that takes twice as long; all of one kind, by what their runs record."""
+    for name, scale in (("node-1", 1.0), ("node-2", 1.0), ("node-3", 2.0)):
+        craft(tmp_path, machine=name, scale=scale)
+    return tmp_path
+
+
+def rows_of(text):
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_hardware_stands_side_by_side_unpaired(three, ganbench_cli):
+    code, out, _ = ganbench_cli("report", three, "--across")
+    assert code == 0
+    assert "3 machines, speed relative to node-1, unpaired" in out
+    rows = rows_of(ganbench_cli("report", three, "--across", "--format", "csv")[1])
+    assert len(rows) == 3 * 4 * 2  # machines, operations, targets
+    speeds = {(row["machine"], row["verdict"]): float(row["speed"]) for row in rows}
+    assert speeds["node-3", "slower"] == pytest.approx(0.5, rel=0.05)
+    assert speeds["node-1", "baseline"] == 1
+    assert all(float(row["ratio"]) == pytest.approx(2, rel=0.01) for row in rows if row["target"] == "torch")
+
+
+def test_a_machine_that_differs_from_its_equals_is_named(three, ganbench_cli):
+    code, out, _ = ganbench_cli("report", three, "--by", "machine")
+    assert code == 0
+    assert "do equal machines give equal results? 3 machines" in out
+    rows = rows_of(ganbench_cli("report", three, "--by", "machine", "--format", "csv")[1])
+    assert {row["machine"] for row in rows if row["verdict"] == "slower"} == {"node-3"}
+
+
+def test_cold_caches_are_left_out(craft, tmp_path, ganbench_cli):
+    craft(tmp_path, machine="node-1")
+    craft(tmp_path, machine="node-2", caches="cold")
+    assert "node-2" not in ganbench_cli("report", tmp_path, "--across")[1]
