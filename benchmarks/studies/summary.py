@@ -14,7 +14,7 @@ from study import RESULTS
 STUDIES = (
     "default_run", "placement", "visits", "estimators", "unevenness", "aa_verdicts", "interval_coverage",
     "repeatability", "sensitivity", "doctor", "loop_overhead", "torch_timer", "cold", "asv_agreement", "starts",
-    "gate_cost", "tolerance", "critic_tolerance", "large_report", "double_backward",
+    "gate_cost", "tolerance", "critic_tolerance", "large_report", "double_backward", "fleet_scale",
 )  # fmt: skip
 DOCUMENT = Path("docs/methodology.md")
 BEGIN, END = "<!-- studies -->\n", "<!-- end -->"
