@@ -85,8 +85,8 @@ def test_another_baseline_is_derived_from_medians_and_says_so(craft, tmp_path):
         (("--picture", "x.png", "--chart", "training"), "no chart 'training' of these results"),
         (("--picture", "x.png", "--chart", "pie"), "'pie' is not one of"),
         (("--picture", "x.png", "--baseline", "toch"), "baseline 'toch' is not among the targets"),
-        (("--picture", "x.png", "--by", "batch"), "--by, --format and --output belong to the table"),
-        (("--html", "x.html", "--format", "csv"), "--by, --format and --output belong to the table"),
+        (("--picture", "x.png", "--by", "batch"), "--by, --across, --format and --output belong to the table"),
+        (("--html", "x.html", "--format", "csv"), "--by, --across, --format and --output belong to the table"),
         (("--html", "missing/x.html"), "the folder missing does not exist"),
     ],
 )

@@ -28,6 +28,7 @@ EXTERNAL = {  # where a reader may be sent; not fetched, since tests have no net
     "https://arxiv.org/abs/2312.02741",
     "https://bencher.dev/docs/reference/bencher-metric-format/",
     "https://petsc.org/main/manualpages/Log/PetscLogGpuEnergyMeter",
+    "https://distributed.dask.org/",
     "https://pytorch.org/get-started/locally/",
     "https://squidfunk.github.io/mkdocs-material/",
 }
