@@ -11,7 +11,7 @@ import click
 from ..errors import UsageError
 from .defaults import Command
 from .shared import Command as CommandFunction, results_option
-from .terminal import columns, progress_bar, say
+from .terminal import columns, progress_bar, say, write
 
 if TYPE_CHECKING:
     from ..fleet.clusters import Tls
@@ -170,7 +170,7 @@ def _table(jobs: "list[Job]", results: Path, conductor: "Conductor | None") -> N
     from ..fleet.answers import answers
     from ..fleet.journal import Journal
     from ..fleet.standing import remaining_s, standings
-    from ..fleet.words import MACHINES, REASONS, first_lines, machine_lines, reason_lines, rest
+    from ..fleet.words import MACHINES, first_lines, machine_lines, reason_lines, rest
 
     journal = Journal(results)
     seen = journal.seen if conductor is None else conductor.seen
@@ -182,8 +182,8 @@ def _table(jobs: "list[Job]", results: Path, conductor: "Conductor | None") -> N
     rows = standings(jobs, seen, answers(results), journal.open, journal.live() and conductor is None)
     columns(MACHINES, machine_lines(rows, seen), "notes")
     if found := reason_lines(jobs, rows):
-        click.echo()
-        columns(REASONS, found[:SHOWN], "why")
+        # Lines, not a table: names of jobs are long, and a reason must not be cut.
+        write("\n" + "".join(": ".join(filter(None, line)) + "\n" for line in found[:SHOWN]), None)
         if len(found) > SHOWN:
             click.echo(f"... and {len(found) - SHOWN} more")
     click.echo(f"\n{rest(rows, remaining_s(jobs, rows))}")

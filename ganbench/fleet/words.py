@@ -10,7 +10,6 @@ from .standing import ANY, Standing
 
 STATES = ("done", "running", "to do", "failed", "cannot")
 MACHINES = ("machine", *STATES, "cores", "notes")
-REASONS = ("machine", "state", "jobs", "why")
 
 
 def machine_lines(rows: Sequence[Standing], seen: Mapping[str, Seen]) -> list[tuple[str, ...]]:
@@ -29,7 +28,7 @@ def machine_lines(rows: Sequence[Standing], seen: Mapping[str, Seen]) -> list[tu
 
 
 def reason_lines(jobs: Sequence[Job], rows: Sequence[Standing]) -> list[tuple[str, ...]]:
-    """Return a line with ``REASONS`` for each thing that keeps jobs from being done, and for what is running."""
+    """Return machine, state, jobs and reason for all that keeps jobs from being done, and for what is running."""
     told = [row for row in rows if row.state in ("running", "failed", "cannot")]
     told.sort(key=lambda row: (row.machine, row.state, row.why))
     lines: list[tuple[str, ...]] = []
