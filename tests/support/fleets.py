@@ -72,7 +72,7 @@ class Cluster:
 
     def start_worker(self, *arguments, **more):
         self.workers.append(
-            self._start("worker", self.address, "--nthreads", "1", "--memory-limit", "0", "--death-timeout", "30",
+            self._start("worker", self.address, "--nthreads", "1", "--memory-limit", "0", "--death-timeout", "10",
                         *arguments, **more)
         )  # fmt: skip
         return self.workers[-1]
