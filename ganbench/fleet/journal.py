@@ -42,27 +42,27 @@ class Seen(Entry, tag="seen", frozen=True, kw_only=True):
     remarks: list[str] = []
 
 
-class Given(Entry, tag="given", frozen=True, kw_only=True):
+class OfJob(Entry, frozen=True, kw_only=True):
+    """Base of the lines on what a machine was asked."""
+
+    machine: str
+    question: str
+
+
+class Given(OfJob, tag="given", frozen=True, kw_only=True):
     """A job went to a machine."""
 
-    machine: str
-    question: str
 
-
-class Came(Entry, tag="came", frozen=True, kw_only=True):
+class Came(OfJob, tag="came", frozen=True, kw_only=True):
     """Its run came home and is kept; ``seconds`` since it was given."""
 
-    machine: str
-    question: str
     run: str
     seconds: float
 
 
-class Failed(Entry, tag="failed", frozen=True, kw_only=True):
+class Failed(OfJob, tag="failed", frozen=True, kw_only=True):
     """It did not."""
 
-    machine: str
-    question: str
     why: str
 
 
