@@ -90,7 +90,7 @@ class Client:
     def nthreads(self) -> dict[str, int]:
         return self._workers
 
-    def run(self, function, *arguments, workers, on_error) -> dict[str, bytes]:
+    def ask(self, function, *arguments, workers) -> dict[str, bytes]:
         if function is not errand.describe:
             return {}
         about = {

@@ -19,7 +19,9 @@ from ..errors import UnavailableError, UsageError
 from .plan import Slurm
 
 if TYPE_CHECKING:
-    from distributed import Client, Security
+    from distributed import Security
+
+    from .client import DataClient
 
 LOOPBACK = "127.0.0.1"
 WORKERS = 3  # of ``local``
@@ -121,7 +123,7 @@ def _hosts(text: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def opened(kind: str, tls: Tls, slurm: Slurm, dashboard: str | None = None) -> "Iterator[Client]":
+def opened(kind: str, tls: Tls, slurm: Slurm, dashboard: str | None = None) -> "Iterator[DataClient]":
     """Yield a client of the cluster, which ends with it unless it is somebody's own.
 
     ``dashboard`` is an address for the scheduler's page, such as ``127.0.0.1:8787``; None: there is none.

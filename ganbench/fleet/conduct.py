@@ -27,7 +27,9 @@ from .plan import MODEL, Job
 from .standing import ANY, Standing, standings
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Future
+
+    from .client import DataClient
 
 LOOK_S = 1.0  # how often the workers are counted
 PATIENCE_S = 60.0  # a machine whose workers are gone may come back so long
@@ -60,7 +62,7 @@ class Conductor:
     """One carrying out of a plan on one cluster; ``tell`` is called whenever something has changed."""
 
     def __init__(
-        self, client: "Client", jobs: Sequence[Job], results: Path, journal: Journal, say: Callable[[str], None],
+        self, client: "DataClient", jobs: Sequence[Job], results: Path, journal: Journal, say: Callable[[str], None],
         tell: Tell, expected: int = 1,
     ) -> None:  # fmt: skip
         self.jobs, self.results, self.journal = jobs, results, journal
@@ -78,7 +80,7 @@ class Conductor:
     def look(self) -> None:
         """Count the workers, and ask those that are new for their machines."""
         self._looked = time.monotonic()
-        there = set(self._client.nthreads())
+        there = set(self._client.nthreads())  # type: ignore[no-untyped-call]
         for machine in self.machines.values():
             machine.workers &= there
             machine.alone_since = 0.0 if machine.workers else machine.alone_since or self._looked
@@ -87,12 +89,12 @@ class Conductor:
             return
         self._asked |= there
         sent = time.time()
-        answers_of = self._client.run(errand.describe, workers=new, on_error="return")
+        answers_of = self._client.ask(errand.describe, workers=new)
         between = (sent + time.time()) / 2
         for address, content in sorted(answers_of.items()):
             try:
-                if isinstance(content, BaseException):
-                    raise GanbenchError(_no_description(content))
+                if isinstance(content, str):
+                    raise GanbenchError(content)
                 self._meet(address, parse(content), between)
             except GanbenchError as error:
                 self._say(f"no job goes to worker {address}: {error}")
@@ -254,8 +256,7 @@ class Conductor:
         self._done.add((name, flight.question))
         self.journal.write(Came(at=now(), machine=name, question=flight.question, run=run, seconds=seconds))
         if machine.workers:
-            place, one = self._place_of(flight.question), sorted(machine.workers)[:1]
-            self._client.run(errand.forget, place, workers=one, on_error="ignore")
+            self._client.ask(errand.forget, self._place_of(flight.question), workers=sorted(machine.workers)[:1])
 
     def _outcome(self, future: "Future[bytes]") -> errand.Outcome:
         """Return what a worker sent; raises ``LeftOutError`` where its task failed, ``OSError`` without a scheduler."""
@@ -291,14 +292,3 @@ class Conductor:
             if outcome.code and said:
                 raise LeftOutError(f"{error}; it ended with: {said[-1]}") from error
             raise
-
-
-def _no_description(error: BaseException) -> str:
-    """Return why a worker could not describe its machine."""
-    # An exception that is not opened comes as text.
-    if str(error).startswith(("ImportError(", "ModuleNotFoundError(", "AttributeError(")):
-        return (
-            f"it has no ganbench that knows fleets ({error}); on that machine: pip install ganbench, then start its "
-            "worker again"
-        )
-    return f"it did not answer: {type(error).__name__}: {error}"
