@@ -1,23 +1,27 @@
 """Fleets of real dask processes on loopback: what comes home, what does not and why, and who is let in."""
 
 import itertools
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from fleets import PRODUCTS, Cluster, environment, fleet, kept, left_behind, running, spans, start_fleet, write_plan
+from fleets import (
+    ODD,
+    ONE,
+    PRODUCTS,
+    Cluster,
+    certificates,
+    environment,
+    fleet,
+    kept,
+    left_behind,
+    running,
+    spans,
+    start_fleet,
+    write_plan,
+)  # fmt: skip
 
 pytestmark = pytest.mark.slow
-ODD = str(Path(__file__).parent / "support" / "odd")
-ONE = """
-[[matrix]]
-backends = ["numpy"]
-presets = ["tiny"]
-ops = ["matmul"]
-rounds = 1
-"""
 
 
 @pytest.fixture
@@ -257,20 +261,12 @@ def test_what_a_worker_sends_is_data_and_checked(tmp_path, env, cluster):
 
 
 @pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
-    """The files of docs/fleet.md, made as it says."""
-    if shutil.which("openssl") is None:
-        pytest.skip("needs openssl")
-    folder = tmp_path_factory.mktemp("tls")
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 365 -subj /CN=fleet -keyout fleet.key -out fleet.crt"
-    subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
-    return folder / "fleet.crt", folder / "fleet.key"
+def tls(tmp_path_factory):
+    return certificates(tmp_path_factory.mktemp("tls"))
 
 
-def test_a_cluster_with_tls_is_entered_with_its_files_alone(tmp_path, env, certificates):
-    cert, key = map(str, certificates)
-    cluster = Cluster(env, ("--tls-ca-file", cert, "--tls-cert", cert, "--tls-key", key))
-    files = ("--tls-ca", cert, "--tls-cert", cert, "--tls-key", key)
+def test_a_cluster_with_tls_is_entered_with_its_files_alone(tmp_path, env, tls):
+    cluster = Cluster(env, ("--tls-ca-file", *tls[1:]))
     try:
         cluster.start_worker("--no-nanny")
         plan, results = write_plan(tmp_path, ONE), tmp_path / "results"
@@ -278,7 +274,7 @@ def test_a_cluster_with_tls_is_entered_with_its_files_alone(tmp_path, env, certi
         refused = fleet(*command, env=env)
         assert refused.returncode == 2
         assert "name the files of TLS with --tls-ca, --tls-cert and --tls-key" in refused.stderr
-        done = fleet(*command, *files, env=env)
+        done = fleet(*command, *tls, env=env)
         assert done.returncode == 0, done.stderr
         assert len(kept(results)) == 1
     finally:

@@ -22,6 +22,7 @@ from study import Study, options
 import ganbench
 from ganbench.fleet import errand
 from ganbench.fleet.answers import answers
+from ganbench.fleet.clusters import Opened
 from ganbench.fleet.conduct import Conductor
 from ganbench.fleet.journal import Journal
 from ganbench.fleet.plan import jobs_of, read_plan
@@ -131,7 +132,8 @@ def conduct(study: Study, client: Client, results: Path, plan: Path, piece: int)
         if "failed" in text:
             sys.exit(text)
 
-    conductor = Conductor(client, jobs_of(read_plan(plan), plan.parent), results, Journal(results), say, tell)
+    there = Opened(client, lambda: len(client.nthreads()), {}, rented=False)
+    conductor = Conductor(there, jobs_of(read_plan(plan), plan.parent), results, Journal(results), say, tell)
     gone = conductor.run()
     study.add({"came": conductor.came, "failed": conductor.failed, "gone": gone})
 

@@ -64,7 +64,7 @@ def run_command(plan: Path, cluster: str, results: Path, dashboard: str | None, 
 
     Every run comes home into --results, below the name of its machine. What is there already is not measured again.
     """
-    from ..fleet.clusters import expected, opened
+    from ..fleet.clusters import opened
     from ..fleet.conduct import Conductor
     from ..fleet.journal import Journal, Started, now
     from ..results.store import check_writable
@@ -72,19 +72,19 @@ def run_command(plan: Path, cluster: str, results: Path, dashboard: str | None, 
     read, jobs, files = _ready(plan, tls)
     check_writable(results)
     journal = Journal(results)
-    with journal.alone(), opened(cluster, files, read.slurm, dashboard) as client, progress_bar() as show:
+    with journal.alone(), opened(cluster, files, read, journal.folder, dashboard) as there, progress_bar() as show:
         journal.write(Started(at=now(), plan=plan.name, cluster=cluster))
 
         def tell(conductor: "Conductor") -> None:
             show(*_progress(conductor, jobs))
 
-        conductor = Conductor(client, jobs, results, journal, say, tell, expected(cluster, read.slurm))
+        conductor = Conductor(there, jobs, results, journal, say, tell)
         try:
             gone = conductor.run()
         except KeyboardInterrupt:
             say(f"interrupted: {conductor.came} runs came home; the same command goes on")
             sys.exit(130)
-    _conclude(jobs, results, conductor, gone)
+    _conclude(jobs, results, conductor, gone + list(there.lost))
 
 
 @fleet_command.command("plan", cls=Command)
@@ -100,14 +100,15 @@ def plan_command(plan: Path, cluster: str | None, results: Path, dashboard: str 
     if cluster is None:
         _table(jobs, results, None)
         return
-    from ..fleet.clusters import expected, opened
-    from ..fleet.conduct import Conductor
+    from ..fleet.clusters import opened
+    from ..fleet.conduct import PATIENCE_S, Conductor
     from ..fleet.journal import Journal
 
-    with opened(cluster, files, read.slurm, dashboard) as client:
+    journal = Journal(results, kept=False)
+    with opened(cluster, files, read, journal.folder, dashboard) as there:
         with contextlib.suppress(TimeoutError):
-            client.wait_for_workers(expected(cluster, read.slurm), timeout=60)
-        conductor = Conductor(client, jobs, results, Journal(results, kept=False), say, lambda _: None)
+            there.client.wait_for_workers(max(there.coming(), 1), timeout=PATIENCE_S)
+        conductor = Conductor(there, jobs, results, journal, say, lambda _: None)
         conductor.look()
         _table(jobs, results, conductor)
 
@@ -155,11 +156,13 @@ def _progress(conductor: "Conductor", jobs: "list[Job]") -> tuple[float, str]:
 
 def _conclude(jobs: "list[Job]", results: Path, conductor: "Conductor", gone: list[str]) -> None:
     """Show how everything stands, and leave with the exit code that follows: 1 where anything is left."""
+    from ..fleet.clusters import LOGS
+
     _table(jobs, results, conductor)
     if not conductor.machines:
-        raise UsageError("no machine has answered: are workers running, with ganbench installed beside them?")
-    for name in gone:
-        say(f"{name} is gone: its workers have not come back; the same command goes on when they are there")
+        logs = conductor.journal.folder / LOGS
+        where = f" What the jobs of SLURM said is in {logs}." if logs.is_dir() else ""
+        raise UsageError(f"no machine has answered: are workers running, with ganbench installed beside them?{where}")
     say(f"{conductor.came} runs came home into {results}; 'ganbench report {results} --across' shows all side by side")
     if conductor.failed or gone or conductor.waiting:
         sys.exit(1)

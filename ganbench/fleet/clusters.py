@@ -10,23 +10,22 @@ import ipaddress
 import logging
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from ..errors import UnavailableError, UsageError
-from .plan import Slurm
+from .plan import FleetPlan
 
 if TYPE_CHECKING:
-    from distributed import Security
-
     from .client import DataClient
 
 LOOPBACK = "127.0.0.1"
 WORKERS = 3  # of ``local``
 KINDS = "local, local:N, ssh:HOST,HOST, slurm, dask:tls://HOST:PORT (or dask:tcp://127.0.0.1:PORT)"
 CONNECT_S = 30
+LOGS = "slurm"  # below the folder of the fleet
 # Less work beside what is timed: no profiler, no dashboard, and clocks that tick rarely.
 SETTINGS = {
     "distributed.worker.profile.enabled": False,
@@ -95,16 +94,6 @@ def check(kind: str, tls: Tls) -> None:
         )
 
 
-def expected(kind: str, slurm: Slurm) -> int:
-    """Return how many workers a cluster should have."""
-    name, _, rest = kind.partition(":")
-    return {
-        "local": int(rest or WORKERS) if name == "local" else 0,
-        "ssh": len(_hosts(rest)),
-        "slurm": slurm.nodes,
-    }.get(name, 1)
-
-
 def _port(address: str) -> int | None:
     try:
         return urlsplit(address).port
@@ -119,12 +108,23 @@ def _is_loopback(host: str) -> bool:
 
 
 def _hosts(text: str) -> list[str]:
-    return [host for host in text.split(",") if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._@-]*", host)]
+    """Return the hosts that a text names; none where one of them cannot be a host."""
+    hosts = text.split(",")
+    return hosts if all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._@-]*", host) for host in hosts) else []
+
+
+class Opened(NamedTuple):
+    """A cluster that runs."""
+
+    client: "DataClient"
+    coming: Callable[[], int]  # how many workers there are or will be
+    lost: dict[str, str]  # machines that cannot be had, and why
+    rented: bool  # whether machines may have to be waited for, and are given back as soon as nothing is left for them
 
 
 @contextlib.contextmanager
-def opened(kind: str, tls: Tls, slurm: Slurm, dashboard: str | None = None) -> "Iterator[DataClient]":
-    """Yield a client of the cluster, which ends with it unless it is somebody's own.
+def opened(kind: str, tls: Tls, plan: FleetPlan, folder: Path, dashboard: str | None = None) -> Iterator[Opened]:
+    """Yield a cluster, which ends with this unless it is somebody's own; what SLURM's jobs say goes into ``folder``.
 
     ``dashboard`` is an address for the scheduler's page, such as ``127.0.0.1:8787``; None: there is none.
     Raises ``UsageError`` where nobody answers.
@@ -135,51 +135,58 @@ def opened(kind: str, tls: Tls, slurm: Slurm, dashboard: str | None = None) -> "
 
     from .client import DataClient
 
-    for name in ("distributed", "tornado", "asyncio"):  # what matters of it is said by us, in words
+    for name in ("distributed", "tornado", "asyncio", "asyncssh"):  # what matters of it is said by us, in words
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    security = Security(
-        tls_ca_file=str(tls.ca), tls_client_cert=str(tls.cert), tls_client_key=str(tls.key),
-        tls_scheduler_cert=str(tls.cert), tls_scheduler_key=str(tls.key),
-        tls_worker_cert=str(tls.cert), tls_worker_key=str(tls.key), require_encryption=True,
-    ) if tls.complete else Security()  # fmt: skip
-    with dask.config.set(SETTINGS), contextlib.ExitStack() as stack:
+    settings = SETTINGS | _encryption(tls)
+    lost: dict[str, str] = {}
+    with dask.config.set(settings), contextlib.ExitStack() as stack:
         try:
-            if kind.startswith("dask:"):
-                cluster: Any = kind.removeprefix("dask:")
-            else:
-                cluster = stack.enter_context(_cluster(kind, security, slurm, dashboard))
-            client = DataClient(cluster, security=security, timeout=CONNECT_S, set_as_default=False)
+            cluster, coming = _cluster(kind, settings, plan, folder, dashboard, lost)
+            if not isinstance(cluster, str):
+                stack.enter_context(cluster)
+            client = DataClient(cluster, security=Security(), timeout=CONNECT_S, set_as_default=False)
         except (OSError, TimeoutError, RuntimeError, ValueError) as error:
-            why = " ".join(str(error).split())[:300] or type(error).__name__
-            raise UsageError(f"cannot reach the cluster '{kind}': {why}") from error
-        yield stack.enter_context(client)
+            why = " ".join(str(error).removeprefix("Cluster failed to start: ").split())[:500]
+            raise UsageError(f"cannot reach the cluster '{kind}': {why or type(error).__name__}") from error
+        yield Opened(stack.enter_context(client), coming, lost, kind == "slurm")
 
 
-def _cluster(kind: str, security: "Security", slurm: Slurm, dashboard: str | None) -> Any:
+def _encryption(tls: Tls) -> dict[str, Any]:
+    """Return dask's settings of TLS, from which every process of a cluster takes them."""
+    if not tls.complete:
+        return {}
+    ca, cert, key = (str(path.absolute()) for path in tls if path is not None)
+    own = {f"distributed.comm.tls.{role}": {"cert": cert, "key": key} for role in ("client", "scheduler", "worker")}
+    return {"distributed.comm.require-encryption": True, "distributed.comm.tls.ca-file": ca, **own}
+
+
+def _cluster(
+    kind: str, settings: dict[str, Any], plan: FleetPlan, folder: Path, dashboard: str | None, lost: dict[str, str]
+) -> tuple[Any, Callable[[], int]]:
+    """Return a cluster, or the address of somebody's, and what says how many workers are coming."""
     name, _, rest = kind.partition(":")
-    page = {"dashboard_address": dashboard, "dashboard": dashboard is not None}
+    # Without an address all that reach this machine would be served, even where nothing is shown.
+    page = {"dashboard": dashboard is not None, "dashboard_address": dashboard or f"{LOOPBACK}:0"}
+    if name == "dask":
+        return rest, lambda: 1
     if name == "local":
         from distributed import LocalCluster
 
-        return LocalCluster(
-            n_workers=int(rest or WORKERS), threads_per_worker=1, processes=True, host=LOOPBACK, memory_limit=None,
-            dashboard_address=dashboard, worker_dashboard_address=None, silence_logs=50, protocol="tcp",
+        count = int(rest or WORKERS)
+        protocol = "tls" if "distributed.comm.require-encryption" in settings else "tcp"
+        cluster: Any = LocalCluster(
+            n_workers=count, threads_per_worker=1, processes=True, host=LOOPBACK, memory_limit=None, silence_logs=50,
+            protocol=protocol, worker_dashboard_address=f"{LOOPBACK}:0", scheduler_kwargs=page,
         )  # fmt: skip
+        return cluster, lambda: count
     if name == "ssh":
-        from distributed import SSHCluster
+        from .ssh import ssh_cluster
 
         hosts = _hosts(rest)
-        return SSHCluster(
-            [hosts[0], *hosts], security=security, remote_python=None,
-            worker_options={"nthreads": 1, "n_workers": 1, "memory_limit": "0"},
-            scheduler_options={"protocol": "tls://", **page},
-        )  # fmt: skip
-    from dask_jobqueue.slurm import SLURMCluster
+        # Whoever started it may be gone without a word.
+        settings = settings | {"distributed.scheduler.idle-timeout": "10 minutes"}
+        return ssh_cluster(hosts, plan.ssh.python, settings, page, lost), lambda: len(hosts) - len(lost)
+    from .slurm import Queue, slurm_cluster
 
-    cluster = SLURMCluster(
-        queue=slurm.partition, account=slurm.account, walltime=slurm.walltime, memory=slurm.memory,
-        cores=1, processes=1, nanny=True, protocol="tls://", security=security, scheduler_options=page,
-        job_extra_directives=["--nodes=1", "--exclusive", *slurm.directives], job_script_prologue=slurm.prologue,
-    )  # fmt: skip
-    cluster.scale(jobs=slurm.nodes)
-    return cluster
+    queue = Queue(plan.slurm.nodes, lost)
+    return slurm_cluster(plan.slurm, settings, page, folder / LOGS, queue), queue.coming

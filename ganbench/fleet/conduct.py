@@ -29,11 +29,11 @@ from .standing import ANY, Standing, standings
 if TYPE_CHECKING:
     from distributed import Future
 
-    from .client import DataClient
+    from .clusters import Opened
 
 LOOK_S = 1.0  # how often the workers are counted
 PATIENCE_S = 60.0  # a machine whose workers are gone may come back so long
-RETRIES = 3
+QUEUE_S = 10.0  # how often a queue is asked who may still come
 Tell = Callable[["Conductor"], None]
 
 
@@ -62,25 +62,31 @@ class Conductor:
     """One carrying out of a plan on one cluster; ``tell`` is called whenever something has changed."""
 
     def __init__(
-        self, client: "DataClient", jobs: Sequence[Job], results: Path, journal: Journal, say: Callable[[str], None],
-        tell: Tell, expected: int = 1,
+        self, cluster: "Opened", jobs: Sequence[Job], results: Path, journal: Journal, say: Callable[[str], None],
+        tell: Tell,
     ) -> None:  # fmt: skip
         self.jobs, self.results, self.journal = jobs, results, journal
         self.machines: dict[str, Machine] = {}
         self.came = self.failed = 0
-        self._client, self._say, self._tell, self._expected = client, say, tell, expected
+        self._cluster, self._client, self._say, self._tell = cluster, cluster.client, say, tell
         self._anywhere: deque[Standing] = deque()
         self._hosts = journal.hosts
         self._answers = answers(results)
         self._done: set[tuple[str, str]] = set()  # (machine, question) of what came home now
         self._asked: set[str] = set()  # addresses of workers, those that cannot be used among them
+        self._there: set[str] = set()  # addresses of workers
+        self._told: set[str] = set()  # what cannot be had, and was said
         self._events: queue.Queue[Future[bytes]] = queue.Queue()
         self._looked = self._began = time.monotonic()
+        self._queue, self._queue_read = 0, 0.0
 
     def look(self) -> None:
         """Count the workers, and ask those that are new for their machines."""
         self._looked = time.monotonic()
-        there = set(self._client.nthreads())  # type: ignore[no-untyped-call]
+        for name in sorted(set(self._cluster.lost) - self._told):
+            self._told.add(name)
+            self._say(f"no job goes to {name}: {self._cluster.lost[name]}")
+        self._there = there = set(self._client.nthreads())  # type: ignore[no-untyped-call]
         for machine in self.machines.values():
             machine.workers &= there
             machine.alone_since = 0.0 if machine.workers else machine.alone_since or self._looked
@@ -98,6 +104,7 @@ class Conductor:
                 self._meet(address, parse(content), between)
             except GanbenchError as error:
                 self._say(f"no job goes to worker {address}: {error}")
+                self._give_back({address})
 
     def _meet(self, address: str, about: Description, between: float) -> None:
         """Take in a worker; its machine is new if none of its workers was met before."""
@@ -152,6 +159,8 @@ class Conductor:
             while True:
                 gone = self._give()
                 if not self.flights and (gone is not None) and self._all_have_come():
+                    for name in gone:
+                        self._say(f"{name} is gone: its workers have not come back; the same command goes on")
                     return gone
                 self._tell(self)
                 with contextlib.suppress(queue.Empty):
@@ -159,9 +168,9 @@ class Conductor:
                 if time.monotonic() - self._looked > LOOK_S:
                     self.look()
                     self._call_back()
+        except GanbenchError:
+            raise
         except OSError as error:
-            if isinstance(error, GanbenchError):
-                raise
             raise GanbenchError(
                 f"the scheduler does not answer any more ({error or type(error).__name__}): what came home is kept; "
                 "when it runs again, the same command goes on"
@@ -171,18 +180,25 @@ class Conductor:
                 flight.future.cancel()
 
     def _all_have_come(self) -> bool:
-        here = sum(len(machine.workers) for machine in self.machines.values())
-        return here >= self._expected or time.monotonic() - self._began > PATIENCE_S
+        passed = time.monotonic()
+        if passed - self._queue_read > QUEUE_S:
+            self._queue, self._queue_read = self._cluster.coming(), passed
+        return len(self._there) >= self._queue or (not self._cluster.rented and passed - self._began > PATIENCE_S)
 
     def _give(self) -> list[str] | None:
         """Give every idle machine its next job; return None while work is left, else which machines are gone."""
         gone, left = [], False
         for name, machine in self.machines.items():
-            if machine.flight is not None or machine.seen.refused:
+            if machine.flight is not None:
+                continue
+            if machine.seen.refused:
+                self._give_back(machine.workers)
                 continue
             row = self._next(machine) if machine.workers else None
             if row is not None:
                 self._send(name, machine, row)
+            elif machine.workers and not self._could_help(machine):
+                self._give_back(machine.workers)
             elif machine.todo:
                 waited = time.monotonic() - machine.alone_since
                 gone += [name] * (waited > PATIENCE_S)
@@ -201,6 +217,17 @@ class Conductor:
                 return row
         return None
 
+    def _give_back(self, workers: set[str]) -> None:
+        """End workers for which nothing is left, if others may be waiting for their machines."""
+        if workers and self._cluster.rented:
+            self._client.retire_workers(sorted(workers))
+            workers.clear()
+
+    def _could_help(self, machine: Machine) -> bool:
+        """Whether a job for any machine is being measured which, if it comes back, this one can do."""
+        jobs = [self.jobs[flight.row.number] for _, flight in self.flights if flight.row.machine == ANY]
+        return any(not misfit(job, machine.seen.about) for job in jobs)
+
     def _is_done(self, job: Job) -> bool:
         """Whether some machine has answered what ``job`` asks since the plan was begun."""
         return any((name, question(job, line.about.cores)) in self._done for name, line in self.seen.items())
@@ -216,7 +243,7 @@ class Conductor:
         order = errand.Order(self._place_of(asked), list(job.arguments), job.model, MODEL, name)
         self.journal.write(Given(at=now(), machine=name, question=asked))
         future = self._client.submit(
-            errand.measure, msgspec.msgpack.encode(order), workers=sorted(machine.workers), retries=RETRIES, pure=False
+            errand.measure, msgspec.msgpack.encode(order), workers=sorted(machine.workers), retries=3, pure=False
         )
         machine.flight = Flight(row, asked, future, frozenset(machine.workers), time.monotonic())
         future.add_done_callback(self._events.put)
@@ -240,8 +267,7 @@ class Conductor:
         machine = next((m for m in self.machines.values() if m.flight is not None and m.flight.future is future), None)
         if machine is None or machine.flight is None:
             return  # it was taken back
-        name, flight = machine.seen.machine, machine.flight
-        machine.flight = None
+        name, flight, machine.flight = machine.seen.machine, machine.flight, None
         seconds = round(time.monotonic() - flight.since, 2)
         try:
             run = self._kept(name, flight, self._outcome(future))

@@ -56,11 +56,18 @@ class Slurm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     prologue: list[str] = []  # lines of shell before anything else, such as module load
 
 
+class Ssh(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How hosts are used over SSH."""
+
+    python: str | None = None  # the interpreter there that has ganbench; None: at the same path as here
+
+
 class FleetPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole file."""
 
     matrix: Annotated[list[Matrix], msgspec.Meta(min_length=1)]
     slurm: Slurm = Slurm()
+    ssh: Ssh = Ssh()
 
 
 class Job(NamedTuple):
@@ -89,7 +96,8 @@ def _valid(fault: str) -> str:
     """Return which keys there are, for a fault that is about a key."""
     if "unknown field" not in fault:
         return ""
-    kind = Matrix if "$.matrix" in fault else Slurm if "$.slurm" in fault else FleetPlan
+    kinds = {"$.matrix": Matrix, "$.slurm": Slurm, "$.ssh": Ssh}
+    kind = next((kind for place, kind in kinds.items() if place in fault), FleetPlan)
     return f" (known: {', '.join(kind.__struct_fields__)})"
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 import psutil
+import pytest
 
 GANBENCH = (sys.executable, "-m", "ganbench.cli")
 PRODUCTS = """
@@ -19,6 +21,14 @@ backends = ["numpy"]
 sweep = "n=16..{largest}"
 rounds = 1
 """
+ONE = """
+[[matrix]]
+backends = ["numpy"]
+presets = ["tiny"]
+ops = ["matmul"]
+rounds = 1
+"""
+ODD = str(Path(__file__).parent / "odd")
 QUIET = ("--no-dashboard",)
 
 
@@ -27,6 +37,16 @@ def environment(folder, **more):
     made = {"TMPDIR": str(folder / "temporary"), "GANBENCH_CACHE": str(folder / "cache"), **more}
     Path(made["TMPDIR"]).mkdir(parents=True, exist_ok=True)
     return {**os.environ, "OMP_NUM_THREADS": "1", **made}
+
+
+def certificates(folder):
+    """Make the files of docs/fleet.md as it says; return the options that name them."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl")
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 365 -subj /CN=fleet -keyout fleet.key -out fleet.crt"
+    subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
+    cert, key = str(folder / "fleet.crt"), str(folder / "fleet.key")
+    return "--tls-ca", cert, "--tls-cert", cert, "--tls-key", key
 
 
 def write_plan(folder, text):
