@@ -1,6 +1,8 @@
 """The examples are run as a reader runs them: beside a results folder, with nothing else."""
 
 import csv
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -80,3 +82,19 @@ def test_notebook_is_kept_without_outputs():
     for cell in notebook.cells:
         assert cell.get("outputs", []) == []
         assert cell.get("execution_count") is None
+
+
+def test_reframe(clone):
+    """ReFrame's own local system runs the test, and has its performance."""
+    settings = {"backends": "numpy,numpy.inplace", "ops": "matmul", "more": "--rounds 6"}
+    chosen = [part for name, value in settings.items() for part in ("-S", f"GanbenchTest.{name}={value}")]
+    program = Path(sys.executable).parent
+    done = subprocess.run(
+        [program / "reframe", "-c", "examples/reframe/ganbench_test.py", "-r", "--performance-report", *chosen],
+        cwd=clone, env={**os.environ, "PATH": f"{program}:{os.environ['PATH']}", "HOME": str(clone)},
+        capture_output=True, text=True, timeout=250,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    for name in ("ratio_low", "ratio", "ratio_high"):
+        assert re.search(rf"P: matmul\.numpy\.inplace\.{name}: [\d.e-]+ x numpy", done.stdout), done.stdout
+    assert len(list(clone.glob("output/**/results/*/compare/*.jsonl"))) == 1

@@ -29,6 +29,7 @@ EXTERNAL = {  # where a reader may be sent; not fetched, since tests have no net
     "https://bencher.dev/docs/reference/bencher-metric-format/",
     "https://petsc.org/main/manualpages/Log/PetscLogGpuEnergyMeter",
     "https://distributed.dask.org/",
+    "https://reframe-hpc.readthedocs.io/",
     "https://pytorch.org/get-started/locally/",
     "https://squidfunk.github.io/mkdocs-material/",
 }

@@ -15,6 +15,7 @@ STUDIES = (
     "default_run", "placement", "visits", "estimators", "unevenness", "aa_verdicts", "interval_coverage",
     "repeatability", "sensitivity", "doctor", "loop_overhead", "torch_timer", "cold", "asv_agreement", "starts",
     "gate_cost", "tolerance", "critic_tolerance", "large_report", "double_backward", "fleet_scale",
+    "fleet_overhead",
 )  # fmt: skip
 DOCUMENT = Path("docs/methodology.md")
 BEGIN, END = "<!-- studies -->\n", "<!-- end -->"

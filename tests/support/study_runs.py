@@ -14,7 +14,7 @@ NAMES = (
     "placement", "visits", "estimators", "aa_verdicts", "interval_coverage", "repeatability", "sensitivity",
     "loop_overhead", "torch_timer",
 )  # fmt: skip
-UNPICTURED = ("large_report", "cold", "fleet_scale")
+UNPICTURED = ("large_report", "cold", "fleet_scale", "fleet_overhead")
 
 
 def run(name, *arguments, cwd):
