@@ -1,7 +1,10 @@
 """``ganbench report --html``: the page in a real browser, without a network, shows what ``load_results`` has."""
 
 import os
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -170,6 +173,25 @@ def test_other_peoples_names_are_text(driver, results, table, tmp_path):
     assert "</script><script>window.hacked = 1</script>" in shown.text("reasons")
     assert "\\u202e" in shown.text("matrix")
     assert "\u202e" not in shown.text("matrix") + shown.text("reasons")
+
+
+def test_machines_stand_side_by_side(driver, written, results, table):
+    shown = Shown(driver, written)
+    shown.run("document.querySelector('#machines details').open = true")
+    text = shown.text("machines")
+    printed = subprocess.run(
+        [sys.executable, "-m", "ganbench.cli", "report", results, "--across", "--format", "markdown"],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    cells = re.findall(r"[\d.]+ \[[\d., ]+\] \w+", printed)
+    assert cells
+    assert re.findall(r"[\d.]+ \[[\d., ]+\] \w+", text) == cells
+
+
+def test_one_machine_stands_alone(driver, results, table, tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text(page(results, table[table["machine"] == "xeon-2c"]), encoding="utf-8")
+    assert "All of these results are of one machine" in Shown(driver, path).text("machines")
 
 
 def test_a_keyboard_and_a_screen_reader_find_every_choice(driver, written):

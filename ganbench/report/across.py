@@ -48,7 +48,11 @@ def across(found: Sequence[Measured], against: str | None) -> pd.DataFrame:
         notes.append(f"{first} is the only machine here: 'ganbench results import' and 'ganbench fleet' bring others")
     table.attrs = {
         "title": title, "notes": notes, "units": {name: "seconds" * name.endswith("_s") for name in COLUMNS},
-        "best": "", "contexts": [()], "lines": lines, "machines": machines, "against": first,
+        "best": "", "contexts": [()], "machines": machines,
+        "cells": [
+            (_heading(case, threads), f"{case.operation} {case.target}", {name: one.key for name, one in of.items()})
+            for (case, threads), of in lines.items()
+        ],
     }  # fmt: skip
     return table
 
@@ -128,19 +132,22 @@ def _versions(lines: Mapping[Line, Mapping[str, Measured]], first: str) -> list[
     ]
 
 
+def parts(table: pd.DataFrame) -> dict[str, list[tuple[str, list[str]]]]:
+    """Return what ``across`` found, in words: lines below their headings, each with a cell for every machine."""
+    rows = {(row["run_id"], row["operation"], row["target"]): row for row in table.reset_index().to_dict("records")}
+    found: dict[str, list[tuple[str, list[str]]]] = {}
+    for heading, name, of in table.attrs["cells"]:
+        cells = [_cell(rows[of[machine]]) if machine in of else "" for machine in table.attrs["machines"]]
+        found.setdefault(heading, []).append((name, cells))
+    return found
+
+
 def render(table: pd.DataFrame, form: str, screen: Screen = PAPER) -> str:
     """Return what ``across`` found as ``table`` or ``markdown``: hardware × framework, a table for each model."""
     title, notes, machines = (table.attrs[name] for name in ("title", "notes", "machines"))
-    parts: dict[str, list[list[str]]] = {}
-    values = {(row["run_id"], row["operation"], row["target"]): row for _, row in table.reset_index().iterrows()}
-    for (case, threads), of in table.attrs["lines"].items():
-        spec, dtype, precision = case.context
-        heading = f"{spec.name} ({spec.describe()}), {titled(dtype, precision)}, {threads}"
-        entries = [values[of[m].row["run_id"], case.operation, case.target] if m in of else None for m in machines]
-        parts.setdefault(heading, []).append([f"{case.operation} {case.target}", *map(_cell, entries)])
     texts = [title]
-    for heading, lines in parts.items():
-        shown_table = pd.DataFrame(lines, columns=["", *machines])
+    for heading, lines in parts(table).items():
+        shown_table = pd.DataFrame([[name, *cells] for name, cells in lines], columns=["", *machines])
         if form == "markdown":
             texts.append(f"{heading}\n\n{markdown(shown_table.map(lambda cell: cell.replace(chr(10), ', ')))}")
         else:
@@ -151,9 +158,12 @@ def render(table: pd.DataFrame, form: str, screen: Screen = PAPER) -> str:
     return "\n\n".join([*texts, *(note if form == "markdown" else text_of(note, screen) for note in notes)]) + "\n"
 
 
-def _cell(row: "pd.Series[Any] | None") -> str:
-    if row is None:
-        return ""
+def _heading(case: Case, threads: str) -> str:
+    spec, dtype, precision = case.context
+    return f"{spec.name} ({spec.describe()}), {titled(dtype, precision)}, {threads}"
+
+
+def _cell(row: Mapping[Any, Any]) -> str:
     if row["status"] != "ok" or pd.isna(row["median_s"]):
         return str(row["status"])
     speed = interval(row["speed"], row["speed_low"], row["speed_high"])

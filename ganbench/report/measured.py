@@ -44,6 +44,11 @@ class Measured:
         header = run.header
         self.case = Case(header.spec, header.dtype, header.precision, str(row["operation"]), str(row["label"]))
 
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What its row is found by."""
+        return self.row["run_id"], self.case.operation, self.case.target
+
     @cached_property
     def levels(self) -> list[float]:
         """The typical seconds of each round."""

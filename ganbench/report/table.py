@@ -2,7 +2,7 @@
 
 import math
 import numbers
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -82,7 +82,7 @@ def _row(entry: "pd.Series[Any]", mark: str) -> dict[str, str]:
     }
 
 
-def time(entry: "pd.Series[Any]") -> str:
+def time(entry: "pd.Series[Any] | Mapping[Any, Any]") -> str:
     """Return a row's median with half its interval, such as ``5.56 ms ±12.3%``."""
     text = seconds(entry["median_s"])
     if math.isnan(entry["ci_low_s"]):

@@ -22,6 +22,8 @@ from ...results.run import Run, open_run, run_files
 from ...results.statistics import BAND
 from ...results.store import cache_folder, replace_file
 from .. import THEMES, evidence, provenance, trained
+from ..across import across, parts
+from ..measured import measured
 from ..picture import NOTHING, look
 from ..recommendation import START_DOUBT
 from ..selection import KEYS, Selection, select
@@ -30,7 +32,8 @@ from ..visible import visible
 CASES = 3000  # rows of the newest contexts
 POINTS = 50  # of one series of the history
 HISTORY = 3000  # points of all of them
-RUNS = 200  # the newest, of which conditions and pairs are shown
+RUNS = 200  # the newest, of which conditions, pairs and machines side by side are shown
+LINES = 300  # of machines side by side
 PICTURES = 600_000  # bytes of all pictures together
 PAIRS = "run_id operation target baseline ratio ratio_low ratio_high verdict detectable".split()
 
@@ -62,7 +65,23 @@ def page(path: Path, table: pd.DataFrame, title: str = "ganbench") -> str:
         data=_inert(data),
         script=(files / "page.js").read_text("utf-8"),
         trainings=data["trainings"],
+        hardware=_hardware(path, table, {run["run_id"] for run in data["runs"]}),
     )
+
+
+def _hardware(path: Path, table: pd.DataFrame, shown: set[str]) -> dict[str, Any]:
+    """Return machines side by side, in words, from the runs that are shown; nothing where there is one machine."""
+    rows = table[table["run_id"].isin(shown) & (table["source"] == "compare") & (table["caches"] == "warm")]
+    if rows["machine"].nunique() < 2:
+        return {"machines": []}
+    found = across(measured(rows, path), None)
+    notes, left, lines = list(found.attrs["notes"]), LINES, []
+    for heading, of in parts(found).items():
+        lines += [(heading, of[:left])] if left > 0 else []
+        left -= len(of)
+    if left < 0:
+        notes.append(f"{-left} more lines are left out: 'ganbench report --across' has them.")
+    return {"machines": found.attrs["machines"], "title": found.attrs["title"], "parts": lines, "notes": notes}
 
 
 def _scripts() -> str:
