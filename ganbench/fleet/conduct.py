@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from ..errors import GanbenchError
-from ..results.importing import LeftOutError, take_run
-from ..results.records import RunEnd, RunHeader
+from ..results.importing import LeftOutError
 from . import errand
-from .answers import answered, answers, question
+from .answers import answers, question
+from .arrival import kept, opened
 from .journal import Came, Failed, Given, Journal, Seen, now
 from .machines import Description, misfit, named, parse, refusal, remarks
 from .plan import MODEL, Job
@@ -86,7 +86,9 @@ class Conductor:
         for name in sorted(set(self._cluster.lost) - self._told):
             self._told.add(name)
             self._say(f"no job goes to {name}: {self._cluster.lost[name]}")
-        self._there = there = set(self._client.nthreads())  # type: ignore[no-untyped-call]
+        there = set(self._client.nthreads())  # type: ignore[no-untyped-call]
+        if there != self._there:
+            self._there, self._queue_read = there, 0.0
         for machine in self.machines.values():
             machine.workers &= there
             machine.alone_since = 0.0 if machine.workers else machine.alone_since or self._looked
@@ -270,7 +272,7 @@ class Conductor:
         name, flight, machine.flight = machine.seen.machine, machine.flight, None
         seconds = round(time.monotonic() - flight.since, 2)
         try:
-            run = self._kept(name, flight, self._outcome(future))
+            run = kept(opened(future), self.results, name, flight.question)
         except (LeftOutError, msgspec.MsgspecError) as error:
             self.failed += 1
             self.journal.write(Failed(at=now(), machine=name, question=flight.question, why=str(error)))
@@ -283,38 +285,3 @@ class Conductor:
         self.journal.write(Came(at=now(), machine=name, question=flight.question, run=run, seconds=seconds))
         if machine.workers:
             self._client.ask(errand.forget, self._place_of(flight.question), workers=sorted(machine.workers)[:1])
-
-    def _outcome(self, future: "Future[bytes]") -> errand.Outcome:
-        """Return what a worker sent; raises ``LeftOutError`` where its task failed, ``OSError`` without a scheduler."""
-        if future.status == "cancelled":
-            raise ConnectionError("it has taken back what was given to it")
-        if future.status != "finished":
-            raise LeftOutError(str(future.exception()))
-        try:
-            content = future.result()
-        except TypeError as error:  # what the client does not open
-            raise LeftOutError("the worker sent something that is no plain data") from error
-        return msgspec.msgpack.decode(content, type=errand.Outcome)
-
-    def _kept(self, name: str, flight: Flight, outcome: errand.Outcome) -> str:
-        """Check a run that came home, and keep it; raises ``LeftOutError`` saying what is wrong with it."""
-        if not outcome.run:
-            said = [line for line in outcome.said.splitlines() if line.strip()]
-            raise LeftOutError(
-                " / ".join(said[-3:]) or f"ganbench compare ended with code {outcome.code}, without a word"
-            )
-
-        def fits(header: RunHeader, last: object) -> str:
-            if header.machine != name:
-                return f"it says that it is of {header.machine}"
-            if not isinstance(last, RunEnd):
-                return "it was not finished"
-            return "" if answered(header) == flight.question else "it answers another question than was asked"
-
-        try:
-            return take_run(outcome.run, self.results, fits).stem
-        except LeftOutError as error:
-            said = outcome.said.strip().splitlines()
-            if outcome.code and said:
-                raise LeftOutError(f"{error}; it ended with: {said[-1]}") from error
-            raise
