@@ -3,7 +3,7 @@
 By hand, the six commands are given one after another. The workers of the fleet wait for one another, since they are on
 one machine. Its start counts: a scheduler, three workers, and their descriptions of the machine.
 
-Eight minutes, with nothing beside: ``python benchmarks/studies/fleet_overhead.py``
+Six minutes, with nothing beside: ``python benchmarks/studies/fleet_overhead.py``
 """
 
 import subprocess
@@ -24,7 +24,7 @@ PLAN = """
 backends = ["numpy", "torch"]
 ops = ["matmul", "gan_iteration"]
 sweep = "batch=16..512"
-budget = 15
+budget = 10
 """
 SHORT = """
 [[matrix]]

@@ -1,10 +1,10 @@
-"""How many machines and jobs can one fleet have? A thousand simulated workers, twenty jobs each, in one process.
+"""How many machines and jobs can one fleet have? A thousand simulated workers, a hundred jobs each, in one process.
 
 The conductor is the real one, with its journal, its checks and its files; dask is a model that answers at once, and a
 measurement is a small real run with another machine's name on it. So what is timed is all that the fleet does itself
 for a run. At the end the results folder is read as the same command would read it again.
 
-Five minutes, 200 MB below the temporary folder: ``python benchmarks/studies/fleet_scale.py``
+Half an hour, 1 GB below the temporary folder: ``python benchmarks/studies/fleet_scale.py``
 """
 
 import json
@@ -27,8 +27,8 @@ from ganbench.fleet.conduct import Conductor
 from ganbench.fleet.journal import Journal
 from ganbench.fleet.plan import jobs_of, read_plan
 
-MACHINES, JOBS = 1000, 20
-PIECE = 2000  # runs between two lines of the study
+MACHINES, JOBS = 1000, 100
+PIECE = 10_000  # runs between two lines of the study
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 
 
