@@ -5,6 +5,7 @@ import types
 from pathlib import Path
 
 import pytest
+from browser import Shown, chromium
 from ganbench.backends.numpy_backend import NumpyBackend
 from hypothesis import given, strategies as st
 from pretended_nvml import SLICE, put_in_place
@@ -16,6 +17,7 @@ from ganbench.machine import energy
 from ganbench.measure.energy import at_rest, spend
 from ganbench.operations import operation
 from ganbench.registry import parse_target
+from ganbench.report.web import page
 from ganbench.results.run import open_run
 from ganbench.testing import images
 
@@ -226,6 +228,18 @@ def test_both_are_shown_with_and_without_what_the_device_uses_at_rest(craft, tmp
     assert "matmul torch 1.03 J ±2.4% 835 mJ 104 W" in out
     assert "energy on cpu (RAPL package): 20 W at rest, with all workers stopped; in a round, an energy may be" in out
     assert "no energy of matmul on numpy: why" in out
+
+
+@pytest.mark.slow
+def test_the_page_shows_them(craft, tmp_path):
+    path = craft(tmp_path)
+    written(path, *(rest(n) for n in range(1, 7)), *(spent(n, 1 + n / 100) for n in range(1, 7)))
+    output = tmp_path / "page.html"
+    output.write_text(page(tmp_path, ganbench.load_results(tmp_path)), encoding="utf-8")
+    with chromium() as driver:
+        shown = Shown(driver, output)
+        assert "matmul torch 1.03 J ±2.4 % 835 mJ 104 W" in " ".join(shown.text("energy").split())
+        assert "Not measured here" not in shown.text("energy")
 
 
 def test_without_a_counter_the_reason_is_shown(craft, tmp_path, ganbench_cli):

@@ -1,8 +1,9 @@
-"""Fleets on hosts over a real SSH, and on nodes of a real SLURM, both on loopback."""
+"""Fleets on hosts over a real SSH, and on nodes of a real SLURM, both on loopback; and what their page says."""
 
 import os
 import re
 import subprocess
+import types
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,11 @@ from fleets import (
     write_plan,
 )  # fmt: skip
 from hosts import asked, slurm, ssh_host, system
+
+from ganbench.fleet import conduct
+from ganbench.fleet.clusters import Opened
+from ganbench.fleet.journal import Journal
+from ganbench.fleet.plan import jobs_of, read_plan
 
 pytestmark = pytest.mark.slow
 
@@ -117,3 +123,26 @@ def test_a_job_array_of_slurm(tmp_path, env, nodes):
     )  # fmt: skip
     assert taken.returncode == 0, taken.stderr
     assert sorted(head["spec"]["name"] for head, *_ in kept(tmp_path / "results")) == ["small", "tiny"]
+
+
+def test_the_plan_in_the_documents_is_one(tmp_path, env):
+    text = (Path(__file__).parents[1] / "docs" / "fleet.md").read_text()
+    plan = write_plan(tmp_path, "\n".join(re.findall(r"```toml\n(.*?)```", text, re.DOTALL)))
+    shown = fleet("plan", plan, "--results", tmp_path / "results", env=env)
+    assert shown.returncode == 0, shown.stderr
+    assert len(shown.stdout.splitlines()) == 2 + 5  # presets, values of the sweep
+    written = fleet("script", plan, "--slurm", env=env)
+    assert written.returncode == 2
+    assert "the matrices of this plan need different machines (nothing; gpu)" in written.stderr
+
+
+def test_workers_that_never_come_are_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(conduct, "PATIENCE_S", 0.1)
+    nobody = types.SimpleNamespace(nthreads=dict)
+    there, said = Opened(nobody, lambda: 2, {}, rented=False), []
+    plan = read_plan(write_plan(tmp_path, ONE))
+    journal = Journal(tmp_path, kept=False)
+    conductor = conduct.Conductor(there, jobs_of(plan, tmp_path), tmp_path, journal, said.append, lambda _: None)
+    assert conductor.run() == []
+    assert said == ["2 workers have not come within 0.1 s: can they reach the scheduler?"]
+    assert conductor.missing == 2

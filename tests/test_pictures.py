@@ -13,6 +13,7 @@ import ganbench
 from ganbench.report import CHARTS, THEMES
 
 ROOT = Path(__file__).resolve().parents[1]
+LIMIT_RUN, TINY_RUN = "20261126T165319Z-4c90", "20261127T165417Z-8c9f"
 STARTS = {"png": b"\x89PNG", "svg": b"<svg", "pdf": b"%PDF"}
 
 
@@ -20,7 +21,20 @@ STARTS = {"png": b"\x89PNG", "svg": b"<svg", "pdf": b"%PDF"}
 def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pictures") / "results"
     shutil.copytree(ROOT / "results/xeon-2c", folder / "xeon-2c")
+    for path in (folder / "xeon-2c/compare").iterdir():
+        if path.stem > LIMIT_RUN:
+            path.unlink()
     return folder
+
+
+def test_a_chart_is_of_the_newest_context_that_has_what_it_shows(results, ganbench_cli, tmp_path):
+    """The newest run is of another model, of which nothing was measured at several values."""
+    shutil.copytree(results, tmp_path / "results")
+    shutil.copy(ROOT / "results/xeon-2c/compare" / f"{TINY_RUN}.jsonl", tmp_path / "results/xeon-2c/compare")
+    for kind, model in (("memory", "tiny"), ("scaling", "mnist-mlp")):
+        path = tmp_path / f"{kind}.svg"
+        assert ganbench_cli("report", tmp_path / "results", "--picture", path, "--chart", kind)[0] == 0
+        assert f"xeon-2c, {model}, float32 ieee, 2 threads, measured by compare" in words_of(path)
 
 
 @pytest.mark.parametrize("kind", CHARTS)

@@ -150,6 +150,7 @@ def _progress(conductor: "Conductor", jobs: "list[Job]") -> tuple[float, str]:
     done, flights = conductor.came + conductor.failed, conductor.flights
     total = done + len(flights) + conductor.waiting
     text = f"{conductor.came} of {total} runs came home" + f", {conductor.failed} failed" * bool(conductor.failed)
+    text += f"; {conductor.awaited} more machines may come" * bool(conductor.awaited)
     running = [f"{name}: {jobs[flight.row.number].name}" for name, flight in flights[:5]]
     return done / total if total else 0.0, "\n".join([text, *running])
 
@@ -164,7 +165,7 @@ def _conclude(jobs: "list[Job]", results: Path, conductor: "Conductor", gone: li
         where = f" What the jobs of SLURM said is in {logs}." if logs.is_dir() else ""
         raise UsageError(f"no machine has answered: are workers running, with ganbench installed beside them?{where}")
     say(f"{conductor.came} runs came home into {results}; 'ganbench report {results} --across' shows all side by side")
-    if conductor.failed or gone or conductor.waiting:
+    if conductor.failed or gone or conductor.waiting or conductor.missing:
         sys.exit(1)
 
 

@@ -80,9 +80,9 @@ def report_command(
     rows, size = _rows(path, ops, machine, source), screen(form, output)
     if across or by == "machine":
         from ..report import across as beside, nodes
-        from ..report.measured import measured
+        from ..report.measured import measured, runs_below
 
-        found = measured(rows, path)
+        found = measured(rows, runs_below(path))
         pivot, own = (beside.across(found, against), beside) if across else (nodes.nodes(found), nodes)
         if form in ("table", "markdown"):
             return write(own.render(pivot, form, size), output, size.colours)

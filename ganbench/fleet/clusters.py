@@ -108,8 +108,8 @@ def _is_loopback(host: str) -> bool:
 
 
 def _hosts(text: str) -> list[str]:
-    """Return the hosts that a text names; none where one of them cannot be a host."""
-    hosts = text.split(",")
+    """Return the hosts that a text names, each once; none where one of them cannot be a host."""
+    hosts = list(dict.fromkeys(text.split(",")))
     return hosts if all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._@-]*", host) for host in hosts) else []
 
 

@@ -151,6 +151,16 @@ class Conductor:
         """How many runs are still to be given out."""
         return sum(len(machine.todo) for machine in self.machines.values()) + len(self._fitting())
 
+    @property
+    def awaited(self) -> int:
+        """How many workers may still come, as far as was asked."""
+        return max(self._queue - len(self._there), 0)
+
+    @property
+    def missing(self) -> int:
+        """How many workers have never come."""
+        return max(self._queue - len(self._asked), 0)
+
     def run(self) -> list[str]:
         """Carry out the plan; return the machines that are gone with work left.
 
@@ -163,6 +173,9 @@ class Conductor:
                 if not self.flights and (gone is not None) and self._all_have_come():
                     for name in gone:
                         self._say(f"{name} is gone: its workers have not come back; the same command goes on")
+                    if self.missing:
+                        workers = f"{self.missing} worker{'s have' if self.missing > 1 else ' has'}"
+                        self._say(f"{workers} not come within {PATIENCE_S:g} s: can they reach the scheduler?")
                     return gone
                 self._tell(self)
                 with contextlib.suppress(queue.Empty):
@@ -185,7 +198,7 @@ class Conductor:
         passed = time.monotonic()
         if passed - self._queue_read > QUEUE_S:
             self._queue, self._queue_read = self._cluster.coming(), passed
-        return len(self._there) >= self._queue or (not self._cluster.rented and passed - self._began > PATIENCE_S)
+        return not self.awaited or (not self._cluster.rented and passed - self._began > PATIENCE_S)
 
     def _give(self) -> list[str] | None:
         """Give every idle machine its next job; return None while work is left, else which machines are gone."""

@@ -26,7 +26,7 @@ FIELDS = [
     "median_s ci_low_s ci_high_s undisturbed_s rounds uneven baseline ratio ratio_low ratio_high verdict detectable "
     "control_ratio control_low control_high start_s import_s first_call_s first_call_warm_s compile_s flops bytes "
     "intensity gflops roof_gflops percent_of_ceiling bound percent_of_floor max_rel_error "
-    "host_peak_bytes device_peak_bytes".split(),
+    "host_peak_bytes device_peak_bytes joules joules_low joules_high joules_above_idle watts".split(),
 ]
 TIMES = [*KEYS, *"case target median_s ci_low_s ci_high_s timestamp commit framework_version run_id".split()]
 VARIED = [*KEYS, *"variable value case target median_s ci_low_s ci_high_s".split()]

@@ -4,8 +4,8 @@ A case is a model, a dtype, a precision, an operation and a target. Runs of two 
 of them is unpaired.
 """
 
-from collections.abc import Iterator
-from functools import cached_property
+from collections.abc import Callable
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +33,9 @@ class Case(NamedTuple):
     def context(self) -> tuple[GANSpec, str, str]:
         """What stands above a table."""
         return self[:3]
+
+
+RunOf = Callable[[str, str], Run | None]  # of a machine and the id of a run
 
 
 class Measured:
@@ -65,8 +68,8 @@ class Measured:
         return Estimate(*(self.row[f"control_{part}"] for part in ("ratio", "low", "high")))
 
 
-def measured(rows: pd.DataFrame, path: Path) -> list[Measured]:
-    """Return the newest of each case, machine and number of threads in ``rows``, those of the runs below ``path``.
+def measured(rows: pd.DataFrame, run_of: RunOf) -> list[Measured]:
+    """Return the newest of each case, machine and number of threads in ``rows``, of the runs that ``run_of`` finds.
 
     Raises ``UsageError`` where no run of ``compare`` is among them.
     """
@@ -75,29 +78,30 @@ def measured(rows: pd.DataFrame, path: Path) -> list[Measured]:
         raise UsageError(
             "no runs of 'ganbench compare' among these results: asv keeps no rounds to compare machines by"
         )
-    found = select(mine).rows.sort_values(["timestamp", "run_id"], kind="stable")
-    files = {(file.parts[-3], file.stem): file for file in _files(path)}
-    opened: dict[Path, Run] = {}
     newest: dict[tuple[Case, str, int], Measured] = {}
-    for row in found.to_dict("records"):
-        file = files.get((row["machine"], row["run_id"]))
-        if file is None or row["status"] == "unavailable":
-            continue
-        if file not in opened:
-            opened[file] = open_run(file)
-        one = Measured({str(key): value for key, value in row.items()}, opened[file])
-        newest[one.case, one.machine, one.threads] = one
+    for row in select(mine).rows.sort_values(["timestamp", "run_id"], kind="stable").to_dict("records"):
+        run = None if row["status"] == "unavailable" else run_of(row["machine"], row["run_id"])
+        if run is not None:
+            one = Measured({str(key): value for key, value in row.items()}, run)
+            newest[one.case, one.machine, one.threads] = one
     return list(newest.values())
 
 
-def _files(path: Path) -> Iterator[Path]:
-    """Yield every run file by the machine's folder in which it lies; a single file is none of several machines."""
+def runs_below(path: Path) -> RunOf:
+    """Return what finds runs below a folder; a single file is none of several machines: ``UsageError``."""
     if path.is_file():
         raise UsageError(f"{path} is one run, of one machine: name a folder with the runs of several")
     try:
-        yield from path.resolve().glob("**/compare/*.jsonl")
+        files = {(file.parts[-3], file.stem): file for file in path.resolve().glob("**/compare/*.jsonl")}
     except OSError as error:
         raise StorageError(f"cannot read {path}: {error.strerror}") from error
+
+    @cache
+    def run_of(machine: str, run_id: str) -> Run | None:
+        file = files.get((machine, run_id))
+        return None if file is None else open_run(file)
+
+    return run_of
 
 
 def hardware_of(header: RunHeader) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 from ..errors import UnavailableError, UsageError, unknown
 from . import CHARTS as KINDS, THEMES, evidence
 from .relative import baseline_of, relative
-from .selection import KEYS, select
+from .selection import KEYS, Selection, select
 
 if TYPE_CHECKING:
     from .charts import Chart
@@ -28,7 +28,7 @@ NOTHING = {
 
 
 def chart(df: pd.DataFrame, kind: str = "ratios", baseline: str | None = None, theme: str = "light") -> "Chart":
-    """Return an Altair chart of the newest context of a table of ``load_results``.
+    """Return an Altair chart of a table of ``load_results``: of the newest context in which there is what it shows.
 
     ``kind`` is one of ``ganbench.report.CHARTS`` but training; ``baseline`` a target, by default that of the newest
     run. Raises ``UsageError`` where there is nothing to draw, ``UnavailableError`` without Altair.
@@ -37,27 +37,17 @@ def chart(df: pd.DataFrame, kind: str = "ratios", baseline: str | None = None, t
         raise unknown("chart", kind, KINDS)
     found = select(df)
     rows = evidence.cells(found)
-    context = evidence.contexts(rows)[0]
-    mine = evidence.within(rows, context)
-    timed = [row for row in mine if not row["word"]]
-    baseline = baseline_of(pd.DataFrame(timed), baseline) if timed else ""
-    drawn: list[evidence.Row] = []
-    match kind:
-        case "ratios":
-            drawn = evidence.forest(evidence.within(evidence.cells(relative(found, baseline)), context))
-        case "pays":
-            drawn = evidence.paid(timed)
-        case "roofline":
-            drawn = [row for row in timed if row["roof_gflops"] is not None and row["intensity"] is not None]
-        case "scaling":
-            drawn = _one_variable(evidence.varied(found), context)
-        case "history":
-            drawn = evidence.within(evidence.history(found, POINTS)[0], context)
-        case "memory":
-            drawn = [row for row in timed if row["host_peak_bytes"] is not None or row["device_peak_bytes"] is not None]
+    contexts = evidence.contexts(rows)
+    series = evidence.varied(found) if kind == "scaling" else evidence.history(found, POINTS)[0]
+    for context in contexts:
+        drawn, chosen = _rows(kind, found, rows, series, context, baseline)
+        if drawn:
+            break
+    else:
+        drawn, chosen, context = [], "", contexts[0]
     varied = drawn[0]["variable"] if kind == "scaling" and drawn else ""
     title = {
-        "ratios": f"Speed relative to {baseline}",
+        "ratios": f"Speed relative to {chosen}",
         "pays": "When the later starter has caught up",
         "roofline": "How far from the limit",
         "scaling": f"Time of an iteration over {varied}",
@@ -65,6 +55,29 @@ def chart(df: pd.DataFrame, kind: str = "ratios", baseline: str | None = None, t
         "memory": "Memory at most",
     }
     return _drawn(kind, drawn, title.get(kind, kind), subtitle(context), theme)
+
+
+def _rows(
+    kind: str, found: Selection, rows: list[evidence.Row], series: list[evidence.Row], context: tuple[Any, ...],
+    baseline: str | None,
+) -> tuple[list[evidence.Row], str]:  # fmt: skip
+    """Return what a chart of one context shows, and its baseline."""
+    timed = [row for row in evidence.within(rows, context) if not row["word"]]
+    chosen = baseline_of(pd.DataFrame(timed), baseline) if timed else ""
+    match kind:
+        case "ratios":
+            shown = evidence.forest(evidence.within(evidence.cells(relative(found, chosen)), context))
+        case "pays":
+            shown = evidence.paid(timed)
+        case "roofline":
+            shown = [row for row in timed if row["roof_gflops"] is not None and row["intensity"] is not None]
+        case "scaling":
+            shown = _one_variable(series, context)
+        case "history":
+            shown = evidence.within(series, context)
+        case _:
+            shown = [row for row in timed if row["host_peak_bytes"] is not None or row["device_peak_bytes"] is not None]
+    return shown, chosen
 
 
 def trained(folder: Path, theme: str = "light") -> "Chart":

@@ -51,7 +51,7 @@ def page(path: Path, table: pd.DataFrame, title: str = "ganbench") -> str:
     except ImportError as error:
         raise UnavailableError(f'the page needs {error.name}: pip install "ganbench[report]"') from error
     found = select(table)
-    data = content(path, found)
+    data, runs = content(path, found)
     data["charts"] = {name: draw({"name": "rows"}).to_dict() for name, draw in BY_NAME.items()}
     files = resources.files(__name__)
     environment = jinja2.Environment(
@@ -65,16 +65,18 @@ def page(path: Path, table: pd.DataFrame, title: str = "ganbench") -> str:
         data=_inert(data),
         script=(files / "page.js").read_text("utf-8"),
         trainings=data["trainings"],
-        hardware=_hardware(path, table, {run["run_id"] for run in data["runs"]}),
+        hardware=_hardware(table, runs),
     )
 
 
-def _hardware(path: Path, table: pd.DataFrame, shown: set[str]) -> dict[str, Any]:
-    """Return machines side by side, in words, from the runs that are shown; nothing where there is one machine."""
-    rows = table[table["run_id"].isin(shown) & (table["source"] == "compare") & (table["caches"] == "warm")]
-    if rows["machine"].nunique() < 2:
+def _hardware(table: pd.DataFrame, runs: Sequence[Run]) -> dict[str, Any]:
+    """Return machines side by side, in words, as these runs measured them; nothing where there is one machine."""
+    known = {(run.header.machine, run.header.run_id): run for run in runs}
+    rows = table[table["run_id"].isin({run_id for _, run_id in known}) & (table["caches"] == "warm")]
+    there = measured(rows, lambda machine, run_id: known.get((machine, run_id))) if len(rows) else []
+    if len({one.machine for one in there}) < 2:
         return {"machines": []}
-    found = across(measured(rows, path), None)
+    found = across(there, None)
     notes, left, lines = list(found.attrs["notes"]), LINES, []
     for heading, of in parts(found).items():
         lines += [(heading, of[:left])] if left > 0 else []
@@ -100,8 +102,8 @@ def _scripts() -> str:
     return made
 
 
-def content(path: Path, found: Selection) -> dict[str, Any]:
-    """Return all that the page knows, as JSON can hold it."""
+def content(path: Path, found: Selection) -> tuple[dict[str, Any], list[Run]]:
+    """Return all that the page knows, as JSON can hold it, and the runs of which it shows the conditions."""
     cells, notes = _whole_contexts(evidence.cells(found))
     history, thinned = evidence.history(found, POINTS)
     if len(history) > HISTORY:
@@ -120,7 +122,7 @@ def content(path: Path, found: Selection) -> dict[str, Any]:
             pictures -= size
             source = "data:image/png;base64," + base64.b64encode(one.picture.read_bytes()).decode()
         shown.append({"name": one.name, "title": one.title, "picture": source})
-    return {
+    data = {
         "keys": KEYS,
         "nothing": NOTHING,
         "looks": {theme: look(theme) for theme in THEMES},
@@ -136,6 +138,7 @@ def content(path: Path, found: Selection) -> dict[str, Any]:
         "losses": trained.rows(trainings),
         "notes": [*map(visible, found.notes), *notes],
     }
+    return data, runs
 
 
 def _whole_contexts(rows: list[evidence.Row]) -> tuple[list[evidence.Row], list[str]]:

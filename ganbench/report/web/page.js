@@ -131,6 +131,12 @@
     return `${shown.toFixed(shown >= 100 ? 0 : shown >= 10 ? 1 : 2)} ${unit}`;
   }
 
+  /** Return an energy with three digits. */
+  function joules(value) {
+    const [scale, unit] = [[1, "J"], [1e-3, "mJ"], [1e-6, "µJ"]].find(([size]) => Math.abs(value) >= size) || [1e-6, "µJ"];
+    return `${Number((value / scale).toPrecision(3))} ${unit}`;
+  }
+
   const speed = (value) => (value >= 0.1 ? value.toFixed(2) : value.toPrecision(2));
 
   /** Return rows with their ratio to the chosen baseline: measured beside it, or else of medians. */
@@ -251,9 +257,21 @@
     const timed = rows.filter((row) => !row.word && (row.percent_of_ceiling !== null || row.percent_of_floor !== null));
     const head = ["operation", "target", "GFLOP/s", "share of the ceiling", "limited by", "share of the floor"];
     const share = (value) => (value === null ? "—" : `${value.toFixed(0)} %`);
-    const lines = timed.map((row) => element("tr", null, heading(row.case, "row"),
-      ...[row.target, row.gflops?.toPrecision(3) ?? "—", share(row.percent_of_ceiling), row.bound ?? "—", share(row.percent_of_floor)].map((text) => element("td", text))));
-    $("shares").replaceChildren(...(lines.length ? [element("thead", null, element("tr", null, ...head.map((name) => heading(name, "col")))), element("tbody", null, ...lines)] : []));
+    fill("shares", head, timed.map((row) => [row.case, row.target, row.gflops?.toPrecision(3) ?? "—", share(row.percent_of_ceiling), row.bound ?? "—", share(row.percent_of_floor)]));
+  }
+
+  function showEnergy(rows) {
+    const known = rows.filter((row) => row.joules !== null), head = ["operation", "target", "of one iteration", "above idle", "power"];
+    const half = (row) => (row.joules_low === null ? "" : ` ±${(50 * (row.joules_high - row.joules_low) / row.joules).toFixed(1)} %`);
+    const above = (row) => (row.joules_above_idle === null ? "—" : joules(row.joules_above_idle));
+    fill("joules", head, known.map((row) => [row.case, row.target, joules(row.joules) + half(row), above(row), `${row.watts.toPrecision(3)} W`]));
+    $("no-joules").hidden = known.length > 0;
+  }
+
+  /** Show lines of texts in a table, the first of each as its heading; nothing where there are none. */
+  function fill(id, head, lines) {
+    const rows = lines.map(([first, ...others]) => element("tr", null, heading(first, "row"), ...others.map((text) => element("td", text))));
+    $(id).replaceChildren(...(rows.length ? [element("thead", null, element("tr", null, ...head.map((name) => heading(name, "col")))), element("tbody", null, ...rows)] : []));
   }
 
   function showScaling(wanted) {
@@ -322,6 +340,7 @@
     showChoices(here);
     showMatrix(rows);
     showShares(rows);
+    showEnergy(rows);
     showConditions(rows);
     // Other sections have other cases of the same operations.
     const named = new Set(cases.map((name) => name.split(" ")[0]));
