@@ -13,6 +13,7 @@ from pathlib import Path
 import hypothesis
 import processors  # before anything that imports NumPy
 import pytest
+from fleets import certificates
 from msgspec.structs import replace
 from trainings import finished, start
 
@@ -75,6 +76,12 @@ def outside(tmp_path_factory):
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
     subprocess.run([*pip, "--target", str(folder / "site"), str(source)], check=True, capture_output=True)
     return {**os.environ, "PYTHONPATH": str(folder / "site")}
+
+
+@pytest.fixture(scope="session")
+def tls(tmp_path_factory):
+    """The options of a fleet that name its files of TLS."""
+    return certificates(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture(scope="session")

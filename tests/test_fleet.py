@@ -10,7 +10,6 @@ from fleets import (
     ONE,
     PRODUCTS,
     Cluster,
-    certificates,
     environment,
     fleet,
     kept,
@@ -258,11 +257,6 @@ def test_what_a_worker_sends_is_data_and_checked(tmp_path, env, cluster):
 
 
 # Who is let in
-
-
-@pytest.fixture(scope="module")
-def tls(tmp_path_factory):
-    return certificates(tmp_path_factory.mktemp("tls"))
 
 
 def test_a_cluster_with_tls_is_entered_with_its_files_alone(tmp_path, env, tls):

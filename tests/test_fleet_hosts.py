@@ -11,7 +11,6 @@ from fleets import (
     GANBENCH,
     ODD,
     ONE,
-    certificates,
     environment,
     fleet,
     kept,
@@ -34,11 +33,6 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def env(tmp_path):
     return environment(tmp_path)
-
-
-@pytest.fixture(scope="module")
-def tls(tmp_path_factory):
-    return certificates(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.mark.skipif(system("sshd") is None, reason="needs sshd: apt install openssh-server")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from distributed import Future
 
 
-def opened(future: "Future[bytes]") -> Outcome:
+def outcome_of(future: "Future[bytes]") -> Outcome:
     """Return what a worker sent.
 
     Raises ``LeftOutError`` where its task failed, ``MsgspecError`` where it sent something else, ``OSError`` without a

@@ -20,7 +20,7 @@ from ..errors import GanbenchError
 from ..results.importing import LeftOutError
 from . import errand
 from .answers import answers, question
-from .arrival import kept, opened
+from .arrival import kept, outcome_of
 from .journal import Came, Failed, Given, Journal, Seen, now
 from .machines import Description, misfit, named, parse, refusal, remarks
 from .plan import MODEL, Job
@@ -285,7 +285,7 @@ class Conductor:
         name, flight, machine.flight = machine.seen.machine, machine.flight, None
         seconds = round(time.monotonic() - flight.since, 2)
         try:
-            run = kept(opened(future), self.results, name, flight.question)
+            run = kept(outcome_of(future), self.results, name, flight.question)
         except (LeftOutError, msgspec.MsgspecError) as error:
             self.failed += 1
             self.journal.write(Failed(at=now(), machine=name, question=flight.question, why=str(error)))

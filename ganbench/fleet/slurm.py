@@ -52,7 +52,7 @@ class Node(SLURMJob):
             self._lose("; ".join(said) or " ".join(str(error).split()))
 
     def _lose(self, why: str) -> None:
-        self._queue.lost[f"SLURM job {self.name}"] = why
+        self._queue.lost[f"node {self.name}"] = why
         self.status = Status.running  # for the cluster, which would end with the first that is not
 
 
