@@ -18,7 +18,7 @@ from ganbench.results.statistics import (
     expected_width,
     judge,
     level,
-    shared_rounds,
+    round_logs,
     trimmed_mean,
     undisturbed,
 )
@@ -115,7 +115,7 @@ def test_a_stall_in_twenty_visits_changes_nothing_and_an_uneven_program_costs_wh
 
 def test_rounds_without_a_common_pass_are_no_pair():
     ours, theirs = {1: {0: 1.0}, 2: {0: 1.0, 1: 1.0}, 3: {0: 1.0}}, {1: {1: 1.0}, 2: {1: 2.0}, 4: {0: 1.0}}
-    assert shared_rounds(ours, theirs) == [2]
+    assert round_logs([ours], [theirs]) == {2: math.log(0.5)}
 
 
 def test_typical_and_undisturbed_time():
@@ -131,7 +131,7 @@ def test_a_control_that_leaves_out_one_makes_both_doubtful():
     same, control = Estimate(1.0, 0.995, 1.005), Estimate(1.03, 1.01, 1.05)
     assert judge(same, 6, None).outcome == "same"
     assert judge(same, 6, control).outcome == "undecided"
-    ratio = Estimate(1.08, 1.06, 1.10)
+    ratio = Estimate(1.07, 1.05, 1.09)
     assert judge(ratio, 6, Estimate(1.0, 0.98, 1.02)).outcome == "faster"
     assert judge(ratio, 6, control).outcome == "undecided"
     assert judge(ratio, 6, control).detectable > judge(ratio, 6, None).detectable + 0.029

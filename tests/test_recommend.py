@@ -23,15 +23,15 @@ counts = st.integers(0, 10**9)
 
 @st.composite
 def candidates(draw, size, rounds=6):
-    """Targets of one run: the same rounds, two visits in each."""
+    """Targets of one run, alone or with a copy: the same rounds, two visits in each."""
     visits = st.fixed_dictionaries(dict.fromkeys((0, 1), st.floats(1e-6, 1e-1)))
-    made = st.fixed_dictionaries(dict.fromkeys(range(1, rounds + 1), visits))
-    return [Candidate(f"t{i}", draw(seconds), draw(seconds), draw(made)) for i in range(draw(size))]
+    copies = st.lists(st.fixed_dictionaries(dict.fromkeys(range(1, rounds + 1), visits)), min_size=1, max_size=2)
+    return [Candidate(f"t{i}", draw(seconds), draw(seconds), draw(copies)) for i in range(draw(size))]
 
 
 def steady(target, start, per, rounds=6, scatter=0.001):
     """A target whose iterations scatter little, and in every round alike."""
-    return Candidate(target, start, start, {i: {0: per * (1 + scatter * i)} for i in range(1, rounds + 1)}, "kept")
+    return Candidate(target, start, start, [{i: {0: per * (1 + scatter * i)} for i in range(1, rounds + 1)}], "kept")
 
 
 pairs = candidates(st.just(2))
@@ -69,13 +69,13 @@ def test_a_ratio_is_between_its_bounds_and_the_same_seen_from_the_other_side(pai
 
 @given(pairs, counts, st.floats(1e-2, 1e2))
 def test_a_ratio_does_not_depend_on_the_unit(pair, iterations, unit):
-    scaled = [
-        c._replace(
-            start_s=unit * c.start_s, visits={i: {n: unit * s for n, s in v.items()} for i, v in c.visits.items()}
-        )
-        for c in pair
-    ]
-    assert ratio(*scaled, iterations) == pytest.approx(ratio(*pair, iterations))
+    def scaled(candidate):
+        copies = [
+            {i: {n: unit * s for n, s in visits.items()} for i, visits in copy.items()} for copy in candidate.copies
+        ]
+        return candidate._replace(start_s=unit * candidate.start_s, copies=copies)
+
+    assert ratio(*map(scaled, pair), iterations) == pytest.approx(ratio(*pair, iterations))
 
 
 @given(several, counts)

@@ -16,11 +16,12 @@ from ganbench.results.statistics import (
     half_width,
     hodges_lehmann,
     judge,
-    paired_speed,
     pass_ratio,
     rank_sum_cut,
+    round_logs,
     shift,
     signed_rank_cut,
+    speed_of,
     speed_ratio,
     typical,
     unpaired_ratio,
@@ -252,9 +253,28 @@ def test_a_stall_of_one_visit_in_five_changes_nothing():
     assert pass_ratio(as_visits(1.0, 1.0, 9.0, 1.0, 1.0), as_visits(*[0.5] * 5)) == pytest.approx(2.0)
 
 
-def test_paired_speed_is_the_speed_of_the_rounds_ratios():
-    baseline, target = [as_visits(2.0, 2.2, 1.8)] * 8, [as_visits(1.0, 1.1, 0.9)] * 8
-    assert paired_speed(baseline, target) == pytest.approx((2.0, 2.0, 2.0))
+def as_rounds(*rounds):
+    """One process a round, visited once in each for so many seconds."""
+    return {number: {0: seconds} for number, seconds in enumerate(rounds, 1)}
+
+
+def test_the_speed_is_that_of_the_rounds_ratios():
+    baseline, target = [dict.fromkeys(range(8), as_visits(*times)) for times in ((2.0, 2.2, 1.8), (1.0, 1.1, 0.9))]
+    assert speed_of([baseline], [target]) == pytest.approx((2.0, 2.0, 2.0))
+    assert speed_of([baseline], [{}]) is None
+
+
+@given(st.lists(st.tuples(*[st.floats(0.1, 10)] * 3), min_size=1, max_size=9))
+def test_against_two_copies_the_luck_of_either_counts_for_half(rounds):
+    one, other, target = (as_rounds(*times) for times in zip(*rounds, strict=True))
+    found = round_logs([one, other], [target])
+    assert found == pytest.approx({i: math.log(math.sqrt(a * b) / t) for i, (a, b, t) in enumerate(rounds, 1)})
+    assert round_logs([target], [one, other]) == pytest.approx({i: -log for i, log in found.items()})
+
+
+def test_a_round_that_only_one_copy_was_visited_in_counts():
+    one, other, target = as_rounds(2.0, 2.0), as_rounds(8.0), as_rounds(1.0, 1.0)
+    assert round_logs([one, other], [target]) == pytest.approx({1: math.log(4.0), 2: math.log(2.0)})
 
 
 # The margin -----------------------------------------------------------------------------------------------------
@@ -265,7 +285,7 @@ def test_a_difference_must_leave_the_band_by_more_than_its_own_interval_and_the_
     assert judge(ratio, 6, None).outcome == "faster"
     assert judge(ratio, 6, Estimate(1.0, 0.99, 1.01)).outcome == "faster"
     assert judge(ratio, 6, Estimate(1.0, math.nan, math.nan)).outcome == "faster"
-    for wide in (judge(ratio, 6, Estimate(1.0, 0.96, 1.04)), judge(ratio._replace(low=1.03, high=1.09), 6, None)):
+    for wide in (judge(ratio, 6, Estimate(1.0, 0.96, 1.04)), judge(ratio._replace(low=1.025, high=1.096), 6, None)):
         assert wide.outcome == "undecided"
         assert wide.detectable > 0.06
 
@@ -284,10 +304,12 @@ def test_what_would_have_been_shown_is_what_is_shown(scatter, factor):
 def test_the_margin_keeps_false_verdicts_rare_whatever_the_rounds():
     """A/A that scatters by 10 % a round: 0.3 to 1 % of the intervals leave the band, of verdicts one in 2,000."""
     rng = np.random.default_rng(0)
-    for rounds in (6, 8, 20):
+    for rounds in (6, 8, 10, 20):
         false = 0
         for _ in range(4000):
-            base, copy, target = np.exp(0.1 / 2**0.5 * rng.standard_normal((3, rounds)))
-            control, ratio = (speed_ratio(list(base), list(other)) for other in (copy, target))
+            base, copy, target = (
+                as_rounds(*times) for times in np.exp(0.1 / 2**0.5 * rng.standard_normal((3, rounds)))
+            )
+            control, ratio = speed_of([base], [copy]), speed_of([base, copy], [target])
             false += judge(ratio, rounds, control).outcome in ("faster", "slower")
         assert false / 4000 < 0.001

@@ -117,7 +117,7 @@ def test_interval_coverage_reads_the_recorded_rounds(tmp_path):
     assert done.returncode == 0, done.stderr
     verdict = json.loads(path.read_text().splitlines()[-1])
     assert verdict["passed"]
-    assert verdict["rates"]["recorded, every pair"][1] == 10 * 5 * 21
+    assert verdict["rates"]["recorded, every choice"][1] == 10 * 5 * 105
     assert verdict["rates"]["recorded, disjoint pairs"][1] == 10 * 5 * 3
 
 
@@ -204,6 +204,21 @@ def test_the_summary_reads_verdicts_and_names_what_is_missing(study, tmp_path):
     assert module.written(new, tmp_path, tmp_path) == new
 
 
+def test_what_was_recorded_is_judged_again(tmp_path, study):
+    folder = tmp_path / "results" / "studies"
+    folder.mkdir(parents=True)
+    head = {"type": "study", "study": "aa_verdicts", "machine": "here", "date": "2026-01-02T03:04:05+00:00"}
+    lines = [head, *aa_runs(), {"type": "verdict", "passed": False, "goal": "much", "measured": "little"}]
+    (folder / "aa_verdicts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    done = run("rejudge", "aa_verdicts", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    again, *pieces, verdict = map(json.loads, (folder / "aa_verdicts.jsonl").read_text().splitlines())
+    assert verdict["passed"]
+    assert [again | {"judged": None}, *pieces] == [head | {"judged": None}, *json.loads(json.dumps(aa_runs()))]
+    assert f"here, 2026-01-02, judged {again['judged']['date'][:10]} |" in study("summary").table(folder)
+    assert run("rejudge", "torch_timer", cwd=tmp_path).returncode == 2
+
+
 WAITING = ("baseline", "control", "numpy_waits.5a", "numpy_waits.uneven")
 
 
@@ -224,7 +239,7 @@ def test_every_study_has_a_picture(tmp_path):
     head = {"type": "study", "machine": "here", "date": "2026-01-02T03:04:05+00:00"}
     rng = np.random.default_rng(0)
     rounds_of_two = [{0: 1.0 + i / 99, 1: 1.0} for i in range(6)]
-    ratio = {"ratio": 0.95, "low": 0.94, "high": 0.96, "percent": 5}
+    waiting = {"baseline": rounds_of_two, "control": rounds_of_two, "numpy_waits.5a": rounds_of_two}
     pieces = {
         "placement": [
             {"kind": kind, "visits": visited(i)}
@@ -236,7 +251,7 @@ def test_every_study_has_a_picture(tmp_path):
         "aa_verdicts": aa_runs(runs=1),
         "interval_coverage": [{"kind": "recorded", "excluded": 3, "intervals": 100}],
         "repeatability": repeated(rng, 0.02, runs=3),
-        "sensitivity": [{"rows": [ratio, ratio | {"percent": 3}]}],
+        "sensitivity": [{"visits": {"matmul": waiting | {"numpy_waits.3a": rounds_of_two}}}],
         "loop_overhead": [{"program": "spin", "spun_s": [1e-4] * 3, "seconds": [1.003e-4, 1.004e-4, 1.006e-4]}],
         "torch_timer": [{"operation": "matmul", "engine_s": [1.0] * 6, "timer_s": [1.01] * 6}],
     }

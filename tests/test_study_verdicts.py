@@ -25,10 +25,12 @@ def test_false_verdicts_are_counted(study):
     assert good["upper_bound"] == pytest.approx(1 - 0.05 ** (1 / 300))
     assert not judge(aa_runs(runs=9))["passed"]  # too few to say
     runs = aa_runs()
-    runs[0]["verdicts"]["matmul"]["numpy_a"] = "1.05x faster [1.03, 1.07]"
+    visits = runs[0]["visits"]["matmul"]
+    visits["numpy_a"] = [{0: seconds[0] / 1.5} for seconds in visits["baseline"]]
     wrong = judge(runs)
     assert not wrong["passed"]
-    assert wrong["false_rows"] == [["numpy", "matmul", "numpy_a", "1.05x faster [1.03, 1.07]"]]
+    assert [row[:3] for row in wrong["false_rows"]] == [["numpy", "matmul", "numpy_a"]]
+    assert wrong["misled_by_margin"]["1.5"] > good["misled_by_margin"]["1.5"]
 
 
 def test_a_control_that_fails_is_a_false_verdict(study):
@@ -52,10 +54,10 @@ def test_intervals_that_miss_too_often_fail(study):
     module = study("interval_coverage")
     rng = np.random.default_rng(0)
     honest = [rng.standard_normal(6).tolist() for _ in range(400)]
-    assert module.judge([{"kind": "recorded, every pair", **module.count(honest)}])["passed"]
+    assert module.judge([{"kind": "recorded, every choice", **module.count(honest)}])["passed"]
     shifted = [[value + 2 for value in case] for case in honest]
-    assert not module.judge([{"kind": "recorded, every pair", **module.count(shifted)}])["passed"]
-    assert not module.judge([{"kind": "recorded, every pair", **module.count(honest[:100])}])["passed"]
+    assert not module.judge([{"kind": "recorded, every choice", **module.count(shifted)}])["passed"]
+    assert not module.judge([{"kind": "recorded, every choice", **module.count(honest[:100])}])["passed"]
     assert not module.judge([])["passed"]
 
 
@@ -83,11 +85,14 @@ def test_rounds_needed_reach_the_share(study):
         assert needed == 1 or module.predicted_share(sigma, needed - 1) < 0.95
 
 
-def sensed(five="slower", three="undecided", injected=0.05, rows=20, rigors=("quick", "full")):
+def sensed(five=1.05, three=1.03, injected=0.05, rows=20, rigors=("quick", "full")):
+    """Rounds that do not scatter, in which copies that wait take so many times the baseline's time."""
+    copies = {"baseline": 1.0, "control": 1.0, "numpy_waits.5a": five, "numpy_waits.3a": three}
+    visits = {name: [{0: seconds}] * 8 for name, seconds in copies.items()}
     return [
         {
             "rigor": rigor,
-            "rows": [{"percent": p, "verdict": said} for p, said in ((5, five), (3, three)) for _ in range(rows)],
+            "visits": {f"operation {number}": visits for number in range(rows)},
             "injected": {"matmul": {"5": injected, "3": 0.03}},
         }
         for rigor in rigors
@@ -97,8 +102,8 @@ def sensed(five="slower", three="undecided", injected=0.05, rows=20, rigors=("qu
 def test_sensitivity_fails_on_what_is_missed_or_not_injected(study):
     judge = study("sensitivity").judge
     assert judge(sensed())["passed"]
-    assert not judge(sensed(five="undecided"))["passed"]
-    assert not judge(sensed(three="same"))["passed"]
+    assert not judge(sensed(five=1.01))["passed"]
+    assert not judge(sensed(three=1.01))["passed"]
     assert not judge(sensed(injected=0.07))["passed"]
     assert not judge(sensed(rows=19))["passed"]
     assert not judge(sensed(rigors=("full",)))["passed"]

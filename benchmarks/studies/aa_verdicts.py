@@ -15,27 +15,31 @@ benchmarks/studies/aa_verdicts.py``
 import math
 import statistics
 import time
-from itertools import pairwise, permutations
+from itertools import combinations, pairwise
 
-from study import BASELINE, CONTROL, Study, options, round_visits, upper_bound, use_plugin
+from study import (
+    BASELINE,
+    CONTROL,
+    Rounds,
+    Study,
+    log_ratios,
+    options,
+    round_visits,
+    said,
+    speed,
+    upper_bound,
+    use_plugin,
+)
 
 import ganbench
 from ganbench.operations import DEFAULT_OPERATIONS
-from ganbench.results.statistics import (
-    MIN_ROUNDS,
-    beyond_band,
-    control_failed,
-    judge as judge_ratio,
-    paired_speed,
-    pass_ratio,
-)
+from ganbench.results.statistics import MIN_ROUNDS, beyond_band, control_failed, judge as judge_ratio
 
 FRAMEWORKS = ("numpy", "torch", "jax") * 5  # one run each
 COPIES = "abc"
 LEAST = 300
-MARGINS = (0.0, 0.5, 1.0, 1.25, 1.5)
+MARGINS = (0.0, 0.5, 1.0, 1.1, 1.2, 1.3, 1.5)
 CLAIMS = ("faster", "slower")
-Rounds = list[dict[int, float]]  # the seconds of the visits of each round, by pass
 
 
 def main() -> None:
@@ -58,52 +62,42 @@ def main() -> None:
             targets, preset=preset, ops=operations, budget_s=chosen.budget, rounds=6 if chosen.short else None,
             seed=number, results=None, ceilings=False,
         )  # fmt: skip
-        study.add(piece(framework, comparison) | {"seconds": time.monotonic() - start})
+        seconds = time.monotonic() - start
+        study.add({"framework": framework, "visits": round_visits(comparison), "seconds": seconds})
         study.say(f"run {number + 1} of {len(frameworks)}, {framework}: {judge(study.pieces)['measured']}")
     study.conclude(judge(study.pieces))
 
 
-def piece(framework: str, comparison: ganbench.Comparison) -> dict:
-    """Return what one run leaves: the rounds' blocks, and the verdicts of its table."""
-    table = comparison.to_pandas()
-    verdicts = {
-        operation: dict(zip(rows["target"], rows["verdict"], strict=True))
-        for operation, rows in table[table["target"] != framework].groupby("operation")
-    }
-    return {"framework": framework, "visits": round_visits(comparison), "verdicts": verdicts}
-
-
 def judge(pieces: list[dict]) -> dict:
     """Return the verdict over all runs; what could not be compared (too few rounds, no row) does not count."""
-    compared = false = kept_back = 0
-    pairs = false_pairs = 0
+    compared = kept_back = pairs = false_pairs = 0
     false_rows = []
     for run in pieces:
-        for operation, blocks in run["visits"].items():
-            for name, seconds in blocks.items():
-                if name == BASELINE or len(seconds) < MIN_ROUNDS:
+        for operation, visits in run["visits"].items():
+            for name in visits.keys() - {BASELINE}:
+                if len(visits[name]) < MIN_ROUNDS:
                     continue
                 compared += 1
-                ratio = paired_speed(blocks[BASELINE], seconds)
-                beyond = beyond_band(ratio)
-                said = run["verdicts"].get(operation, {}).get(name, "")
-                wrong = control_failed(ratio) if name == CONTROL else claims(said)
-                kept_back += beyond and not wrong
+                is_control = name == CONTROL
+                verdict = said(visits, name)
+                ratio = verdict.control if is_control else verdict.ratio
+                wrong = control_failed(ratio) if is_control else verdict.outcome in CLAIMS
+                kept_back += beyond_band(ratio) and not wrong
                 if wrong:
-                    false += 1
-                    false_rows.append([run["framework"], operation, name, said])
-            for one, other in disjoint_pairs(blocks):
+                    false_rows.append([run["framework"], operation, name, *ratio])
+            for one, other in disjoint_pairs(visits):
                 pairs += 1
-                false_pairs += beyond_band(paired_speed(one, other))
+                false_pairs += beyond_band(speed([one], other))
+    false = len(false_rows)
     bound = upper_bound(false, compared) if compared else 1.0
-    triples, misled = by_margin(pieces)
+    choices, misled = by_margin(pieces)
     return {
         "passed": compared >= LEAST and false == 0,
         "goal": f"0 false verdicts in at least {LEAST} comparisons of a target with itself, at quick rigor",
         "measured": f"{false} in {compared} (95 % upper bound {bound:.1%}); "
         f"{kept_back} more intervals beyond the band, kept back by the "
         f"margin or a failed control; of disjoint pairs {false_pairs} in {pairs} intervals beyond it; "
-        f"of {triples} choices of baseline, copy and control, by margin: "
+        f"of {choices} choices of baseline, copy and target, by margin: "
         + ", ".join(f"{margin:g} {number}" for margin, number in misled.items()),
         "compared": compared,
         "false": false,
@@ -112,31 +106,36 @@ def judge(pieces: list[dict]) -> dict:
         "kept_back": kept_back,
         "disjoint_pairs": pairs,
         "false_disjoint_pairs": false_pairs,
-        "triples": triples,
+        "choices": choices,
         "misled_by_margin": {str(margin): number for margin, number in misled.items()},
     }
 
 
 def by_margin(pieces: list[dict]) -> tuple[int, dict[float, int]]:
-    """Return how many choices of a baseline, a copy and a control there are, and how many would mislead, by margin.
+    """Return how many choices of a baseline, its copy and a target there are, and how many would mislead, by margin.
 
     They overlap, so this is no sample of so many; it says which margin keeps back what another lets through.
     """
-    triples, misled = 0, dict.fromkeys(MARGINS, 0)
+    choices, misled = 0, dict.fromkeys(MARGINS, 0)
     for run in pieces:
         for visits in run["visits"].values():
-            copies = [rounds for rounds in visits.values() if len(rounds) >= MIN_ROUNDS]
-            ratios = {(a, b): paired_speed(copies[a], copies[b]) for a, b in permutations(range(len(copies)), 2)}
-            for a, b, c in permutations(range(len(copies)), 3):
-                triples += 1
+            for baseline, target in triples(visits):
+                ratio, control = speed(baseline, target), speed(baseline[:1], baseline[1])
+                choices += 1
                 for margin in MARGINS:
-                    misled[margin] += judge_ratio(ratios[a, b], MIN_ROUNDS, ratios[a, c], margin).outcome in CLAIMS
-    return triples, misled
+                    misled[margin] += judge_ratio(ratio, len(target), control, margin).outcome in CLAIMS
+    return choices, misled
 
 
-def claims(said: str) -> bool:
-    """Whether a verdict says that one is faster."""
-    return "faster" in said or "slower" in said
+def triples(visits: dict[str, Rounds]) -> list[tuple[list[Rounds], Rounds]]:
+    """Return every choice of two copies as a baseline and its control, and of a third as target."""
+    copies = [rounds for rounds in visits.values() if len(rounds) >= MIN_ROUNDS]
+    return [
+        ([one, other], target)
+        for one, other in combinations(copies, 2)
+        for target in copies
+        if target is not one and target is not other
+    ]
 
 
 def disjoint_pairs(blocks: dict[str, Rounds]) -> list[tuple[Rounds, Rounds]]:
@@ -145,19 +144,14 @@ def disjoint_pairs(blocks: dict[str, Rounds]) -> list[tuple[Rounds, Rounds]]:
     return list(pairwise(copies))[::2]
 
 
-def log_ratios(one: Rounds, other: Rounds) -> list[float]:
-    """Return the log-ratio of each round."""
-    return [math.log(pass_ratio(a, b)) for a, b in zip(one, other, strict=True)]
-
-
 def sigmas(pieces: list[dict]) -> dict[str, float]:
     """Return the standard deviation of the per-round log-ratio, by framework and operation; its mean is 0."""
     squares: dict[str, list[float]] = {}
     for run in pieces:
         for operation, blocks in run["visits"].items():
-            for pair in disjoint_pairs(blocks):
+            for one, other in disjoint_pairs(blocks):
                 found = squares.setdefault(f"{run['framework']} {operation}", [])
-                found += [ratio**2 for ratio in log_ratios(*pair)]
+                found += [ratio**2 for ratio in log_ratios([one], other)]
     return {name: math.sqrt(statistics.fmean(values)) for name, values in squares.items()}
 
 

@@ -14,7 +14,7 @@ import time
 from study import Study, options
 
 import ganbench
-from ganbench.results.statistics import half_width, paired_speed, shared_rounds
+from ganbench.results.statistics import half_width, speed_of
 
 BACKENDS = ("numpy", "torch", "jax")
 TIMES = 5
@@ -40,13 +40,12 @@ def widths(run) -> dict[str, list[float]]:
     """Return the half-widths of every operation, of the control and of the frameworks."""
     found: dict[str, list[float]] = {"control": [], "frameworks": []}
     for operation in run.header.operations:
-        ours = run.visits(operation, BACKENDS[0])
-        for target, copy in ((BACKENDS[0], True), *((name, False) for name in BACKENDS[1:])):
-            theirs = run.visits(operation, target, copy)
-            both = shared_rounds(ours, theirs)
-            if both:
-                width = half_width(paired_speed([ours[i] for i in both], [theirs[i] for i in both]))
-                found["control" if copy else "frameworks"] += [width] if math.isfinite(width) else []
+        own = run.copies(operation, BACKENDS[0])
+        cases = [("control", own[:1], own[1:])]
+        cases += [("frameworks", own, [run.visits(operation, target)]) for target in BACKENDS[1:]]
+        for name, ours, theirs in cases:
+            ratio = speed_of(ours, theirs)
+            found[name] += [half_width(ratio)] if ratio and ratio.has_interval else []
     return found
 
 

@@ -1,8 +1,8 @@
 """How often does the 95 % interval exclude 1 where there is no difference?
 
-*Recorded*: every pair of copies in the rounds that ``aa_verdicts.py`` kept, real blocks of real operations. A
-worker takes part in several pairs, which leaves the expected rate as it is but makes the count less certain
-than so many independent ones; disjoint pairs, which share nothing, stand beside it.
+*Recorded*: every choice of a baseline, its copy and a target in the rounds that ``aa_verdicts.py`` kept, real visits
+to real operations. A worker takes part in several, which leaves the expected rate as it is but makes the count less
+certain than so many independent ones; disjoint pairs, which share nothing, stand beside it.
 
 *Resampled*: rounds drawn at random from the recorded log-ratios of one framework and operation, less their
 median: the tails of this machine, without whatever ties one round to the next.
@@ -16,12 +16,11 @@ A few seconds: ``python benchmarks/studies/interval_coverage.py``
 
 import statistics
 from collections.abc import Callable
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-from aa_verdicts import disjoint_pairs, log_ratios, sigmas
-from study import RESULTS, Study, options, read_lines, upper_bound
+from aa_verdicts import disjoint_pairs, sigmas, triples
+from study import RESULTS, Study, log_ratios, options, read_lines, upper_bound
 
 from ganbench.results.statistics import BAND, MIN_ROUNDS, Estimate, hodges_lehmann
 
@@ -44,7 +43,7 @@ def main() -> None:
     runs = [line for line in read_lines(chosen.recorded) if line["type"] == "piece"]
     rng = np.random.default_rng(0)
     for kind, cases in (
-        ("recorded, every pair", recorded(runs, every=True)),
+        ("recorded, every choice", recorded(runs, every=True)),
         ("recorded, disjoint pairs", recorded(runs, every=False)),
         ("resampled", resampled(runs, rng, LEAST)),
     ):
@@ -63,12 +62,12 @@ def main() -> None:
 
 
 def recorded(runs: list[dict], every: bool) -> list[list[float]]:
-    """Return the log-ratios of each recorded pair of copies."""
+    """Return the log-ratios of each recorded choice, or of disjoint pairs."""
     cases = []
     for run in runs:
-        for blocks in run["visits"].values():
-            enough = [seconds for seconds in blocks.values() if len(seconds) >= MIN_ROUNDS]
-            cases += [log_ratios(*pair) for pair in (combinations(enough, 2) if every else disjoint_pairs(blocks))]
+        for visits in run["visits"].values():
+            pairs = [([one], other) for one, other in disjoint_pairs(visits)]
+            cases += [log_ratios(*case) for case in (triples(visits) if every else pairs)]
     return cases
 
 
@@ -78,8 +77,8 @@ def resampled(runs: list[dict], rng: np.random.Generator, number: int) -> list[l
     rounds = MIN_ROUNDS
     for run in runs:
         for operation, blocks in run["visits"].items():
-            for pair in disjoint_pairs(blocks):
-                ratios = log_ratios(*pair)
+            for one, other in disjoint_pairs(blocks):
+                ratios = log_ratios([one], other)
                 rounds = max(rounds, len(ratios))
                 pools.setdefault((run["framework"], operation), []).extend(ratios)
     centred = [np.array(pool) - np.median(pool) for pool in pools.values()]

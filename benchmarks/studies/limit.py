@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,7 +21,9 @@ import ganbench
 from ganbench.machine.environment import machine_name, source_state, usable_cpus
 from ganbench.measure.process import child_environment
 from ganbench.operations.products import FLOOR
+from ganbench.results.run import Run, open_run
 from ganbench.results.statistics import Estimate, level, speed_ratio
+from ganbench.results.table import run_table
 
 MODES = ("torch", "torch.manual", "torch.compile", "jax", "jax.scan", "numpy", "numpy.inplace")
 YARDSTICK = Path(__file__).with_name("yardstick.py")
@@ -34,7 +36,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--threads", type=int, default=min(2, len(usable_cpus())))
     parser.add_argument("--output", type=Path, default=Path("results/studies/limit.jsonl"))
+    parser.add_argument("--judge", action="store_true", help="judge again the run that the file names")
     options = parser.parse_args()
+    today = datetime.now(UTC).date().isoformat()
+    if options.judge:
+        before = json.loads(options.output.read_text().splitlines()[0])
+        run = open_run(Path("results") / before["machine"] / "compare" / before["run"])
+        report(options.output, judge(run, before["yardstick_s"]), before | {"judged": today})
+        return
     modes = ["torch.manual", "jax.scan", "numpy.inplace"] if options.short else MODES
     yardsticks: list[float] = []  # seconds, two for each round
 
@@ -55,24 +64,28 @@ def main() -> None:
         ceilings=not options.short,
         progress=between_blocks,
     )
-    around = [statistics.mean(pair) for pair in zip(yardsticks[::2], yardsticks[1::2], strict=True)]
-    lines = list(judge(comparison, around))
     about = {
         "preset": "tiny" if options.short else "mnist-mlp",
-        "rounds": len(around),
+        "rounds": len(yardsticks) // 2,
         "threads": options.threads,
         "seconds": round(time.monotonic() - began),
         "machine": machine_name(),
         "commit": source_state()[0],
         "yardstick_s": yardsticks,
         "run": comparison.path and comparison.path.name,
-        "date": datetime.now(UTC).date().isoformat(),
+        "date": today,
     }
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text("".join(json.dumps({**line, **about}) + "\n" for line in lines))
+    report(options.output, judge(comparison, yardsticks), about)
+
+
+def report(path: Path, lines: Iterable[dict], about: dict) -> None:
+    """Write the lines, each with what they are about, and print them."""
+    lines = list(lines)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(about | line) + "\n" for line in lines))
     for line in lines:
         print(in_words(line))
-    print(f"written to {options.output}")
+    print(f"written to {path}")
 
 
 def in_words(line: dict) -> str:
@@ -93,9 +106,9 @@ def yardstick(threads: int, pairs: int) -> dict:
     return json.loads(done.stdout)
 
 
-def judge(comparison: ganbench.Comparison, yardsticks: list[float]) -> Iterator[dict]:
+def judge(comparison: Run, yardsticks: list[float]) -> Iterator[dict]:
     """Yield a line for every goal, then one without a goal for every other mode that was measured."""
-    table = comparison.to_pandas().set_index("target")
+    table = run_table(comparison).set_index("target")
     rows = {label: found for label, found in table.iterrows() if found["status"] == "ok"}
     best_floor = min(filter(None, (medians(comparison, FLOOR, label) for label in rows)), key=statistics.median)
 
@@ -118,13 +131,14 @@ def judge(comparison: ganbench.Comparison, yardsticks: list[float]) -> Iterator[
     yield line("numpy in place", in_place, "1.45x", lambda ratio, share: ratio >= 1.45)
     yield line("best of all", fastest(), "68 % of the best floor", lambda ratio, share: share >= 68, best=True)
     yield line("numpy in place", in_place, "55 % of its own floor", lambda ratio, share: share >= 55)
-    same = speed_ratio(yardsticks, medians(comparison, ITERATION, TEXTBOOK))
+    around = [statistics.mean(pair) for pair in zip(yardsticks[::2], yardsticks[1::2], strict=True)]
+    same = speed_ratio(around, medians(comparison, ITERATION, TEXTBOOK))
     yield row("yardstick / torch.textbook", same, None, "within 8 %", abs(same.value - 1) <= 0.08)
     for label in rows:
         yield line("mode", label, "", lambda ratio, share: True)
 
 
-def medians(comparison: ganbench.Comparison, operation: str, label: str) -> list[float]:
+def medians(comparison: Run, operation: str, label: str) -> list[float]:
     """Return the typical seconds of each round of one case, the control left out."""
     return [level(visits) for visits in comparison.visits(operation, label).values()]
 

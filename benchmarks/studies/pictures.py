@@ -13,10 +13,11 @@ import altair as alt
 from estimators import rows_of
 from PIL import Image
 from placement import scatters
-from study import BASELINE, CONTROL, RESULTS, read_lines
+from sensitivity import waits
+from study import BASELINE, CONTROL, RESULTS, read_lines, said, speed
 from visits import changes
 
-from ganbench.results.statistics import BAND, paired_speed, speed_ratio
+from ganbench.results.statistics import BAND, speed_ratio
 
 FOLDER = Path("docs/pictures")
 WIDTH, HEIGHT = 560, 300
@@ -129,11 +130,10 @@ def estimators(pieces: list[dict]) -> alt.Chart:
 
 def aa_verdicts(pieces: list[dict]) -> alt.LayerChart:
     rows = [
-        ratio_row(paired_speed(blocks[BASELINE], seconds), framework=piece["framework"])
+        ratio_row(said(visits, name).ratio, framework=piece["framework"])
         for piece in pieces
-        for blocks in piece["visits"].values()
-        for name, seconds in blocks.items()
-        if name != BASELINE
+        for visits in piece["visits"].values()
+        for name in visits.keys() - {BASELINE, CONTROL}
     ]
     return intervals(sorted(rows, key=lambda row: row["ratio"]), "comparison, by ratio", "framework")
 
@@ -151,8 +151,8 @@ def repeatability(pieces: list[dict]) -> alt.VConcatChart:
     for operation in pieces[0]["visits"]:
         rows = []
         for piece in pieces:
-            baseline, target = (piece["visits"][operation][name] for name in (BASELINE, "torch"))
-            rows.append(ratio_row(paired_speed(baseline, target), run=len(rows) + 1))
+            *baseline, target = (piece["visits"][operation][name] for name in (BASELINE, CONTROL, "torch"))
+            rows.append(ratio_row(speed(baseline, target), run=len(rows) + 1))
         centre = sorted(row["ratio"] for row in rows)[len(rows) // 2]
         data = alt.Chart(alt.InlineData(rows))
         y = alt.Y("low:Q", title="torch against numpy", scale=alt.Scale(zero=False))
@@ -165,11 +165,7 @@ def repeatability(pieces: list[dict]) -> alt.VConcatChart:
 
 
 def sensitivity(pieces: list[dict]) -> alt.LayerChart:
-    rows = [
-        ratio_row((row["ratio"], row["low"], row["high"]), slower=f"{row['percent']} %")
-        for piece in pieces
-        for row in piece["rows"]
-    ]
+    rows = [ratio_row(verdict.ratio, slower=f"{percent} %") for piece in pieces for percent, verdict in waits(piece)]
     return intervals(sorted(rows, key=lambda row: (row["slower"], row["ratio"])), "comparison", "slower")
 
 

@@ -15,8 +15,7 @@ import statistics
 import time
 from itertools import combinations
 
-from aa_verdicts import log_ratios
-from study import BASELINE, Study, options, round_visits, stop
+from study import BASELINE, CONTROL, Study, log_ratios, options, round_visits, stop
 
 import ganbench
 from ganbench.results.statistics import BAND, hodges_lehmann
@@ -73,8 +72,8 @@ def judge(pieces: list[dict]) -> dict:
 
 def repeats(pieces: list[dict], operation: str) -> dict:
     """Return what is observed and predicted for one operation."""
-    target = next(name for name in pieces[0]["visits"][operation] if name in TARGETS)
-    runs = [log_ratios(run["visits"][operation][BASELINE], run["visits"][operation][target]) for run in pieces]
+    visits = [run["visits"][operation] for run in pieces]
+    runs = [log_ratios([one[BASELINE], one[CONTROL]], one[TARGETS[1]]) for one in visits]
     values = [hodges_lehmann(ratios).value for ratios in runs]
     apart = [abs(a - b) for a, b in combinations(values, 2)]
     within = sum(difference <= math.log1p(BAND) for difference in apart)

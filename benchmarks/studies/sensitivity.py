@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 
-from study import Study, options, round_visits, use_plugin
+from study import BASELINE, CONTROL, Study, options, round_visits, said, use_plugin
 
 import ganbench
 from ganbench import registry
@@ -26,6 +26,7 @@ from ganbench.gan import preset as find_preset
 from ganbench.machine.environment import usable_cpus
 from ganbench.measure.process import child_environment
 from ganbench.operations import DEFAULT_OPERATIONS, operation as make_operation
+from ganbench.results.statistics import Verdict
 
 FRAMEWORKS = ("numpy", "torch")
 COPIES = ("5a", "3a", "5b", "3b")
@@ -63,31 +64,20 @@ def main() -> None:
             targets, preset=preset, ops=operations, rigor=rigor, budget_s=BUDGETS[rigor],
             rounds=6 if chosen.short else None, seed=number, results=None, ceilings=False,
         )  # fmt: skip
-        piece = found(framework, comparison) | {"rigor": rigor, "injected": fractions}
-        piece["seconds"] = time.monotonic() - start
-        study.add(piece)
+        study.add({"framework": framework, "rigor": rigor, "injected": fractions,
+                   "visits": round_visits(comparison), "seconds": time.monotonic() - start})  # fmt: skip
         study.say(f"run {number + 1} of {len(runs)}, {framework}, {rigor}: {judge(study.pieces)['measured']}")
     study.conclude(judge(study.pieces))
 
 
-def found(framework: str, comparison: ganbench.Comparison) -> dict:
-    """Return what the table said of each waiting copy, and the rounds behind it."""
-    table = comparison.to_pandas()
-    rows = [
-        {
-            "operation": row.operation,
-            "percent": int(row.target.partition(".")[2].rstrip("ab")),
-            "target": row.target,
-            "ratio": row.ratio,
-            "low": row.ratio_low,
-            "high": row.ratio_high,
-            "verdict": row.verdict,
-            "rounds": int(row.rounds),
-        }
-        for row in table[table["verdict"] != "baseline"].itertuples()
-        if row.status == "ok"
+def waits(piece: dict) -> list[tuple[int, Verdict]]:
+    """Return of each waiting copy by how much per cent it waits, and what the table says of it."""
+    return [
+        (int(name.partition(".")[2].rstrip("ab")), said(visits, name))
+        for visits in piece["visits"].values()
+        for name in visits
+        if name not in (BASELINE, CONTROL)
     ]
-    return {"framework": framework, "rows": rows, "visits": round_visits(comparison)}
 
 
 def check_injection(framework: str, preset: str, bursts: int) -> dict[str, dict[str, float]]:
@@ -147,10 +137,10 @@ def judge(pieces: list[dict]) -> dict:
     """Return the verdict; a wait that is not what it claims proves nothing, so it fails the study."""
     counts, passed = {}, True
     for rigor, share in FOUND.items():
-        rows = [row for piece in pieces if piece["rigor"] == rigor for row in piece["rows"]]
-        said = {percent: [row["verdict"] for row in rows if row["percent"] == percent] for percent in PERCENTS}
-        one = {"slower_of_5": said[5].count("slower"), "of_5": len(said[5]), "same_of_3": said[3].count("same"),
-               "slower_of_3": said[3].count("slower"), "of_3": len(said[3])}  # fmt: skip
+        rows = [row for piece in pieces if piece["rigor"] == rigor for row in waits(piece)]
+        told = {percent: [verdict.outcome for waited, verdict in rows if waited == percent] for percent in PERCENTS}
+        one = {"slower_of_5": told[5].count("slower"), "of_5": len(told[5]), "same_of_3": told[3].count("same"),
+               "slower_of_3": told[3].count("slower"), "of_3": len(told[3])}  # fmt: skip
         counts[rigor] = one
         passed &= min(one["of_5"], one["of_3"]) >= LEAST
         passed &= one["slower_of_5"] >= share * one["of_5"] and one["same_of_3"] == 0

@@ -11,6 +11,7 @@ import math
 import os
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
@@ -18,11 +19,13 @@ from typing import NoReturn
 from ganbench import __version__
 from ganbench.machine import environment
 from ganbench.results.run import Run
+from ganbench.results.statistics import Estimate, Verdict, hodges_lehmann, judge, round_logs
 from ganbench.results.store import replace_file
 
 PLUGIN = Path(__file__).parent / "plugin"
 RESULTS = Path("results/studies")
 BASELINE, CONTROL = "baseline", "control"  # the two copies that every run has, whatever its targets are called
+Rounds = list[dict[int, float]]  # of one case, the seconds of the visits of each round, by pass
 
 
 def use_plugin() -> None:
@@ -118,7 +121,7 @@ def read_lines(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def round_visits(run: Run) -> dict[str, dict[str, list[list[float]]]]:
+def round_visits(run: Run) -> dict[str, dict[str, Rounds]]:
     """Return, per operation and target, each round's visits, seconds by pass; the two baselines are called so."""
     baseline = run.header.baseline
     cases = {BASELINE: (baseline, False), CONTROL: (baseline, True)}
@@ -129,6 +132,22 @@ def round_visits(run: Run) -> dict[str, dict[str, list[list[float]]]]:
         }
         for operation in run.header.operations
     }
+
+
+def log_ratios(baseline: Sequence[Rounds], target: Rounds) -> list[float]:
+    """Return for each round the logarithm of the time of the baseline's copies ÷ that of the target."""
+    return [*round_logs([dict(enumerate(one)) for one in baseline], [dict(enumerate(target))]).values()]
+
+
+def speed(baseline: Sequence[Rounds], target: Rounds) -> Estimate:
+    """Return the time of the baseline's copies ÷ that of the target."""
+    return Estimate(*map(math.exp, hodges_lehmann(log_ratios(baseline, target))))
+
+
+def said(visits: dict[str, Rounds], name: str) -> Verdict:
+    """Return what a run's table says of one of its targets."""
+    baseline, control = visits[BASELINE], visits[CONTROL]
+    return judge(speed([baseline, control], visits[name]), len(visits[name]), speed([baseline], control))
 
 
 def upper_bound(hits: int, trials: int, confidence: float = 0.95) -> float:

@@ -54,7 +54,8 @@ def table(folder: Path) -> str:
         lines = path.read_text().splitlines()
         head, verdict = json.loads(lines[0]), json.loads(lines[-1])
         passed = "yes" if verdict["passed"] else "**no**"
-        where = f"{head['machine']}, {head['date'][:10]}"
+        judged = f", judged {head['judged']['date'][:10]}" if "judged" in head else ""
+        where = f"{head['machine']}, {head['date'][:10]}{judged}"
         rows.append(f"| {name} | {verdict['goal']} | {verdict['measured']} | {passed} | {where} |")
     return "\n".join(rows) + "\n"
 

@@ -9,12 +9,11 @@ from ..results.statistics import (
     MIN_ROUNDS,
     Components,
     Estimate,
-    Visits,
+    Rounds,
     components,
     half_width,
-    paired_speed,
     pass_logs,
-    shared_rounds,
+    speed_of,
 )
 from .ledger import Ledger
 from .passes import LEAST, Cost, Share, shares, worth
@@ -78,23 +77,26 @@ class Schedule:
         cases = set(self._plan.cases) - self._ledger.failed
         return [case for case in cases if case.copy or case.target.label != self._plan.baseline]
 
-    def _paired(self, case: Case) -> list[tuple[Visits, Visits]]:
-        """Return the baseline's visits and those of ``case`` for every round that has both."""
+    def _baseline(self, case: Case) -> list[Rounds]:
+        """Return the visits so far to what a case is compared with: both copies of the baseline, or just the other."""
         baseline = next(target for target in self._plan.targets if target.label == self._plan.baseline)
-        against = self._ledger.visits.get(Case(case.operation, baseline), {})
-        visits = self._ledger.visits.get(case, {})
-        return [(against[i], visits[i]) for i in shared_rounds(against, visits)]
+        copies = (False,) if case.copy else (False, True)
+        return [self._ledger.visits.get(Case(case.operation, baseline, copy), {}) for copy in copies]
+
+    def _speed(self, case: Case) -> Estimate | None:
+        """Return the speed of a case against the baseline so far; None where there is none."""
+        return speed_of(self._baseline(case), [self._ledger.visits.get(case, {})])
 
     def _half_width(self, case: Case) -> float:
         """Return the half-width of a case's ratio so far; 0 where there is none."""
-        paired = self._paired(case)
-        return half_width(paired_speed(*zip(*paired, strict=True))) if paired else 0.0
+        found = self._speed(case)
+        return half_width(found) if found else 0.0
 
     def seen(self) -> dict[Case, Estimate]:
         """Return the speed of every target against the baseline so far, in the order that was asked for."""
         compared = set(self._compared)
-        paired = {case: self._paired(case) for case in self._plan.cases if case in compared and not case.copy}
-        return {case: paired_speed(*zip(*found, strict=True)) for case, found in paired.items() if found}
+        cases = [case for case in self._plan.cases if case in compared and not case.copy]
+        return {case: found for case in cases if (found := self._speed(case))}
 
     def shares(self, timed: dict[Case, float], start_s: float) -> dict[Case, Share]:
         """Return how often each case of this round is visited.
@@ -121,9 +123,14 @@ class Schedule:
         return shares(wanted, costs, lambda case: case.operation, self._room(start_s))
 
     def _noise(self) -> dict[Case, Components]:
-        """Return the variance components of every ratio so far."""
-        logs = {case: [pass_logs(b, t) for b, t in self._paired(case)] for case in self._compared}
-        return {case: components(found) for case, found in logs.items() if len(found) > 1 and all(found)}
+        """Return the variance components of every case against one process of the baseline, so far."""
+        noise = {}
+        for case in self._compared:
+            against, visits = self._baseline(case)[0], self._ledger.visits.get(case, {})
+            logs = [pass_logs(against[i], visits[i]) for i in sorted(against.keys() & visits.keys())]
+            if len(logs) > 1 and all(logs):
+                noise[case] = components(logs)
+        return noise
 
     def _room(self, start_s: float) -> float:
         """Return the seconds that visits may take now, so that as many rounds fit as an interval needs."""

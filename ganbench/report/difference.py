@@ -15,7 +15,7 @@ import pandas as pd
 from ..errors import UsageError
 from ..results.differences import Difference, changes, obstacles, same_program, shown
 from ..results.run import Run, find_run, open_run
-from ..results.statistics import BAND, Estimate, control_failed, judge, level, pass_ratio, shared_rounds, unpaired_ratio
+from ..results.statistics import BAND, Estimate, control_failed, judge, level, round_logs, unpaired_ratio
 from ..results.table import run_table
 from .table import heading
 
@@ -106,9 +106,9 @@ def _speeds(a: Run, b: Run, operation: str, target: str, copy: bool = False) -> 
     """Return, for each run, the target's speed relative to the run's baseline in each round that has both."""
     speeds = []
     for run in (a, b):
-        against = run.visits(operation, run.header.baseline)
-        visits = run.visits(operation, target, copy)
-        speeds.append([pass_ratio(against[i], visits[i]) for i in shared_rounds(against, visits)])
+        own = run.copies(operation, run.header.baseline)
+        logs = round_logs(own[:1], own[1:]) if copy else round_logs(own, [run.visits(operation, target)])
+        speeds.append([math.exp(log) for log in logs.values()])
     return speeds
 
 

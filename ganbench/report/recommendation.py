@@ -6,20 +6,20 @@ is measured once, so that the rounds say nothing of its scatter: ``START_DOUBT``
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..errors import UsageError
 from ..results.run import Run
 from ..results.statistics import (
     Estimate,
+    Rounds,
     Verdict,
-    Visits,
     control_failed,
     judge,
     level,
-    paired_speed,
-    shared_rounds,
+    round_logs,
+    speed_of,
     typical,
 )
 from ..results.table import run_table
@@ -29,25 +29,26 @@ OPERATION = "gan_iteration"
 # A start may be this factor longer or shorter than what was seen of it. In one run on xeon-2c the import of JAX
 # took 1.44 s for `jax` and 0.67 s for `jax.scan`, which is the very same import: a factor of 1.46 from their middle.
 START_DOUBT = 1.5
+UNKNOWN = Estimate(math.nan, math.nan, math.nan)  # of two that share no round
 
 
 class Candidate(NamedTuple):
     """One verified target: seconds to start with an empty and with a filled compile cache, and its rounds.
 
-    ``visits`` are the seconds per iteration of each round's visits. A start does the work of the first call
-    too, which is not taken off the iterations. ``denormals``: kept or flushed.
+    ``copies`` are the visits of each round, of the baseline those to both its processes. A start does the work of the
+    first call too, which is not taken off the iterations. ``denormals``: kept or flushed.
     """
 
     target: str
     start_s: float
     warm_start_s: float
-    visits: Mapping[int, Visits]
+    copies: Sequence[Rounds]
     denormals: str = ""
 
     @property
     def iteration(self) -> Estimate:
         """Seconds per iteration."""
-        return typical([level(visits) for visits in self.visits.values()])
+        return typical([level(visits) for visits in self.copies[0].values()])
 
     def total(self, iterations: int) -> Estimate:
         """Return the seconds until ``iterations`` are done, counted from the start of the process."""
@@ -64,14 +65,17 @@ def ratio(a: Candidate, b: Candidate, iterations: int) -> Estimate:
 
 
 def _paired(a: Candidate, b: Candidate, start_a: float, start_b: float, iterations: int) -> Estimate:
-    def totals(candidate: Candidate, start: float) -> list[Visits]:
-        return [{n: start + iterations * s for n, s in candidate.visits[i].items()} for i in _shared(a, b)]
+    def totals(candidate: Candidate, start: float) -> list[Rounds]:
+        return [
+            {i: {n: start + iterations * s for n, s in visits.items()} for i, visits in copy.items()}
+            for copy in candidate.copies
+        ]
 
-    return paired_speed(totals(a, start_a), totals(b, start_b))
+    return speed_of(totals(a, start_a), totals(b, start_b)) or UNKNOWN
 
 
-def _shared(a: Candidate, b: Candidate) -> list[int]:
-    return shared_rounds(a.visits, b.visits)
+def _shared(a: Candidate, b: Candidate) -> int:
+    return len(round_logs(a.copies, b.copies))
 
 
 class Standing(NamedTuple):
@@ -126,7 +130,7 @@ class Recommendation(NamedTuple):
     @property
     def rounds(self) -> int:
         """In how many rounds the first was measured."""
-        return len(self.first.candidate.visits)
+        return len(self.first.candidate.copies[0])
 
 
 def recommend(
@@ -142,7 +146,7 @@ def recommend(
     first, *others = ranked
     standings = [Standing(first, first.total(iterations), Estimate(1.0, 1.0, 1.0), None)]
     for other in others:
-        against, rounds = ratio(other, first, iterations), len(_shared(first, other))
+        against, rounds = ratio(other, first, iterations), _shared(first, other)
         said = judge(Estimate(1 / against.value, 1 / against.high, 1 / against.low), rounds, control)
         seen = judge(_paired(first, other, first.start_s, other.start_s, iterations), rounds, control).outcome
         depends = seen == "slower" != said.outcome
@@ -155,7 +159,7 @@ def _turns(first: Candidate, others: Sequence[Candidate], control: Estimate | No
     """Return who is quicker for fewer iterations and who for more, where iterations surely differ."""
     fewer, more = [], []
     for other in others:
-        speed = judge(_paired(first, other, 0.0, 0.0, 1), len(_shared(first, other)), control).outcome
+        speed = judge(_paired(first, other, 0.0, 0.0, 1), _shared(first, other), control).outcome
         if speed == "slower":
             fewer.append(Turn(other.target, _break_even(first, other)))
         elif speed == "faster":
@@ -191,6 +195,5 @@ def candidates(run: Run) -> tuple[list[Candidate], dict[str, str], Estimate | No
         elif math.isnan(start) or math.isnan(row["median_s"]):
             left_out[target] = "its start was not measured"
         else:
-            visits = run.visits(OPERATION, target)
-            found.append(Candidate(target, start, warm, visits, str(row["denormals"])))
+            found.append(Candidate(target, start, warm, run.copies(OPERATION, target), str(row["denormals"])))
     return found, left_out, control

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from .run import Run
-from .statistics import Verdict, judge, shared_rounds, speed_of
+from .statistics import Verdict, judge, round_logs, speed_of
 
 
 class Pair(NamedTuple):
@@ -22,12 +22,12 @@ def verdict(run: Run, operation: str, target: str, baseline: str) -> Verdict | N
 
     The control of the run's own baseline stands for all, as it does in the run's table.
     """
-    ours, theirs, own = run.visits(operation, baseline), run.visits(operation, target), run.header.baseline
+    ours, theirs = run.copies(operation, baseline), run.copies(operation, target)
     ratio = speed_of(ours, theirs)
     if ratio is None:
         return None
-    control = speed_of(run.visits(operation, own), run.visits(operation, own, copy=True))
-    return judge(ratio, len(shared_rounds(ours, theirs)), control)
+    own = run.copies(operation, run.header.baseline)
+    return judge(ratio, len(round_logs(ours, theirs)), speed_of(own[:1], own[1:]))
 
 
 def pairs(run: Run) -> list[Pair]:

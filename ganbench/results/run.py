@@ -67,6 +67,11 @@ class Run:
         case = operation, target, copy
         return visits_of([one for one in self.measurements if (one.operation, one.target, one.copy) == case])
 
+    def copies(self, operation: str, target: str) -> list[dict[int, Visits]]:
+        """Return the visits of each round to every process of a target: the baseline has two of them in a round."""
+        own, copy = (self.visits(operation, target, copy) for copy in (False, True))
+        return [own, copy] if own else []
+
     @property
     def duty(self) -> float:
         """The share of the run's seconds that were spent in what was timed; NaN before the first row."""

@@ -15,11 +15,11 @@ from .records import Caches, Measurement, RunHeader, WorkerRecord
 from .run import Run, visits_of
 from .statistics import (
     Estimate,
-    Visits,
+    Rounds,
     beyond_band,
     judge,
     level,
-    shared_rounds,
+    round_logs,
     speed_of,
     speed_ratio,
     typical,
@@ -78,8 +78,8 @@ def run_rows(run: Run) -> Rows:
         measured.setdefault((record.operation, record.target, record.copy), []).append(record)
     rows, ceilings = [], Ceilings(run.records)
     for operation in header.operations:
-        baseline = visits_of(measured.get((operation, header.baseline, False), []))
-        control = speed_of(baseline, visits_of(measured.get((operation, header.baseline, True), [])))
+        baseline = [visits_of(measured.get((operation, header.baseline, copy), [])) for copy in (False, True)]
+        control = speed_of(baseline[:1], baseline[1:])
         made: list[tuple[dict[str, Any], Sequence[Measurement]]] = []
         for target in header.targets:
             taken = measured.get((operation, target.label, False))
@@ -96,8 +96,8 @@ def run_rows(run: Run) -> Rows:
             row |= {"operation": operation, "target": target.label}
             row |= {"backend": target.backend, "mode": target.mode, "device": target.device}
             made.append((row | _impossible(row), taken))
-        if any(row["target"] == header.baseline and row["status"] == "impossible" for row, _ in made):
-            baseline = {}  # nothing can be compared with it
+        if any(row["target"] == header.baseline and row["status"] != "ok" for row, _ in made):
+            baseline = []  # nothing can be compared with it, nor with its copy alone
         for row, rounds in made:
             if row["status"] != "impossible":
                 row |= _against(baseline, rounds, control, is_baseline=row["target"] == header.baseline)
@@ -217,9 +217,9 @@ def _steady(taken: Sequence[Measurement]) -> bool:
 
 
 def _against(
-    baseline: dict[int, Visits], taken: Sequence[Measurement], control: Estimate | None, is_baseline: bool
+    baseline: Sequence[Rounds], taken: Sequence[Measurement], control: Estimate | None, is_baseline: bool
 ) -> dict[str, Any]:
-    """Return the columns that compare a case with the baseline, round by round."""
+    """Return the columns that compare a case with the baseline's copies, round by round."""
     row: dict[str, Any] = {}
     if control is not None:
         row |= dict(zip(("control_ratio", "control_low", "control_high"), control, strict=True))
@@ -228,14 +228,15 @@ def _against(
     visits = visits_of(taken)
     if is_baseline:
         return row | {"ratio": 1.0, "verdict": "baseline"} if visits else row
-    ratio = speed_of(baseline, visits)
+    ratio = speed_of(baseline, [visits])
     if ratio is None:
         return row
     row |= dict(zip(("ratio", "ratio_low", "ratio_high"), ratio, strict=True))
-    shared = shared_rounds(baseline, visits)
+    shared = round_logs(baseline, [visits])
     found = judge(ratio, len(shared), control)
     if ratio.has_interval:  # whether the verdict would speak of another ratio, had nothing disturbed either
-        calm = speed_ratio(*([undisturbed(one[i]) for i in shared] for one in (baseline, visits))).value
+        copies = [geometric_mean(undisturbed(copy[i]) for copy in baseline if i in copy) for i in shared]
+        calm = speed_ratio(copies, [undisturbed(visits[i]) for i in shared]).value
         row["uneven"] = not ratio.low <= calm <= ratio.high
     return row | {"verdict": found.outcome, "detectable": found.detectable}
 

@@ -31,15 +31,14 @@ def rounds(rng, copies=7, n=6, sigma=0.02, shift=0.0):
     return made
 
 
-def aa_runs(said="undecided", runs=10, shift=0.0, **settings):
+def aa_runs(runs=10, shift=0.0, **settings):
     rng = np.random.default_rng(3)
     operations = ("matmul", "matmul_grad", "batch_norm", "adam_step", "gan_iteration")
     return [
         {
             "type": "piece",
             "framework": "numpy",
-            "visits": (blocks := {name: rounds(rng, shift=shift, **settings) for name in operations}),
-            "verdicts": {name: dict.fromkeys(blocks[name], said) for name in operations},
+            "visits": {name: rounds(rng, shift=shift, **settings) for name in operations},
         }
         for _ in range(runs)
     ]
@@ -54,10 +53,13 @@ def short(name, folder):
 
 
 def repeated(rng, sigma, between=0.0, runs=20, n=20):
-    pieces = []
+    pieces, still = [], [{0: 1.0}] * n
     for _ in range(runs):
         target = np.exp(sigma * rng.standard_normal(n) + between * rng.standard_normal())
         pieces.append(
-            {"visits": {"matmul": {"baseline": [{0: 1.0}] * n, "torch": [{0: t} for t in target]}}, "seconds": 100.0}
+            {
+                "visits": {"matmul": {"baseline": still, "control": still, "torch": [{0: t} for t in target]}},
+                "seconds": 100,
+            }
         )
     return pieces
