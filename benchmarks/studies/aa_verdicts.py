@@ -74,8 +74,8 @@ def judge(pieces: list[dict]) -> dict:
     false_rows = []
     for run in pieces:
         for operation, visits in run["visits"].items():
-            for name in visits.keys() - {BASELINE}:
-                if len(visits[name]) < MIN_ROUNDS:
+            for name in visits:
+                if name == BASELINE or len(visits[name]) < MIN_ROUNDS:
                     continue
                 compared += 1
                 is_control = name == CONTROL

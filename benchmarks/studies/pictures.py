@@ -133,7 +133,8 @@ def aa_verdicts(pieces: list[dict]) -> alt.LayerChart:
         ratio_row(said(visits, name).ratio, framework=piece["framework"])
         for piece in pieces
         for visits in piece["visits"].values()
-        for name in visits.keys() - {BASELINE, CONTROL}
+        for name in visits
+        if name not in (BASELINE, CONTROL)
     ]
     return intervals(sorted(rows, key=lambda row: row["ratio"]), "comparison, by ratio", "framework")
 

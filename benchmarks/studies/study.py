@@ -146,8 +146,9 @@ def speed(baseline: Sequence[Rounds], target: Rounds) -> Estimate:
 
 def said(visits: dict[str, Rounds], name: str) -> Verdict:
     """Return what a run's table says of one of its targets."""
-    baseline, control = visits[BASELINE], visits[CONTROL]
-    return judge(speed([baseline, control], visits[name]), len(visits[name]), speed([baseline], control))
+    copies = [visits[copy] for copy in (BASELINE, CONTROL) if copy in visits]
+    control = speed(copies[:1], copies[1]) if len(copies) > 1 else None
+    return judge(speed(copies, visits[name]), len(visits[name]), control)
 
 
 def upper_bound(hits: int, trials: int, confidence: float = 0.95) -> float:

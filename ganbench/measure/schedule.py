@@ -127,8 +127,9 @@ class Schedule:
         noise = {}
         for case in self._compared:
             against, visits = self._baseline(case)[0], self._ledger.visits.get(case, {})
-            logs = [pass_logs(against[i], visits[i]) for i in sorted(against.keys() & visits.keys())]
-            if len(logs) > 1 and all(logs):
+            shared = sorted(against.keys() & visits.keys())
+            logs = [found for i in shared if (found := pass_logs(against[i], visits[i]))]
+            if len(logs) > 1:
                 noise[case] = components(logs)
         return noise
 
