@@ -57,7 +57,8 @@ def test_whoever_is_killed_every_job_is_there_once(tmp_path):
                 client.communicate()
                 client = start_fleet(*command, env=env)
         for _ in range(4):  # the last kill may have ended it, too
-            said = client.communicate(timeout=300)
+            wait_for(lambda client=client: supervise(cluster) or client.poll() is not None, 300)
+            said = client.communicate()
             if client.returncode == 0:
                 break
             supervise(cluster)
