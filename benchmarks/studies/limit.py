@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from study import read_lines
+
 import ganbench
 from ganbench.machine.environment import machine_name, source_state, usable_cpus
 from ganbench.measure.process import child_environment
@@ -40,7 +42,7 @@ def main() -> None:
     options = parser.parse_args()
     today = datetime.now(UTC).date().isoformat()
     if options.judge:
-        before = json.loads(options.output.read_text().splitlines()[0])
+        before = read_lines(options.output)[0]
         run = open_run(Path("results") / before["machine"] / "compare" / before["run"])
         report(options.output, judge(run, before["yardstick_s"]), before | {"judged": today})
         return
