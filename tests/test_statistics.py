@@ -16,7 +16,6 @@ from ganbench.results.statistics import (
     half_width,
     hodges_lehmann,
     judge,
-    pass_ratio,
     rank_sum_cut,
     round_logs,
     shift,
@@ -231,18 +230,24 @@ def test_unpaired_interval_covers_the_truth_as_often_as_it_says(sizes):
 
 # Visits of one pass are neighbours in time ------------------------------------------------------------------
 
+
+def ratio_of(baseline, target):
+    """The ratio of a single round."""
+    return math.exp(round_logs([{1: baseline}], [{1: target}])[1])
+
+
 visits = st.dictionaries(st.integers(0, 99), st.floats(1e-6, 1e2), min_size=1, max_size=9)
 
 
 @given(visits, st.floats(0.1, 10))
 def test_a_drift_that_hits_both_visits_of_a_pass_cancels(drift, ratio):
     slower = {number: ratio * seconds for number, seconds in drift.items()}
-    assert pass_ratio(slower, drift) == pytest.approx(ratio)
-    assert pass_ratio(drift, slower) == pytest.approx(1 / ratio)
+    assert ratio_of(slower, drift) == pytest.approx(ratio)
+    assert ratio_of(drift, slower) == pytest.approx(1 / ratio)
 
 
 def test_only_passes_in_which_both_were_visited_count():
-    assert pass_ratio({0: 2.0, 1: 50.0, 2: 2.0}, {0: 1.0, 2: 1.0, 3: 7.0}) == pytest.approx(2.0)
+    assert ratio_of({0: 2.0, 1: 50.0, 2: 2.0}, {0: 1.0, 2: 1.0, 3: 7.0}) == pytest.approx(2.0)
 
 
 def as_visits(*seconds):
@@ -250,7 +255,7 @@ def as_visits(*seconds):
 
 
 def test_a_stall_of_one_visit_in_five_changes_nothing():
-    assert pass_ratio(as_visits(1.0, 1.0, 9.0, 1.0, 1.0), as_visits(*[0.5] * 5)) == pytest.approx(2.0)
+    assert ratio_of(as_visits(1.0, 1.0, 9.0, 1.0, 1.0), as_visits(*[0.5] * 5)) == pytest.approx(2.0)
 
 
 def as_rounds(*rounds):
@@ -302,7 +307,7 @@ def test_what_would_have_been_shown_is_what_is_shown(scatter, factor):
 
 
 def test_the_margin_keeps_false_verdicts_rare_whatever_the_rounds():
-    """A/A that scatters by 10 % a round: 0.3 to 1 % of the intervals leave the band, of verdicts one in 2,000."""
+    """A/A that scatters by 10 % a round: of 16,000 verdicts 3 are false."""
     rng = np.random.default_rng(0)
     for rounds in (6, 8, 10, 20):
         false = 0

@@ -278,7 +278,7 @@ def test_a_nearly_flat_critic_is_gated_by_what_rounding_does_there():
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_deep(dtype):
-    assert refused(GANIteration(replace(with_loss(preset("deep"), "wgan-gp"), batch=32)), dtype) == {}
+    assert refused(GANIteration(with_loss(preset("deep"), "wgan-gp")), dtype) == {}
 
 
 def test_penalty_grad_needs_no_critic():

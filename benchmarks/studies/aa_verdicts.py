@@ -20,7 +20,7 @@ from itertools import combinations, pairwise
 from study import (
     BASELINE,
     CONTROL,
-    Rounds,
+    Recorded,
     Study,
     log_ratios,
     options,
@@ -127,7 +127,7 @@ def by_margin(pieces: list[dict]) -> tuple[int, dict[float, int]]:
     return choices, misled
 
 
-def triples(visits: dict[str, Rounds]) -> list[tuple[list[Rounds], Rounds]]:
+def triples(visits: dict[str, Recorded]) -> list[tuple[list[Recorded], Recorded]]:
     """Return every choice of two copies as a baseline and its control, and of a third as target."""
     copies = [rounds for rounds in visits.values() if len(rounds) >= MIN_ROUNDS]
     return [
@@ -138,7 +138,7 @@ def triples(visits: dict[str, Rounds]) -> list[tuple[list[Rounds], Rounds]]:
     ]
 
 
-def disjoint_pairs(blocks: dict[str, Rounds]) -> list[tuple[Rounds, Rounds]]:
+def disjoint_pairs(blocks: dict[str, Recorded]) -> list[tuple[Recorded, Recorded]]:
     """Return pairs of copies of which no two share a worker."""
     copies = [seconds for seconds in blocks.values() if len(seconds) >= MIN_ROUNDS]
     return list(pairwise(copies))[::2]

@@ -25,7 +25,7 @@ from ganbench.results.store import replace_file
 PLUGIN = Path(__file__).parent / "plugin"
 RESULTS = Path("results/studies")
 BASELINE, CONTROL = "baseline", "control"  # the two copies that every run has, whatever its targets are called
-Rounds = list[dict[int, float]]  # of one case, the seconds of the visits of each round, by pass
+Recorded = list[dict[int, float]]  # of one case, the seconds of the visits of each round, by pass
 
 
 def use_plugin() -> None:
@@ -121,7 +121,7 @@ def read_lines(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def round_visits(run: Run) -> dict[str, dict[str, Rounds]]:
+def round_visits(run: Run) -> dict[str, dict[str, Recorded]]:
     """Return, per operation and target, each round's visits, seconds by pass; the two baselines are called so."""
     baseline = run.header.baseline
     cases = {BASELINE: (baseline, False), CONTROL: (baseline, True)}
@@ -134,17 +134,17 @@ def round_visits(run: Run) -> dict[str, dict[str, Rounds]]:
     }
 
 
-def log_ratios(baseline: Sequence[Rounds], target: Rounds) -> list[float]:
+def log_ratios(baseline: Sequence[Recorded], target: Recorded) -> list[float]:
     """Return for each round the logarithm of the time of the baseline's copies ÷ that of the target."""
     return [*round_logs([dict(enumerate(one)) for one in baseline], [dict(enumerate(target))]).values()]
 
 
-def speed(baseline: Sequence[Rounds], target: Rounds) -> Estimate:
+def speed(baseline: Sequence[Recorded], target: Recorded) -> Estimate:
     """Return the time of the baseline's copies ÷ that of the target."""
     return Estimate(*map(math.exp, hodges_lehmann(log_ratios(baseline, target))))
 
 
-def said(visits: dict[str, Rounds], name: str) -> Verdict:
+def said(visits: dict[str, Recorded], name: str) -> Verdict:
     """Return what a run's table says of one of its targets."""
     copies = [visits[copy] for copy in (BASELINE, CONTROL) if copy in visits]
     control = speed(copies[:1], copies[1]) if len(copies) > 1 else None

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 CONFIDENCE = 0.95
 TRIM = 0.05  # of the visits of a round, at either end: docs/decisions/0006
 Visits = Mapping[int, float]  # seconds per iteration of each visit of a round, by pass
-Rounds = Mapping[int, Visits]  # the visits of every round to the processes of one case
+Rounds = Mapping[int, Visits]  # by round, the visits to one copy of a case
 BAND = 0.02  # two targets within 2 % are the same for every practical purpose
 MIN_ROUNDS = 6  # fewer signed ranks cannot give 95 %
 # How far a ratio must leave the band to be called faster or slower, in half-widths of the wider of its own interval
@@ -140,15 +140,6 @@ def unpaired_ratio(before: Sequence[float], after: Sequence[float]) -> Estimate:
     return _exp(shift([math.log(value) for value in before], [math.log(value) for value in after]))
 
 
-def pass_ratio(baseline: Visits, target: Visits) -> float:
-    """Return baseline time ÷ target time of one round, over the passes in which both were visited.
-
-    The visits of one pass are neighbours in time, so what slows the machine for some tenths of a second
-    cancels; in the quotient of two times of a whole round it would not.
-    """
-    return math.exp(trimmed_mean(pass_logs(baseline, target)))
-
-
 def level(visits: Visits) -> float:
     """Return the typical seconds of one round's visits."""
     return math.exp(trimmed_mean([math.log(seconds) for seconds in visits.values()]))
@@ -171,7 +162,11 @@ def trimmed_mean(values: Sequence[float]) -> float:
 
 
 def pass_logs(baseline: Visits, target: Visits) -> list[float]:
-    """Return the logarithm of baseline time ÷ target time for every pass in which both were visited."""
+    """Return the logarithm of baseline time ÷ target time for every pass in which both were visited.
+
+    The visits of one pass are neighbours in time, so what slows the machine for some tenths of a second
+    cancels; in the quotient of two times of a whole round it would not.
+    """
     return [math.log(baseline[number] / target[number]) for number in sorted(baseline.keys() & target.keys())]
 
 
@@ -179,14 +174,14 @@ def round_logs(baseline: Sequence[Rounds], target: Sequence[Rounds]) -> dict[int
     """Return the logarithm of baseline time ÷ target time of every round in which both were visited in a common pass.
 
     Either may have copies, each in a process of its own. Then it is the mean over all pairs of one with the other, so
-    that the luck of one process counts for half: docs/decisions/0006.
+    an unlucky process changes it only half as much: docs/decisions/0006.
     """
     found: dict[int, list[float]] = {}
     for ours in baseline:
         for theirs in target:
             for number in ours.keys() & theirs.keys():
-                if ours[number].keys() & theirs[number].keys():
-                    found.setdefault(number, []).append(math.log(pass_ratio(ours[number], theirs[number])))
+                if logs := pass_logs(ours[number], theirs[number]):
+                    found.setdefault(number, []).append(trimmed_mean(logs))
     return {number: statistics.fmean(found[number]) for number in sorted(found)}
 
 
