@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ganbench.arithmetic import Arrays, Trained, TrainedCritic, Triple, Updated
+from ganbench.array_ops import Arrays, Trained, TrainedCritic, Triple, Updated
 from ganbench.backend import Array, Backend, GANState, NetworkState
 from ganbench.gan import (
     BATCH_NORM_EPS,

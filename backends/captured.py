@@ -36,7 +36,7 @@ class CapturedProgram(InPlaceProgram):
     def __call__(self) -> None:
         self._launch()
 
-    def begun(self, count: int) -> list[np.ndarray]:
+    def first_outputs(self, count: int) -> list[np.ndarray]:
         """By the function that was recorded, whose kernels are launched one after the other."""
         self.reset()
         for batch in self._batches[:count]:

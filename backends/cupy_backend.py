@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ganbench.arithmetic import Arrays, Updated
+from ganbench.array_ops import Arrays, Updated
 from ganbench.backend import DISPLACING, Array, Program
 from ganbench.errors import UnavailableError, UnsupportedError
 from ganbench.gan import GANSpec

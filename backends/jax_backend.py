@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ganbench.arithmetic import Arrays, Trained, TrainedCritic, Triple, Updated
+from ganbench.array_ops import Arrays, Trained, TrainedCritic, Triple, Updated
 from ganbench.backend import Array, Backend, BoundProgram, GANState, NetworkState, Program, Step, map_arrays
 from ganbench.errors import UnavailableError, UnsupportedError
 from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, DEFAULTS, LEAKY_SLOPE, GANSpec, Layer, by_layer, working
@@ -278,7 +278,7 @@ class ScannedProgram(JaxProgram):
         last = [np.asarray(stack)[-1] for stack in results]
         return [self._backend.to_numpy(array) for array in self._operation.collect(state, last)]
 
-    def begun(self, count: int) -> list[np.ndarray]:
+    def first_outputs(self, count: int) -> list[np.ndarray]:
         """By the same function, compiled for fewer iterations."""
         self.reset()
         first = map_arrays(lambda array: array[:count], self._batches[0])

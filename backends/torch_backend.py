@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ganbench.arithmetic import Arrays, Trained, TrainedCritic, Triple, Updated
+from ganbench.array_ops import Arrays, Trained, TrainedCritic, Triple, Updated
 from ganbench.backend import DISPLACING, Array, Backend, GANState, NetworkState, Program
 from ganbench.errors import UnavailableError, UnsupportedError
 from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, DEFAULTS, LEAKY_SLOPE, GANSpec, Layer, by_layer, working

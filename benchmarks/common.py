@@ -20,7 +20,7 @@ from ganbench.data import load_images, staged_images
 from ganbench.errors import GanbenchError, UnavailableError, UnsupportedError
 from ganbench.gan import STAGED_BATCHES, GANSpec
 from ganbench.machine.environment import can_pin, usable_cpus
-from ganbench.machine.placement import apart
+from ganbench.machine.placement import spread_threads
 from ganbench.measure import engine
 from ganbench.measure.plan import RIGORS
 from ganbench.operations import operation
@@ -68,7 +68,7 @@ class Case:
         cpus = itertools.cycle(usable_cpus() if can_pin() else [None])
         timings = []
         for cpu, _ in zip(cpus, range(VISITS), strict=False):
-            with apart(os.getpid(), cpu):
+            with spread_threads(os.getpid(), cpu):
                 pass  # it begins here, and may go where the system sends it
             timings.append(engine.time_visit(self.backend, self.operation, self.program, number))
         return {"samples": [t.seconds for t in timings], "number": number * self.program.iterations}

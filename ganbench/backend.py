@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from . import gpus
-from .arithmetic import Arithmetic, Array, GANState, NetworkState, Step, arrays, map_arrays
+from .array_ops import Array, ArrayOps, GANState, NetworkState, Step, arrays, map_arrays
 from .errors import UnavailableError, UnsupportedError, unknown
 from .precision import FULL, name_of
 
@@ -63,7 +63,7 @@ class Program(ABC):
     def outputs(self) -> list[np.ndarray]:
         """Return what the calls since ``reset`` produced, after a sync, in the operation's order."""
 
-    def begun(self, count: int) -> list[np.ndarray]:
+    def first_outputs(self, count: int) -> list[np.ndarray]:
         """Return the outputs after the first ``count`` iterations of a call that makes more, from the staged state.
 
         Never timed, and asked only where correct programs part within one call. Leaves the program reset.
@@ -127,7 +127,7 @@ class BoundProgram(Program):
         return tuple(self.result[1])
 
 
-class Backend(Arithmetic):
+class Backend(ArrayOps):
     """One framework in one mode on one device; constructing it imports the framework.
 
     Raises ``UnavailableError`` where the framework or device is missing and ``UnsupportedError`` where it

@@ -13,9 +13,9 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from .arithmetic import Arithmetic, Array, Step, arrays
+from .array_ops import Array, ArrayOps, Step, arrays
 from .gan import GANSpec
-from .precision import BYTES, kept
+from .precision import BYTES, accumulation_dtype
 
 
 class Inputs(NamedTuple):
@@ -81,10 +81,10 @@ class Operation(ABC):
         """Return what a program of this operation must produce, in order."""
 
     @abstractmethod
-    def apply(self, backend: Arithmetic, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
+    def apply(self, backend: ArrayOps, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
         """Return (state, results) after one iteration on ``backend``'s arrays."""
 
-    def step(self, backend: Arithmetic) -> Step:
+    def step(self, backend: ArrayOps) -> Step:
         """Return ``apply`` bound to ``backend``: the pure function that modes transform."""
         return lambda fixed, state, batch: self.apply(backend, fixed, state, batch)
 
@@ -97,7 +97,7 @@ class Operation(ABC):
         written = [(math.prod(output.shape), output.kept) for output in self.outputs()]
         wide = self._kept_read + sum(count for count, keep in written if keep)
         narrow = self._values_read - self._kept_read + sum(count for count, keep in written if not keep)
-        return BYTES[kept(dtype)] * wide + BYTES[dtype] * narrow
+        return BYTES[accumulation_dtype(dtype)] * wide + BYTES[dtype] * narrow
 
     @property
     @abstractmethod

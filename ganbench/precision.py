@@ -50,6 +50,6 @@ def titled(dtype: str, precision: str) -> str:
     return {"tf32": f"{dtype} with TF32", "mixed": f"{dtype} (mixed precision)"}.get(precision, dtype)
 
 
-def kept(dtype: str) -> str:
+def accumulation_dtype(dtype: str) -> str:
     """Return the dtype of what is carried on or summed up beside arrays of ``dtype``."""
     return dtype if dtype in FULL else "float32"

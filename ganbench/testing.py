@@ -26,7 +26,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from .arithmetic import Array, arrays, map_arrays
+from .array_ops import Array, arrays, map_arrays
 from .backend import API_VERSION, Backend, Probe, Program
 from .errors import UnavailableError, UnsupportedError, UsageError
 from .gan import DEFAULTS, STAGED_BATCHES, GANSpec, preset
@@ -35,12 +35,12 @@ from .operations import OPERATIONS, operation as make_operation
 from .operations.networks import GANIteration
 from .precision import FULL, precision_of
 from .verification.answers import Answers
-from .verification.drawing import collected
+from .verification.choose_inputs import collected
 from .verification.emulation import answer
-from .verification.gate import judge, verify
+from .verification.gate import check_outputs, verify
 from .verification.models import ODD_SPECS, TINY_SPECS
 from .verification.reference import Reference
-from .verification.waiting import unfinished
+from .verification.sync_check import unfinished
 
 LONG_RUN = (20, 24)  # iterations over which float64 must agree; 24 where a call makes 8
 LONG_SPECS = tuple(map(preset, ("mnist-mlp", "mnist-mlp-bn", "mnist-wgan-gp")))
@@ -180,7 +180,7 @@ class BackendConformance:
         program = backend.prepare(operation, inputs)
         if program.iterations > 1:
             with contextlib.suppress(UnsupportedError):
-                begun = judge([(1, program.begun(1))], operation, expected, dtype, "ieee")
+                begun = check_outputs([(1, program.first_outputs(1))], operation, expected, dtype, "ieee")
                 assert begun.passed, begun.reason
         found = verify(program, operation, expected, dtype)
         assert found.passed, found.reason

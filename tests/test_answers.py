@@ -10,8 +10,8 @@ from ganbench.gan import preset
 from ganbench.operations import operation
 from ganbench.operations.networks import GANIteration
 from ganbench.testing import images
-from ganbench.verification import drawing
-from ganbench.verification.drawing import SEEDS, draw, kink_margin
+from ganbench.verification import choose_inputs
+from ganbench.verification.choose_inputs import SEEDS, draw, kink_margin
 from ganbench.verification.emulation import answer
 from ganbench.verification.gate import verify
 from ganbench.verification.reference import Reference
@@ -36,7 +36,7 @@ def distances():
 
 
 def set_margin(monkeypatch, margin):
-    monkeypatch.setattr(drawing, "KINK_MARGIN", drawing.KINK_MARGIN * margin / kink_margin(TINY, "float32"))
+    monkeypatch.setattr(choose_inputs, "KINK_MARGIN", choose_inputs.KINK_MARGIN * margin / kink_margin(TINY, "float32"))
     assert kink_margin(TINY, "float32") == pytest.approx(margin)
 
 

@@ -3,7 +3,7 @@
 import pytest
 from commands import compared
 
-from ganbench.verification import waiting
+from ganbench.verification import sync_check
 
 pytestmark = pytest.mark.slow
 
@@ -43,14 +43,14 @@ def test_the_others_stand(rows):
 
 def test_new_pages_of_memory_do_not_pass_for_work_that_was_left(monkeypatch):
     """NumPy was once refused for 2 ms, which the system took to give the 4 MB that a first look needs."""
-    monkeypatch.setattr(waiting, "new_pages_s", lambda count: 2.4e-6 * count)
-    copies = waiting.Look(0.0004, 0)
-    assert waiting.beyond(waiting.Look(0.0026, 914), 0.001, lambda: copies) == 0
-    assert waiting.beyond(waiting.Look(0.0046, 914), 0.001, lambda: copies) == pytest.approx(0.002, rel=0.01)
-    assert waiting.beyond(waiting.Look(0.0026, 0), 0.001, lambda: copies) == pytest.approx(0.0022)
-    assert waiting.beyond(waiting.Look(0.0009, 0), 0.001, lambda: pytest.fail("nothing was to be compared")) == 0
+    monkeypatch.setattr(sync_check, "new_pages_s", lambda count: 2.4e-6 * count)
+    copies = sync_check.Look(0.0004, 0)
+    assert sync_check.beyond(sync_check.Look(0.0026, 914), 0.001, lambda: copies) == 0
+    assert sync_check.beyond(sync_check.Look(0.0046, 914), 0.001, lambda: copies) == pytest.approx(0.002, rel=0.01)
+    assert sync_check.beyond(sync_check.Look(0.0026, 0), 0.001, lambda: copies) == pytest.approx(0.0022)
+    assert sync_check.beyond(sync_check.Look(0.0009, 0), 0.001, lambda: pytest.fail("nothing was to be compared")) == 0
 
 
 def test_what_new_pages_cost_is_measured_and_nothing_is_nothing():
-    assert waiting.new_pages_s(0) == waiting.new_pages_s(-5) == 0
-    assert waiting.new_pages_s(1000) > 0
+    assert sync_check.new_pages_s(0) == sync_check.new_pages_s(-5) == 0
+    assert sync_check.new_pages_s(1000) > 0

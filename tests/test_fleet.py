@@ -191,17 +191,17 @@ def test_without_the_engine_the_extra_is_named(tmp_path, env):
 LIAR = """
 import json, os, sys
 import msgspec
-from ganbench.fleet import errand
+from ganbench.fleet import worker_tasks
 
 class Code:
     def __reduce__(self):
         return os.system, ("tr '\\\\0' ' ' < /proc/$PPID/cmdline >> " + os.environ["LIE_MARK"],)
 
 def lie(content):
-    order = msgspec.msgpack.decode(content, type=errand.Order)
-    good = msgspec.msgpack.decode(errand.real(content), type=errand.Outcome)
+    order = msgspec.msgpack.decode(content, type=worker_tasks.Order)
+    good = msgspec.msgpack.decode(worker_tasks.real(content), type=worker_tasks.Outcome)
     head, rest = good.run.split(b"\\n", 1)
-    kind = os.environ["LIES"].split()[errand.places.setdefault(order.place, len(errand.places))]
+    kind = os.environ["LIES"].split()[worker_tasks.places.setdefault(order.place, len(worker_tasks.places))]
     if kind == "pickle":
         return Code()
     if kind == "error":
@@ -217,16 +217,16 @@ def lie(content):
         run = run[:-20]
     if kind == "rubbish":
         run = b"\\x80\\x04 no run at all"
-    return msgspec.msgpack.encode(errand.Outcome(0, run, ""))
+    return msgspec.msgpack.encode(worker_tasks.Outcome(0, run, ""))
 
 def describe(dask_worker):
     raise RuntimeError(Code())
 
 if "LIES" not in os.environ:
-    errand.describe = describe
+    worker_tasks.describe = describe
 if not hasattr(errand, "real"):  # this file is run more than once
-    errand.real, errand.measure, errand.places = errand.measure, lie, {}
-lie.__module__, lie.__qualname__, lie.__name__ = "ganbench.fleet.errand", "measure", "measure"
+    worker_tasks.real, worker_tasks.measure, worker_tasks.places = worker_tasks.measure, lie, {}
+lie.__module__, lie.__qualname__, lie.__name__ = "ganbench.fleet.worker_tasks", "measure", "measure"
 """
 
 

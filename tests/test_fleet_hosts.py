@@ -22,7 +22,7 @@ from fleets import (
 )  # fmt: skip
 from hosts import asked, slurm, ssh_host, system
 
-from ganbench.fleet import conduct
+from ganbench.fleet import scheduler
 from ganbench.fleet.clusters import Opened
 from ganbench.fleet.journal import Journal
 from ganbench.fleet.plan import jobs_of, read_plan
@@ -131,12 +131,12 @@ def test_the_plan_in_the_documents_is_one(tmp_path, env):
 
 
 def test_workers_that_never_come_are_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(conduct, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(scheduler, "PATIENCE_S", 0.1)
     nobody = types.SimpleNamespace(nthreads=dict)
     there, said = Opened(nobody, lambda: 2, {}, rented=False), []
     plan = read_plan(write_plan(tmp_path, ONE))
     journal = Journal(tmp_path, kept=False)
-    conductor = conduct.Conductor(there, jobs_of(plan, tmp_path), tmp_path, journal, said.append, lambda _: None)
+    conductor = scheduler.Conductor(there, jobs_of(plan, tmp_path), tmp_path, journal, said.append, lambda _: None)
     assert conductor.run() == []
     assert said == ["2 workers have not come within 0.1 s: can they reach the scheduler?"]
     assert conductor.missing == 2

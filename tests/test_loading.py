@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import ganbench
-from ganbench.results import derived, loading
+from ganbench.results import loading, row_cache
 from ganbench.results.store import DamagedResultsWarning
 
 
@@ -31,7 +31,7 @@ def test_kept_rows_are_those_that_were_derived(craft, tmp_path, kept, monkeypatc
     assert not kept.exists()
     monkeypatch.setattr(loading, "MANY", 1)
     first, count = ganbench.load_results(tmp_path / "r"), len(kept_files(kept))
-    monkeypatch.setattr(derived, "run_rows", lambda run: pytest.fail("derived again"))
+    monkeypatch.setattr(row_cache, "run_rows", lambda run: pytest.fail("derived again"))
     later = ganbench.load_results(tmp_path / "r")
     assert count == 2
     for found in (first, later):
@@ -47,7 +47,7 @@ def test_a_file_or_code_that_changed_is_derived_anew(craft, tmp_path, kept, monk
     assert set(ganbench.load_results(path)["machine"]) == {"hers"} != set(before["machine"])
     count = len(kept_files(kept))
     (tmp_path / "other.py").write_text("code = 2")
-    monkeypatch.setattr(derived, "__file__", str(tmp_path / "results" / "derived.py"))
+    monkeypatch.setattr(row_cache, "__file__", str(tmp_path / "results" / "row_cache.py"))
     ganbench.load_results(path)
     assert len(kept_files(kept)) == count + 1
 

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from commands import GANBENCH, QUICK, cli
 
-from ganbench.report.visible import visible_lines
+from ganbench.report.escape import visible_lines
 
 pytestmark = pytest.mark.slow
 COMPARE = ("compare", *QUICK, "--backends", "numpy", "--ops", "matmul")

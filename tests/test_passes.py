@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from ganbench.measure.passes import LEAST, MOST, Cost, orders, shares, turns, williams, worth
+from ganbench.measure.passes import LEAST, MOST, Cost, optimal_visits, orders, shares, turns, williams
 from ganbench.results.statistics import (
     MARGIN,
     Components,
@@ -77,13 +77,13 @@ def test_who_scatters_more_is_visited_more_and_all_meet():
 
 def test_visits_are_worth_most_where_they_scatter_and_rounds_do_not():
     cost = Cost(0.02, 0.5)
-    assert worth(cost, Components(0.04, 0.0025)) == pytest.approx(math.sqrt(25 * 16))
+    assert optimal_visits(cost, Components(0.04, 0.0025)) == pytest.approx(math.sqrt(25 * 16))
     assert (
-        worth(cost, Components(0.04, 0.0))
-        > worth(cost, Components(0.04, 0.0025))
-        > worth(cost, Components(0.01, 0.0025))
+        optimal_visits(cost, Components(0.04, 0.0))
+        > optimal_visits(cost, Components(0.04, 0.0025))
+        > optimal_visits(cost, Components(0.01, 0.0025))
     )
-    assert worth(cost, Components(0.0, 0.0)) == 0
+    assert optimal_visits(cost, Components(0.0, 0.0)) == 0
 
 
 def test_variance_components_are_found():

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ganbench.machine.placement import apart
+from ganbench.machine.placement import spread_threads
 from ganbench.verification.gate import norm
 
 THREADED = """
@@ -40,14 +40,14 @@ def test_threads_begin_apart_and_may_then_run_where_they_might(threaded):
     assert len(threads) == 2
     before = {thread: os.sched_getaffinity(thread) for thread in threads}
     cpu = max(processors)
-    with apart(threaded, cpu):
+    with spread_threads(threaded, cpu):
         for thread in threads:
             assert os.sched_getaffinity(thread) == ({cpu} if thread == threaded else before[thread] - {cpu})
     assert {thread: os.sched_getaffinity(thread) for thread in threads} == before
 
 
 def test_where_no_processor_can_be_chosen_nothing_changes(threaded):
-    with apart(threaded, None):
+    with spread_threads(threaded, None):
         pass
 
 
@@ -55,7 +55,7 @@ def test_where_no_processor_can_be_chosen_nothing_changes(threaded):
 def test_a_process_that_has_ended_is_nobodys_fault():
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         process.wait()
-    with apart(process.pid, 0):
+    with spread_threads(process.pid, 0):
         pass
 
 

@@ -16,7 +16,7 @@ from ganbench.gan import preset
 from ganbench.measure.ceilings import find_ceilings
 from ganbench.operations import DEFAULT_OPERATIONS, OPERATIONS, operation
 from ganbench.operations.rounding import cut, dtype_of, rounded, to_host, widened
-from ganbench.precision import BYTES, PRECISIONS, kept, precision_of, titled
+from ganbench.precision import BYTES, PRECISIONS, accumulation_dtype, precision_of, titled
 from ganbench.testing import TINY_SPECS, answers, images
 from ganbench.verification.gate import verify
 
@@ -118,7 +118,7 @@ def test_halves_pass_the_gate(label, dtype, spec):
         found = verify(program, case, expected, dtype, "mixed")
         assert found.passed, f"{name}: {found.reason}"
         for array, output in zip(program.outputs(), case.outputs(), strict=False):
-            assert dtype_of(array) == (kept(dtype) if output.kept else dtype)
+            assert dtype_of(array) == (accumulation_dtype(dtype) if output.kept else dtype)
 
 
 @pytest.mark.parametrize("dtype", HALVES)

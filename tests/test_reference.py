@@ -7,7 +7,7 @@ from finite_differences import STEP, differences, relative
 from ganbench.backend import GANState, NetworkState
 from ganbench.gan import BATCH_NORM_EPS, GANSpec
 from ganbench.operations.networks import initial_state
-from ganbench.verification.drawing import SEEDS
+from ganbench.verification.choose_inputs import SEEDS
 from ganbench.verification.reference import Reference
 
 ACTIVATIONS = ("relu", "leaky_relu", "tanh", "sigmoid", "identity")

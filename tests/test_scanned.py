@@ -38,7 +38,7 @@ def test_a_scan_is_compared_where_correct_programs_part_within_it():
 
 def test_a_scan_that_cannot_be_compared_is_refused():
     class Whole(ScannedProgram):
-        begun = Program.begun
+        first_outputs = Program.first_outputs
 
     class Rigid(JaxBackend):
         def prepare(self, operation, inputs):

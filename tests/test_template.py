@@ -13,12 +13,12 @@ import pytest
 import ganbench
 from ganbench import registry
 from ganbench.gan import preset
-from ganbench.machine.strays import adopting
+from ganbench.machine.child_processes import adopting
 from ganbench.measure import protocol
+from ganbench.measure.fork_server import Template, TemplateLostError, can_fork
 from ganbench.measure.launching import launch, templates
 from ganbench.measure.plan import make_plan
 from ganbench.measure.process import WorkerLostError, child_environment
-from ganbench.measure.template import Template, TemplateLostError, can_fork
 from ganbench.results.records import WorkerRecord
 
 pytestmark = [

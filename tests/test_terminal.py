@@ -18,7 +18,7 @@ from hypothesis import given
 import ganbench
 from ganbench.report.export import render
 from ganbench.report.intervals import MOST, drawing
-from ganbench.report.page import Screen
+from ganbench.report.text import Screen
 from ganbench.results.pairs import fastest
 from ganbench.results.run import open_run
 from ganbench.results.table import run_table

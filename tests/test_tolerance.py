@@ -18,9 +18,9 @@ from ganbench.operations import operation
 from ganbench.operations.networks import GANIteration
 from ganbench.testing import answers, images
 from ganbench.verification.answers import IMAGES, read_answers, write_answers
-from ganbench.verification.drawing import SEEDS
+from ganbench.verification.choose_inputs import SEEDS
 from ganbench.verification.emulation import answer
-from ganbench.verification.gate import judge, verify
+from ganbench.verification.gate import check_outputs, verify
 
 FOLDER = Path(__file__).parent / "models"
 
@@ -66,7 +66,7 @@ def test_a_parameter_whose_gradient_is_noise_may_move_and_no_other(tmp_path):
         weights = exact[place].copy()
         weights.flat[element] += 0.9 * far
         outputs = [np.asarray(a, np.float32) for a in (*exact[:place], weights, *exact[place + 1 :])]
-        return judge([(1, outputs)], case, expected, "float32", "ieee")
+        return check_outputs([(1, outputs)], case, expected, "float32", "ieee")
 
     assert moved(allowed.argmax()).passed
     assert "'discriminator params W1' is off" in moved(allowed.argmin()).reason

@@ -19,7 +19,7 @@ from ganbench.operations import operation
 from ganbench.operations.networks import GANIteration, initial_state
 from ganbench.operations.penalty import PenaltyGrad
 from ganbench.testing import answers, images
-from ganbench.verification.drawing import SEEDS
+from ganbench.verification.choose_inputs import SEEDS
 from ganbench.verification.emulation import answer
 from ganbench.verification.gate import verify
 from ganbench.verification.reference import Reference

@@ -20,12 +20,12 @@ import psutil
 from study import Study, options
 
 import ganbench
-from ganbench.fleet import errand
+from ganbench.fleet import worker_tasks
 from ganbench.fleet.answers import answers
 from ganbench.fleet.clusters import Opened
-from ganbench.fleet.conduct import Conductor
 from ganbench.fleet.journal import Journal
 from ganbench.fleet.plan import jobs_of, read_plan
+from ganbench.fleet.scheduler import Conductor
 
 MACHINES, JOBS = 1000, 100
 PIECE = 10_000  # runs between two lines of the study
@@ -92,7 +92,7 @@ class Client:
         return self._workers
 
     def ask(self, function, *arguments, workers) -> dict[str, bytes]:
-        if function is not errand.describe:
+        if function is not worker_tasks.describe:
             return {}
         about = {
             "version": ganbench.__version__, "hardware": "simulated", "cores": self._head["threads"], "gpus": [],
@@ -101,7 +101,7 @@ class Client:
         return {name: msgspec.json.encode(about | {"host": f"{abs(hash(name)):016x}"[:16]}) for name in workers}
 
     def submit(self, function, content: bytes, **more) -> Future:
-        order = msgspec.msgpack.decode(content, type=errand.Order)
+        order = msgspec.msgpack.decode(content, type=worker_tasks.Order)
         self._given += 1
         moment = FIRST + timedelta(seconds=self._given)
         head = self._head | {
@@ -111,7 +111,7 @@ class Client:
             "timestamp": moment.isoformat(),
         }
         run = msgspec.json.encode(head) + b"\n" + self._rest
-        return Future(msgspec.msgpack.encode(errand.Outcome(0, run, "")))
+        return Future(msgspec.msgpack.encode(worker_tasks.Outcome(0, run, "")))
 
 
 def conduct(study: Study, client: Client, results: Path, plan: Path, piece: int) -> None:

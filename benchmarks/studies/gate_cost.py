@@ -69,7 +69,7 @@ def believed(member: Member, name: str, timings: Timings) -> Verification:
 def without_gate() -> Iterator[None]:
     """Let runs time whatever backends give."""
     with (
-        mock.patch("ganbench.measure.rounds.Judge", Trusting),
+        mock.patch("ganbench.measure.rounds.OracleClient", Trusting),
         mock.patch.object(Member, "_gate", believed),
         mock.patch.object(Member, "_waits", return_value=True),
         mock.patch.object(Member, "examine_after", return_value=None),

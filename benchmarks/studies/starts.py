@@ -19,8 +19,8 @@ from study import Study, options
 
 import ganbench
 from ganbench.measure import protocol
-from ganbench.measure.judge import Judge
 from ganbench.measure.member import Member
+from ganbench.measure.oracle_client import OracleClient
 from ganbench.measure.rounds import Rounds
 
 BACKENDS = ("numpy", "torch", "jax")
@@ -42,9 +42,9 @@ WATCHED = (
     (Member, "spawn", lambda *_: IMPORT),
     (Member, "greet", lambda *_: IMPORT),
     (Member, "_ask", lambda member, name, request, *_: ASKED[type(request)]),
-    (Judge, "inputs", lambda *_: GATE),
-    (Judge, "compare", lambda *_: GATE),
-    (Judge, "examine", lambda *_: GATE),
+    (OracleClient, "inputs", lambda *_: GATE),
+    (OracleClient, "compare", lambda *_: GATE),
+    (OracleClient, "examine", lambda *_: GATE),
 )
 
 

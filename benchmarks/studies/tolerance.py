@@ -21,7 +21,7 @@ from ganbench.gan import GANSpec, preset
 from ganbench.operations.networks import GANIteration
 from ganbench.testing import images
 from ganbench.verification.answers import Answers
-from ganbench.verification.drawing import SEEDS
+from ganbench.verification.choose_inputs import SEEDS
 from ganbench.verification.emulation import answer
 from ganbench.verification.gate import verify
 

@@ -23,13 +23,13 @@ from study import CONTROL, Study, options
 from ganbench.gan import preset as find_preset
 from ganbench.machine.workspace import workspace
 from ganbench.measure.engine import VISIT_S
-from ganbench.measure.judge import Judge
+from ganbench.measure.fork_server import Template
 from ganbench.measure.ledger import Ledger
 from ganbench.measure.member import Member
+from ganbench.measure.oracle_client import OracleClient
 from ganbench.measure.passes import orders, turns
 from ganbench.measure.plan import Plan, make_plan
 from ganbench.measure.rounds import stage
-from ganbench.measure.template import Template
 from ganbench.results.statistics import BAND, Estimate, hodges_lehmann, trimmed_mean
 from ganbench.verification.answers import IMAGES
 
@@ -71,7 +71,7 @@ def one_round(
     ``placed``: the visits of a pass begin on the same processor. Workers are forked from ``made``, if that is given.
     """
     rng = random.Random(number)
-    judge = Judge(plan, folder)
+    judge = OracleClient(plan, folder)
     members = [
         Member(plan, folder, ledger, judge, number, target, copy, made.get(target.label))
         for target, copy in plan.members

@@ -10,11 +10,11 @@ import click
 
 from ..errors import GanbenchError, UsageError
 from ..report import EXCHANGE_FORMATS, RUN_FORMATS
-from ..report.visible import visible_lines
+from ..report.escape import visible_lines
 from . import shared
 from .defaults import Command, defaults_from, project_file
+from .fail_if import conclude, fail_if_option, failures_leave, judge_all
 from .fleet import fleet_command
-from .gate import conclude, fail_if_option, failures_leave, judge_all
 from .quantities import seconds, share
 from .recommend import recommend_command
 from .report import diff_command, report_command, results_command
@@ -241,7 +241,7 @@ def _resuming(
     context: click.Context, run: str, results: Path, options: dict[str, Any]
 ) -> "tuple[Plan, Callable[[Progress], Run]]":
     """Return the plan of a run that is to go on, and what goes on with it."""
-    from ..measure.resuming import examine, resume
+    from ..measure.resume import examine, resume
     from ..results.run import find_run
 
     for name in shared.given(context, *(name for name in context.params if name not in WITH_RESUME)):

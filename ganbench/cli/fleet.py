@@ -15,8 +15,8 @@ from .terminal import columns, progress_bar, say, write
 
 if TYPE_CHECKING:
     from ..fleet.clusters import Tls
-    from ..fleet.conduct import Conductor
     from ..fleet.plan import FleetPlan, Job
+    from ..fleet.scheduler import Conductor
 
 FILE = click.Path(path_type=Path)
 PLAN = click.argument("plan", type=FILE, metavar="PLAN.toml")
@@ -65,8 +65,8 @@ def run_command(plan: Path, cluster: str, results: Path, dashboard: str | None, 
     Every run comes home into --results, below the name of its machine. What is there already is not measured again.
     """
     from ..fleet.clusters import opened
-    from ..fleet.conduct import Conductor
     from ..fleet.journal import Journal, Started, now
+    from ..fleet.scheduler import Conductor
     from ..results.store import check_writable
 
     read, jobs, files = _ready(plan, tls)
@@ -101,8 +101,8 @@ def plan_command(plan: Path, cluster: str | None, results: Path, dashboard: str 
         _table(jobs, results, None)
         return
     from ..fleet.clusters import opened
-    from ..fleet.conduct import PATIENCE_S, Conductor
     from ..fleet.journal import Journal
+    from ..fleet.scheduler import PATIENCE_S, Conductor
 
     journal = Journal(results, kept=False)
     with opened(cluster, files, read, journal.folder, dashboard) as there:
@@ -173,7 +173,7 @@ def _table(jobs: "list[Job]", results: Path, conductor: "Conductor | None") -> N
     """Print the machines, what each has done and is to do, and why the rest cannot be."""
     from ..fleet.answers import answers
     from ..fleet.journal import Journal
-    from ..fleet.standing import remaining_s, standings
+    from ..fleet.status import remaining_s, standings
     from ..fleet.words import MACHINES, first_lines, machine_lines, reason_lines, rest
 
     journal = Journal(results)

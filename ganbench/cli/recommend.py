@@ -10,7 +10,7 @@ import click
 from ..errors import UsageError
 from . import shared
 from .defaults import Command
-from .gate import conclude
+from .fail_if import conclude
 from .quantities import seconds
 from .terminal import say, shown, warnings_said, write
 

@@ -79,11 +79,13 @@ def report_command(
     check_format(form)
     rows, size = _rows(path, ops, machine, source), screen(form, output)
     if across or by == "machine":
-        from ..report import across as beside, nodes
+        from ..report import across as beside, equal_machines
         from ..report.measured import measured, runs_below
 
         found = measured(rows, runs_below(path))
-        pivot, own = (beside.across(found, against), beside) if across else (nodes.nodes(found), nodes)
+        pivot, own = (
+            (beside.across(found, against), beside) if across else (equal_machines.nodes(found), equal_machines)
+        )
         if form in ("table", "markdown"):
             return write(own.render(pivot, form, size), output, size.colours)
     elif by == "ratio" and form == "table":

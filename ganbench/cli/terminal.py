@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from ..errors import UsageError
-from ..report.visible import visible_lines
+from ..report.escape import visible_lines
 
 if TYPE_CHECKING:
     from ..report.charts import Chart
-    from ..report.page import Screen
+    from ..report.text import Screen
 
 T = TypeVar("T")
 
@@ -85,7 +85,7 @@ def shown(work: Callable[[Callable[[float, str], None]], T]) -> T:
 
 def screen(form: str, output: Path | None) -> "Screen":
     """Return what a report may take: on a terminal, a table has its width, and colours unless ``NO_COLOR`` is set."""
-    from ..report.page import PAPER, Screen
+    from ..report.text import PAPER, Screen
 
     if form != "table" or output is not None or not sys.stdout.isatty():
         return PAPER
@@ -94,7 +94,7 @@ def screen(form: str, output: Path | None) -> "Screen":
 
 def columns(names: Sequence[str], lines: Iterable[Sequence[str]], wraps: str = "") -> None:
     """Print lines of cells, each column as wide as its widest cell; ``wraps`` is a column that may break."""
-    from ..report.page import PAPER, UNBOUNDED, grid, text_of
+    from ..report.text import PAPER, UNBOUNDED, grid, text_of
 
     click.echo(text_of(grid(names, lines, wraps), PAPER if wraps else PAPER._replace(width=UNBOUNDED)))
 

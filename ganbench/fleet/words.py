@@ -6,7 +6,7 @@ from math import isnan
 
 from .journal import Seen
 from .plan import Job
-from .standing import ANY, Standing
+from .status import ANY, Standing
 
 STATES = ("done", "running", "to do", "failed", "cannot")
 MACHINES = ("machine", *STATES, "cores", "notes")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def apart(process: int, cpu: int | None) -> Iterator[None]:
+def spread_threads(process: int, cpu: int | None) -> Iterator[None]:
     """While it lasts, the main thread of ``process`` may run only on ``cpu``, and its other threads only elsewhere.
 
     With None all may run where they might.

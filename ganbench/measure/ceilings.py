@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arithmetic import Arithmetic
+from ..array_ops import ArrayOps
 from ..backend import Backend, Program
 from ..errors import GanbenchError
 from ..gan import preset
@@ -42,7 +42,7 @@ class Square(Matmul):
     def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
         return super().inputs(seed, dtype, images)._replace(state=[to_host(np.zeros((self.n, self.n)), dtype)])
 
-    def apply(self, backend: Arithmetic, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
+    def apply(self, backend: ArrayOps, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
         a, b = fixed
         return [backend.matmul_into(a, b, state[0])], ()
 
@@ -60,7 +60,7 @@ class Sum(Matmul):
         ones = to_host(np.ones(self.n, np.float32), dtype)
         return Inputs((ones, ones), None, [()])
 
-    def apply(self, backend: Arithmetic, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
+    def apply(self, backend: ArrayOps, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
         return state, (fixed[0] + fixed[1],)
 
 

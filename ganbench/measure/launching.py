@@ -5,13 +5,13 @@ import os
 from pathlib import Path
 
 from .. import registry
+from ..machine.child_processes import adopting
 from ..machine.environment import can_pin
-from ..machine.strays import adopting
 from ..registry import Target
 from . import protocol
+from .fork_server import Template, can_fork
 from .plan import Plan
 from .process import Worker, child_environment
-from .template import Template, can_fork
 
 
 def launch(plan: Plan, target: Target, folder: str, template: Template | None = None) -> Worker:

@@ -12,12 +12,12 @@ from ..verification.gate import GATED_ITERATIONS, counts
 from . import protocol
 from .child import explained
 from .engine import LEAD_IN_S
-from .judge import Judge
+from .fork_server import Template
 from .launching import launch
 from .ledger import Ledger, Timings
+from .oracle_client import OracleClient
 from .plan import Case, Plan
 from .process import Worker, WorkerLostError
-from .template import Template
 
 R = TypeVar("R", bound=protocol.Reply)
 UNFINISHED = 0.05  # of a visit may be left when synchronize has returned: more would show in a ratio
@@ -27,12 +27,12 @@ class Member:
     """One worker of a round. Whatever becomes of it becomes a row; nothing is raised."""
 
     def __init__(
-        self, plan: Plan, folder: str, ledger: Ledger, judge: Judge, round_number: int, target: Target, copy: bool,
-        template: Template | None = None,
+        self, plan: Plan, folder: str, ledger: Ledger, oracle: OracleClient, round_number: int, target: Target,
+        copy: bool, template: Template | None = None,
     ) -> None:  # fmt: skip
         self.target = target
         self._template = template
-        self._plan, self._folder, self._ledger, self._judge = plan, folder, ledger, judge
+        self._plan, self._folder, self._ledger, self._oracle = plan, folder, ledger, oracle
         self._round, self.copy = round_number, copy
         self._names = plan.names(target, copy)
         self._worker: Worker | None = None
@@ -91,8 +91,8 @@ class Member:
                 return
 
     def _prepare_one(self, name: str) -> None:
-        seed, digest, _ = self._judge.inputs().get(name, (0, "", 0))
-        prepared = self._ask(name, protocol.Prepare(name, seed, file := self._judge.file()), protocol.Prepared)
+        seed, digest, _ = self._oracle.inputs().get(name, (0, "", 0))
+        prepared = self._ask(name, protocol.Prepare(name, seed, file := self._oracle.file()), protocol.Prepared)
         if prepared is None:
             return
         if prepared.digest != digest:
@@ -120,11 +120,11 @@ class Member:
         None where it shows nothing, which is a row. A reset that does not reset is seen: something ran before.
         """
         iterations = timings.prepared.iterations
-        for count in counts(iterations, self._judge.inputs()[name][2]):
-            if self._ask(name, protocol.Show(name, count, file := self._judge.file()), protocol.Shown) is None:
+        for count in counts(iterations, self._oracle.inputs()[name][2]):
+            if self._ask(name, protocol.Show(name, count, file := self._oracle.file()), protocol.Shown) is None:
                 return None
             timings.shown.append((count, file))
-        timings.verification = self._judge.compare(name, iterations, timings.shown)
+        timings.verification = self._oracle.compare(name, iterations, timings.shown)
         timings.shown = []
         return timings.verification
 
@@ -191,7 +191,7 @@ class Member:
         """Have the outputs of the visit that has just ended written, for ``finish`` to judge."""
         timings = self._timings[name]
         stateful = make_operation(name, self._plan.spec).stateful
-        files = [self._judge.file() for _ in range(1 + stateful)]
+        files = [self._oracle.file() for _ in range(1 + stateful)]
         try:
             shown = self._ask(name, protocol.Look(name, files), protocol.Shown)
             if shown is not None:
@@ -223,7 +223,7 @@ class Member:
         """Return what is found of a program that was timed; None where there is none, which has become a row."""
         if timings.left is not None:
             carried, files, look_s = timings.left
-            found = self._judge.examine(name, carried, timings.prepared.iterations, files)
+            found = self._oracle.examine(name, carried, timings.prepared.iterations, files)
             if not found.passed:
                 return found
             assert timings.warmed is not None

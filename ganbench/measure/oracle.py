@@ -10,14 +10,14 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from ..arithmetic import map_arrays
+from ..array_ops import map_arrays
 from ..gan import GANSpec
 from ..operation import Inputs, Operation
 from ..operations import operation
 from ..results.records import Verification
 from ..verification.answers import IMAGES, Answers
 from ..verification.emulation import answer, answers_from
-from ..verification.gate import Shown, judge, malformed
+from ..verification.gate import Shown, check_outputs, malformed
 from .child import ChildJob, begin
 
 
@@ -99,7 +99,7 @@ class Oracle:
         return self._judged(((count, _read(file)) for count, file in request.shown), made, answers)
 
     def _judged(self, shown: Iterable[Shown], made: Operation, answers: Answers) -> Verification:
-        return judge(shown, made, answers, self._job.dtype, self._job.precision)
+        return check_outputs(shown, made, answers, self._job.dtype, self._job.precision)
 
     def _examine(self, request: Examine) -> Verification:
         job = self._job

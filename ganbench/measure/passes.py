@@ -24,7 +24,7 @@ class Cost(NamedTuple):
     start: float
 
 
-def worth(cost: Cost, found: Components) -> float:
+def optimal_visits(cost: Cost, found: Components) -> float:
     """Return how many visits of a case in a round make its ratio most certain for the time they take."""
     return math.sqrt(cost.start / cost.visit * found.within / max(found.between, LEAST_LUCK))
 

@@ -14,11 +14,11 @@ import msgspec
 from ..machine import guard
 from ..machine.environment import can_pause
 from ..machine.launch import command
-from ..machine.placement import apart
+from ..machine.placement import spread_threads
 from ..results.records import Status
 from .child import ChildJob
+from .fork_server import Forked, Template, TemplateLostError
 from .protocol import AnyReply, AnyRequest, Job, Ready, Refusal, Reply
-from .template import Forked, Template, TemplateLostError
 
 _decoder: msgspec.json.Decoder[AnyReply] = msgspec.json.Decoder(AnyReply)
 MOST_SAID = 2000  # bytes of what a dead worker said are looked at
@@ -99,7 +99,7 @@ class Child:
     def resume(self, cpu: int | None = None) -> None:
         """Let a paused worker run on; its main thread begins on processor ``cpu``, the others elsewhere."""
         if self._paused:
-            with apart(self._process.pid, cpu):
+            with spread_threads(self._process.pid, cpu):
                 self._signal(signal.SIGCONT)
             self._paused = False
 

@@ -17,8 +17,8 @@ import numpy as np
 from ..data import load_images, staged_images
 from ..errors import StorageError
 from ..machine import guard
+from ..machine.child_processes import Strays, adopting
 from ..machine.environment import can_pin
-from ..machine.strays import Strays, adopting
 from ..machine.workspace import workspace
 from ..registry import Target
 from ..results.records import Ceiling, CeilingRecord, Line, Record, RunEnd, StrayRecord, digits
@@ -26,16 +26,16 @@ from ..results.statistics import MIN_ROUNDS, Estimate
 from ..verification.answers import IMAGES
 from . import energy, protocol
 from .bandwidth import measure_bandwidth
-from .judge import Judge
-from .kept import keep_ceilings, now, recall_ceilings
+from .ceilings_cache import keep_ceilings, now, recall_ceilings
+from .fork_server import Template
 from .launching import templates
 from .ledger import Ledger
 from .member import Member
+from .oracle_client import OracleClient
 from .passes import Share, orders, turns
 from .past import recall
 from .plan import Case, Plan
 from .schedule import Reason, Schedule
-from .template import Template
 
 BUSY = 0.02  # of a core, by processes that workers have started, is told
 EXAMINED = 1 / 12  # of the later rounds: the first is always examined
@@ -68,20 +68,20 @@ def run_rounds(
         progress(0.0, "computing the reference results")
         ledger = Ledger(write)
         made = templates(plan, folder, stack)
-        judge = Judge(plan, folder)
-        stack.callback(judge.stop)
+        oracle = OracleClient(plan, folder)
+        stack.callback(oracle.stop)
         finished = recall(ledger, plan, before)
-        return Rounds(plan, folder, ledger, judge, progress, finished, made).run()
+        return Rounds(plan, folder, ledger, oracle, progress, finished, made).run()
 
 
 class Rounds:
     """The rounds of one run; ``finished`` of them are already in its ledger."""
 
     def __init__(
-        self, plan: Plan, folder: str, ledger: Ledger, judge: Judge, progress: Progress, finished: int,
+        self, plan: Plan, folder: str, ledger: Ledger, oracle: OracleClient, progress: Progress, finished: int,
         made: Mapping[str, Template],
     ) -> None:  # fmt: skip
-        self._templates, self._judge = made, judge
+        self._templates, self._oracle = made, oracle
         self._plan, self._folder, self._ledger, self._progress = plan, folder, ledger, progress
         self._round = finished
         self._schedule = Schedule(plan, ledger, finished)
@@ -95,7 +95,7 @@ class Rounds:
         while (reason := self._schedule.why_stop()) is None:
             began = time.monotonic()
             self._round = self._schedule.begin()
-            self._judge.draw(self._round)
+            self._oracle.draw(self._round)
             self._one_round()
             self._schedule.end(time.monotonic() - began)
             self._done, self._seen = self._schedule.share, self._said(self._schedule.seen())
@@ -108,14 +108,14 @@ class Rounds:
         # Imports are reported from the first round, whose workers make them, one at a time.
         made = self._templates if self._round > 1 else {}
         members = [
-            Member(plan, self._folder, self._ledger, self._judge, self._round, target, copy, made.get(target.label))
+            Member(plan, self._folder, self._ledger, self._oracle, self._round, target, copy, made.get(target.label))
             for target, copy in plan.members
         ]
         if plan.timed:
             random.Random(f"{plan.seed}.{self._round}").shuffle(members)
         try:
             if self._round == 1:
-                self._judge.inputs()  # or it would be computing them beside the first import ...
+                self._oracle.inputs()  # or it would be computing them beside the first import ...
                 for template in self._templates.values():
                     template.wait()  # ... and they would be importing
             else:
@@ -149,7 +149,7 @@ class Rounds:
     def _own(self, members: list[Member]) -> set[int]:
         """Return the numbers of our own processes."""
         workers = {member.pid for member in members if member.pid is not None}
-        return {guard.pid(), self._judge.pid, *(one.pid for one in self._templates.values()), *workers}
+        return {guard.pid(), self._oracle.pid, *(one.pid for one in self._templates.values()), *workers}
 
     def _find_ceilings(self, members: list[Member]) -> None:
         """Write down what this machine can do at best, as it was kept, or measured now."""

@@ -16,7 +16,7 @@ from ..results.statistics import (
     speed_of,
 )
 from .ledger import Ledger
-from .passes import LEAST, Cost, Share, shares, worth
+from .passes import LEAST, Cost, Share, optimal_visits, shares
 from .plan import Case, Plan
 
 Reason = Literal["complete", "precision", "budget"]  # why no further round is due
@@ -114,7 +114,7 @@ class Schedule:
             between = fmean(found.between for found in noise.values())
             for case in noise.keys() & wanted.keys():
                 done = self._half_width(case) <= rigor.goal
-                wanted[case] = LEAST if done else worth(costs[case], Components(noise[case].within, between))
+                wanted[case] = LEAST if done else optimal_visits(costs[case], Components(noise[case].within, between))
         # A baseline, and its copy beside it, as often as any target needs them.
         for case in wanted:
             if case.target.label == self._plan.baseline:

@@ -88,7 +88,7 @@ class TargetWorker:
                 operation, program, _ = self._programs[request.operation]
                 return _left_in(request.file, partial(shown_after, request.iterations, program))
             case protocol.Wait():
-                from ..verification.waiting import unfinished
+                from ..verification.sync_check import unfinished
 
                 operation, program, _ = self._programs[request.operation]
                 calls = max(1, request.iterations // program.iterations)

@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..arithmetic import Arithmetic
+from ..array_ops import ArrayOps
 from ..gan import BATCH_NORM_EPS
 from ..operation import Inputs, Operation, Output, outputs_of
-from ..precision import kept
+from ..precision import accumulation_dtype
 from .rounding import to_host
 
 
@@ -53,7 +53,7 @@ class Matmul(_Product):
         m, _, n = self.shape
         return outputs_of({"c": (m, n)})
 
-    def apply(self, backend: Arithmetic, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
+    def apply(self, backend: ArrayOps, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
         return state, (backend.matmul(*fixed),)
 
 
@@ -75,7 +75,7 @@ class MatmulGrad(_Product):
         m, k, n = self.shape
         return outputs_of({"grad_a": (m, k), "grad_b": (k, n)})
 
-    def apply(self, backend: Arithmetic, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
+    def apply(self, backend: ArrayOps, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
         return state, backend.matmul_grad(*fixed)
 
 
@@ -99,8 +99,8 @@ class _Normalisation(Operation):
         batch, n = self.shape
         drawn = [
             to_host(2 * rng.standard_normal((batch, n)) + 0.5, dtype),
-            rng.uniform(0.5, 1.5, n).astype(kept(dtype)),
-            rng.standard_normal(n).astype(kept(dtype)),
+            rng.uniform(0.5, 1.5, n).astype(accumulation_dtype(dtype)),
+            rng.standard_normal(n).astype(accumulation_dtype(dtype)),
         ]
         if self.with_grad:
             drawn.append(to_host(rng.standard_normal((batch, n)), dtype))
@@ -125,7 +125,7 @@ class BatchNorm(_Normalisation):
         _, n = self.shape
         return outputs_of({"y": self.shape, "mean": (n,), "var": (n,)}, kept=("mean", "var"))
 
-    def apply(self, backend: Arithmetic, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
+    def apply(self, backend: ArrayOps, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
         x, gamma, beta = fixed
         return state, backend.batch_norm(x, gamma, beta, BATCH_NORM_EPS)
 
@@ -145,6 +145,6 @@ class BatchNormGrad(_Normalisation):
         named = {"grad_x": self.shape, "grad_gamma": (n,), "grad_beta": (n,)}
         return outputs_of(named, kept=("grad_gamma", "grad_beta"))
 
-    def apply(self, backend: Arithmetic, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
+    def apply(self, backend: ArrayOps, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
         x, gamma, beta, grad = fixed
         return state, backend.batch_norm_grad(x, gamma, beta, BATCH_NORM_EPS, grad)

@@ -7,10 +7,10 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from ..arithmetic import Arithmetic, Array, GANState, NetworkState
+from ..array_ops import Array, ArrayOps, GANState, NetworkState
 from ..gan import STAGED_BATCHES, GANSpec, Layer, parameters, working
 from ..operation import Inputs, Operation, Output, outputs_of
-from ..precision import kept
+from ..precision import accumulation_dtype
 from .rounding import to_host
 
 
@@ -47,7 +47,7 @@ class AdamStep(Operation):
 
     def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
         rng = np.random.default_rng(seed)
-        params = initial_params(rng, self.spec.generator_layers, kept(dtype))
+        params = initial_params(rng, self.spec.generator_layers, accumulation_dtype(dtype))
         grads = [to_host(1e-2 * rng.standard_normal(p.shape), dtype) for p in params]
         zeros = [np.zeros_like(p) for p in params]
         return Inputs((grads,), AdamState(params, zeros, zeros, np.int32(0)), [()])
@@ -55,7 +55,7 @@ class AdamStep(Operation):
     def outputs(self) -> list[Output]:
         return _adam_outputs("", self.spec.generator_layers)
 
-    def apply(self, backend: Arithmetic, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
+    def apply(self, backend: ArrayOps, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
         step = state.step + 1
         params, m, v = backend.adam_step(self.spec, state.params, fixed[0], state.m, state.v, step)
         return AdamState(params, m, v, step), ()
@@ -92,7 +92,9 @@ class _Forward(Operation):
 
     def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
         rng = np.random.default_rng(seed)
-        params = working(self._layers, initial_params(rng, self._layers, kept(dtype)), lambda p: to_host(p, dtype))
+        params = working(
+            self._layers, initial_params(rng, self._layers, accumulation_dtype(dtype)), lambda p: to_host(p, dtype)
+        )
         return Inputs((params,), None, [(batch,) for batch in self._batches(rng, dtype, images)])
 
     @abstractmethod
@@ -112,7 +114,7 @@ class GeneratorForward(_Forward):
     def outputs(self) -> list[Output]:
         return outputs_of({"images": (self.spec.batch, self.spec.img_dim)})
 
-    def apply(self, backend: Arithmetic, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
+    def apply(self, backend: ArrayOps, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
         return state, (backend.generator_forward(self.spec, fixed[0], *batch),)
 
 
@@ -128,7 +130,7 @@ class DiscriminatorForward(_Forward):
     def outputs(self) -> list[Output]:
         return outputs_of({"logits": (self.spec.batch, 1)})
 
-    def apply(self, backend: Arithmetic, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
+    def apply(self, backend: ArrayOps, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
         return state, (backend.discriminator_forward(self.spec, fixed[0], *batch),)
 
 
@@ -168,7 +170,7 @@ class GANIteration(Operation):
 
     def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
         rng = np.random.default_rng(seed)
-        state = initial_state(rng, self.spec, kept(dtype))
+        state = initial_state(rng, self.spec, accumulation_dtype(dtype))
         staged = _staged(images, self.spec, dtype)
         if self.spec.wasserstein:
             return Inputs((), state, [self._critic_batch(rng, dtype, staged, turn) for turn in range(STAGED_BATCHES)])
@@ -200,7 +202,7 @@ class GANIteration(Operation):
         reported = self.spec.reported
         return [*named, *outputs_of(dict.fromkeys(reported, ()), kept=reported)]
 
-    def apply(self, backend: Arithmetic, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
+    def apply(self, backend: ArrayOps, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
         iterate = backend.wasserstein_iteration if self.spec.wasserstein else backend.gan_iteration
         state, *losses = iterate(self.spec, state, *batch)
         return state, losses

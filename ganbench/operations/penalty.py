@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..arithmetic import Arithmetic
+from ..array_ops import ArrayOps
 from ..gan import GANSpec, parameters, with_loss
 from ..operation import Output
 from .networks import DiscriminatorForward
@@ -31,5 +31,5 @@ class PenaltyGrad(DiscriminatorForward):
     def outputs(self) -> list[Output]:
         return [Output(f"grad {name}", shape, "grads") for name, shape in parameters(self._layers)]
 
-    def apply(self, backend: Arithmetic, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
+    def apply(self, backend: ArrayOps, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
         return state, backend.penalty_grad(self._critic, fixed[0], *batch)

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..arithmetic import Arithmetic, Array
+from ..array_ops import Array, ArrayOps
 from ..gan import Layer
 from ..operation import Inputs, Operation, Output
 from .rounding import to_host
@@ -94,7 +94,7 @@ class GANProducts(Operation):
     def outputs(self) -> list[Output]:
         return [Output(f"product{number}", (p.m, p.n), "products") for number, p in enumerate(self.products, 1)]
 
-    def apply(self, backend: Arithmetic, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
+    def apply(self, backend: ArrayOps, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
         made = [
             backend.matmul_into(a.T if p.a_transposed else a, b.T if p.b_transposed else b, out)
             for p, (a, b), out in zip(self.products, fixed, state, strict=True)

@@ -11,8 +11,8 @@ from ..results.differences import Difference, changes, differing, shown
 from ..results.statistics import BAND
 from .difference import interval
 from .measured import Case, Measured, compared
-from .page import PAPER, Screen, grid, text_of
 from .table import fitting, markdown, time, verdict
+from .text import PAPER, Screen, grid, text_of
 
 COLUMNS = (
     "preset dtype precision operation shape target machine threads status reason median_s ci_low_s ci_high_s rounds "

@@ -4,8 +4,8 @@ import pandas as pd
 
 from .difference import interval
 from .formats import render as render_pivot
-from .page import by_operation, grid, page
 from .table import markdown, seconds, verdict
+from .text import by_operation, grid, page
 
 
 def render(table: pd.DataFrame, form: str) -> str:

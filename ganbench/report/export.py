@@ -11,9 +11,9 @@ from . import exchange, memory
 from .energy import energy_table
 from .intervals import drawing
 from .notes import details, remarks
-from .page import PAPER, Screen, by_operation, grid, page
 from .start import QUEUE_LEGEND, queue_table, start_table
 from .table import INTERVALS, LEGEND, NUMBERS, STYLES, SURELY, heading, markdown, summary, widths
+from .text import PAPER, Screen, by_operation, grid, page
 
 
 def render(run: Run, form: str, with_details: bool = False, screen: Screen = PAPER) -> str:

@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 from ..errors import UnavailableError
-from .page import PAPER, Screen, grid, text_of
+from .escape import visible
 from .table import fitting, is_number, markdown, text
-from .visible import visible
+from .text import PAPER, Screen, grid, text_of
 
 NEEDS = {"latex": "jinja2", "parquet": "pyarrow"}  # pandas writes them through these
 

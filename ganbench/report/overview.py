@@ -8,12 +8,12 @@ from rich.table import Table
 from rich.text import Text
 
 from ..results.table import geometric_mean
-from .evidence import Row, cells, contexts, within
-from .page import PAPER, Screen, grid, text_of
+from .chart_rows import Row, cells, contexts, within
 from .picture import subtitle
 from .relative import DERIVED, baseline_of, relative
 from .selection import select
 from .table import STYLES, fitting, text
+from .text import PAPER, Screen, grid, text_of
 
 MEAN = "geometric mean"
 MARKS = {"undecided": "?", "control failed": "?", DERIVED: "~"}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ..errors import UnavailableError, UsageError, unknown
-from . import CHARTS as KINDS, THEMES, evidence
+from . import CHARTS as KINDS, THEMES, chart_rows
 from .relative import baseline_of, relative
 from .selection import KEYS, Selection, select
 
@@ -36,9 +36,9 @@ def chart(df: pd.DataFrame, kind: str = "ratios", baseline: str | None = None, t
     if kind not in KINDS:
         raise unknown("chart", kind, KINDS)
     found = select(df)
-    rows = evidence.cells(found)
-    contexts = evidence.contexts(rows)
-    series = evidence.varied(found) if kind == "scaling" else evidence.history(found, POINTS)[0]
+    rows = chart_rows.cells(found)
+    contexts = chart_rows.contexts(rows)
+    series = chart_rows.varied(found) if kind == "scaling" else chart_rows.history(found, POINTS)[0]
     for context in contexts:
         drawn, chosen = _rows(kind, found, rows, series, context, baseline)
         if drawn:
@@ -58,23 +58,23 @@ def chart(df: pd.DataFrame, kind: str = "ratios", baseline: str | None = None, t
 
 
 def _rows(
-    kind: str, found: Selection, rows: list[evidence.Row], series: list[evidence.Row], context: tuple[Any, ...],
+    kind: str, found: Selection, rows: list[chart_rows.Row], series: list[chart_rows.Row], context: tuple[Any, ...],
     baseline: str | None,
-) -> tuple[list[evidence.Row], str]:  # fmt: skip
+) -> tuple[list[chart_rows.Row], str]:  # fmt: skip
     """Return what a chart of one context shows, and its baseline."""
-    timed = [row for row in evidence.within(rows, context) if not row["word"]]
+    timed = [row for row in chart_rows.within(rows, context) if not row["word"]]
     chosen = baseline_of(pd.DataFrame(timed), baseline) if timed else ""
     match kind:
         case "ratios":
-            shown = evidence.forest(evidence.within(evidence.cells(relative(found, chosen)), context))
+            shown = chart_rows.forest(chart_rows.within(chart_rows.cells(relative(found, chosen)), context))
         case "pays":
-            shown = evidence.paid(timed)
+            shown = chart_rows.paid(timed)
         case "roofline":
             shown = [row for row in timed if row["roof_gflops"] is not None and row["intensity"] is not None]
         case "scaling":
             shown = _one_variable(series, context)
         case "history":
-            shown = evidence.within(series, context)
+            shown = chart_rows.within(series, context)
         case _:
             shown = [row for row in timed if row["host_peak_bytes"] is not None or row["device_peak_bytes"] is not None]
     return shown, chosen
@@ -105,7 +105,7 @@ def save(made: "Chart", path: Path) -> None:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
 
 
-def _drawn(kind: str, rows: list[evidence.Row], title: str, subtitle: str, theme: str) -> "Chart":
+def _drawn(kind: str, rows: list[chart_rows.Row], title: str, subtitle: str, theme: str) -> "Chart":
     if theme not in THEMES:
         raise unknown("theme", theme, THEMES)
     if not rows:
@@ -135,7 +135,7 @@ def look(theme: str) -> dict[str, Any]:
     }
 
 
-def _one_variable(rows: list[evidence.Row], context: tuple[Any, ...]) -> list[evidence.Row]:
+def _one_variable(rows: list[chart_rows.Row], context: tuple[Any, ...]) -> list[chart_rows.Row]:
     """Return the rows of one context in which the first of batch, width, n and threads was varied."""
     for variable in ("batch", "width", "n", "threads"):
         fixed = [name for name in KEYS if name != variable]

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from ..results.differences import changes, shown
 from ..results.run import Run
-from .visible import visible
+from .escape import visible
 
 NOT_THE_MACHINE = ("commit", "seed")  # what a history is about, and what may differ from run to run
 

@@ -10,9 +10,9 @@ from ..results.run import Run
 from ..results.statistics import BAND, MIN_ROUNDS, Estimate
 from ..results.table import run_table
 from .notes import control_line
-from .page import grid, page
 from .recommendation import START_DOUBT, Candidate, Recommendation, Standing, recommend
 from .table import heading, seconds, verdict
+from .text import grid, page
 
 LEGEND = (
     "total: start + iterations x time of one, from a fresh process with an empty compile cache, [95 % interval]; "

@@ -12,8 +12,8 @@ from ..results.pairs import verdict
 from ..results.run import Run, Swept
 from ..results.statistics import BAND
 from ..results.table import run_table
-from .page import PAPER, Screen, grid, page
 from .table import LEGEND, fitting, heading, markdown, marks, time
+from .text import PAPER, Screen, grid, page
 
 COLUMNS = (
     "sweep value operation target status reason median_s ci_low_s ci_high_s "

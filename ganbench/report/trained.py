@@ -7,7 +7,7 @@ import msgspec
 
 from ..results.records import digits
 from ..training.protocol import Ended, Epoch, Started
-from .visible import visible
+from .escape import visible
 
 POINTS = 200  # of a curve, which is drawn on fewer pixels than a training has epochs
 LARGEST = 200_000  # bytes of a picture that goes into a page

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..errors import StorageError
 from .asv import is_asv_file, read_asv
-from .derived import MANY, KeptRows
+from .row_cache import MANY, RowCache
 from .run import open_run
 from .store import DamagedResultsWarning
 from .table import Rows, frame, run_rows
@@ -50,7 +50,7 @@ def _reader(files: int) -> Callable[[Path], Rows]:
     """Return what makes rows of a run file; of many files, rows are kept for the next time."""
     if files >= MANY:
         with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: nobody's home is known
-            return KeptRows().rows
+            return RowCache().rows
     return lambda file: run_rows(open_run(file))
 
 

@@ -7,7 +7,7 @@ from itertools import islice
 
 import numpy as np
 
-from ..arithmetic import Array, GANState
+from ..array_ops import Array, GANState
 from ..backend import Backend, Program
 from ..gan import STAGED_BATCHES
 from ..measure.engine import calibrate, time_visit

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..arithmetic import GANState
+from ..array_ops import GANState
 from ..data.sound import wav_bytes
 from ..errors import UsageError
 from ..machine.lock import try_lock

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from ..arithmetic import GANState, NetworkState
+from ..array_ops import GANState, NetworkState
 from ..errors import DataError, SpecError
 from ..gan import GANSpec, parameters
 from ..results.store import replace_file

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import __version__, registry
-from ..arithmetic import GANState, NetworkState
+from ..array_ops import GANState, NetworkState
 from ..errors import GanbenchError
 from ..gan import GANSpec
 from ..machine import facts

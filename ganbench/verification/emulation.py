@@ -16,9 +16,9 @@ from ..operation import Inputs, Operation
 from ..operations.rounding import cut, rounded
 from ..precision import name_of
 from .answers import Answers
-from .drawing import collected, draw, outcomes
+from .choose_inputs import collected, draw, outcomes
 from .gate import GATED_ITERATIONS, group_errors
-from .honest import Doubtful, Emulation, Ieee, Watched
+from .honest import Emulation, KinkOracle, RecordingOracle, RoundingOracle
 from .reference import Reference
 
 DOUBT = 3  # times its typical error, enlarged already, a unit may be off
@@ -26,8 +26,8 @@ STRAYED = 0.1  # of itself, with errors enlarged so
 
 
 def _otherwise(
-    exact: Watched, honest: Ieee | None, operation: Operation, inputs: Inputs, dtype: str, precision: str,
-    counts: Collection[int],
+    exact: RecordingOracle, honest: RoundingOracle | None, operation: Operation, inputs: Inputs, dtype: str,
+    precision: str, counts: Collection[int],
 ) -> Iterator[dict[int, list[np.ndarray]]]:  # fmt: skip
     """Yield the outputs of further honest ways to compute in a format, as hardware, compilers and libraries differ.
 
@@ -39,7 +39,7 @@ def _otherwise(
         errors = (np.square(seen - true).mean(axis=0) for seen, true in zip(honest.seen, exact.seen, strict=True))
         doubt = [DOUBT * np.sqrt(error) for error in errors]
         for side in (1, -1) if doubt or honest.reaches else ():
-            yield collected(Doubtful(doubt, honest.reaches, side), operation, inputs, counts)
+            yield collected(KinkOracle(doubt, honest.reaches, side), operation, inputs, counts)
     elif precision == "tf32":
         for rounding in (rounded, cut):
             yield collected(Emulation(partial(rounding, name=name), stores=False), operation, inputs, counts)
@@ -86,11 +86,11 @@ def _strayed(answers: Answers, count: int) -> bool:
 
 def answers_from(operation: Operation, inputs: Inputs, dtype: str, precision: str, counts: Collection[int]) -> Answers:
     """Return the oracle's answers after ``counts`` iterations from ``inputs``, and how far honest arithmetic is off."""
-    exact = Watched(dtype if precision == "ieee" else "float32")
+    exact = RecordingOracle(dtype if precision == "ieee" else "float32")
     after = collected(exact, operation, inputs, counts)
     honest, allowed, emulated = None, dict[int, dict[int, np.ndarray]](), dict[int, list[np.ndarray]]()
     if precision == "ieee":
-        honest = Ieee(dtype, exact)
+        honest = RoundingOracle(dtype, exact)
         for count, outcome in outcomes(honest, operation, inputs, counts):
             emulated[count] = [honest.to_numpy(array) for array in outcome]
             found = enumerate(map(honest.allowed, outcome))

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from ..backend import Program
 from ..operation import Operation, Output
 from ..operations.rounding import dtype_of, widened
-from ..precision import kept
+from ..precision import accumulation_dtype
 from ..results.records import GroupError, Verification
 from .answers import Answers
 
@@ -58,7 +58,7 @@ def counts(iterations: int, most: int) -> list[int]:
 def shown_after(count: int, program: Program) -> list[np.ndarray]:
     """Return what a program shows after ``count`` iterations from its staged state."""
     if count < program.iterations:
-        return program.begun(count)
+        return program.first_outputs(count)
     program.reset()
     for _ in range(count // program.iterations):
         program()
@@ -72,12 +72,14 @@ def verify(
 
     looks = (*counts(program.iterations, answers.most), program.iterations)
     shown = ((count, shown_after(count, program)) for count in looks)
-    found = judge(shown, operation, answers, dtype, precision)
+    found = check_outputs(shown, operation, answers, dtype, precision)
     program.reset()
     return found
 
 
-def judge(shown: Iterable[Shown], operation: Operation, answers: Answers, dtype: str, precision: str) -> Verification:
+def check_outputs(
+    shown: Iterable[Shown], operation: Operation, answers: Answers, dtype: str, precision: str
+) -> Verification:
     """Compare what a program shows with the oracle's answers."""
     constant = TOLERANCES[dtype, precision]
     expected = operation.outputs()
@@ -123,7 +125,7 @@ def _tolerance(answers: Answers, key: tuple[str, int], dtype: str, precision: st
         name = dtype if precision == "ieee" else "float32"
         least = TOLERANCES[name, "ieee"] * change
     else:
-        name, least = kept(dtype), min(TOLERANCES[dtype, precision], CHANGE * change)
+        name, least = accumulation_dtype(dtype), min(TOLERANCES[dtype, precision], CHANGE * change)
     eps = float(np.finfo(name).eps)
     honest = HONEST[precision] * deviation * (FURTHER if precision == "ieee" and deviation > GROWN * eps else 1)
     return max(min(max(honest, least), MOST * change), ULPS * eps)
@@ -140,7 +142,7 @@ def malformed(received: Sequence[np.ndarray], expected: Sequence[Output], dtype:
     for array, output in zip(received, expected, strict=True):
         if np.shape(array) != output.shape:
             return f"'{output.name}' has shape {np.shape(array)} instead of {output.shape}"
-        wanted = kept(dtype) if output.kept else dtype
+        wanted = accumulation_dtype(dtype) if output.kept else dtype
         if dtype_of(array) != wanted:
             return f"'{output.name}' is {dtype_of(array)} instead of {wanted}"
         if not np.isfinite(array if array.dtype.kind == "f" else widened(array)).all():

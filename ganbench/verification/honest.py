@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arithmetic import Array, Arrays, Triple, Updated
+from ..array_ops import Array, Arrays, Triple, Updated
 from ..gan import GANSpec
 from .reference import Reference, act
 
@@ -34,7 +34,7 @@ class _Seeing(Reference):
         return pre
 
 
-class Watched(_Seeing):
+class RecordingOracle(_Seeing):
     """The oracle, which notes the gradients of each step of Adam as well."""
 
     def __init__(self, dtype: str) -> None:
@@ -46,14 +46,14 @@ class Watched(_Seeing):
         return super().adam_step(spec, params, grads, m, v, step)
 
 
-class Ieee(_Seeing):
+class RoundingOracle(_Seeing):
     """The oracle with the errors of ``dtype``, several times as large, in sums of another order and other formulas.
 
     ``exact`` has run before. Where a gradient is hardly more than noise, Adam moves its parameter all the same, and
     one sample of errors says nothing of how far: ``allowed`` does.
     """
 
-    def __init__(self, dtype: str, exact: Watched) -> None:
+    def __init__(self, dtype: str, exact: RecordingOracle) -> None:
         super().__init__(dtype)
         self._exact = iter(exact.gradients)
         # By the identity of an array, which is kept alive: what ``allowed`` says, and the squares of gradients' terms.
@@ -149,7 +149,7 @@ class Ieee(_Seeing):
         noise = [_noise(grad - true, own, least) for grad, true, own in zip(grads, exact, terms, strict=True)]
         self._terms.clear()
         noisy = ([grad + side * n for grad, n in zip(grads, noise, strict=True)] for side in (1, -1))
-        ends = [super(Ieee, self).adam_step(spec, params, grads, m, v, step)[0] for grads in noisy]
+        ends = [super(RoundingOracle, self).adam_step(spec, params, grads, m, v, step)[0] for grads in noisy]
         moved, reaches, alone = [], [], []
         for old, middle, true, n, *both in zip(params, after, exact, noise, *ends, strict=True):
             reach = np.maximum(*(np.abs(end - middle) for end in both))
@@ -200,7 +200,7 @@ def _whole_step(spec: GANSpec, noise: Array) -> Array:
     return spec.lr * longest * noise / (noise + spec.eps)
 
 
-class Doubtful(Reference):
+class KinkOracle(Reference):
     """The oracle in which all that noise decides goes to one ``side``: ReLUs by time and unit, parameters by step.
 
     ReLUs whose input is within ``doubt`` of the kink, and steps of Adam by what the noise of gradients makes of them.

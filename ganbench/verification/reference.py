@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..arithmetic import Arithmetic, Array, Arrays, GANState, NetworkState, Trained, TrainedCritic, Triple, Updated
+from ..array_ops import Array, ArrayOps, Arrays, GANState, NetworkState, Trained, TrainedCritic, Triple, Updated
 from ..gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec, Layer, by_layer
 from ..operations.rounding import widened
 
@@ -59,7 +59,7 @@ class _Trace(NamedTuple):
     pre: np.ndarray  # what the activation was applied to
 
 
-class Reference(Arithmetic):
+class Reference(ArrayOps):
     """Float64 answers; remembers how near any ReLU came to its kink."""
 
     def __init__(self, clear_of: float = 0.0) -> None:

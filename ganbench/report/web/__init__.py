@@ -21,13 +21,13 @@ from ...results.pairs import pairs
 from ...results.run import Run, open_run, run_files
 from ...results.statistics import BAND
 from ...results.store import cache_folder, replace_file
-from .. import THEMES, evidence, provenance, trained
+from .. import THEMES, chart_rows, provenance, trained
 from ..across import across, parts
+from ..escape import visible
 from ..measured import measured
 from ..picture import NOTHING, look
 from ..recommendation import START_DOUBT
 from ..selection import KEYS, Selection, select
-from ..visible import visible
 
 CASES = 3000  # rows of the newest contexts
 POINTS = 50  # of one series of the history
@@ -104,8 +104,8 @@ def _scripts() -> str:
 
 def content(path: Path, found: Selection) -> tuple[dict[str, Any], list[Run]]:
     """Return all that the page knows, as JSON can hold it, and the runs of which it shows the conditions."""
-    cells, notes = _whole_contexts(evidence.cells(found))
-    history, thinned = evidence.history(found, POINTS)
+    cells, notes = _whole_contexts(chart_rows.cells(found))
+    history, thinned = chart_rows.history(found, POINTS)
     if len(history) > HISTORY:
         thinned, history = thinned + len(history) - HISTORY, _newest(history, HISTORY)
     if thinned:
@@ -128,10 +128,10 @@ def content(path: Path, found: Selection) -> tuple[dict[str, Any], list[Run]]:
         "looks": {theme: look(theme) for theme in THEMES},
         "band": BAND,
         "doubt": START_DOUBT,
-        "cells": _columns(cells, evidence.FIELDS),
+        "cells": _columns(cells, chart_rows.FIELDS),
         "pairs": _columns([pair for run in runs for pair in _pairs(run)], PAIRS),
-        "varied": _columns([row for row in evidence.varied(found) if row["machine"] in machines], evidence.VARIED),
-        "history": _columns(history, evidence.TIMES),
+        "varied": _columns([row for row in chart_rows.varied(found) if row["machine"] in machines], chart_rows.VARIED),
+        "history": _columns(history, chart_rows.TIMES),
         "changes": [one._asdict() for one in provenance.changed(runs)],
         "runs": [{"run_id": run.header.run_id, "facts": provenance.facts(run)} for run in runs],
         "trainings": shown,
@@ -141,19 +141,19 @@ def content(path: Path, found: Selection) -> tuple[dict[str, Any], list[Run]]:
     return data, runs
 
 
-def _whole_contexts(rows: list[evidence.Row]) -> tuple[list[evidence.Row], list[str]]:
+def _whole_contexts(rows: list[chart_rows.Row]) -> tuple[list[chart_rows.Row], list[str]]:
     """Return the rows of as many contexts, the newest first, as a page can hold, and what is missing."""
-    kept: list[evidence.Row] = []
-    by_context: dict[Any, list[evidence.Row]] = {}
+    kept: list[chart_rows.Row] = []
+    by_context: dict[Any, list[chart_rows.Row]] = {}
     for row in rows:
         by_context.setdefault(tuple(row[name] for name in KEYS), []).append(row)
-    for context in evidence.contexts(rows):
+    for context in chart_rows.contexts(rows):
         kept += _newest(by_context[context], CASES - len(kept))
     left = len(rows) - len(kept)
     return kept, [f"{left:,} of {len(rows):,} rows are left out, those of the oldest runs."] if left else []
 
 
-def _newest(rows: list[evidence.Row], most: int) -> list[evidence.Row]:
+def _newest(rows: list[chart_rows.Row], most: int) -> list[chart_rows.Row]:
     """Return the newest ``most`` rows, in the order in which they stood."""
     if len(rows) <= most:
         return rows
@@ -174,16 +174,16 @@ def _runs(path: Path, shown: set[str]) -> tuple[list[Run], int]:
     return runs, len(files[:-RUNS])
 
 
-def _pairs(run: Run) -> list[evidence.Row]:
+def _pairs(run: Run) -> list[chart_rows.Row]:
     rows = [
         (run.header.run_id, one.operation, one.target, one.baseline, *one.verdict.ratio, one.verdict.outcome,
          one.verdict.detectable)
         for one in pairs(run)
     ]  # fmt: skip
-    return evidence.plain(pd.DataFrame(rows, columns=PAIRS), PAIRS)
+    return chart_rows.plain(pd.DataFrame(rows, columns=PAIRS), PAIRS)
 
 
-def _columns(rows: Sequence[evidence.Row], names: Sequence[str]) -> dict[str, Any]:
+def _columns(rows: Sequence[chart_rows.Row], names: Sequence[str]) -> dict[str, Any]:
     """Return rows with each name once: half of the bytes."""
     return {"names": list(names), "rows": [[row[name] for name in names] for row in rows]}
 

@@ -12,7 +12,7 @@ from programs import programs
 from ganbench.errors import UnsupportedError
 from ganbench.gan import preset
 from ganbench.operations import operation
-from ganbench.precision import kept
+from ganbench.precision import accumulation_dtype
 from ganbench.registry import load
 from ganbench.testing import images
 
@@ -33,7 +33,9 @@ def test_a_program(make, calls, mode, case, dtype, precision):
     assert not WAITS & {call["call"] for call in again}
     assert "copyHostToDevice" not in {call["call"] for call in again}
     for array, output in zip(program.outputs(), case.outputs(), strict=True):
-        assert (array.shape, array.dtype) == (output.shape, kept(dtype) if output.kept else dtype), output.name
+        assert (array.shape, array.dtype) == (output.shape, accumulation_dtype(dtype) if output.kept else dtype), (
+            output.name
+        )
     program.reset()
     if case.name == "gan_iteration":
         program.feed(inputs.batches, inputs.state)
@@ -78,7 +80,7 @@ def test_adam_is_one_kernel_a_tensor_and_nothing_in_it_is_a_half(make, calls, dt
     names = launched(calls)
     assert names.count("adam") == len(inputs.state.params)
     assert ({*names} == {"adam"}) == (precision != "mixed")  # else gradients are cast
-    assert not halves_in("adam", kept(dtype))
+    assert not halves_in("adam", accumulation_dtype(dtype))
 
 
 @pytest.mark.parametrize("dtype", IN_C)

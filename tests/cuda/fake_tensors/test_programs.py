@@ -9,7 +9,7 @@ from ganbench.backend import DISPLACING
 from ganbench.errors import UnsupportedError
 from ganbench.gan import preset
 from ganbench.operations import operation
-from ganbench.precision import kept
+from ganbench.precision import accumulation_dtype
 from ganbench.registry import load
 from ganbench.testing import images
 
@@ -34,7 +34,7 @@ def test_a_program(cuda, mode, case, dtype, precision):
     assert cuda.synchronised == synchronised
     assert (cuda.recorded or watched).operations > program.iterations
     for array, output in zip(program.outputs(), case.outputs(), strict=True):
-        wanted = getattr(torch, kept(dtype) if output.kept else dtype)
+        wanted = getattr(torch, accumulation_dtype(dtype) if output.kept else dtype)
         assert (array.device, array.dtype, tuple(array.shape)) == (torch.device("cuda:1"), wanted, output.shape)
     if case.name == "gan_iteration":
         program.feed(inputs.batches, inputs.state)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arithmetic import map_arrays
+from ..array_ops import map_arrays
 from ..operation import Inputs, Operation
 from .reference import NearKinkError, Reference
 

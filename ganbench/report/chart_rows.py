@@ -16,8 +16,8 @@ from typing import Any
 
 import pandas as pd
 
+from .escape import visible
 from .selection import KEYS, Selection, instead
-from .visible import visible
 
 Row = dict[str, Any]
 FIELDS = [

@@ -18,13 +18,13 @@ import msgspec
 
 from ..errors import GanbenchError
 from ..results.importing import LeftOutError
-from . import errand
+from . import worker_tasks
 from .answers import answers, question
-from .arrival import kept, outcome_of
 from .journal import Came, Failed, Given, Journal, Seen, now
 from .machines import Description, misfit, named, parse, refusal, remarks
 from .plan import MODEL, Job
-from .standing import ANY, Standing, standings
+from .receive import kept, outcome_of
+from .status import ANY, Standing, standings
 
 if TYPE_CHECKING:
     from distributed import Future
@@ -97,7 +97,7 @@ class Conductor:
             return
         self._asked |= there
         sent = time.time()
-        answers_of = self._client.ask(errand.describe, workers=new)
+        answers_of = self._client.ask(worker_tasks.describe, workers=new)
         between = (sent + time.time()) / 2
         for address, content in sorted(answers_of.items()):
             try:
@@ -255,17 +255,17 @@ class Conductor:
     def _send(self, name: str, machine: Machine, row: Standing) -> None:
         job = self.jobs[row.number]
         asked = question(job, machine.seen.about.cores)
-        order = errand.Order(self._place_of(asked), list(job.arguments), job.model, MODEL, name)
+        order = worker_tasks.Order(self._place_of(asked), list(job.arguments), job.model, MODEL, name)
         self.journal.write(Given(at=now(), machine=name, question=asked))
         future = self._client.submit(
-            errand.measure, msgspec.msgpack.encode(order), workers=sorted(machine.workers), retries=3, pure=False
+            worker_tasks.measure, msgspec.msgpack.encode(order), workers=sorted(machine.workers), retries=3, pure=False
         )
         machine.flight = Flight(row, asked, future, frozenset(machine.workers), time.monotonic())
         future.add_done_callback(self._events.put)
 
     def _place_of(self, asked: str) -> str:
         """Return where a worker keeps the outcome: another fleet that asks the same has another place."""
-        fleet = hashlib.sha256(f"{errand.host()} {self.results.resolve()}".encode()).hexdigest()[:16]
+        fleet = hashlib.sha256(f"{worker_tasks.host()} {self.results.resolve()}".encode()).hexdigest()[:16]
         return f"{asked}-{fleet}"
 
     def _call_back(self) -> None:
@@ -297,4 +297,4 @@ class Conductor:
         self._done.add((name, flight.question))
         self.journal.write(Came(at=now(), machine=name, question=flight.question, run=run, seconds=seconds))
         if machine.workers:
-            self._client.ask(errand.forget, self._place_of(flight.question), workers=sorted(machine.workers)[:1])
+            self._client.ask(worker_tasks.forget, self._place_of(flight.question), workers=sorted(machine.workers)[:1])

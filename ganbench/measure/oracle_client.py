@@ -9,7 +9,7 @@ import msgspec
 
 from ..errors import GanbenchError
 from ..results.records import Verification
-from ..verification.drawing import SEEDS
+from ..verification.choose_inputs import SEEDS
 from ..verification.gate import GATED_ITERATIONS
 from .oracle import Compare, Draw, Drawn, Examine, Judged, OracleJob
 from .plan import Plan
@@ -22,7 +22,7 @@ KEEPS_ARRAYS = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": 
 R = TypeVar("R", Drawn, Judged)
 
 
-class Judge:
+class OracleClient:
     """The oracle of one run. Raises ``GanbenchError`` wherever it is found dead."""
 
     def __init__(self, plan: Plan, folder: str) -> None:

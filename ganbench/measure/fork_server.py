@@ -2,7 +2,7 @@
 
 Importing is most of what a round costs before its first visit. The worker is a new process all the same: it stages its
 arrays, prepares, is checked and warms up for itself. Whether its luck is as new as that of a fresh one is asked by
-``benchmarks/studies/placement.py``. Run as ``python -m ganbench.measure.template`` for the template itself.
+``benchmarks/studies/placement.py``. Run as ``python -m ganbench.measure.fork_server`` for the template itself.
 """
 
 import contextlib
@@ -86,7 +86,7 @@ class Template:
         self._waiting = True
         with theirs:
             self._process = subprocess.Popen(
-                command("ganbench.measure.template", str(theirs.fileno())),
+                command("ganbench.measure.fork_server", str(theirs.fileno())),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

@@ -45,7 +45,7 @@ Trained = tuple[GANState, Array, Array]  # the new state, d_loss and g_loss
 TrainedCritic = tuple[GANState, Array, Array, Array]  # and the penalty
 
 
-class Arithmetic(ABC):
+class ArrayOps(ABC):
     """Arrays of one framework and the operations on them."""
 
     @abstractmethod

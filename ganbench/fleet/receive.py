@@ -8,7 +8,7 @@ import msgspec
 from ..results.importing import LeftOutError, take_run
 from ..results.records import RunEnd, RunHeader
 from .answers import answered
-from .errand import Outcome
+from .worker_tasks import Outcome
 
 if TYPE_CHECKING:
     from distributed import Future

@@ -21,7 +21,7 @@ from .table import Rows, run_rows
 MANY = 100  # files; fewer are read in a second
 
 
-class KeptRows:
+class RowCache:
     """The rows that were kept; raises ``RuntimeError`` where there is no place for such things."""
 
     def __init__(self) -> None:

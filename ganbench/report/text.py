@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .visible import visible
+from .escape import visible
 
 UNBOUNDED = 10_000  # columns for tables whose cells must not be broken
 

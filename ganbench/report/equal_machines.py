@@ -9,8 +9,8 @@ from ..precision import titled
 from ..results.statistics import BAND, Estimate, typical
 from .difference import interval
 from .measured import Case, Measured, compared, hardware_of
-from .page import PAPER, Screen, grid, text_of
 from .table import markdown, seconds, verdict
+from .text import PAPER, Screen, grid, text_of
 
 POOLED = "all together"
 COLUMNS = (
