@@ -3,6 +3,7 @@
 import contextlib
 import statistics
 import time
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ..operations import operation as make_operation
@@ -20,6 +21,7 @@ from .plan import Case, Plan
 from .process import Worker, WorkerLostError
 
 R = TypeVar("R", bound=protocol.Reply)
+T = TypeVar("T")
 UNFINISHED = 0.05  # of a visit may be left when synchronize has returned: more would show in a ratio
 
 
@@ -170,11 +172,8 @@ class Member:
     def visit(self, name: str, number: int, place: int, cpu: int | None) -> None:
         """Time one visit, which begins on ``cpu``, while all others are paused; at its ``place`` in pass ``number``."""
         start = time.monotonic()
-        try:
-            timed = self._ask(name, protocol.Visit(name, self.number(name)), protocol.Timed, cpu)
-        except WorkerLostError as error:
-            return self._replace(name, error)
-        self._pause()
+        request = protocol.Visit(name, self.number(name))
+        timed = self._surviving(name, lambda: self._ask(name, request, protocol.Timed, cpu))
         if timed is not None:
             timings = self._timings[name]
             timings.visits[number] = timed
@@ -192,22 +191,14 @@ class Member:
         timings = self._timings[name]
         stateful = make_operation(name, self._plan.spec).stateful
         files = [self._oracle.file() for _ in range(1 + stateful)]
-        try:
-            shown = self._ask(name, protocol.Look(name, files), protocol.Shown)
-            if shown is not None:
-                timings.left = carried, files, shown.seconds
-        except WorkerLostError as error:
-            return self._replace(name, error)
-        self._pause()
+        shown = self._surviving(name, lambda: self._ask(name, protocol.Look(name, files), protocol.Shown))
+        if shown is not None:
+            timings.left = carried, files, shown.seconds
 
     def finish(self, name: str) -> None:
         """Judge what a visit has left, have the gate look at the program once more, then write the row."""
         timings = self._timings[name]
-        try:
-            checked = self._checked(name, timings)
-        except WorkerLostError as error:
-            return self._replace(name, error)
-        self._pause()
+        checked = self._surviving(name, lambda: self._checked(name, timings))
         if checked is None:
             return
         if not checked.passed:
@@ -263,10 +254,16 @@ class Member:
         self._fail(name, error.status, error.reason)
         self.stop()
 
-    def _replace(self, name: str, error: WorkerLostError) -> None:
-        """Bring up another worker for the operations that are still to be timed."""
-        self._lost(name, error)
-        self.prepare(self._names[self._names.index(name) + 1 :])
+    def _surviving(self, name: str, action: Callable[[], T]) -> T | None:
+        """Return what ``action`` does; where it loses the worker, prepare another for the operations after ``name``."""
+        try:
+            done = action()
+        except WorkerLostError as error:
+            self._lost(name, error)
+            self.prepare(self._names[self._names.index(name) + 1 :])
+            return None
+        self._pause()
+        return done
 
     def _record(self, name: str) -> None:
         timings, fields = self._timings[name], {}

@@ -60,12 +60,6 @@ class Examine(msgspec.Struct, tag="examine", frozen=True):
     files: list[str]
 
 
-class Judged(msgspec.Struct, frozen=True):
-    """What was found."""
-
-    verification: Verification
-
-
 class Oracle:
     """The answers of one round."""
 
@@ -74,14 +68,14 @@ class Oracle:
         self._images = np.load(Path(job.folder) / IMAGES, allow_pickle=False)
         self._known: dict[str, tuple[Operation, Inputs, Answers]] = {}
 
-    def answer(self, request: Draw | Compare | Examine) -> Drawn | Judged:
+    def answer(self, request: Draw | Compare | Examine) -> Drawn | Verification:
         """Do what the parent asks."""
         if isinstance(request, Draw):
             return Drawn(self._draw(request))
         try:
-            return Judged(self._examine(request) if isinstance(request, Examine) else self._compare(request))
+            return self._examine(request) if isinstance(request, Examine) else self._compare(request)
         except Exception as error:  # a backend may leave anything in its files
-            return Judged(Verification(0.0, False, [], f"its outputs cannot be read: {type(error).__name__}: {error}"))
+            return Verification(0.0, False, [], f"its outputs cannot be read: {type(error).__name__}: {error}")
 
     def _draw(self, request: Draw) -> dict[str, tuple[int, str, int]]:
         job, drawn = self._job, {}
@@ -96,9 +90,9 @@ class Oracle:
 
     def _compare(self, request: Compare) -> Verification:
         made, _, answers = self._known[request.operation]
-        return self._judged(((count, _read(file)) for count, file in request.shown), made, answers)
+        return self._checked(((count, _read(file)) for count, file in request.shown), made, answers)
 
-    def _judged(self, shown: Iterable[Shown], made: Operation, answers: Answers) -> Verification:
+    def _checked(self, shown: Iterable[Shown], made: Operation, answers: Answers) -> Verification:
         return check_outputs(shown, made, answers, self._job.dtype, self._job.precision)
 
     def _examine(self, request: Examine) -> Verification:
@@ -112,7 +106,7 @@ class Oracle:
         start = _from(inputs, before, carried) if after else inputs
         batches = [start.batches[(carried + n) % len(start.batches)] for n in range(len(start.batches))]
         answers = answers_from(made, start._replace(batches=batches), job.dtype, job.precision, (count,))
-        return self._judged([(count, after[0] if after else before)], made, answers)
+        return self._checked([(count, after[0] if after else before)], made, answers)
 
 
 def _from(inputs: Inputs, outputs: list[np.ndarray], step: int) -> Inputs:

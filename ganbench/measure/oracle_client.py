@@ -11,7 +11,7 @@ from ..errors import GanbenchError
 from ..results.records import Verification
 from ..verification.choose_inputs import SEEDS
 from ..verification.gate import GATED_ITERATIONS
-from .oracle import Compare, Draw, Drawn, Examine, Judged, OracleJob
+from .oracle import Compare, Draw, Drawn, Examine, OracleJob
 from .plan import Plan
 from .process import Child, WorkerLostError, child_environment
 
@@ -19,7 +19,7 @@ LATER = 1  # iteration is gated in later rounds: the same program has passed wit
 SMALL = 2e9  # FLOP of an iteration, below which more threads only get in the way of the processes that start meanwhile
 # Arrays that were freed are used again, where glibc would hand them back and the system clear new ones.
 KEEPS_ARRAYS = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
-R = TypeVar("R", Drawn, Judged)
+R = TypeVar("R", Drawn, Verification)
 
 
 class OracleClient:
@@ -72,19 +72,19 @@ class OracleClient:
         Their files are removed.
         """
         self._scans |= iterations > 1
-        return self._judged(Compare(name, shown), [file for _, file in shown])
+        return self._ask(Compare(name, shown), [file for _, file in shown])
 
     def examine(self, name: str, carried: int, iterations: int, files: list[str]) -> Verification:
         """Judge what ``Look`` left after ``carried`` iterations; the files are removed."""
-        return self._judged(Examine(name, carried, iterations, files), files)
+        return self._ask(Examine(name, carried, iterations, files), files)
 
     def stop(self) -> None:
         """End it; may be called again."""
         self._child.stop()
 
-    def _judged(self, request: Compare | Examine, files: list[str]) -> Verification:
+    def _ask(self, request: Compare | Examine, files: list[str]) -> Verification:
         self._say(request)
-        found = self._hear(Judged).verification
+        found = self._hear(Verification)
         for file in files:
             Path(file).unlink(missing_ok=True)
         return found

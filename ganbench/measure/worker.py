@@ -82,24 +82,32 @@ class TargetWorker:
         match request:
             case protocol.Prepare():
                 return self._prepare(request)
+            case protocol.FindCeilings():
+                from .ceilings import find_ceilings
+
+                return protocol.CeilingsFound(find_ceilings(self._backend, self._job.dtype, self._job.precision))
+        operation, program, memory = self._programs[request.operation]
+        match request:
             case protocol.Show():
                 from ..verification.gate import shown_after
 
-                operation, program, _ = self._programs[request.operation]
                 return _left_in(request.file, partial(shown_after, request.iterations, program))
             case protocol.Wait():
                 from ..verification.sync_check import unfinished
 
-                operation, program, _ = self._programs[request.operation]
                 calls = max(1, request.iterations // program.iterations)
                 return protocol.Waited(unfinished(self._backend, program, calls, request.share))
             case protocol.Warm():
-                return self._warm(request)
+                from .engine import warm_up
+
+                memory.warming()
+                warm = warm_up(
+                    self._backend, operation, program, request.cap_s, request.number, self._timer, self._visit_s
+                )
+                return protocol.Warmed(*warm, *memory.peaks())
             case protocol.Visit():
-                operation, program, _ = self._programs[request.operation]
                 return self._timer(self._backend, operation, program, request.number)
             case protocol.Look():
-                operation, program, _ = self._programs[request.operation]
                 shown = _left_in(request.files[0], program.outputs)
                 for file in request.files[1:]:
                     program()
@@ -108,12 +116,7 @@ class TargetWorker:
             case protocol.Spend():
                 from .energy import spend
 
-                operation, program, _ = self._programs[request.operation]
                 return spend(self._backend, operation, program, request.number)
-            case protocol.FindCeilings():
-                from .ceilings import find_ceilings
-
-                return protocol.CeilingsFound(find_ceilings(self._backend, self._job.dtype, self._job.precision))
 
     def _prepare(self, request: protocol.Prepare) -> protocol.AnyReply:
         import numpy as np
@@ -136,14 +139,6 @@ class TargetWorker:
         self._programs[operation.name] = operation, program, memory
         _left_in(request.file, program.outputs)
         return protocol.Prepared(prepare_s, first_run_s, program.iterations, inputs.digest())
-
-    def _warm(self, request: protocol.Warm) -> protocol.Warmed:
-        from .engine import warm_up
-
-        operation, program, memory = self._programs[request.operation]
-        memory.warming()
-        warm = warm_up(self._backend, operation, program, request.cap_s, request.number, self._timer, self._visit_s)
-        return protocol.Warmed(*warm, *memory.peaks())
 
 
 def _left_in(file: str, look: Callable[[], Sequence[Any]]) -> protocol.Shown:
