@@ -58,8 +58,8 @@ def test_what_is_not_ours_is_left_out_with_its_reason(theirs, tmp_path, ganbench
     assert code == 0
     assert out.count("taken") == 2
     assert len(contents(tmp_path / "results")) == 2
+    assert "notes.txt" not in out
     for named in (
-        "notes.txt: not a results file",
         "foreign.jsonl: it is not a ganbench run",
         "newer.jsonl: it has format 99",
         "damaged.jsonl: line 2",

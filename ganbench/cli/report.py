@@ -184,7 +184,7 @@ def schema_command() -> None:
 def import_command(path: Path, results: Path) -> None:
     """Copy someone else's results into yours, from a folder, a .zip or a .tar.gz; every file is checked.
 
-    Nothing is overwritten. Refused are links, pickles, files that are too large, and names that lead out of the folder.
+    Nothing is overwritten, and no link is followed. Files that are neither .jsonl nor .json are passed over.
     """
     from ..results.importing import import_results
 

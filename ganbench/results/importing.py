@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import GanbenchError, StorageError, UsageError
-from .archive import MAX_FILE, Member, members
+from .archive import MAX_FILE, members
 from .loading import load_results
 from .records import Measurement, RunHeader
 from .store import DamagedResultsWarning, check_writable, parse_run, replace_file, run_path, whole_length
@@ -49,18 +49,19 @@ def import_results(path: Path, results: Path) -> Imported:
     """
     outcome = Imported()
     found: dict[Path, bytes] = {}
-    for member in members(path):
+    for name, content in members(path):
         try:
-            place = _place(member)
-            _check_rows(place, member.content)
+            place = _checked(name, content)
         except LeftOutError as error:
-            outcome.left_out.append((member.name, str(error)))
+            outcome.left_out.append((name, str(error)))
             continue
-        if found.setdefault(place, member.content) != member.content:
-            raise UsageError(f"refused {path}: '{member.name}' and another file are both {place}, and differ")
+        if found.setdefault(place, content) != content:
+            raise UsageError(f"refused {path}: '{name}' and another file are both {place}, and differ")
     if not found:
         why = "".join(f"; {name}: {reason}" for name, reason in outcome.left_out[:3])
-        raise UsageError(f"no results in {path}: run files end in .jsonl, asv's result files in .json{why}")
+        raise UsageError(
+            f"no results in {path}: run files end in .jsonl, asv's result files in .json, and no link is followed{why}"
+        )
     for place, content in found.items():
         kept = results / place
         there = _existing(kept)
@@ -74,7 +75,7 @@ def import_results(path: Path, results: Path) -> Imported:
             raise UsageError(f"{kept} exists and differs: nothing was imported; rename it, or choose another --results")
     check_writable(results)
     for place in outcome.taken:
-        _write(results / place, found[place])
+        _keep(results / place, found[place])
     return outcome
 
 
@@ -84,16 +85,12 @@ def take_run(content: bytes, results: Path, fault: Callable[[RunHeader, object],
     ``fault`` says what is wrong with its header and last record, '' if nothing. The file is whole or not there. Raises
     ``LeftOutError`` for one that is not taken, ``StorageError`` where the disk does not take it.
     """
-    if len(content) > MAX_FILE:
-        raise LeftOutError(f"it has {len(content):,} bytes (at most {MAX_FILE:,})")
     if whole_length(content) < len(content):
         raise LeftOutError("its last line is torn off")
-    member = Member("it", content)
     try:
-        place = _place_of_run(member)
+        place = _checked("it.jsonl", content)
     except UsageError as error:
         raise LeftOutError(str(error)) from error
-    _check_rows(place, content)
     records = parse_run(content, "it")
     assert isinstance(records[0], RunHeader)  # as ``_place_of_run`` made sure
     if why := fault(records[0], records[-1]):
@@ -101,8 +98,7 @@ def take_run(content: bytes, results: Path, fault: Callable[[RunHeader, object],
     kept = results / place
     there = _existing(kept)
     if there is None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(kept, lambda file: file.write(content))
+        _keep(kept, content)
     elif there != content:
         raise LeftOutError(f"{kept} exists and differs")
     return kept
@@ -115,20 +111,29 @@ def _existing(path: Path) -> bytes | None:
         raise StorageError(f"cannot read {path}: {error.strerror}") from error
 
 
-def _place(member: Member) -> Path:
-    """Return where a file belongs below the results folder; raises ``LeftOutError`` for what is no result."""
-    if member.name.endswith(".jsonl"):
-        return _place_of_run(member)
-    if member.name.endswith(".json"):
-        return _place_of_asv(member)
-    raise LeftOutError("not a results file")
+def _keep(path: Path, content: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror}") from error
+    replace_file(path, lambda file: file.write(content))
 
 
-def _place_of_run(member: Member) -> Path:
+def _checked(name: str, content: bytes) -> Path:
+    """Return where a file belongs below the results folder; raises ``LeftOutError`` for what cannot be used."""
+    if len(content) > MAX_FILE:
+        raise LeftOutError(f"it is larger than {MAX_FILE // 2**20} MiB")
+    place = _place_of_run(name, content) if name.lower().endswith(".jsonl") else _place_of_asv(name, content)
+    if place.name != MACHINE:
+        _check_rows(place, content)
+    return place
+
+
+def _place_of_run(name: str, content: bytes) -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DamagedResultsWarning)  # _check_rows will meet it again
         try:
-            records = parse_run(member.content, "it")
+            records = parse_run(content, "it")
         except StorageError as error:
             raise LeftOutError(str(error).removeprefix("it, ")) from error
     header = records[0]
@@ -136,21 +141,21 @@ def _place_of_run(member: Member) -> Path:
     measured = [record for record in records if isinstance(record, Measurement)]
     lines = collections.Counter((line.operation, line.target, line.copy) for line in measured)
     _bound(len(header.operations) * len(header.targets), max(lines.values(), default=0))
-    return run_path(Path(), _safe(member, header.machine), _safe(member, header.run_id))
+    return run_path(Path(), _safe(name, header.machine), _safe(name, header.run_id))
 
 
-def _place_of_asv(member: Member) -> Path:
-    name = PurePosixPath(member.name).name
+def _place_of_asv(path: str, text: bytes) -> Path:
+    name = PurePosixPath(path).name
     if name == "benchmarks.json":
         raise LeftOutError("asv writes it anew")
     try:
-        content: Any = json.loads(member.content)
+        content: Any = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise LeftOutError("not JSON, or torn off") from error
     if not isinstance(content, dict) or not isinstance(content.get("version"), int):
         raise LeftOutError("not a file of asv's")
     if name == MACHINE and isinstance(content.get("machine"), str):
-        return Path(_safe(member, content["machine"])) / MACHINE
+        return Path(_safe(path, content["machine"])) / MACHINE
     about = content.get("params")
     if not isinstance(about, dict) or not isinstance(about.get("machine"), str) or "results" not in content:
         raise LeftOutError("not a result file of asv's")
@@ -160,7 +165,7 @@ def _place_of_asv(member: Member) -> Path:
     except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
         raise LeftOutError("not a result file of asv's") from error
     _bound(sum(map(math.prod, claimed)), 1)
-    return Path(_safe(member, about["machine"])) / _safe(member, name)
+    return Path(_safe(path, about["machine"])) / _safe(path, name)
 
 
 def _bound(cases: int, rounds: int) -> None:
@@ -168,16 +173,14 @@ def _bound(cases: int, rounds: int) -> None:
         raise LeftOutError(f"it claims {cases:,} cases of {rounds:,} rounds (at most {MAX_CASES:,} of {MAX_ROUNDS})")
 
 
-def _safe(member: Member, name: str) -> str:
+def _safe(file: str, name: str) -> str:
     if not SAFE.fullmatch(name):
-        raise UsageError(f"refused: '{member.name}' names itself {name[:100]!a}, which is not a valid name of a file")
+        raise UsageError(f"refused: '{file}' names itself {name[:100]!a}, which is not a valid name of a file")
     return name
 
 
 def _check_rows(place: Path, content: bytes) -> None:
     """Raise ``LeftOutError`` unless a results folder that held this file alone could be read."""
-    if place.name == MACHINE:
-        return
     with tempfile.TemporaryDirectory(prefix="ganbench-") as folder, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         warnings.simplefilter("error", RuntimeWarning)  # such as an overflow, at every later reading
@@ -190,18 +193,3 @@ def _check_rows(place: Path, content: bytes) -> None:
             raise LeftOutError(f"its numbers cannot be used: {type(error).__name__}: {error}") from error
     if rows.empty:
         raise LeftOutError(str(caught[0].message).replace(str(copy), "it") if caught else "nothing was measured in it")
-
-
-def _write(path: Path, content: bytes) -> None:
-    made = False
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("xb") as file:  # x: never over another, however it came there
-            made = True
-            file.write(content)
-    except OSError as error:
-        if made:
-            path.unlink(missing_ok=True)
-        raise StorageError(
-            f"cannot write {path}: {error.strerror}; the files imported before it are complete"
-        ) from error
