@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from trainings import finished, start
 
 import ganbench
+from ganbench import testing
 from ganbench.cli import main
 from ganbench.measure.plan import RIGORS, make_plan
 from ganbench.operations.products import FLOOR
@@ -32,6 +33,10 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # A timing is never a pass or fail, hypothesis's own included.
 hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("untimed")
+
+
+def pytest_configure(config):
+    testing.keep_answers(config)
 
 
 # A timing is never judged, so the fewest visits do.

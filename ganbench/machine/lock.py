@@ -90,8 +90,8 @@ def run_lock(tell: Callable[[str], None]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def try_lock(folder: Path) -> Iterator[bool]:
-    """Lock ``folder`` until the end, if no other process has; yield whether nobody else has it.
+def try_lock(folder: Path, wait: bool = False) -> Iterator[bool]:
+    """Lock ``folder`` until the end, if no other process has or once it has let go; yield whether nobody else has it.
 
     Where a folder cannot be locked, nobody has.
     """
@@ -100,7 +100,7 @@ def try_lock(folder: Path) -> Iterator[bool]:
         return
     held = os.open(folder, os.O_RDONLY)
     try:
-        yield _take(held, wait=False)
+        yield _take(held, wait)
     finally:
         os.close(held)
 

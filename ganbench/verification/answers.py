@@ -1,19 +1,11 @@
-"""The oracle's answers, and the folder in which its process leaves them for the workers.
+"""The oracle's answers, and how they lie in a file, which holds nothing that could be unpickled."""
 
-The folder holds the staged images, two files for each operation (``.npy``, every number of the answers in a row, which
-workers read without a copy, and ``.npz``, what must be known of them), and nothing that could be unpickled.
-"""
-
-import math
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from ..errors import GanbenchError
-from ..operation import Inputs, Operation
-
-IMAGES = "images.npy"
+IMAGES = "images.npy"  # the staged images, in the folder of a run
 
 
 class Answers(NamedTuple):
@@ -34,52 +26,32 @@ class Answers(NamedTuple):
     allowed: dict[int, dict[int, np.ndarray]] = {}  # noqa: RUF012 (never changed)
 
 
-def write_answers(folder: Path, made: Operation, answers: Answers) -> None:
-    """Write the answers of one operation to ``folder``, for ``read_answers``."""
-    numbers = [np.ravel(array) for outputs in answers.after.values() for array in outputs]
-    np.save(folder / f"{made.name}.npy", np.concatenate(numbers) if numbers else np.empty(0))
-    emulated: dict[str, np.ndarray] = {}
-    for part in ("deviations", "changes"):
-        for (group, count), value in getattr(answers, part).items():
-            emulated[f"{part}/{count}/{group}"] = np.array(value)
+def write_answers(file: Path | BinaryIO, answers: Answers) -> None:
+    """Write answers as one ``.npz`` file, for ``read_answers``."""
+    arrays: dict[str, Any] = {"seed": answers.seed, "digest": answers.digest, "most": answers.most}
+    for count, outputs in answers.after.items():
+        arrays |= {f"after/{count}/{place}": array for place, array in enumerate(outputs)}
     for count, places in answers.allowed.items():
-        emulated |= {f"allowed/{count}/{place}": array for place, array in places.items()}
-    np.savez(
-        folder / f"{made.name}.npz",
-        allow_pickle=False,
-        seed=np.array(answers.seed),
-        most=np.array(answers.most),
-        digest=np.array(answers.digest),
-        counts=np.array([*answers.after]),
-        **emulated,
-    )
+        arrays |= {f"allowed/{count}/{place}": array for place, array in places.items()}
+    for part in ("deviations", "changes"):
+        arrays |= {f"{part}/{count}/{group}": value for (group, count), value in getattr(answers, part).items()}
+    np.savez(file, allow_pickle=False, **{name: np.asarray(value) for name, value in arrays.items()})
 
 
-def read_answers(folder: Path, made: Operation, dtype: str) -> tuple[Inputs, Answers]:
-    """Return the inputs, drawn anew, and the oracle's answers to them.
-
-    Raises ``GanbenchError`` where the inputs are not, number for number, what the oracle answered.
-    """
-    with np.load(folder / f"{made.name}.npz", allow_pickle=False) as stored:
+def read_answers(file: Path) -> Answers:
+    """Return the answers in a file of ``write_answers``, each number checked against its checksum."""
+    after: dict[int, list[np.ndarray]] = {}
+    allowed: dict[int, dict[int, np.ndarray]] = {}
+    emulated: dict[str, dict[tuple[str, int], float]] = {"deviations": {}, "changes": {}}
+    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+        for name in stored.files:
+            part, _, rest = name.partition("/")
+            count, _, which = rest.partition("/")
+            if part == "after":
+                after.setdefault(int(count), []).append(stored[name])
+            elif part == "allowed":
+                allowed.setdefault(int(count), {})[int(which)] = stored[name]
+            elif part in emulated:
+                emulated[part][which, int(count)] = float(stored[name])
         seed, digest, most = int(stored["seed"]), str(stored["digest"]), int(stored["most"])
-        counts = [int(count) for count in stored["counts"]]
-        emulated: dict[str, dict[tuple[str, int], float]] = {"deviations": {}, "changes": {}}
-        allowed: dict[int, dict[int, np.ndarray]] = {}
-        for part, count, group in (key.split("/") for key in stored.files if "/" in key):
-            value = stored[f"{part}/{count}/{group}"]
-            if part == "allowed":
-                allowed.setdefault(int(count), {})[int(group)] = value
-            else:
-                emulated[part][group, int(count)] = float(value)
-    numbers = np.load(folder / f"{made.name}.npy", mmap_mode="r", allow_pickle=False)
-    sizes = [math.prod(output.shape) for output in made.outputs()]
-    parts = iter(np.split(numbers, np.cumsum(sizes * len(counts))[:-1]))
-    after = {
-        count: [part.reshape(output.shape) for output, part in zip(made.outputs(), parts, strict=False)]
-        for count in counts
-    }
-    images = np.load(folder / IMAGES, allow_pickle=False)
-    inputs = made.inputs(seed, dtype, images)
-    if inputs.digest() != digest:
-        raise GanbenchError(f"the inputs of {made.name} differ from those that the reference was computed from")
-    return inputs, Answers(seed, digest, most, after, **emulated, allowed=allowed)
+    return Answers(seed, digest, most, after, **emulated, allowed=allowed)
