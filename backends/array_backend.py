@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ganbench.array_ops import Arrays, Trained, TrainedCritic, Triple, Updated
+from ganbench.array_ops import AdamSettings, Arrays, Trained, TrainedCritic, Triple, Updated
 from ganbench.backend import Array, Backend, GANState, NetworkState
 from ganbench.gan import (
     BATCH_NORM_EPS,
@@ -67,7 +67,7 @@ class ArrayBackend(Backend):
         grad_x *= gamma * scale
         return _cast(grad_x, dtype), grad_gamma, grad_beta
 
-    def adam_step(self, spec: GANSpec, params: Arrays, grads: Arrays, m: Arrays, v: Arrays, step: Any) -> Updated:
+    def adam_step(self, spec: AdamSettings, params: Arrays, grads: Arrays, m: Arrays, v: Arrays, step: Any) -> Updated:
         """Both bias corrections folded into two scalars, as section 2 of Kingma & Ba suggests."""
         root = (1 - spec.beta2 ** int(step)) ** 0.5
         lr = spec.lr * root / (1 - spec.beta1 ** int(step))

@@ -6,10 +6,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ganbench.array_ops import Arrays, Updated
+from ganbench.array_ops import AdamSettings, Arrays, Updated
 from ganbench.backend import DISPLACING, Array, Program
 from ganbench.errors import UnavailableError, UnsupportedError
-from ganbench.gan import GANSpec
 from ganbench.operation import Inputs, Operation
 from ganbench.precision import FULL
 
@@ -96,7 +95,7 @@ class CupyBackend(ArrayBackend):
         """Wait for the stream, which every result of this backend was enqueued on."""
         self.xp.cuda.get_current_stream().synchronize()
 
-    def adam_step(self, spec: GANSpec, params: Arrays, grads: Arrays, m: Arrays, v: Arrays, step: Any) -> Updated:
+    def adam_step(self, spec: AdamSettings, params: Arrays, grads: Arrays, m: Arrays, v: Arrays, step: Any) -> Updated:
         if self.mode != "fused":
             return super().adam_step(spec, params, grads, m, v, step)
         root = (1 - spec.beta2 ** int(step)) ** 0.5

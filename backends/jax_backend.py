@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ganbench.array_ops import Arrays, Trained, TrainedCritic, Triple, Updated
+from ganbench.array_ops import AdamSettings, Arrays, Trained, TrainedCritic, Triple, Updated
 from ganbench.backend import Array, Backend, BoundProgram, GANState, NetworkState, Program, Step, map_arrays
 from ganbench.errors import UnavailableError, UnsupportedError
 from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, DEFAULTS, LEAKY_SLOPE, GANSpec, Layer, by_layer, working
@@ -131,7 +131,7 @@ class JaxBackend(Backend):
         _, pullback = self.jax.vjp(lambda x, gamma, beta: self.batch_norm(x, gamma, beta, eps)[0], x, gamma, beta)
         return pullback(grad)  # type: ignore[no-any-return]
 
-    def adam_step(self, spec: GANSpec, params: Arrays, grads: Arrays, m: Arrays, v: Arrays, step: Any) -> Updated:
+    def adam_step(self, spec: AdamSettings, params: Arrays, grads: Arrays, m: Arrays, v: Arrays, step: Any) -> Updated:
         """Corrections by expm1: in float32, 1 − 0.999¹ would keep only four digits."""
         np_ = self.jax.numpy
         t = np_.asarray(step, params[0].dtype)

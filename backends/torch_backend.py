@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ganbench.array_ops import Arrays, Trained, TrainedCritic, Triple, Updated
+from ganbench.array_ops import AdamSettings, Arrays, Trained, TrainedCritic, Triple, Updated
 from ganbench.backend import DISPLACING, Array, Backend, GANState, NetworkState, Program
 from ganbench.errors import UnavailableError, UnsupportedError
 from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, DEFAULTS, LEAKY_SLOPE, GANSpec, Layer, by_layer, working
@@ -147,7 +147,7 @@ class TorchBackend(Backend):
         y = self.torch.nn.functional.batch_norm(x, None, None, gamma, beta, True, 0.0, eps)
         return self.torch.autograd.grad(y, (x, gamma, beta), grad)  # type: ignore[return-value]
 
-    def adam_step(self, spec: GANSpec, params: Arrays, grads: Arrays, m: Arrays, v: Arrays, step: Any) -> Updated:
+    def adam_step(self, spec: AdamSettings, params: Arrays, grads: Arrays, m: Arrays, v: Arrays, step: Any) -> Updated:
         """Run the function behind ``torch.optim.Adam``, fused unless by the book; it counts the step up.
 
         It takes parameters and gradients of one dtype, so gradients in halves are cast first.

@@ -9,7 +9,6 @@ import itertools
 import os
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,12 +17,11 @@ import numpy as np
 from ganbench import registry
 from ganbench.data import load_images, staged_images
 from ganbench.errors import GanbenchError, UnavailableError, UnsupportedError
-from ganbench.gan import STAGED_BATCHES, GANSpec
 from ganbench.machine.environment import can_pin, usable_cpus
 from ganbench.machine.placement import spread_threads
 from ganbench.measure import engine
 from ganbench.measure.plan import RIGORS
-from ganbench.operations import operation
+from ganbench.operation import ModelOperation, Operation
 from ganbench.verification.answers import IMAGES, read_answers, write_answers
 from ganbench.verification.emulation import answer
 from ganbench.verification.gate import verify
@@ -41,7 +39,7 @@ VISITS = 40 if FULL else 12
 class Case:
     """One program, prepared, verified and ready to be timed; raises ``NotImplementedError`` for n/a."""
 
-    def __init__(self, name: str, spec: GANSpec, label: str, dtype: str, answers: Path) -> None:
+    def __init__(self, operation: Operation, label: str, dtype: str, answers: Path) -> None:
         target = registry.parse_target(label)
         cls = registry.load(target.backend)
         os.environ.update(cls.environment(target.device, dtype, "ieee", str(Path.cwd() / "cache")))
@@ -49,19 +47,18 @@ class Case:
             if reason := cls.probe().reasons.get(target.device.partition(":")[0]):
                 raise UnavailableError(reason)
             self.backend = cls(target.mode, target.device)
-            self.operation = operation(name, spec)
-            expected = read_answers(answers / f"{name}.npz")
-            inputs = self.operation.inputs(expected.seed, dtype, np.load(answers / IMAGES))
-            self.program, prepare_s, first_run_s = engine.first_call(self.backend, self.operation, inputs)
+            expected = read_answers(answers / f"{operation.name}.npz")
+            inputs = operation.inputs(expected.seed, dtype, np.load(answers / IMAGES))
+            self.program, prepare_s, first_run_s = engine.first_call(self.backend, operation, inputs)
         except (UnavailableError, UnsupportedError) as error:
             print(f"n/a: {label}: {error}", file=sys.stderr)
             raise NotImplementedError(str(error)) from error
         if inputs.digest() != expected.digest:
-            raise GanbenchError(f"the inputs of {name} differ from those that the reference was computed from")
-        self.first_call_s = prepare_s + first_run_s
-        check = verify(self.program, self.operation, expected, dtype)
+            raise GanbenchError(f"the inputs of {operation.name} are not those that the reference was computed from")
+        self.operation, self.first_call_s = operation, prepare_s + first_run_s
+        check = verify(self.program, operation, expected, dtype)
         if not check.passed:
-            raise GanbenchError(f"invalid: {label} {name} {dtype}: {check.reason}")
+            raise GanbenchError(f"invalid: {label} {operation.name} {dtype}: {check.reason}")
         self.max_rel_error = check.max_rel_error
 
     def samples(self) -> dict[str, Any]:
@@ -78,10 +75,9 @@ class Case:
 
 
 class Suite(ABC):
-    """One operation over shapes, targets and dtypes; a subclass names its shapes and their models."""
+    """One operation over shapes, targets and dtypes; a subclass lists it at each of its shapes."""
 
-    operation: ClassVar[str]
-    specs: ClassVar[dict[str, GANSpec]]  # shape as asv shows it -> the model that has it
+    operations: ClassVar[dict[str, Operation]]  # by shape, as asv shows it
     targets: ClassVar[list[str]] = TARGETS
     dtypes: ClassVar[list[str]] = DTYPES
     params: ClassVar[list[list[str]]]
@@ -89,8 +85,8 @@ class Suite(ABC):
     timeout = 300
 
     def __init_subclass__(cls) -> None:
-        if hasattr(cls, "specs"):
-            cls.params = [list(cls.specs), cls.targets, cls.dtypes]
+        if hasattr(cls, "operations"):
+            cls.params = [list(cls.operations), cls.targets, cls.dtypes]
 
     @abstractmethod  # asv takes no class for benchmarks that lacks a method
     def setup_cache(self) -> None:
@@ -102,17 +98,16 @@ class Suite(ABC):
         asv runs a ``setup_cache`` once, in a process of its own, and tells them apart by file and line; one
         that was inherited would be run for a single class and serve all the others with its answers.
         """
-        for shape, spec in self.specs.items():
-            images = _images(self.operation, spec)
+        for shape, operation in self.operations.items():
+            images = _images(operation)
             for dtype in DTYPES:
                 folder = _folder(shape, dtype)
                 folder.mkdir(parents=True)
                 np.save(folder / IMAGES, images)
-                made = operation(self.operation, spec)
-                write_answers(folder / f"{made.name}.npz", answer(made, dtype, "ieee", images))
+                write_answers(folder / f"{operation.name}.npz", answer(operation, dtype, "ieee", images))
 
     def setup(self, shape: str, target: str, dtype: str) -> None:
-        self.case = Case(self.operation, self.specs[shape], target, dtype, _folder(shape, dtype))
+        self.case = Case(self.operations[shape], target, dtype, _folder(shape, dtype))
 
 
 def timed(method: Any) -> Any:
@@ -142,28 +137,17 @@ def tracked(unit: str) -> Any:
     return mark
 
 
-def by_shape(name: str, specs: Iterable[GANSpec]) -> dict[str, GANSpec]:
-    """Return models by the shape that an operation has on them, spelled as ``compare`` spells it."""
-    return {"x".join(map(str, operation(name, spec).shape)): spec for spec in specs}
+def by_shape(*operations: Operation) -> dict[str, Operation]:
+    """Return operations by their shape, spelled as ``compare`` spells it."""
+    return {str(one.shape): one for one in operations}
 
 
-def product(m: int, k: int, n: int) -> GANSpec:
-    """Return a model whose heaviest generator layer is the product (m, k) · (k, n)."""
-    return GANSpec(generator=(k, n), discriminator=(n, 1), batch=m)
-
-
-def _images(name: str, spec: GANSpec) -> np.ndarray:
-    """Return real images where the operation reads them, and a placeholder where it does not."""
-    if name in ("gan_iteration", "penalty_grad"):
-        return staged_images(load_images(spec, None), spec, seed=0)
-    return np.zeros((STAGED_BATCHES * spec.batch, 1))
+def _images(operation: Operation) -> np.ndarray:
+    """Return real images where the operation works on a model, and nothing where it does not."""
+    if isinstance(operation, ModelOperation):
+        return staged_images(load_images(operation.spec, None), operation.spec, seed=0)
+    return np.empty(0)
 
 
 def _folder(shape: str, dtype: str) -> Path:
     return Path.cwd() / "answers" / shape / dtype
-
-
-def layers(spec: GANSpec) -> dict[str, GANSpec]:
-    """Return the products of a model's own layers, by shape."""
-    pairs = [(layer.n_in, layer.n_out) for layer in (*spec.generator_layers, *spec.discriminator_layers[:-1])]
-    return by_shape("matmul", (product(spec.batch, k, n) for k, n in pairs))

@@ -2,25 +2,23 @@
 
 import math
 
-import msgspec
 import psutil
+from msgspec.structs import replace
 
 from ganbench.gan import preset
+from ganbench.operations import networks
 
 from .common import DTYPES, FULL, TARGETS, Suite, Timed, by_shape, tracked
 
 BATCHES = (8, 32, 128, 512, 2048) if FULL else (32, 128)
-SPECS = [msgspec.structs.replace(preset("mnist-mlp"), batch=n) for n in BATCHES]
-SHAPES = by_shape("gan_iteration", SPECS)
-REFERENCE = by_shape("gan_iteration", [preset("mnist-mlp")])
+MODEL = preset("mnist-mlp")
 EVERYONE = ["numpy", "torch", "torch.textbook", *TARGETS[2:3], "torch@cuda", "torch.textbook@cuda", *TARGETS[4:]]
 
 
 class GanIteration(Timed):
     """Seconds per training iteration."""
 
-    operation = "gan_iteration"
-    specs = SHAPES
+    operations = by_shape(*(networks.GANIteration(replace(MODEL, batch=n)) for n in BATCHES))
     targets = EVERYONE
 
     def setup_cache(self) -> None:
@@ -30,8 +28,7 @@ class GanIteration(Timed):
 class GanIterationFacts(Suite):
     """What one fresh process shows of the reference model, beside its speed."""
 
-    operation = "gan_iteration"
-    specs = REFERENCE
+    operations = by_shape(networks.GANIteration(MODEL))
     targets = EVERYONE
     dtypes = DTYPES if FULL else DTYPES[:1]
 

@@ -1,14 +1,15 @@
 """``matmul_grad``: both gradients of a product, over the same shapes as ``matmul``."""
 
-from .common import Timed
+from ganbench.operations import layers
+
+from .common import Timed, by_shape
 from .matmul import SHAPES
 
 
 class MatmulGrad(Timed):
     """Seconds per pair of gradients."""
 
-    operation = "matmul_grad"
-    specs = SHAPES
+    operations = by_shape(*(layers.MatmulGrad(*shape) for shape in SHAPES))
 
     def setup_cache(self) -> None:
         self.answer()

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import msgspec
 
 from .errors import UnsupportedError
 
@@ -45,6 +47,28 @@ Trained = tuple[GANState, Array, Array]  # the new state, d_loss and g_loss
 TrainedCritic = tuple[GANState, Array, Array, Array]  # and the penalty
 
 
+class AdamSettings(Protocol):
+    """What a step of Adam needs to know; a ``GANSpec`` has it."""
+
+    @property
+    def lr(self) -> float: ...
+    @property
+    def beta1(self) -> float: ...
+    @property
+    def beta2(self) -> float: ...
+    @property
+    def eps(self) -> float: ...
+
+
+class Adam(msgspec.Struct, frozen=True):
+    """Adam's settings without a model."""
+
+    lr: float = 2e-4
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+
+
 class ArrayOps(ABC):
     """Arrays of one framework and the operations on them."""
 
@@ -76,7 +100,7 @@ class ArrayOps(ABC):
         """Return ∂L/∂x (B,n), ∂L/∂gamma (n,), ∂L/∂beta (n,) for ``grad`` = ∂L/∂y, through mean and var."""
 
     @abstractmethod
-    def adam_step(self, spec: GANSpec, params: Arrays, grads: Arrays, m: Arrays, v: Arrays, step: Any) -> Updated:
+    def adam_step(self, spec: AdamSettings, params: Arrays, grads: Arrays, m: Arrays, v: Arrays, step: Any) -> Updated:
         """Return updated (params, m, v): Kingma & Ba 2015, algorithm 1; ``step`` counts from 1."""
 
     @abstractmethod

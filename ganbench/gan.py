@@ -180,12 +180,6 @@ class GANSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         )
 
     @property
-    def iteration_shape(self) -> tuple[int, ...]:
-        """The sizes that say what an iteration costs: batch and widths, for a critic its steps before them."""
-        steps = (self.critic_steps,) if self.wasserstein else ()
-        return *steps, self.batch, *self.generator, *self.discriminator[1:]
-
-    @property
     def iteration_flops(self) -> int:
         """Least FLOP of one iteration, counting 2·m·n·k for each matrix product and nothing else.
 

@@ -1,21 +1,74 @@
-"""What an operation is: seeded inputs, named outputs, the work it takes.
+"""What an operation is: its shape, seeded inputs, named outputs, the work it takes.
 
 It says how its arrays meet a backend's method in one pure ``apply``; a mode that compiles, scans or captures
 transforms that one function. docs/workload.md has the mathematics.
 """
 
+import contextlib
 import hashlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
+from msgspec.structs import replace
 
 from .array_ops import Array, ArrayOps, Step, arrays
-from .gan import GANSpec
+from .errors import SpecError
+from .gan import PRESETS, GANSpec
 from .precision import BYTES, accumulation_dtype
+
+
+class Shape(Mapping[str, "int | tuple[int, ...]"]):
+    """The sizes that determine the work of an operation, each by its name: a value, which may be a key.
+
+    ``m``, ``k``, ``n`` of a product (m, k) · (k, n), ``batch`` and ``features`` of batch norm, ``parameters`` of Adam.
+    What works on a model has ``batch``, before it ``critic_steps`` where the loss has them, and after it ``generator``,
+    ``discriminator`` or both: tuples of widths, from input to output. Sizes of which nobody knows what they are have
+    one name, ``sizes``.
+
+    It is a ``Mapping``: ``shape["batch"]``, ``shape.get("critic_steps")``, ``"generator" in shape``. The same with
+    another batch is ``Shape(**{**shape, "batch": 1})``. ``str(shape)`` is column ``shape`` of the DataFrame, such as
+    ``128x64x256x784x128x1``. ``ganbench.operations.shape_of`` gives names to the sizes of a record.
+    """
+
+    def __init__(self, **parts: int | tuple[int, ...]) -> None:
+        self._parts = parts
+
+    def __getitem__(self, name: str) -> int | tuple[int, ...]:
+        return self._parts[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parts)
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._parts.items()))
+
+    def __repr__(self) -> str:
+        return f"Shape({', '.join(f'{name}={value}' for name, value in self._parts.items())})"
+
+    def __str__(self) -> str:
+        return "x".join(map(str, self.sizes))
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """All sizes in a row, as run files have them; the width of an image, which both networks have, stands once."""
+        flat: list[int] = []
+        for name, value in self._parts.items():
+            widths = (value,) if isinstance(value, int) else value
+            flat += widths[1:] if name == "discriminator" and "generator" in self._parts else widths
+        return tuple(flat)
+
+    @property
+    def batch(self) -> int | None:
+        """How many rows go through at once: ``batch``, or ``m`` of a product; None where there are none."""
+        rows = self._parts.get("batch", self._parts.get("m"))
+        return rows if isinstance(rows, int) else None
 
 
 class Inputs(NamedTuple):
@@ -48,18 +101,27 @@ class Output(NamedTuple):
     kept: bool = False
 
 
-@dataclass(frozen=True)
 class Operation(ABC):
-    """One operation at the shapes of one model."""
+    """One operation at one shape."""
 
-    spec: GANSpec
+    spec: GANSpec  # the model, of an operation on one: see ``ModelOperation``
     name: ClassVar[str]
     stateful: ClassVar[bool] = False
     minimum_batch: ClassVar[int] = 1
 
+    @classmethod
+    @abstractmethod
+    def of(cls, spec: GANSpec) -> Self:
+        """Return this operation as a model has it."""
+
+    @classmethod
+    @abstractmethod
+    def sized(cls, sizes: Sequence[int]) -> Self:
+        """Return this operation with a shape of these sizes; raises ``ValueError`` where none is known."""
+
     @property
     @abstractmethod
-    def shape(self) -> tuple[int, ...]:
+    def shape(self) -> Shape:
         """The sizes that determine the work."""
 
     @property
@@ -108,6 +170,29 @@ class Operation(ABC):
     def _kept_read(self) -> int:
         """How many of them are float32 where halves are measured."""
         return 0
+
+
+@dataclass(frozen=True)
+class ModelOperation(Operation):
+    """An operation on the networks of a model."""
+
+    spec: GANSpec
+
+    @classmethod
+    def of(cls, spec: GANSpec) -> Self:
+        return cls(spec)
+
+    @classmethod
+    def sized(cls, sizes: Sequence[int]) -> Self:
+        """Return it on the preset that has this shape at some batch, and after some steps of its critic."""
+        for spec in PRESETS.values():
+            parts = dict(zip(cls(spec).shape, sizes, strict=False))
+            free = {name: parts[name] for name in ("critic_steps", "batch") if name in parts}
+            with contextlib.suppress(SpecError):
+                made = cls(replace(spec, **free))
+                if made.shape.sizes == tuple(sizes):
+                    return made
+        raise ValueError(f"no preset has {cls.name} at shape {sizes}")
 
 
 def outputs_of(names: dict[str, tuple[int, ...]], kept: Sequence[str] = ()) -> list[Output]:

@@ -24,7 +24,7 @@ TINY = GANIteration(preset("tiny"))
 
 def distance(seed):
     """Return how near a kink the first iteration comes."""
-    oracle, inputs = Reference(), TINY.inputs(seed, "float32", images(TINY.spec))
+    oracle, inputs = Reference(), TINY.inputs(seed, "float32", images(TINY))
     state, batch = (map_arrays(oracle.from_numpy, part) for part in (inputs.state, inputs.batches[0]))
     TINY.apply(oracle, inputs.fixed, state, batch)
     return oracle.nearest_kink
@@ -44,7 +44,7 @@ def test_the_first_seed_that_is_clear_is_drawn(monkeypatch, distances):
     set_margin(monkeypatch, sorted(distances[:SEEDS])[-4] * 0.999)  # four seeds are clear
     clear = [seed for seed, distance in enumerate(distances) if distance >= kink_margin(TINY, "float32")]
     for one, next_one in itertools.pairwise(clear):
-        assert draw(TINY, "float32", images(TINY.spec), first=one + 1)[0] == next_one
+        assert draw(TINY, "float32", images(TINY), first=one + 1)[0] == next_one
     assert any(next_one > one + 1 for one, next_one in itertools.pairwise(clear)), "the case shows nothing"
 
 
@@ -53,15 +53,15 @@ def test_where_none_is_clear_the_farthest_is_drawn(monkeypatch, distances, first
     """One ReLU that flips on 'wide' is amplified by Adam's first step to 2e-2."""
     set_margin(monkeypatch, max(distances) * 1.001)
     among = distances[first : first + SEEDS]
-    assert draw(TINY, "float32", images(TINY.spec), first=first)[0] == first + among.index(max(among))
+    assert draw(TINY, "float32", images(TINY), first=first)[0] == first + among.index(max(among))
 
 
 @pytest.mark.parametrize("name", ["matmul", "generator_forward", "batch_norm_grad"])
 def test_operations_without_state_take_the_first_seed(name):
     case = operation(name, preset("tiny"))
-    seed, inputs = draw(case, "float32", images(case.spec), first=5)
+    seed, inputs = draw(case, "float32", images(case), first=5)
     assert seed == 5
-    assert inputs.digest() == case.inputs(5, "float32", images(case.spec)).digest()
+    assert inputs.digest() == case.inputs(5, "float32", images(case)).digest()
 
 
 class PreparedReference(Reference):
@@ -76,11 +76,11 @@ class PreparedReference(Reference):
 
 def test_answers_are_those_of_the_inputs():
     case = operation("gan_iteration", replace(preset("tiny"), batch_norm=True))
-    answers = answer(case, "float32", "ieee", images(case.spec))
-    inputs = case.inputs(answers.seed, "float32", images(case.spec))
+    answers = answer(case, "float32", "ieee", images(case))
+    inputs = case.inputs(answers.seed, "float32", images(case))
     assert answers.digest == inputs.digest()
-    assert answers.digest != case.inputs(answers.seed + 1, "float32", images(case.spec)).digest()
-    assert answers.digest != case.inputs(answers.seed, "float64", images(case.spec)).digest()
+    assert answers.digest != case.inputs(answers.seed + 1, "float32", images(case)).digest()
+    assert answers.digest != case.inputs(answers.seed, "float64", images(case)).digest()
     assert verify(PreparedReference().prepare(case, inputs), case, answers, "float64").max_rel_error == 0
 
 

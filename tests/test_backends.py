@@ -11,7 +11,8 @@ from msgspec.structs import replace
 from ganbench import registry, testing
 from ganbench.errors import UnavailableError, UnsupportedError
 from ganbench.gan import preset
-from ganbench.operations import OPERATIONS
+from ganbench.operation import ModelOperation
+from ganbench.operations import OPERATIONS, operation
 from ganbench.operations.networks import GANIteration
 from ganbench.precision import FULL
 from ganbench.testing import BackendConformance, images
@@ -63,7 +64,7 @@ def test_compiled_in_the_dtype_that_people_use():
         pytest.skip(str(error))
     case = GANIteration(preset("mnist-mlp"))
     answers = testing.answers(case, "float32")
-    program = backend.prepare(case, case.inputs(answers.seed, "float32", images(case.spec)))
+    program = backend.prepare(case, case.inputs(answers.seed, "float32", images(case)))
     found = verify(program, case, answers, "float32")
     assert found.passed, found.reason
 
@@ -80,9 +81,10 @@ LARGE_OPERATIONS = tuple(name for name in OPERATIONS if name not in WITHIN_AN_IT
 @pytest.mark.parametrize(("operation", "dtype"), testing.parameters(LARGE, FULL, LARGE_OPERATIONS))
 def test_large_preset(operation, dtype):
     # The backends share the answers, which take longer than all else: for 'wide' to one iteration, or it takes minutes.
-    counts = (1,) if operation.spec.name == "wide" else (1, GATED_ITERATIONS)
-    answers = answer(operation, dtype, "ieee", images(operation.spec), counts=counts)
-    inputs = operation.inputs(answers.seed, dtype, images(operation.spec))
+    wide = isinstance(operation, ModelOperation) and operation.spec.name == "wide"
+    counts = (1,) if wide else (1, GATED_ITERATIONS)
+    answers = answer(operation, dtype, "ieee", images(operation), counts=counts)
+    inputs = operation.inputs(answers.seed, dtype, images(operation))
     for backend_class in (NumpyBackend, TorchBackend, JaxBackend):
         found = verify(backend_class().prepare(operation, inputs), operation, answers, dtype)
         assert found.passed, f"{backend_class.name}: {found.reason}"
@@ -133,8 +135,8 @@ def test_a_graph_needs_a_gpu():
 def test_jax_compiles_a_program_once(mode, name, caplog):
     import jax
 
-    case = OPERATIONS[name](preset("tiny"))
-    inputs = case.inputs(0, "float32", images(case.spec))
+    case = operation(name, preset("tiny"))
+    inputs = case.inputs(0, "float32", images(case))
     backend = JaxBackend(mode)
     with jax.log_compiles(), caplog.at_level("WARNING", "jax"):
         program = backend.prepare(case, inputs)

@@ -152,7 +152,7 @@ def test_an_operation_is_called_without_its_state_going_too_far(monkeypatch):
     looks = iter(range(10**9))
     monkeypatch.setattr("ganbench.measure.energy.counter", lambda _: energy.Counter("", lambda: float(next(looks))))
     backend, made = NumpyBackend(), operation("adam_step", preset("tiny"))
-    program = backend.prepare(made, made.inputs(0, "float32", images(made.spec)))
+    program = backend.prepare(made, made.inputs(0, "float32", images(made)))
     calls = {"now": 0, "most": 0}
     reset, call = program.reset, type(program).__call__
 

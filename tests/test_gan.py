@@ -5,11 +5,13 @@ import math
 import msgspec
 import pytest
 from hypothesis import given, strategies as st
+from msgspec.structs import replace
 from work_by_hand import D_PARAMS, G_PARAMS, B, D, H, X, Z, products_of
 
 from ganbench.errors import SpecError, UsageError
 from ganbench.gan import PRESETS, GANSpec, parameters, preset, read_spec
-from ganbench.operations import OPERATIONS, operation
+from ganbench.operation import Shape
+from ganbench.operations import OPERATIONS, operation, shape_of
 
 MNIST = preset("mnist-mlp")
 
@@ -95,7 +97,7 @@ def test_mnist_operation(name):
     assert case.flops == flops
     assert case.bytes("float32") == 4 * values
     assert case.bytes("float64") == 8 * values
-    assert case.shape == shape
+    assert case.shape.sizes == shape
 
 
 def test_running_statistics_are_read_and_written():
@@ -240,3 +242,39 @@ def test_missing_toml(tmp_path):
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_are_named_after_their_key(name):
     assert PRESETS[name].name == name
+
+
+# Shapes -------------------------------------------------------------------------------------------------
+
+
+def test_a_shape_has_named_parts():
+    shape = operation("gan_iteration", preset("mnist-wgan-gp")).shape
+    assert dict(shape) == {"critic_steps": 5, "batch": B, "generator": (Z, H, X), "discriminator": (X, D, 1)}
+    assert (shape.batch, str(shape)) == (B, f"5x{B}x{Z}x{H}x{X}x{D}x1")
+    assert Shape(**{**shape, "batch": 1}).sizes == (5, 1, Z, H, X, D, 1)
+    assert hash(shape) == hash(operation("gan_products", preset("mnist-wgan-gp")).shape)
+    assert operation("adam_step", MNIST).shape.batch is None
+    assert operation("matmul", MNIST).shape.batch == B
+
+
+@pytest.mark.parametrize("spec", [MNIST, preset("mnist-wgan-gp"), replace(preset("tiny"), batch=3, name="other")])
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_recorded_sizes_get_their_names_back(name, spec):
+    """From the model of their run, or without one from the operation and the presets, as in asv's files."""
+    shape = operation(name, spec).shape
+    assert shape_of(name, shape.sizes, spec) == shape_of(name, shape.sizes) == shape
+
+
+@pytest.mark.parametrize(("name", "sizes"), [("matmul", (1, 2)), ("gan_iteration", (1, 2, 3, 1)), ("bygone", (7,))])
+def test_sizes_that_nobody_knows_have_one_name(name, sizes):
+    assert shape_of(name, sizes) == shape_of(name, sizes, MNIST) == Shape(sizes=sizes)
+    assert str(shape_of(name, sizes)) == "x".join(map(str, sizes))
+
+
+@pytest.mark.parametrize("name", ["matmul", "matmul_grad", "batch_norm", "batch_norm_grad", "adam_step"])
+def test_an_operation_of_its_own_sizes_is_that_of_the_model(name):
+    of_model = operation(name, MNIST)
+    own = OPERATIONS[name].sized(of_model.shape.sizes)
+    assert (own.shape, own.flops, own.bytes("float32")) == (of_model.shape, of_model.flops, of_model.bytes("float32"))
+    if name != "adam_step":
+        assert own == of_model

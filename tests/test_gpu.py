@@ -24,7 +24,7 @@ def prepared(label):
     if reason := cls.probe().reasons.get("cuda"):
         pytest.skip(reason)
     backend = cls(target.mode, target.device)
-    program = backend.prepare(CASE, CASE.inputs(0, "float32", images(CASE.spec)))
+    program = backend.prepare(CASE, CASE.inputs(0, "float32", images(CASE)))
     program()
     backend.synchronize(program.result)
     program.reset()

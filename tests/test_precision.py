@@ -172,7 +172,7 @@ def test_a_mode_that_lacks_halves_says_which_has_them():
         name, _, mode = label.partition(".")
         case = operation("gan_iteration", preset("tiny"))
         with pytest.raises(UnsupportedError, match=f"{label} has only float32 and float64"):
-            registry.load(name)(mode, precision="mixed").prepare(case, case.inputs(0, "float16", images(case.spec)))
+            registry.load(name)(mode, precision="mixed").prepare(case, case.inputs(0, "float16", images(case)))
 
 
 @pytest.mark.slow
@@ -211,7 +211,7 @@ def test_a_program_that_makes_no_step_is_refused_whatever_was_emulated():
     case, backend = operation("gan_iteration", preset("tiny")), NumpyBackend()
     found = answers(case, "float16")
     found = found._replace(deviations=dict.fromkeys(found.deviations, 10.0))
-    inputs = case.inputs(found.seed, "float16", images(case.spec))
+    inputs = case.inputs(found.seed, "float16", images(case))
     losses = (np.float32(0), np.float32(0))
     check = verify(BoundProgram(backend, case, inputs, lambda fixed, state, batch: (state, losses)), case, found,
                    "float16", "mixed")  # fmt: skip

@@ -17,7 +17,7 @@ PARTING = GANIteration(replace(TINY, lr=0.01))  # in float32, some outputs diffe
 
 def gate(backend, case):
     expected = answers(case, "float32")
-    inputs = case.inputs(expected.seed, "float32", images(case.spec))
+    inputs = case.inputs(expected.seed, "float32", images(case))
     return verify(backend.prepare(case, inputs), case, expected, "float32")
 
 

@@ -16,6 +16,7 @@ from ganbench.errors import GanbenchError, UsageError
 from ganbench.gan import preset
 from ganbench.measure import sweep as sweeping
 from ganbench.measure.sweep import parse, plans
+from ganbench.operation import Shape
 from ganbench.operations import OPERATIONS, operation
 from ganbench.report import sweep as report
 from ganbench.results.run import Ending, Point, Swept, open_run
@@ -117,7 +118,7 @@ def test_each_variable_alters_what_it_names_and_nothing_else(monkeypatch):
 def test_n_is_the_width_of_square_products_whatever_the_data(n):
     spec = sweeping.altered(preset("mnist-mlp"), "n", n)
     for name in sweeping.PRODUCTS:
-        assert operation(name, spec).shape == (n, n, n)
+        assert operation(name, spec).shape == Shape(m=n, k=n, n=n)
     assert spec.img_dim == 1
 
 

@@ -26,8 +26,8 @@ FOLDER = Path(__file__).parent / "models"
 
 
 def refused(case, dtype, backends):
-    expected = answer(case, dtype, "ieee", images(case.spec))
-    inputs = case.inputs(expected.seed, dtype, images(case.spec))
+    expected = answer(case, dtype, "ieee", images(case))
+    inputs = case.inputs(expected.seed, dtype, images(case))
     found = {one: verify(one.prepare(case, inputs), case, expected, dtype) for one in backends}
     return {one.name: gate.reason for one, gate in found.items() if not gate.passed}
 
@@ -97,6 +97,6 @@ def test_a_small_fault_of_adam_is_caught(name, backend):
     """Eps 0, and a learning rate that is off by 0.01 %."""
     case = GANIteration(preset(name))
     expected = answers(case, "float32")
-    inputs = case.inputs(expected.seed, "float32", images(case.spec))
+    inputs = case.inputs(expected.seed, "float32", images(case))
     assert not verify(backend().prepare(case, inputs), case, expected, "float32").passed
     assert refused(operation("adam_step", preset(name)), "float32", [NumpyBackend()]) == {}

@@ -153,7 +153,7 @@ def test_without_a_slope_the_gradient_is_zero():
 
 def gate(backend, case, dtype="float32", precision="ieee"):
     expected = answers(case, dtype, precision)
-    inputs = case.inputs(expected.seed, dtype, images(case.spec))
+    inputs = case.inputs(expected.seed, dtype, images(case))
     return verify(backend.prepare(case, inputs), case, expected, dtype, precision)
 
 
@@ -262,7 +262,7 @@ def test_an_edge(edge, dtype):
 
 def test_half_of_the_rows_are_dead():
     case = EDGES["half-dead"]
-    inputs = case.inputs(0, "float64", images(case.spec))
+    inputs = case.inputs(0, "float64", images(case))
     real = inputs.batches[0][0][0]
     w, b = inputs.state.discriminator.params[:2]
     alive = ((real @ w.T + b) > 0).any(axis=1)

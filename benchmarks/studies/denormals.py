@@ -138,7 +138,7 @@ def measure(label: str, remedy: str, iterations: int, threads: int) -> list[dict
 
 def adam_alone(backend, spec, value: float) -> float:
     """Return the median time of a step on the generator, all of whose moments are ``value``."""
-    case = AdamStep(spec)
+    case = AdamStep.of(spec)
     inputs = case.inputs(0, "float32", np.empty(0))
     grads, filled = (
         [make(p) for p in inputs.state.params] for make in (np.zeros_like, lambda p: np.full_like(p, value))

@@ -5,7 +5,6 @@ a GPU the sum of two large arrays for its bandwidth; each through the backend an
 everything else. The best of a few visits counts: a ceiling is what was reached, not what is typical.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,6 @@ import numpy as np
 from ..array_ops import ArrayOps
 from ..backend import Backend, Program
 from ..errors import GanbenchError
-from ..gan import preset
 from ..operation import Inputs, Operation
 from ..operations.layers import Matmul
 from ..operations.rounding import to_host, widened
@@ -29,18 +27,11 @@ LONGEST_CALL_S = 0.1  # nor is one tried that would take several times this
 SUM_BYTES = 3 * 2**28  # of three arrays: several times the largest cache of a GPU
 
 
-@dataclass(frozen=True)
-class Square(Matmul):
-    """A product of two square matrices of width ``n``, written to an array that is there already."""
-
-    n: int = 1
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.n, self.n, self.n
+class Product(Matmul):
+    """A product of two matrices, written to an array that is there already."""
 
     def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
-        return super().inputs(seed, dtype, images)._replace(state=[to_host(np.zeros((self.n, self.n)), dtype)])
+        return super().inputs(seed, dtype, images)._replace(state=[to_host(np.zeros((self.m, self.n)), dtype)])
 
     def apply(self, backend: ArrayOps, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
         a, b = fixed
@@ -50,14 +41,11 @@ class Square(Matmul):
         return list(state)
 
 
-@dataclass(frozen=True)
 class Sum(Matmul):
-    """``a + b`` on vectors of length ``n``: like STREAM's triad it reads two arrays and writes one."""
-
-    n: int = 1
+    """``a + b`` on vectors of length ``m``: like STREAM's triad it reads two arrays and writes one."""
 
     def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
-        ones = to_host(np.ones(self.n, np.float32), dtype)
+        ones = to_host(np.ones(self.m, np.float32), dtype)
         return Inputs((ones, ones), None, [()])
 
     def apply(self, backend: ArrayOps, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
@@ -66,11 +54,11 @@ class Sum(Matmul):
 
 def find_ceilings(backend: Backend, dtype: str, precision: str, visit_s: float = engine.VISIT_S) -> list[Ceiling]:
     """Return the latency, the matrix products and, on a GPU, the bandwidth of ``backend``."""
-    latency = _best_seconds(backend, Square(preset("tiny"), 1), dtype, visit_s)
+    latency = _best_seconds(backend, Product(1, 1, 1), dtype, visit_s)
     found = [Ceiling("latency", 1, latency), *_products(backend, dtype, precision, visit_s)]
     if backend.device != "cpu":
         n = SUM_BYTES // 3 // BYTES[dtype]
-        seconds = _best_seconds(backend, Sum(preset("tiny"), n), dtype, visit_s)
+        seconds = _best_seconds(backend, Sum(n, 1, 1), dtype, visit_s)
         found.append(Ceiling("bandwidth", SUM_BYTES, SUM_BYTES / seconds))
     return found
 
@@ -80,7 +68,7 @@ def _products(backend: Backend, dtype: str, precision: str, visit_s: float) -> l
     found: list[Ceiling] = []
     n, best = NARROWEST, 0.0
     while n <= WIDEST:
-        square = Square(preset("tiny"), n)
+        square = Product(n, n, n)
         seconds = _best_seconds(backend, square, dtype, visit_s, TOLERANCES[dtype, precision])
         rate = square.flops / seconds
         found.append(Ceiling("product", n, rate))

@@ -308,7 +308,7 @@ class Member:
                 operation=name,
                 target=self.target.label,
                 copy=self.copy,
-                shape=operation.shape,
+                shape=operation.shape.sizes,
                 flops=operation.flops,
                 bytes=operation.bytes(self._plan.dtype),
                 elapsed_s=self._ledger.elapsed(),

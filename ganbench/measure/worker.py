@@ -127,9 +127,9 @@ class TargetWorker:
         from .engine import first_call
 
         operation = make(request.operation, self._job.spec)
-        if operation.spec.batch < operation.minimum_batch:
+        if self._job.spec.batch < operation.minimum_batch:
             raise UnsupportedError(
-                f"{operation.name} needs a batch of at least {operation.minimum_batch}, not {operation.spec.batch}"
+                f"{operation.name} needs a batch of at least {operation.minimum_batch}, not {self._job.spec.batch}"
             )
         images = np.load(Path(self._job.folder) / IMAGES, allow_pickle=False)
         inputs = operation.inputs(request.seed, self._job.dtype, images)

@@ -1,8 +1,11 @@
-"""The operations by name."""
+"""The operations by name, and by the shapes that results tell."""
+
+import contextlib
+from collections.abc import Sequence
 
 from ..errors import unknown
 from ..gan import GANSpec
-from ..operation import Operation
+from ..operation import Operation, Shape
 from .layers import BatchNorm, BatchNormGrad, Matmul, MatmulGrad
 from .networks import AdamStep, DiscriminatorForward, GANIteration, GeneratorForward
 from .penalty import PenaltyGrad
@@ -22,7 +25,24 @@ DEFAULT_OPERATIONS = ("matmul", "matmul_grad", "batch_norm", "adam_step", "gan_i
 
 
 def operation(name: str, spec: GANSpec) -> Operation:
-    """Return the operation called ``name`` at the shapes of ``spec``; raises ``UsageError``."""
+    """Return the operation called ``name`` as the model ``spec`` has it; raises ``UsageError``.
+
+    One at a shape of its own is made by its class: ``Matmul(m, k, n)``.
+    """
     if name not in OPERATIONS:
         raise unknown("operation", name, OPERATIONS)
-    return OPERATIONS[name](spec)
+    return OPERATIONS[name].of(spec)
+
+
+def shape_of(name: str, sizes: Sequence[int], spec: GANSpec | None = None) -> Shape:
+    """Return the shape of operation ``name`` whose sizes were recorded, in a run on ``spec``.
+
+    Where no model is known, a preset names the parts of a shape that one has at some batch. Sizes of which nothing is
+    known are one part, ``sizes``.
+    """
+    with contextlib.suppress(KeyError, ValueError):
+        kind = OPERATIONS[name]
+        made = kind.sized(sizes) if spec is None else kind.of(spec)
+        if made.shape.sizes == tuple(sizes):
+            return made.shape
+    return Shape(sizes=tuple(sizes))

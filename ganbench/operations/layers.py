@@ -2,24 +2,40 @@
 
 import math
 from abc import abstractmethod
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from ..array_ops import ArrayOps
-from ..gan import BATCH_NORM_EPS
-from ..operation import Inputs, Operation, Output, outputs_of
+from ..gan import BATCH_NORM_EPS, GANSpec
+from ..operation import Inputs, Operation, Output, Shape, outputs_of
 from ..precision import accumulation_dtype
 from .rounding import to_host
 
 
+@dataclass(frozen=True)
 class _Product(Operation):
-    """Shapes of the heaviest generator layer: (B, n_in) · (n_in, n_out)."""
+    """(m, k) · (k, n); of a model, the heaviest layer of its generator: m is the batch, k goes in, n comes out."""
+
+    m: int
+    k: int
+    n: int
+
+    @classmethod
+    def of(cls, spec: GANSpec) -> Self:
+        layer = max(spec.generator_layers, key=lambda layer: layer.n_in * layer.n_out)
+        return cls(spec.batch, layer.n_in, layer.n_out)
+
+    @classmethod
+    def sized(cls, sizes: Sequence[int]) -> Self:
+        m, k, n = sizes
+        return cls(m, k, n)
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        layer = max(self.spec.generator_layers, key=lambda layer: layer.n_in * layer.n_out)
-        return self.spec.batch, layer.n_in, layer.n_out
+    def shape(self) -> Shape:
+        return Shape(m=self.m, k=self.k, n=self.n)
 
     @property
     @abstractmethod
@@ -42,16 +58,14 @@ class Matmul(_Product):
 
     @property
     def flops(self) -> int:
-        return 2 * math.prod(self.shape)
+        return 2 * self.m * self.k * self.n
 
     @property
     def _operands(self) -> list[tuple[int, int]]:
-        m, k, n = self.shape
-        return [(m, k), (k, n)]
+        return [(self.m, self.k), (self.k, self.n)]
 
     def outputs(self) -> list[Output]:
-        m, _, n = self.shape
-        return outputs_of({"c": (m, n)})
+        return outputs_of({"c": (self.m, self.n)})
 
     def apply(self, backend: ArrayOps, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
         return state, (backend.matmul(*fixed),)
@@ -64,39 +78,48 @@ class MatmulGrad(_Product):
 
     @property
     def flops(self) -> int:
-        return 4 * math.prod(self.shape)
+        return 4 * self.m * self.k * self.n
 
     @property
     def _operands(self) -> list[tuple[int, int]]:
-        m, k, n = self.shape
-        return [(m, k), (k, n), (m, n)]
+        return [(self.m, self.k), (self.k, self.n), (self.m, self.n)]
 
     def outputs(self) -> list[Output]:
-        m, k, n = self.shape
-        return outputs_of({"grad_a": (m, k), "grad_b": (k, n)})
+        return outputs_of({"grad_a": (self.m, self.k), "grad_b": (self.k, self.n)})
 
     def apply(self, backend: ArrayOps, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
         return state, backend.matmul_grad(*fixed)
 
 
+@dataclass(frozen=True)
 class _Normalisation(Operation):
-    """Shapes of the widest hidden generator layer (of the output, where there is no hidden one)."""
+    """``batch`` rows of ``features``; of a model, its generator's widest hidden layer, or the output without one."""
 
+    batch: int
+    features: int
     minimum_batch = 3  # with two rows every output is ±1 and every gradient vanishes
     with_grad: ClassVar[bool]  # whether ∂L/∂y goes in as well
 
+    @classmethod
+    def of(cls, spec: GANSpec) -> Self:
+        return cls(spec.batch, max(spec.generator[1:-1] or spec.generator[-1:]))
+
+    @classmethod
+    def sized(cls, sizes: Sequence[int]) -> Self:
+        batch, features = sizes
+        return cls(batch, features)
+
     @property
-    def shape(self) -> tuple[int, ...]:
-        return self.spec.batch, max(self.spec.generator[1:-1] or self.spec.generator[-1:])
+    def shape(self) -> Shape:
+        return Shape(batch=self.batch, features=self.features)
 
     @property
     def _values_read(self) -> int:
-        batch, n = self.shape
-        return (1 + self.with_grad) * batch * n + 2 * n
+        return (1 + self.with_grad) * self.batch * self.features + 2 * self.features
 
     def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
         rng = np.random.default_rng(seed)
-        batch, n = self.shape
+        batch, n = self.batch, self.features
         drawn = [
             to_host(2 * rng.standard_normal((batch, n)) + 0.5, dtype),
             rng.uniform(0.5, 1.5, n).astype(accumulation_dtype(dtype)),
@@ -108,7 +131,7 @@ class _Normalisation(Operation):
 
     @property
     def _kept_read(self) -> int:
-        return 2 * self.shape[1]  # gamma and beta
+        return 2 * self.features  # gamma and beta
 
 
 class BatchNorm(_Normalisation):
@@ -119,11 +142,11 @@ class BatchNorm(_Normalisation):
 
     @property
     def flops(self) -> int:
-        return 6 * math.prod(self.shape)  # mean 1, var 3 with the difference kept, scale and shift 2
+        return 6 * self.batch * self.features  # mean 1, var 3 with the difference kept, scale and shift 2
 
     def outputs(self) -> list[Output]:
-        _, n = self.shape
-        return outputs_of({"y": self.shape, "mean": (n,), "var": (n,)}, kept=("mean", "var"))
+        n = self.features
+        return outputs_of({"y": (self.batch, n), "mean": (n,), "var": (n,)}, kept=("mean", "var"))
 
     def apply(self, backend: ArrayOps, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
         x, gamma, beta = fixed
@@ -138,11 +161,11 @@ class BatchNormGrad(_Normalisation):
 
     @property
     def flops(self) -> int:
-        return 11 * math.prod(self.shape)  # mean and var 4, the sums of grad and of grad·x̂ 3, grad_x 4
+        return 11 * self.batch * self.features  # mean and var 4, the sums of grad and of grad·x̂ 3, grad_x 4
 
     def outputs(self) -> list[Output]:
-        _, n = self.shape
-        named = {"grad_x": self.shape, "grad_gamma": (n,), "grad_beta": (n,)}
+        n = self.features
+        named = {"grad_x": (self.batch, n), "grad_gamma": (n,), "grad_beta": (n,)}
         return outputs_of(named, kept=("grad_gamma", "grad_beta"))
 
     def apply(self, backend: ArrayOps, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:

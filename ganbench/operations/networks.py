@@ -3,13 +3,14 @@
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
-from ..array_ops import Array, ArrayOps, GANState, NetworkState
+from ..array_ops import Adam, AdamSettings, Array, ArrayOps, GANState, NetworkState
 from ..gan import STAGED_BATCHES, GANSpec, Layer, parameters, working
-from ..operation import Inputs, Operation, Output, outputs_of
+from ..operation import Inputs, ModelOperation, Operation, Output, Shape, outputs_of
 from ..precision import accumulation_dtype
 from .rounding import to_host
 
@@ -23,48 +24,64 @@ class AdamState(NamedTuple):
     step: Any
 
 
+@dataclass(frozen=True)
 class AdamStep(Operation):
-    """One Adam step on all of the generator's parameters."""
+    """One Adam step on all parameters of ``layers``; of a model, on those of its generator."""
 
+    layers: tuple[Layer, ...]
+    adam: AdamSettings = field(default_factory=Adam)
     name = "adam_step"
     stateful = True
 
+    @classmethod
+    def of(cls, spec: GANSpec) -> Self:
+        return cls(spec.generator_layers, spec)
+
+    @classmethod
+    def sized(cls, sizes: Sequence[int]) -> Self:
+        (count,) = sizes
+        return cls((Layer(0, count, "identity", batch_norm=False),))  # biases alone: the work depends on their number
+
     @property
-    def shape(self) -> tuple[int, ...]:
-        return (sum(math.prod(shape) for _, shape in parameters(self.spec.generator_layers)),)
+    def shape(self) -> Shape:
+        return Shape(parameters=self._count)
+
+    @property
+    def _count(self) -> int:
+        return sum(math.prod(shape) for _, shape in parameters(self.layers))
 
     @property
     def flops(self) -> int:
-        return 12 * self.shape[0]  # m 3, v 4, root, ε, quotient, lr, difference
+        return 12 * self._count  # m 3, v 4, root, ε, quotient, lr, difference
 
     @property
     def _values_read(self) -> int:
-        return 4 * self.shape[0]
+        return 4 * self._count
 
     @property
     def _kept_read(self) -> int:
-        return 3 * self.shape[0]
+        return 3 * self._count
 
     def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
         rng = np.random.default_rng(seed)
-        params = initial_params(rng, self.spec.generator_layers, accumulation_dtype(dtype))
+        params = initial_params(rng, self.layers, accumulation_dtype(dtype))
         grads = [to_host(1e-2 * rng.standard_normal(p.shape), dtype) for p in params]
         zeros = [np.zeros_like(p) for p in params]
         return Inputs((grads,), AdamState(params, zeros, zeros, np.int32(0)), [()])
 
     def outputs(self) -> list[Output]:
-        return _adam_outputs("", self.spec.generator_layers)
+        return _adam_outputs("", self.layers)
 
     def apply(self, backend: ArrayOps, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
         step = state.step + 1
-        params, m, v = backend.adam_step(self.spec, state.params, fixed[0], state.m, state.v, step)
+        params, m, v = backend.adam_step(self.adam, state.params, fixed[0], state.m, state.v, step)
         return AdamState(params, m, v, step), ()
 
     def collect(self, state: Any, results: Any) -> list[Array]:
         return [*state.params, *state.m, *state.v]
 
 
-class _Forward(Operation):
+class _Forward(ModelOperation):
     """One pass through the network ``role``; its input rotates over the staged batches."""
 
     role: ClassVar[str]
@@ -75,8 +92,8 @@ class _Forward(Operation):
         return layers
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        return self.spec.batch, *getattr(self.spec, self.role)
+    def shape(self) -> Shape:
+        return Shape(batch=self.spec.batch, **{self.role: getattr(self.spec, self.role)})
 
     @property
     def flops(self) -> int:
@@ -84,7 +101,7 @@ class _Forward(Operation):
 
     @property
     def _values_read(self) -> int:
-        return sum(math.prod(shape) for _, shape in parameters(self._layers)) + math.prod(self.shape[:2])
+        return sum(math.prod(shape) for _, shape in parameters(self._layers)) + self.spec.batch * self._layers[0].n_in
 
     @property
     def _kept_read(self) -> int:
@@ -134,7 +151,7 @@ class DiscriminatorForward(_Forward):
         return state, (backend.discriminator_forward(self.spec, fixed[0], *batch),)
 
 
-class GANIteration(Operation):
+class GANIteration(ModelOperation):
     """One whole training iteration: a step on D, or several on a critic, then a step on G with the updated D."""
 
     name = "gan_iteration"
@@ -145,8 +162,8 @@ class GANIteration(Operation):
         return self.spec.loss
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        return self.spec.iteration_shape
+    def shape(self) -> Shape:
+        return iteration_shape(self.spec)
 
     @property
     def flops(self) -> int:
@@ -210,6 +227,12 @@ class GANIteration(Operation):
     def collect(self, state: Any, results: Any) -> list[Array]:
         networks = (state.generator, state.discriminator)
         return [array for net in networks for part in net for array in part] + list(results)
+
+
+def iteration_shape(spec: GANSpec) -> Shape:
+    """Return the sizes that say what an iteration costs; ``critic_steps`` only where the loss has them."""
+    steps = {"critic_steps": spec.critic_steps} if spec.wasserstein else {}
+    return Shape(**steps, batch=spec.batch, generator=spec.generator, discriminator=spec.discriminator)
 
 
 def initial_params(rng: np.random.Generator, layers: Sequence[Layer], dtype: str) -> list[np.ndarray]:

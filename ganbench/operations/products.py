@@ -6,7 +6,8 @@ import numpy as np
 
 from ..array_ops import Array, ArrayOps
 from ..gan import Layer
-from ..operation import Inputs, Operation, Output
+from ..operation import Inputs, ModelOperation, Output, Shape
+from .networks import iteration_shape
 from .rounding import to_host
 
 FLOOR = "gan_products"  # the operation that is the floor of gan_iteration
@@ -22,7 +23,7 @@ class Product(NamedTuple):
     b_transposed: bool = False
 
 
-class GANProducts(Operation):
+class GANProducts(ModelOperation):
     """The matrix products of one minimal iteration and nothing else: the floor of ``gan_iteration``.
 
     Sizes, layouts and number are those of an iteration; every product has operands of its own, so that no
@@ -70,8 +71,8 @@ class GANProducts(Operation):
         ]
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        return self.spec.iteration_shape
+    def shape(self) -> Shape:
+        return iteration_shape(self.spec)
 
     @property
     def flops(self) -> int:

@@ -12,14 +12,12 @@ import math
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from .. import registry
 from ..errors import GanbenchError, StorageError
-from ..gan import PRESETS, GANSpec
 from ..operation import Operation
-from ..operations import OPERATIONS, operation
+from ..operations import OPERATIONS
 from .records import check_seconds
 
 ASV_FORMAT = 2
@@ -161,21 +159,7 @@ def _derive(row: Row) -> None:
 def _work(name: str, shape: str) -> tuple[Operation, str | None] | None:
     """Return the operation that has ``shape``, and the preset it belongs to where only a preset can tell."""
     try:
-        sizes = [int(size) for size in shape.split("x")]
-    except ValueError:  # a shape of an older suite
+        made = OPERATIONS[name].sized([int(size) for size in shape.split("x")])
+    except ValueError:  # of an older suite, or of a model that is no preset
         return None
-    for spec in PRESETS.values():
-        sized = msgspec.structs.replace(spec, batch=sizes[0]) if name != "adam_step" and sizes[0] > 2 else spec
-        made = operation(name, sized)
-        if list(made.shape) == sizes:
-            return made, spec.name if name == "gan_iteration" else None
-    if name in ("matmul", "matmul_grad"):
-        m, k, n = sizes
-        return operation(name, GANSpec(generator=(k, n), discriminator=(n, 1), batch=m)), None
-    if name.startswith("batch_norm"):
-        spec = GANSpec(generator=(1, sizes[1], 1), discriminator=(1, 1), batch=sizes[0])
-        return operation(name, spec), None
-    if name == "adam_step":  # one weight per output and its bias: the work depends on the count alone
-        spec = GANSpec(generator=(1, sizes[0] // 2), discriminator=(sizes[0] // 2, 1), batch=1)
-        return operation(name, spec), None
-    return None
+    return made, made.spec.name if name == "gan_iteration" else None

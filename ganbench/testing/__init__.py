@@ -30,7 +30,7 @@ from ..array_ops import Array, arrays, map_arrays
 from ..backend import API_VERSION, Backend, Probe, Program
 from ..errors import UnavailableError, UnsupportedError, UsageError
 from ..gan import DEFAULTS, STAGED_BATCHES, GANSpec, preset
-from ..operation import Operation
+from ..operation import ModelOperation, Operation
 from ..operations import OPERATIONS, operation as make_operation
 from ..operations.networks import GANIteration
 from ..precision import FULL, precision_of
@@ -184,7 +184,7 @@ class BackendConformance:
     def test_gate(self, backend: Backend, operation: Operation, dtype: str) -> None:
         """What is timed passes the gate, and leaves the host arrays it was given alone."""
         expected = answers(operation, dtype)
-        inputs = operation.inputs(expected.seed, dtype, images(operation.spec))
+        inputs = operation.inputs(expected.seed, dtype, images(operation))
         assert inputs.digest() == expected.digest
         program = backend.prepare(operation, inputs)
         if program.iterations > 1:
@@ -197,7 +197,7 @@ class BackendConformance:
 
     def test_program(self, backend: Backend, operation: Operation, dtype: str) -> None:
         """``reset`` goes all the way back, and ``outputs`` are what the operation names."""
-        program = backend.prepare(operation, operation.inputs(0, dtype, images(operation.spec)))
+        program = backend.prepare(operation, operation.inputs(0, dtype, images(operation)))
         assert program.iterations in (1, STAGED_BATCHES), f"a call performs {program.iterations} iterations"
         first = _after_reset(program)
         assert [(array.shape, str(array.dtype)) for array in first] == [
@@ -212,7 +212,7 @@ class BackendConformance:
     def test_synchronize(self, backend: Backend) -> None:
         """Nothing is left to be done when it returns: what is only noted, or goes on elsewhere, has been waited for."""
         operation = make_operation("matmul", preset("mnist-mlp"))
-        program = backend.prepare(operation, operation.inputs(0, self.dtypes[0], images(operation.spec)))
+        program = backend.prepare(operation, operation.inputs(0, self.dtypes[0], images(operation)))
         program()
         assert unfinished(backend, program, STAGED_BATCHES, share=1.0) == 0, (
             "synchronize() returns before the work is done"
@@ -300,11 +300,11 @@ def parameters(
     specs: Sequence[GANSpec], dtypes: Sequence[str], names: Sequence[str], losses: Sequence[str] = tuple(DEFAULTS)
 ) -> list[object]:
     """Return a pytest parameter (operation, dtype) for each combination that a batch is large enough for."""
-    made = [(make_operation(name, spec), dtype) for spec, name, dtype in itertools.product(specs, names, dtypes)]
     return [
-        pytest.param(operation, dtype, id=f"{operation.spec.name}-{operation.name}-{dtype}")
-        for operation, dtype in made
-        if operation.spec.batch >= operation.minimum_batch and operation.loss in (None, *losses)
+        pytest.param(operation, dtype, id=f"{spec.name}-{name}-{dtype}")
+        for spec, name, dtype in itertools.product(specs, names, dtypes)
+        for operation in [make_operation(name, spec)]
+        if spec.batch >= operation.minimum_batch and operation.loss in (None, *losses)
     ]
 
 
@@ -314,15 +314,18 @@ def keep_answers(config: pytest.Config) -> None:
         KEPT.folder = cache.mkdir("ganbench")
 
 
-def images(spec: GANSpec) -> np.ndarray:
-    """Return seeded noise in the place of real data: enough for every staged batch."""
+def images(model: GANSpec | Operation) -> np.ndarray:
+    """Return seeded noise in the place of real data, enough for every staged batch; none where no model asks for it."""
+    spec = model.spec if isinstance(model, ModelOperation) else model
+    if isinstance(spec, Operation):
+        return np.empty(0)
     return np.random.default_rng(0).uniform(*spec.data_range, (STAGED_BATCHES * spec.batch, spec.img_dim))
 
 
 @functools.cache
 def answers(operation: Operation, dtype: str, math: str = "", counts: Sequence[int] = (1, GATED_ITERATIONS)) -> Answers:
     """Return what the oracle says to ``operation`` on ``images``, for arithmetic that ``precision_of`` names."""
-    staged, precision = images(operation.spec), precision_of(dtype, math)
+    staged, precision = images(operation), precision_of(dtype, math)
     question = f"{operation} {dtype} {precision} {counts}"
     return KEPT.get(question, lambda: answer(operation, dtype, precision, staged, counts=counts))
 
@@ -332,7 +335,7 @@ def long_answers(operation: Operation) -> Answers:
     """Return the oracle's answers after ``LONG_RUN`` iterations."""
 
     def compute() -> Answers:
-        inputs = operation.inputs(0, "float64", images(operation.spec))
+        inputs = operation.inputs(0, "float64", images(operation))
         return Answers(0, inputs.digest(), max(LONG_RUN), collected(Reference(), operation, inputs, LONG_RUN), {}, {})
 
     return KEPT.get(f"{operation} after {LONG_RUN}", compute)

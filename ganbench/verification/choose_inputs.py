@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..array_ops import map_arrays
-from ..operation import Inputs, Operation
+from ..operation import Inputs, ModelOperation, Operation
 from .reference import NearKinkError, Reference
 
 SEEDS = 16  # how many are tried for one whose first iteration stays clear of every kink
@@ -16,6 +16,8 @@ KINK_MARGIN = 2e-6  # float32, for sums of 784 products; scaled for other widths
 
 def kink_margin(operation: Operation, dtype: str) -> float:
     """Return the distance from zero at which rounding in ``dtype`` can no longer flip a ReLU."""
+    if not isinstance(operation, ModelOperation):
+        return 0.0  # it has none
     spec = operation.spec
     widest = max(*spec.generator[:-1], *spec.discriminator[:-1])
     rounding = np.finfo(dtype).eps / np.finfo(np.float32).eps

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..array_ops import Array, Arrays, Triple, Updated
+from ..array_ops import AdamSettings, Array, Arrays, Triple, Updated
 from ..gan import GANSpec
 from .reference import Reference, act
 
@@ -41,7 +41,7 @@ class RecordingOracle(_Seeing):
         super().__init__(dtype)
         self.gradients: list[list[np.ndarray]] = []  # of each step of Adam; in the dtype, for they are many
 
-    def adam_step(self, spec: GANSpec, params: Arrays, grads: Arrays, m: Arrays, v: Arrays, step: Any) -> Updated:
+    def adam_step(self, spec: AdamSettings, params: Arrays, grads: Arrays, m: Arrays, v: Arrays, step: Any) -> Updated:
         self.gradients.append([np.asarray(grad, self._dtype) for grad in grads])
         return super().adam_step(spec, params, grads, m, v, step)
 
@@ -141,11 +141,12 @@ class RoundingOracle(_Seeing):
         grad_x = self._low(gamma) / std * (low_grad - grad_beta / len(x) - normed * (grad_gamma / len(x)))
         return self._off(exact[0], grad_x), self._off(exact[1], grad_gamma), self._off(exact[2], grad_beta)
 
-    def adam_step(self, spec: GANSpec, params: Arrays, grads: Arrays, m: Arrays, v: Arrays, step: Any) -> Updated:
+    def adam_step(self, spec: AdamSettings, params: Arrays, grads: Arrays, m: Arrays, v: Arrays, step: Any) -> Updated:
         after, new_m, new_v = super().adam_step(spec, params, grads, m, v, step)
         terms = [self._terms.get(id(grad), (grad, np.ones_like(grad)))[1] for grad in grads]
         exact = next(self._exact)
-        least = LARGER * np.finfo(self._dtype).eps / 2 if spec.wasserstein else 0.0
+        critic = isinstance(spec, GANSpec) and spec.wasserstein
+        least = LARGER * np.finfo(self._dtype).eps / 2 if critic else 0.0
         noise = [_noise(grad - true, own, least) for grad, true, own in zip(grads, exact, terms, strict=True)]
         self._terms.clear()
         noisy = ([grad + side * n for grad, n in zip(grads, noise, strict=True)] for side in (1, -1))
@@ -154,7 +155,7 @@ class RoundingOracle(_Seeing):
         for old, middle, true, n, *both in zip(params, after, exact, noise, *ends, strict=True):
             reach = np.maximum(*(np.abs(end - middle) for end in both))
             alone.append(np.where(np.abs(true) <= n, n, 0))  # of gradients that are nothing else
-            if spec.wasserstein:
+            if critic:
                 reach = np.maximum(reach, _whole_step(spec, alone[-1]))
             new = old + self._stored(middle - old)
             new = self._off(new, self._low(new))
@@ -164,7 +165,7 @@ class RoundingOracle(_Seeing):
             reaches.append(np.asarray(reach, self._dtype))
         self.reaches.append(reaches)
         new_m, new_v = [*map(self._stored, new_m)], [*map(self._stored, new_v)]
-        if spec.wasserstein:
+        if critic:
             for old_m, old_v, made_m, made_v, n in zip(m, v, new_m, new_v, alone, strict=True):
                 self._carry(old_m, made_m, spec.beta1, n)
                 self._carry(old_v, made_v, spec.beta2, np.square(2 * n))
@@ -190,7 +191,7 @@ def _noise(error: Array, squares: Array, least: float) -> Array:
     return np.maximum(np.abs(error), np.sqrt(level * squares))
 
 
-def _whole_step(spec: GANSpec, noise: Array) -> Array:
+def _whole_step(spec: AdamSettings, noise: Array) -> Array:
     """Return how far Adam moves a parameter whose gradient is nothing but noise, however long it has been so.
 
     Such are the biases of a critic: what pushes them one way on real rows pushes them back on fake ones. The larger of
@@ -214,7 +215,7 @@ class KinkOracle(Reference):
     def _before_relu(self, pre: Array) -> Array:
         return np.where(np.abs(pre) < next(self._doubt), self._side * np.abs(pre), pre)
 
-    def adam_step(self, spec: GANSpec, params: Arrays, grads: Arrays, m: Arrays, v: Arrays, step: Any) -> Updated:
+    def adam_step(self, spec: AdamSettings, params: Arrays, grads: Arrays, m: Arrays, v: Arrays, step: Any) -> Updated:
         after, m, v = super().adam_step(spec, params, grads, m, v, step)
         return [p + self._side * reach for p, reach in zip(after, next(self._reaches), strict=True)], m, v
 

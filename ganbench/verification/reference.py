@@ -8,7 +8,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..array_ops import Array, ArrayOps, Arrays, GANState, NetworkState, Trained, TrainedCritic, Triple, Updated
+from ..array_ops import (
+    AdamSettings,
+    Array,
+    ArrayOps,
+    Arrays,
+    GANState,
+    NetworkState,
+    Trained,
+    TrainedCritic,
+    Triple,
+    Updated,
+)
 from ..gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec, Layer, by_layer
 from ..operations.rounding import widened
 
@@ -144,7 +155,7 @@ class Reference(ArrayOps):
         grad_x = grad_hat / std + grad_var * 2 * centred / n + grad_mean / n
         return grad_x, (grad * centred / std).sum(axis=0), grad.sum(axis=0)
 
-    def adam_step(self, spec: GANSpec, params: Arrays, grads: Arrays, m: Arrays, v: Arrays, step: Any) -> Updated:
+    def adam_step(self, spec: AdamSettings, params: Arrays, grads: Arrays, m: Arrays, v: Arrays, step: Any) -> Updated:
         t = int(step)
         new_m = [spec.beta1 * mi + (1 - spec.beta1) * gi for mi, gi in zip(m, grads, strict=True)]
         new_v = [spec.beta2 * vi + (1 - spec.beta2) * gi**2 for vi, gi in zip(v, grads, strict=True)]

@@ -42,7 +42,7 @@ def form(request):
 def prepared(make, case, form):
     dtype, precision = form
     backend = make("graph", precision)
-    return backend, backend.prepare(case, case.inputs(0, dtype, images(case.spec)))
+    return backend, backend.prepare(case, case.inputs(0, dtype, images(case)))
 
 
 def test_a_recorded_pass_takes_no_memory_and_waits_for_nothing(make, calls, case, form):

@@ -20,7 +20,7 @@ from ganbench.testing import images
 @pytest.mark.parametrize(("mode", "case", "dtype", "precision"), programs(load("cupy"), ("eager", "fused")))
 def test_a_program(make, calls, mode, case, dtype, precision):
     backend = make(mode, precision)
-    inputs = case.inputs(0, dtype, images(case.spec))
+    inputs = case.inputs(0, dtype, images(case))
     program = backend.prepare(case, inputs)
     program()
     prepared = calls()
@@ -46,7 +46,7 @@ def test_a_program(make, calls, mode, case, dtype, precision):
 def test_a_graph_of_halves_is_refused(make):
     case = operation("gan_iteration", preset("tiny"))
     with pytest.raises(UnsupportedError, match=r"cupy\.graph has only"):
-        make("graph", "mixed").prepare(case, case.inputs(0, "float16", images(case.spec)))
+        make("graph", "mixed").prepare(case, case.inputs(0, "float16", images(case)))
 
 
 # What cupy.fuse makes of the formulas ---------------------------------------------------------------------------
@@ -73,7 +73,7 @@ def halves_in(kernel, dtype):
 @pytest.mark.parametrize(("dtype", "precision"), [("float64", "ieee"), ("float32", "ieee"), ("float16", "mixed")])
 def test_adam_is_one_kernel_a_tensor_and_nothing_in_it_is_a_half(make, calls, dtype, precision):
     case = operation("adam_step", preset("tiny"))
-    inputs = case.inputs(0, dtype, images(case.spec))
+    inputs = case.inputs(0, dtype, images(case))
     program = make("fused", precision).prepare(case, inputs)
     calls()
     program()

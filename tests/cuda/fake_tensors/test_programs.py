@@ -21,7 +21,7 @@ HALVES = ("eager", "compile")  # modes whose iteration has them
 @pytest.mark.parametrize(("mode", "case", "dtype", "precision"), programs(TorchBackend, HALVES, EVERY_FORMULA))
 def test_a_program(cuda, mode, case, dtype, precision):
     backend = TorchBackend(mode, "cuda:1", precision)
-    inputs = case.inputs(0, dtype, images(case.spec))
+    inputs = case.inputs(0, dtype, images(case))
     program = backend.prepare(case, inputs)
     program()
     program.reset()
@@ -46,7 +46,7 @@ def test_a_program(cuda, mode, case, dtype, precision):
 def test_an_iteration_in_halves_is_refused(cuda, mode):
     case = operation("gan_iteration", preset("tiny"))
     with pytest.raises(UnsupportedError, match=f"torch.{mode} has only"):
-        TorchBackend(mode, "cuda", "mixed").prepare(case, case.inputs(0, "float16", images(case.spec)))
+        TorchBackend(mode, "cuda", "mixed").prepare(case, case.inputs(0, "float16", images(case)))
 
 
 @pytest.mark.parametrize(("precision", "told"), [("ieee", "highest"), ("tf32", "high"), ("mixed", "highest")])

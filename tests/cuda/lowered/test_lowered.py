@@ -36,7 +36,7 @@ CASES = [
 def lowered(request):
     """(operation, the arguments of its program, the text of the program for CUDA)."""
     mode, case = request.param
-    program = JaxBackend(mode, "cpu").prepare(case, case.inputs(0, DTYPE, images(case.spec)))
+    program = JaxBackend(mode, "cpu").prepare(case, case.inputs(0, DTYPE, images(case)))
     arguments = program._fixed, program._state, program._batches[0]
     return case, arguments, program._step.trace(*arguments).lower(lowering_platforms=("cuda",)).as_text()
 
