@@ -56,8 +56,8 @@ FAILURES = [
     ("crash", "failed", "SIGABRT"),
     ("late", "failed", "SIGABRT"),
     ("killed", "out of memory", "memory ran out"),
-    ("rubbish", "failed", "it was asked to prepare and answered what is no answer: this is no message; the worker was"),
-    ("forged", "failed", "it was asked to prepare and answered another question (CeilingsFound)"),
+    ("rubbish", "failed", "it was asked to prepare, and its answer is not a message of ganbench: this is no message;"),
+    ("forged", "failed", "it was asked to prepare, but answered another request (CeilingsFound)"),
     ("verbose", "failed", "xxx and no more"),
 ]
 
@@ -79,7 +79,7 @@ def test_failing_backend_is_a_row_and_the_others_go_on(beside_failures, mode, st
 def test_a_backend_that_hangs_is_a_row_and_the_others_go_on(tmp_path, outside):
     rows = compared(tmp_path, "--backends", "numpy,outside.hang", "--ops", "matmul,adam_step", "--timeout", "10",
                     env=outside)  # fmt: skip
-    assert_failed_alone(rows, "hang", "timeout", "no answer within 10 s")
+    assert_failed_alone(rows, "hang", "timeout", "did not answer within 10 s")
 
 
 def assert_failed_alone(rows, mode, status, reason):

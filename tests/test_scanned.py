@@ -49,4 +49,4 @@ def test_a_scan_that_cannot_be_compared_is_refused():
     with pytest.raises(UnsupportedError, match=r"one call makes 8 iterations, .* agree for only 1, .* so few"):
         gate(Rigid("scan"), PARTING)
     parted = gate(JaxBackend("scan"), GANIteration(replace(TINY, lr=0.1)))
-    assert parted.reason == "it cannot be verified: correct programs have parted after the 8 iterations of one call"
+    assert parted.reason == "it cannot be verified: after the 8 iterations of one call even correct programs disagree"

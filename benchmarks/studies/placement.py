@@ -19,7 +19,7 @@ from visits import logs_of, one_round
 
 from ganbench.gan import preset as find_preset
 from ganbench.machine.workspace import workspace
-from ganbench.measure.launching import templates
+from ganbench.measure.launching import fork_servers
 from ganbench.measure.ledger import Ledger
 from ganbench.measure.plan import make_plan
 from ganbench.measure.rounds import stage
@@ -42,7 +42,7 @@ def main() -> None:
     plan = make_plan(find_preset(preset), backends="numpy,torch", ops=list(operations), ceilings=False)
     with workspace() as folder, contextlib.ExitStack() as stack:
         np.save(Path(folder) / IMAGES, stage(plan))
-        made = templates(plan, folder, stack)
+        made = fork_servers(plan, folder, stack)
         ledger = Ledger(lambda record: None)
         for number in range(1, rounds + 1):
             kind = KINDS[number % len(KINDS)]

@@ -23,7 +23,7 @@ from study import CONTROL, Study, options
 from ganbench.gan import preset as find_preset
 from ganbench.machine.workspace import workspace
 from ganbench.measure.engine import VISIT_S
-from ganbench.measure.fork_server import Template
+from ganbench.measure.fork_server import ForkServer
 from ganbench.measure.ledger import Ledger
 from ganbench.measure.member import Member
 from ganbench.measure.oracle_client import OracleClient
@@ -64,7 +64,7 @@ def main() -> None:
 
 def one_round(
     plan: Plan, folder: str, ledger: Ledger, number: int, passes: int, scales: Sequence[float],
-    placed: bool = True, made: Mapping[str, Template] = MappingProxyType({}),
+    placed: bool = True, made: Mapping[str, ForkServer] = MappingProxyType({}),
 ) -> list[list]:  # fmt: skip
     """Return every visit of a round: operation, target, pass, place in it, scale, seconds per iteration.
 

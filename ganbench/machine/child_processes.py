@@ -1,7 +1,7 @@
-"""Processes that a backend starts beside its worker: they are found wherever they went, and what they take is told.
+"""Processes that a backend starts beside its worker: they are found, and the processor time that they use is reported.
 
-A worker's own group is stopped while others are timed, but a process in a session of its own goes on. While a run lasts
-we adopt whatever our descendants leave behind (Linux), so that no session, environment or second fork hides it.
+A worker's own group is stopped while others are timed, but a process in another session goes on. During a run this
+process adopts the orphans of its descendants (Linux), so no session, environment or second fork hides a process.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ PR_GET_CHILD_SUBREAPER = 37
 
 @contextlib.contextmanager
 def adopting() -> Iterator[None]:
-    """Be the parent of what our descendants leave behind, also of workers that a template forks."""
+    """Make this process the parent of its descendants' orphans, and of workers that a fork server forks."""
     if sys.platform != "linux":
         yield
         return
@@ -32,7 +32,7 @@ def adopting() -> Iterator[None]:
 
 
 class Strays:
-    """Watches descendants of ours, but not those that were there before, from one look to the next."""
+    """Descendants of this process that were started after this object was made."""
 
     def __init__(self) -> None:
         self._before = set(_descendants())
@@ -40,7 +40,7 @@ class Strays:
         self._since = time.monotonic()
 
     def look(self, own: Collection[int]) -> tuple[float, list[str]]:
-        """Return how many cores others than ``own`` took since the last look, and the names of those."""
+        """Return how many cores the processes other than ``own`` used since the last look, and their names."""
         since, last = self._since, self._last
         self._since, self._last = time.monotonic(), {}
         busy: dict[str, float] = {}
@@ -55,7 +55,7 @@ class Strays:
         return sum(busy.values()) / max(self._since - since, 1e-3), names
 
     def kill(self, own: Collection[int]) -> None:
-        """Kill all that were found but ``own``, and wait until they are gone."""
+        """Kill all of them except ``own``, and wait until they are gone."""
         found = [one for one in _descendants() if one.pid not in own and one not in self._before]
         for one in found:
             with contextlib.suppress(psutil.Error):

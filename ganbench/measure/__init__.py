@@ -1,1 +1,1 @@
-"""How a number is earned: the engine, the worker that runs it, and the rounds of workers."""
+"""Measuring: the timing loop, the worker process that runs it, and the rounds of workers."""

@@ -1,9 +1,9 @@
-"""The memory bandwidth of the processor itself, by size: one process a core, each adding arrays of its own.
+"""The memory bandwidth of the processor itself, by size of the arrays: one process on each core adds its own arrays.
 
-NumPy's ``add`` reads two arrays and writes one, as STREAM's triad does. Processes and not threads, because
-Python's lock would be the limit where the arrays fit into a cache. The largest size is four times the
-last-level cache, so that it measures memory; the smaller ones measure the caches, where small operations
-live. Run as ``python -m ganbench.measure.bandwidth`` for one core.
+NumPy's ``add`` reads two arrays and writes one, as STREAM's triad does. The cores run processes and not threads:
+with threads, Python's lock would limit the speed of arrays that fit into a cache. The largest size is four times the
+last-level cache, so that it measures memory. The smaller sizes measure the caches, which matter for small operations.
+Each process is ``python -m ganbench.measure.bandwidth``.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ _decoder: msgspec.json.Decoder[float] = msgspec.json.Decoder(float)
 
 
 class Task(msgspec.Struct, frozen=True):
-    """Make arrays of so many bytes in all, or, once every core has, add them."""
+    """Make arrays of this many bytes in total. Once every core has made its arrays, the second task is to add them."""
 
     do: Literal["stage", "add"]
     size: int
@@ -39,7 +39,7 @@ class Task(msgspec.Struct, frozen=True):
 def measure_bandwidth(cpus: Sequence[int], cores: int) -> list[Ceiling]:
     """Return bytes/s of ``cores`` processes together, for each size; pinned to ``cpus``, if any are given.
 
-    Sizes that this machine has no memory for are left out; nothing is returned where a process is lost.
+    Sizes that do not fit into this machine's memory are left out. If a process is lost, the result is empty.
     """
     found = []
     with contextlib.ExitStack() as stack:

@@ -1,8 +1,8 @@
-"""What a library can do at best on its device: the ceilings that rows are held against.
+"""The ceilings: the best that a library reaches on its device, to which times are compared.
 
-Matrix products of growing width, a product of two numbers for the latency of doing next to nothing, and on
-a GPU the sum of two large arrays for its bandwidth; each through the backend and the engine that time
-everything else. The best of a few visits counts: a ceiling is what was reached, not what is typical.
+They are matrix products of growing width, a product of two numbers for the latency, and on a GPU the sum of two large
+arrays for the bandwidth. The same backend and timing loop measure them as everything else. A ceiling is the best of a
+few visits, not their typical value.
 """
 
 from typing import Any
@@ -28,7 +28,7 @@ SUM_BYTES = 3 * 2**28  # of three arrays: several times the largest cache of a G
 
 
 class Product(Matmul):
-    """A product of two matrices, written to an array that is there already."""
+    """A product of two matrices, written to an existing array."""
 
     def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
         return super().inputs(seed, dtype, images)._replace(state=[to_host(np.zeros((self.m, self.n)), dtype)])
@@ -64,7 +64,7 @@ def find_ceilings(backend: Backend, dtype: str, precision: str, visit_s: float =
 
 
 def _products(backend: Backend, dtype: str, precision: str, visit_s: float) -> list[Ceiling]:
-    """Return FLOP/s of ever wider products, until they stop growing or take too long."""
+    """Return FLOP/s of products of growing width, until FLOP/s stop growing or a product takes too long."""
     found: list[Ceiling] = []
     n, best = NARROWEST, 0.0
     while n <= WIDEST:
@@ -91,12 +91,13 @@ def _best_seconds(
 
 
 def _check(program: Program, inputs: Inputs, tolerance: float) -> None:
-    """Hold a product against its operands by a random vector: c v = a (b v), Freivalds 1977."""
+    """Check a product with a random vector: c v = a (b v), Freivalds 1977."""
     a, b = map(widened, inputs.fixed)
     v = np.random.default_rng(1).choice([-1.0, 1.0], b.shape[1])
-    # Without BLAS, as in the gate, whose threads would spin on beside the next visit.
+    # Without BLAS, as in the gate: its threads would spin beside the next visit.
     expected = np.einsum("ij,j", a, np.einsum("ij,j", b, v))
     received = np.einsum("ij,j", widened(program.outputs()[0]), v)
     error = norm(received - expected) / norm(expected)
     if not error <= tolerance:
-        raise GanbenchError(f"a product of width {len(a)} is off by {error:.2g}: it gives no ceiling")
+        wrong = f"a product of width {len(a)} is off by {error:.2g}"
+        raise GanbenchError(f"{wrong}: the library computes it wrongly, so it has no ceiling")

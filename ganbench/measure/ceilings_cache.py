@@ -1,7 +1,7 @@
-"""Ceilings are kept for the next run: they belong to the machine and the library, and finding them takes seconds.
+"""Ceilings are stored for later runs: they belong to the machine and the library, and measuring them takes seconds.
 
-One small file for each library, in the folder that the system has for such things. A file that cannot be read is as
-good as none, and where none can be written the next run measures anew.
+There is one small file for each library, in the user's cache folder. If the file cannot be read or written, the
+ceilings are measured again.
 """
 
 import contextlib
@@ -24,9 +24,9 @@ from .plan import Plan
 def recall_ceilings(plan: Plan, target: Target | None) -> CeilingRecord | None:
     """Return the ceilings that an earlier run found under the same conditions; None if there are none.
 
-    ``target`` None stands for the processor itself.
+    ``target`` None means the processor itself.
     """
-    with contextlib.suppress(OSError, RuntimeError, msgspec.MsgspecError):  # RuntimeError: nobody's home is known
+    with contextlib.suppress(OSError, RuntimeError, msgspec.MsgspecError):  # RuntimeError: no home folder
         return msgspec.json.decode(_path(plan, target).read_bytes(), type=CeilingRecord)
     return None
 

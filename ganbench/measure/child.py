@@ -22,7 +22,7 @@ OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "resource_exhausted",
 
 
 class ChildJob(msgspec.Struct, frozen=True, kw_only=True):
-    """What every child is told in its first line: whose it is, and the processors it may use (empty: any)."""
+    """What every child reads in its first line: its parent, and the processors that it may use (empty: any)."""
 
     parent: int
     cpus: list[int] = []
@@ -34,7 +34,7 @@ J = TypeVar("J", bound=ChildJob)
 def begin(kind: type[J]) -> tuple[J, Callable[[Any], None]]:
     """Read the job from standard input; return it with the function that sends the parent one message.
 
-    From now on whatever a framework prints goes to standard error, so the channel carries messages only.
+    After this call, whatever a framework prints goes to standard error, so the channel carries messages only.
     """
     channel = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
@@ -55,7 +55,7 @@ def die_with(parent: int) -> None:
     if sys.platform != "linux":
         return
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before prctl
+    if os.getppid() != parent:  # the parent died before prctl
         sys.exit(1)
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500")

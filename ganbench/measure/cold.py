@@ -1,8 +1,8 @@
-"""Visits to an operation that finds its arrays in no cache: before each call, what lies there is displaced, untimed.
+"""Visits with cold caches: before each call the content of the caches is displaced, and that is not timed.
 
-By writing more than the cache holds, as nvbench and Triton's ``do_bench`` do, and not with copies of a program taken in
-turn: those would be compiled, captured and held so many times over, and a small operation would need thousands.
-On a GPU the calls are timed by events, and what is written keeps the device busy while the host enqueues the next call.
+It is displaced by writing more than the cache holds, as nvbench and Triton's ``do_bench`` do. The alternative, many
+copies of a program in turn, would compile and hold each copy, and a small operation would need thousands of them.
+On a GPU the calls are timed by events. The writing keeps the device busy while the host enqueues the next call.
 """
 
 import time
@@ -19,7 +19,7 @@ VISIT_S = 0.1  # with all that is written: what is timed is the smaller part of 
 
 
 class Cold:
-    """Times visits on ``backend``; raises ``UnsupportedError`` where nothing displaces what its caches hold."""
+    """Times visits on ``backend``; raises ``UnsupportedError`` if the backend cannot displace its caches' content."""
 
     def __init__(self, backend: Backend) -> None:
         self.displace: Callable[[], object] = displacer() if backend.device == "cpu" else backend.cache_displacer()
@@ -52,7 +52,7 @@ class Cold:
 
 
 def _on_host(backend: Backend, program: Program) -> Callable[[], float]:
-    """Make one call and wait for it; return what tells its seconds."""
+    """Make one call and wait for it; return a function that gives its seconds."""
     start = time.perf_counter()
     program()
     backend.synchronize(program.result)
@@ -61,7 +61,7 @@ def _on_host(backend: Backend, program: Program) -> Callable[[], float]:
 
 
 def _on_device(backend: Backend, program: Program) -> Callable[[], float]:
-    """Enqueue one call between two events; return what tells the seconds between them, once it is done."""
+    """Enqueue one call between two events; return a function that gives the seconds between them, once it is done."""
     start = backend.event()
     program()
     end = backend.event()

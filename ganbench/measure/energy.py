@@ -1,4 +1,4 @@
-"""The energy of an operation: in each round one stretch of calls for each case, and one in which nothing is done."""
+"""The energy of an operation: each round has one stretch of calls for each case, and one stretch of idle time."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -23,7 +23,7 @@ REST_S = 0.002
 
 
 def spend(backend: Backend, operation: Operation, program: Program, number: int) -> protocol.Spent:
-    """Return what calls in a row use; ``number`` of them are a visit. Raises ``UnavailableError``."""
+    """Return the energy that calls in a row use; a visit has ``number`` calls. Raises ``UnavailableError``."""
     longest, piece = most_calls(operation, program), max(1, round(PIECE * number))
     piece = min(piece, longest)
     mark, carried = lead_in(backend, program, longest)
@@ -68,7 +68,7 @@ def _rest() -> int:
 
 
 def of_case(round_number: int, name: str, member: "Member") -> EnergyRecord:
-    """Return what an iteration of a case uses, or why that is not known."""
+    """Return the energy of one iteration of a case, or why it is not known."""
     blank = EnergyRecord(round=round_number, operation=name, target=member.target.label)
     told = member.tell(protocol.Spend(name, member.number(name)), protocol.Spent)
     if not isinstance(told, protocol.Spent):

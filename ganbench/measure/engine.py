@@ -1,7 +1,8 @@
 """The only timing loop. ``compare`` runs it in workers, asv in its own processes.
 
-A visit to a program starts from the staged state, leads in for some milliseconds, and times many calls in a row.
-What follows a switch between processes (threads to wake, caches to fill) is over by then: docs/decisions/0006.
+A visit to a program starts from the staged state, makes untimed calls for some milliseconds (the lead-in), and then
+times many calls in a row. After a switch between processes, threads must wake and caches must fill; the lead-in is
+long enough for that: docs/decisions/0006.
 """
 
 import contextlib
@@ -20,14 +21,14 @@ from ..machine.disturbance import Watch
 from ..operation import Inputs, Operation
 from .protocol import Timed
 
-VERSION = "3"  # raised when the same program would be given another time
+VERSION = "3"  # raised when a change of this loop changes the times of the same program
 
 LEAD_IN_S = 0.004  # untimed, at the beginning of a visit
 VISIT_S = 0.02  # timed, at least; the same in every profile
 WINDOW = 4  # visits of one warm-up window
 LOADED_S = 0.002  # untimed work, during which the clocks of a device are read
 LATENCIES = 20  # synchronised calls after a visit, on a device that queues work
-AGREEMENT = 0.01  # two windows of a steady state agree this closely
+AGREEMENT = 0.01  # largest relative difference of two windows in a steady state
 
 
 class WarmUp(NamedTuple):
@@ -63,10 +64,10 @@ def first_call(backend: Backend, operation: Operation, inputs: Inputs) -> tuple[
 
 
 def time_visit(backend: Backend, operation: Operation, program: Program, number: int) -> Timed:
-    """Time ``number`` calls after a lead-in, from the staged state, cut where the state would be carried too far.
+    """Time ``number`` calls after a lead-in, from the staged state; return to that state after ``MAX_ITERATIONS``.
 
-    One call stays in flight at either end, so that a framework that queues its calls never runs dry: its time is that
-    of a loop that goes on. Where a call has finished when it returns, these are just ``number`` calls.
+    At the start and at the end one call is still in flight. So the queue of a framework that queues its calls is never
+    empty, and the time is that of a loop without end. If calls return when they are done, ``number`` calls are timed.
     """
     longest = most_calls(operation, program)
     wall = cpu = device = 0.0
@@ -76,7 +77,7 @@ def time_visit(backend: Backend, operation: Operation, program: Program, number:
         watch = Watch(backend.device)
         while left:
             if carried == longest:
-                backend.synchronize(mark)  # or what is still in flight would be timed with the next piece
+                backend.synchronize(mark)  # or the calls still in flight would be timed with the next piece
                 mark, carried = first(backend, program), 1
             calls = min(left, longest - carried)
             cpu_start, start = time.process_time(), time.perf_counter()
@@ -96,8 +97,8 @@ def time_visit(backend: Backend, operation: Operation, program: Program, number:
                 backend.synchronize(mark)
                 device += backend.elapsed(began, ended)
         if backend.device != "cpu":
-            # Clocks are read while the device works on. Within what is timed, asking for them would take time from a
-            # host that is slower than its device; after a wait, they would be those of a device at rest.
+            # Clocks are read while the device works on untimed calls. During the timed calls, reading them would delay
+            # a host that is slower than its device. After a wait, they would be the clocks of an idle device.
             for _ in range(min(longest - carried, math.ceil(LOADED_S * number / wall))):
                 program()
             mark = backend.mark(program.result)
@@ -113,7 +114,7 @@ def time_visit(backend: Backend, operation: Operation, program: Program, number:
 
 
 def most_calls(operation: Operation, program: Program) -> int:
-    """Return after how many calls the state must begin anew: carried further, a GAN may be another one."""
+    """Return after how many calls the state must be reset: after more iterations, a GAN's numbers may be extreme."""
     return max(2, MAX_ITERATIONS // program.iterations) if operation.stateful else sys.maxsize
 
 
@@ -126,9 +127,9 @@ def first(backend: Backend, program: Program) -> Any:
 
 
 def lead_in(backend: Backend, program: Program, longest: int) -> tuple[Any, int]:
-    """Call untimed for ``LEAD_IN_S``; return the mark of the last call and how many were made since the reset.
+    """Call untimed for ``LEAD_IN_S``; return the mark of the last call and the number of calls since the reset.
 
-    They bring code, data and threads back after whatever ran in between.
+    These calls bring code and data back into the caches, and wake the threads, after another process ran.
     """
     until = time.perf_counter() + LEAD_IN_S
     mark, calls = first(backend, program), 1
@@ -157,7 +158,7 @@ def _latency(backend: Backend, program: Program, calls: int) -> float:
 def calibrate(
     backend: Backend, operation: Operation, program: Program, visit_s: float = VISIT_S, timer: Timer = time_visit
 ) -> int:
-    """Return how many calls take ``visit_s`` seconds, or little more; 1 where one call takes longer."""
+    """Return how many calls take ``visit_s`` seconds or a little more; 1 if one call takes longer."""
 
     def length(number: int) -> float:
         timed = timer(backend, operation, program, number)
@@ -166,7 +167,7 @@ def calibrate(
     number = 1
     while True:
         seconds = length(number)
-        if seconds >= visit_s:  # one stall of the machine must not pass for a long visit
+        if seconds >= visit_s:  # the minimum: one stall of the machine must not make a visit look long
             seconds = min(seconds, length(number), length(number))
         if seconds >= visit_s:
             break
@@ -182,9 +183,8 @@ def warm_up(
 ) -> WarmUp:  # fmt: skip
     """Make short visits until two windows agree and show no slope, or ``cap_s`` seconds are over.
 
-    With ``cap_s`` 0 one call is timed, and nothing is said to be steady.
-
-    ``number`` fixes the calls of a visit; 0 calibrates it first.
+    With ``cap_s`` 0 one call is timed, and the result is not called steady. ``number`` fixes the calls of a visit; with
+    0 it is calibrated first.
     """
     number = number or calibrate(backend, operation, program, visit_s, timer)
     deadline = time.perf_counter() + cap_s
@@ -202,10 +202,10 @@ def warm_up(
 
 
 def is_steady(samples: list[float]) -> bool:
-    """Whether the two halves agree within 1 %, or within their own scatter, and show no slope.
+    """Return whether the two halves agree within 1 %, or within their own scatter, and show no slope.
 
-    A slope shows as every visit of one half being faster than every visit of the other: with four visits
-    in each half that happens by chance once in 35 times.
+    There is a slope if every visit of one half is faster than every visit of the other. With four visits in each half
+    that happens by chance once in 35 times.
     """
     half = len(samples) // 2
     first, second = samples[:half], samples[half:]

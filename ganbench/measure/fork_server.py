@@ -1,8 +1,9 @@
-"""Workers of later rounds are forked from a process that has imported their framework, and so need not import it again.
+"""The fork server of a target: it has imported the framework, and the workers of later rounds are forked from it.
 
-Importing is most of what a round costs before its first visit. The worker is a new process all the same: it stages its
-arrays, prepares, is checked and warms up for itself. Whether its luck is as new as that of a fresh one is asked by
-``benchmarks/studies/placement.py``. Run as ``python -m ganbench.measure.fork_server`` for the template itself.
+Such a worker need not import the framework again, which is most of a round's time before its first visit. It is still
+a new process: it stages its own arrays, prepares, is checked and warms up. ``benchmarks/studies/placement.py`` measures
+whether times differ between forked workers as they do between new ones. The server is
+``python -m ganbench.measure.fork_server``.
 """
 
 import contextlib
@@ -29,18 +30,18 @@ PATIENCE_S = 60.0  # for the import
 MESSAGE = 2**16
 
 
-class TemplateJob(ChildJob, frozen=True, kw_only=True):
-    """The first message to a template: the backend whose framework it imports."""
+class ForkServerJob(ChildJob, frozen=True, kw_only=True):
+    """The first message to a fork server: the backend whose framework it imports."""
 
     backend: str
 
 
-class TemplateLostError(Exception):
-    """A template that cannot give workers: they are started afresh instead."""
+class ForkServerLostError(Exception):
+    """A fork server that cannot fork; its workers are started as new processes instead."""
 
 
 class Forked:
-    """A worker that was forked: what ``subprocess.Popen`` is for one that was started."""
+    """A forked worker, with the methods of ``subprocess.Popen`` that are needed."""
 
     def __init__(self, pid: int, stdin: IO[bytes], stdout: IO[bytes]) -> None:
         self.pid, self.stdin, self.stdout = pid, stdin, stdout
@@ -49,7 +50,7 @@ class Forked:
     def poll(self) -> int | None:
         """Return the exit code, negative for a signal; None while it runs."""
         if self.returncode is None:
-            with contextlib.suppress(ChildProcessError):  # somebody else has asked: it is gone
+            with contextlib.suppress(ChildProcessError):  # another call has already waited for it: the process is gone
                 pid, status = os.waitpid(self.pid, os.WNOHANG)
                 if pid == 0:
                     return None
@@ -73,10 +74,10 @@ class Forked:
             os.kill(self.pid, signal.SIGKILL)
 
 
-class Template:
-    """The parent's side of a template. Constructing it starts the process, without waiting for the import.
+class ForkServer:
+    """The parent's side of a fork server. The constructor starts the process and does not wait for the import.
 
-    Only while the caller is ``adopting`` do workers that it forks become the caller's own children.
+    Its workers become the caller's own children only inside of ``adopting``.
     """
 
     def __init__(self, backend: str, cpus: list[int], environment: dict[str, str]) -> None:
@@ -94,7 +95,7 @@ class Template:
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
-        self._socket.send(msgspec.json.encode(TemplateJob(backend=backend, parent=os.getpid(), cpus=cpus)))
+        self._socket.send(msgspec.json.encode(ForkServerJob(backend=backend, parent=os.getpid(), cpus=cpus)))
 
     @property
     def pid(self) -> int:
@@ -102,14 +103,14 @@ class Template:
         return self._process.pid
 
     def wait(self) -> None:
-        """Wait until the framework is imported; who then wants a worker is told where that has failed."""
+        """Wait until the framework is imported. If the import failed, ``fork`` raises."""
         if self._waiting:
             self._waiting = False
             with contextlib.suppress(OSError):
                 self._socket.recv(MESSAGE)
 
     def fork(self, errors: IO[bytes]) -> Forked:
-        """Return a new worker that says on ``errors`` what goes wrong; raises ``TemplateLostError``."""
+        """Return a new worker, whose standard error is ``errors``; raises ``ForkServerLostError``."""
         self.wait()
         ours_in, ours_out = os.pipe(), os.pipe()
         try:
@@ -118,8 +119,8 @@ class Template:
         except (OSError, ValueError) as error:
             os.close(ours_in[1])
             os.close(ours_out[0])
-            self._process.kill()  # a late answer would pass for that to the next question
-            raise TemplateLostError from error
+            self._process.kill()  # or a late answer would be taken for the next one
+            raise ForkServerLostError from error
         finally:
             os.close(ours_in[0])
             os.close(ours_out[1])
@@ -135,18 +136,18 @@ class Template:
 
 
 def can_fork(target: registry.Target) -> bool:
-    """Whether workers of a target may be forked: on Linux, on the host, where its backend says so."""
+    """Return whether workers of a target may be forked: on Linux, on the CPU, if the backend allows it."""
     if sys.platform != "linux" or target.device != "cpu":
         return False
     try:
         return registry.load(target.backend).forks
-    except Exception:  # a plug-in may raise anything; its row will say what
+    except Exception:  # a plug-in may raise anything; its row will have the reason
         return False
 
 
 def main() -> None:
     channel = socket.socket(fileno=int(sys.argv[1]))
-    job = msgspec.json.decode(channel.recv(MESSAGE), type=TemplateJob)
+    job = msgspec.json.decode(channel.recv(MESSAGE), type=ForkServerJob)
     die_with(job.parent)
     if job.cpus:
         os.sched_setaffinity(0, job.cpus)
@@ -174,7 +175,7 @@ def main() -> None:
 
 
 def _become_worker(fds: Sequence[int], others: Sequence[int]) -> NoReturn:
-    """Go on as ``ganbench.measure.worker`` does, on the pipes that the parent has sent, and end with it."""
+    """Run ``ganbench.measure.worker`` on the pipes that the parent has sent, then end the process."""
     code: object = 1
     try:
         os.setsid()

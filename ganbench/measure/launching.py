@@ -1,4 +1,4 @@
-"""The processes of the targets: their environment, workers, and the templates that workers are forked from."""
+"""The processes of the targets: their environment, their workers, and the fork servers."""
 
 import contextlib
 import os
@@ -9,16 +9,16 @@ from ..machine.child_processes import adopting
 from ..machine.environment import can_pin
 from ..registry import Target
 from . import protocol
-from .fork_server import Template, can_fork
+from .fork_server import ForkServer, can_fork
 from .plan import Plan
 from .process import Worker, child_environment
 
 
-def launch(plan: Plan, target: Target, folder: str, template: Template | None = None) -> Worker:
+def launch(plan: Plan, target: Target, folder: str, server: ForkServer | None = None) -> Worker:
     """Start the process of one target; ``folder`` holds the images, its outputs, and what it compiles.
 
-    It is forked from ``template`` where there is one. Raises ``BrokenBackendError`` for a plug-in that fails, and
-    whatever the system says of impossible variables.
+    It is forked by ``server`` if there is one. Raises ``BrokenBackendError`` for a plug-in that fails, and ``OSError``
+    or ``ValueError`` for environment variables that the system refuses.
     """
     job = protocol.Job(
         target=target,
@@ -30,7 +30,7 @@ def launch(plan: Plan, target: Target, folder: str, template: Template | None = 
         folder=folder,
         parent=os.getpid(),
     )
-    return Worker(job, environment_of(plan, target, folder), plan.timeout_s, template)
+    return Worker(job, environment_of(plan, target, folder), plan.timeout_s, server)
 
 
 def environment_of(plan: Plan, target: Target, folder: str) -> dict[str, str]:
@@ -40,17 +40,17 @@ def environment_of(plan: Plan, target: Target, folder: str) -> dict[str, str]:
     return child_environment(extra, plan.threads)
 
 
-def templates(plan: Plan, folder: str, stack: contextlib.ExitStack) -> dict[str, Template]:
-    """Return, by label, a process from which workers of each target may be forked, where that may be done.
+def fork_servers(plan: Plan, folder: str, stack: contextlib.ExitStack) -> dict[str, ForkServer]:
+    """Return the fork server of each target that may have one, by the target's label.
 
-    They import while the oracle computes. ``stack`` ends them.
+    The servers import while the oracle computes. ``stack`` ends them.
     """
     found = {}
     stack.enter_context(adopting())
     for target in plan.targets if plan.timed and plan.rigor.rounds != 1 else ():
         if can_fork(target):
-            with contextlib.suppress(Exception):  # a plug-in may raise anything; its row will say what
+            with contextlib.suppress(Exception):  # a plug-in may raise anything; its row will have the reason
                 environment = environment_of(plan, target, folder)
-                made = Template(target.backend, list(plan.cpus) if can_pin() else [], environment)
+                made = ForkServer(target.backend, list(plan.cpus) if can_pin() else [], environment)
                 found[target.label] = stack.enter_context(made)
     return found

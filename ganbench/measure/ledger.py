@@ -1,4 +1,4 @@
-"""What is remembered of a run while it goes on, and of what one worker has gathered in a round."""
+"""The state of a run while it is measured, and what one worker has measured in a round."""
 
 import statistics
 import time
@@ -11,19 +11,19 @@ from . import protocol
 from .engine import LATENCIES, LEAD_IN_S
 from .plan import Case
 
-AGREEING = 2.0  # a stall of the machine must not pass for a clock that lies
-SWITCH_S = 0.05  # at most, in the quickest visit, for what is not timed
+AGREEING = 2.0  # a stall of the machine must not look like a wrong clock
+SWITCH_S = 0.05  # the most that the untimed part of the quickest visit may take
 
 
 class Ledger:
-    """What the rounds of a run remember of one another."""
+    """What later rounds of a run must know of earlier ones."""
 
     def __init__(self, write: Callable[[Record], None]) -> None:
         self.write = write
         self.failed: set[Case] = set()  # left out of later rounds
         self.numbers: dict[tuple[str, str], int] = {}  # calls of a visit, fixed once calibrated
         self.visits: dict[Case, dict[int, Visits]] = {}  # by round
-        self.visit_s: dict[Case, float] = {}  # what a visit takes, with all that is not timed
+        self.visit_s: dict[Case, float] = {}  # seconds of a visit, its untimed parts included
         self.start = time.monotonic()
 
     def elapsed(self) -> float:
@@ -33,17 +33,17 @@ class Ledger:
 
 @dataclass
 class Timings:
-    """What one worker has gathered for one operation: by pass, the visit that was made and its place in the pass."""
+    """What one worker has measured of one operation: by pass, the visit and its place in the pass."""
 
     prepared: protocol.Prepared
-    shown: list[tuple[int, str]]  # after how many iterations, and in which file; not judged yet
+    shown: list[tuple[int, str]]  # the number of iterations and the file of the outputs, not checked yet
     verification: Verification | None = None
     warmed: protocol.Warmed | None = None
     visits: dict[int, protocol.Timed] = field(default_factory=dict)
     order: list[int] = field(default_factory=list)
-    spent_s: list[float] = field(default_factory=list)  # of each visit, with all that is not timed
-    left: tuple[int, list[str], float] | None = None  # by the visit that is examined: its iterations, the files of its
-    # outputs, and the seconds of the first look at them
+    spent_s: list[float] = field(default_factory=list)  # of each visit, its untimed parts included
+    left: tuple[int, list[str], float] | None = None  # what the examined visit left: its iterations, the files of
+    # its outputs, and the seconds of the first look at them
 
     @property
     def seconds(self) -> Visits:
@@ -51,17 +51,20 @@ class Timings:
         return {number: timed.seconds for number, timed in self.visits.items()}
 
     def disagreement(self) -> str:
-        """Return how our clock contradicts the worker's, or ''."""
+        """Return how the parent's clock contradicts the worker's, or ''."""
         warmed = self.warmed
         if warmed is None or not self.visits:
             return ""
         call_s = self.prepared.iterations * statistics.median(self.seconds.values())
         timed_s = warmed.number * call_s
-        # Beside what is timed there is the lead-in, three calls where these are long, and on a device some for latency.
+        # Untimed are the lead-in, up to three calls where calls are long, and on a device the calls for the latency.
         untimed = 3 + LATENCIES * any(timed.latency_s is not None for timed in self.visits.values())
         displace_s = warmed.number * warmed.displace_s
         most_s = AGREEING * (timed_s + displace_s + LEAD_IN_S + untimed * call_s) + SWITCH_S
         if min(self.spent_s) <= most_s and max(self.spent_s) >= timed_s / AGREEING:
             return ""
         spent_s = statistics.median(self.spent_s)
-        return f"the worker says that a visit took {timed_s:.3g} s, but by our clock it took {spent_s:.3g} s"
+        return (
+            f"the worker reports {timed_s:.3g} s for a visit, but ganbench's own clock shows {spent_s:.3g} s, "
+            "so the reported time cannot be right"
+        )

@@ -13,7 +13,7 @@ from ..verification.gate import GATED_ITERATIONS, counts
 from . import protocol
 from .child import explained
 from .engine import LEAD_IN_S
-from .fork_server import Template
+from .fork_server import ForkServer
 from .launching import launch
 from .ledger import Ledger, Timings
 from .oracle_client import OracleClient
@@ -22,18 +22,18 @@ from .process import Worker, WorkerLostError
 
 R = TypeVar("R", bound=protocol.Reply)
 T = TypeVar("T")
-UNFINISHED = 0.05  # of a visit may be left when synchronize has returned: more would show in a ratio
+UNFINISHED = 0.05  # the share of a visit's work that may be left when synchronize returns: more would change a ratio
 
 
 class Member:
-    """One worker of a round. Whatever becomes of it becomes a row; nothing is raised."""
+    """One worker of a round. Every failure becomes a row; nothing is raised."""
 
     def __init__(
         self, plan: Plan, folder: str, ledger: Ledger, oracle: OracleClient, round_number: int, target: Target,
-        copy: bool, template: Template | None = None,
+        copy: bool, server: ForkServer | None = None,
     ) -> None:  # fmt: skip
         self.target = target
-        self._template = template
+        self._server = server
         self._plan, self._folder, self._ledger, self._oracle = plan, folder, ledger, oracle
         self._round, self.copy = round_number, copy
         self._names = plan.names(target, copy)
@@ -52,7 +52,7 @@ class Member:
         if self._worker is not None or not self._pending(self._names):
             return
         try:
-            self._worker = launch(self._plan, self.target, self._folder, self._template)
+            self._worker = launch(self._plan, self.target, self._folder, self._server)
         except Exception as error:  # a plug-in may raise anything, or ask for variables that no process can have
             self._fail_all(*explained(error))
         self._greeted = False
@@ -98,9 +98,9 @@ class Member:
         if prepared is None:
             return
         if prepared.digest != digest:
-            return self._fail(name, "failed", "its inputs differ from those that the reference was computed from")
+            return self._fail(name, "failed", "its inputs differ from those of the reference, so it cannot be checked")
         self._timings[name] = timings = Timings(prepared, [(prepared.iterations, file)])
-        if self._round == 1:  # in later ones, what was shown is judged together with what is shown after the timing
+        if self._round == 1:  # in later rounds these outputs are checked together with those after the timing
             verification = self._gate(name, timings)
             if verification is None or not self._waits(name, GATED_ITERATIONS, 1.0):
                 return
@@ -117,9 +117,9 @@ class Member:
             self._ledger.numbers[self.target.label, name] = warmed.number
 
     def _gate(self, name: str, timings: Timings) -> Verification | None:
-        """Have the oracle compare what a program shows from its staged state, and what it has shown before.
+        """Have the oracle compare the program's outputs from its staged state, and its outputs before.
 
-        None where it shows nothing, which is a row. A reset that does not reset is seen: something ran before.
+        None: it gave no outputs; a row says so. A reset that does not reset is found, since calls were made before.
         """
         iterations = timings.prepared.iterations
         for count in counts(iterations, self._oracle.inputs()[name][2]):
@@ -131,19 +131,17 @@ class Member:
         return timings.verification
 
     def _waits(self, name: str, iterations: int, share: float) -> bool:
-        """Whether ``synchronize`` waits for the work; where it does not, that has become a row."""
+        """Return whether ``synchronize`` waits for the work; if it does not, a row says so."""
         waited = self._ask(name, protocol.Wait(name, iterations, share), protocol.Waited)
         if waited is not None and waited.left_s:
-            reason = (
-                f"{waited.left_s:.2g} s of work were left when synchronize() returned: it must wait for all results"
-            )
-            self._fail(name, "invalid", reason)
+            work = f"{waited.left_s:.2g} s of work were left when synchronize() returned, so times would be too short"
+            self._fail(name, "invalid", f"{work}: it must wait for all results")
         return waited is not None and not waited.left_s
 
     def tell(self, request: protocol.AnyRequest, expected: type[R]) -> R | protocol.Refusal | None:
-        """Return the worker's answer to what makes no row of its own; None where there is no worker."""
+        """Return the worker's answer to a request that makes no row; None if there is no worker."""
         if self._worker is not None:
-            with contextlib.suppress(WorkerLostError):  # whoever asks it next finds out
+            with contextlib.suppress(WorkerLostError):  # the next request will report it
                 reply = self._worker.ask(request, expected)
                 self._worker.pause()
                 return reply
@@ -159,18 +157,18 @@ class Member:
         return timings is not None and timings.warmed is not None and bool(self._pending((name,)))
 
     def case(self, name: str) -> Case:
-        """Return what this member measures of an operation."""
+        """Return the case that this member measures."""
         return Case(name, self.target, self.copy)
 
     def visit_s(self, name: str) -> float:
-        """Return what a visit takes, with all that is not timed: as in the last round, or as the warm-up says."""
+        """Return the seconds of a visit, untimed parts included: from the last round, or else from the warm-up."""
         warmed = self._timings[name].warmed
         assert warmed is not None
         expected = warmed.number * (warmed.seconds + warmed.displace_s) + max(LEAD_IN_S, warmed.seconds)
         return self._ledger.visit_s.get(self.case(name), expected)
 
     def visit(self, name: str, number: int, place: int, cpu: int | None) -> None:
-        """Time one visit, which begins on ``cpu``, while all others are paused; at its ``place`` in pass ``number``."""
+        """Time one visit, which begins on ``cpu``, while all others are paused; ``place``: its place in the pass."""
         start = time.monotonic()
         request = protocol.Visit(name, self.number(name))
         timed = self._surviving(name, lambda: self._ask(name, request, protocol.Timed, cpu))
@@ -183,11 +181,11 @@ class Member:
                 self._look(name, timed.carried)
 
     def examine_after(self, name: str, number: int) -> None:
-        """Have the state that the visit of pass ``number`` leaves examined; the worker is not told."""
+        """Mark the visit of pass ``number``: its state will be examined. The worker does not know this."""
         self._examined[name] = number
 
     def _look(self, name: str, carried: int) -> None:
-        """Have the outputs of the visit that has just ended written, for ``finish`` to judge."""
+        """Have the outputs of the visit that has just ended written to files, which ``finish`` has checked."""
         timings = self._timings[name]
         stateful = make_operation(name, self._plan.spec).stateful
         files = [self._oracle.file() for _ in range(1 + stateful)]
@@ -196,7 +194,7 @@ class Member:
             timings.left = carried, files, shown.seconds
 
     def finish(self, name: str) -> None:
-        """Judge what a visit has left, have the gate look at the program once more, then write the row."""
+        """Have the examined state and the program's outputs checked, then write the row."""
         timings = self._timings[name]
         checked = self._surviving(name, lambda: self._checked(name, timings))
         if checked is None:
@@ -211,14 +209,14 @@ class Member:
         self._record(name)
 
     def _checked(self, name: str, timings: Timings) -> Verification | None:
-        """Return what is found of a program that was timed; None where there is none, which has become a row."""
+        """Return the verification of a program that was timed; None if it failed before, and a row says so."""
         if timings.left is not None:
             carried, files, look_s = timings.left
             found = self._oracle.examine(name, carried, timings.prepared.iterations, files)
             if not found.passed:
                 return found
             assert timings.warmed is not None
-            # A look that takes long may find work to do, or much to look at.
+            # If the look took long, there was work left, or the outputs are large.
             suspicious = look_s > UNFINISHED * timings.warmed.number * timings.warmed.seconds
             iterations = timings.warmed.number * timings.prepared.iterations
             if suspicious and not self._waits(name, iterations, UNFINISHED):
@@ -241,8 +239,8 @@ class Member:
             self._worker.pause()
 
     def _ask(self, name: str, request: protocol.AnyRequest, expected: type[R], cpu: int | None = None) -> R | None:
-        """Return the worker's reply; None where it refused, which has become a row."""
-        if self._worker is None:  # it was lost over an earlier operation, and nothing could replace it
+        """Return the worker's reply; None if it refused, and a row says so."""
+        if self._worker is None:  # it was lost in an earlier operation, and could not be replaced
             return None
         reply = self._worker.ask(request, expected, cpu)
         if isinstance(reply, protocol.Refusal):
@@ -255,7 +253,7 @@ class Member:
         self.stop()
 
     def _surviving(self, name: str, action: Callable[[], T]) -> T | None:
-        """Return what ``action`` does; where it loses the worker, prepare another for the operations after ``name``."""
+        """Return the result of ``action``. If the worker is lost, start another for the operations after ``name``."""
         try:
             done = action()
         except WorkerLostError as error:

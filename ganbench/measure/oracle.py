@@ -1,6 +1,6 @@
-"""The oracle's own process: it knows what is right, and says of outputs that workers leave in files whether they are.
+"""The process of the oracle: it computes the right results, and checks the outputs that workers write to files.
 
-Its answers never leave it. It runs for as long as the run does, as ``python -m ganbench.measure.oracle``.
+Its answers never leave it. It lives as long as the run, as ``python -m ganbench.measure.oracle``.
 """
 
 import sys
@@ -32,27 +32,27 @@ class OracleJob(ChildJob, frozen=True, kw_only=True):
 
 
 class Draw(msgspec.Struct, tag="draw", frozen=True):
-    """Choose other inputs, from ``first_seed`` on, and answer every operation after 1 and ``most`` iterations."""
+    """Choose new inputs, from ``first_seed`` on, and compute every operation after 1 and after ``most`` iterations."""
 
     first_seed: int
     most: int
 
 
 class Drawn(msgspec.Struct, frozen=True):
-    """By operation: the seed and the hash of its inputs, and how many iterations are gated."""
+    """By operation: the seed and the hash of its inputs, and after how many iterations it is checked."""
 
     inputs: dict[str, tuple[int, str, int]]
 
 
 class Compare(msgspec.Struct, tag="compare", frozen=True):
-    """Judge outputs from the staged state; ``shown`` holds numbers of iterations and files."""
+    """Check outputs from the staged state; ``shown`` holds numbers of iterations and files."""
 
     operation: str
     shown: list[tuple[int, str]]
 
 
 class Examine(msgspec.Struct, tag="examine", frozen=True):
-    """Judge outputs after ``carried`` iterations, by what the call after them, of ``iterations``, has made of them."""
+    """Check the state after ``carried`` iterations: the oracle makes the next call's ``iterations`` from there, too."""
 
     operation: str
     carried: int
@@ -101,7 +101,7 @@ class Oracle:
         before, *after = (_read(file) for file in request.files)
         if fault := malformed(before, made.outputs(), job.dtype):
             return Verification(0.0, False, [], f"{fault} after {request.carried} iterations")
-        # A state is what it should be if the next step from it is; what does not change is looked at itself.
+        # A state is right if the next step from it is right. Outputs without a state are checked themselves.
         carried, count = (request.carried, request.iterations) if after else (request.carried - 1, 1)
         start = _from(inputs, before, carried) if after else inputs
         batches = [start.batches[(carried + n) % len(start.batches)] for n in range(len(start.batches))]
@@ -110,7 +110,7 @@ class Oracle:
 
 
 def _from(inputs: Inputs, outputs: list[np.ndarray], step: int) -> Inputs:
-    """Return inputs that begin in the state that ``outputs`` shows, after so many iterations."""
+    """Return inputs whose state is that of ``outputs``, after ``step`` iterations."""
     numbers = iter(outputs)
     return inputs._replace(state=map_arrays(lambda _: next(numbers), inputs.state)._replace(step=np.int32(step)))
 

@@ -1,4 +1,4 @@
-"""The parent's side of the oracle: what is asked of it, and the files in which workers leave what it judges."""
+"""The parent's side of the oracle: requests to it, and the files of the outputs that it checks."""
 
 import itertools
 import os
@@ -15,15 +15,15 @@ from .oracle import Compare, Draw, Drawn, Examine, OracleJob
 from .plan import Plan
 from .process import Child, WorkerLostError, child_environment
 
-LATER = 1  # iteration is gated in later rounds: the same program has passed with all of them
-SMALL = 2e9  # FLOP of an iteration, below which more threads only get in the way of the processes that start meanwhile
-# Arrays that were freed are used again, where glibc would hand them back and the system clear new ones.
+LATER = 1  # iteration is checked in later rounds: in the first, the same program has passed with all of them
+SMALL = 2e9  # FLOP of an iteration: below this, more threads only disturb the processes that start at the same time
+# Freed arrays are used again. By default glibc would give their memory back, and the system would clear new memory.
 KEEPS_ARRAYS = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
 R = TypeVar("R", Drawn, Verification)
 
 
 class OracleClient:
-    """The oracle of one run. Raises ``GanbenchError`` wherever it is found dead."""
+    """The oracle of one run. Every method raises ``GanbenchError`` if the process has ended."""
 
     def __init__(self, plan: Plan, folder: str) -> None:
         job = OracleJob(
@@ -47,15 +47,15 @@ class OracleClient:
         return self._child.pid
 
     def draw(self, round_number: int) -> None:
-        """Have other inputs drawn for a round; ``inputs`` waits for them."""
+        """Start to draw new inputs for a round; ``inputs`` waits for them."""
         self._drawing = True
         most = GATED_ITERATIONS if not self._inputs or self._scans else LATER
         self._say(Draw((round_number - 1) * SEEDS, most))
 
     def inputs(self) -> dict[str, tuple[int, str, int]]:
-        """Return by operation, in this round: the seed and the hash of its inputs, and how many iterations are gated.
+        """Return by operation, in this round: seed and hash of its inputs, and after how many iterations it is checked.
 
-        Those that the batch is too small for lack.
+        Operations that need a larger batch are not there.
         """
         if self._drawing:
             self._inputs = self._hear(Drawn).inputs
@@ -63,19 +63,16 @@ class OracleClient:
         return self._inputs
 
     def file(self) -> str:
-        """Return where a worker may leave its next outputs."""
+        """Return a new path, to which a worker may write its outputs."""
         return next(self._files)
 
     def compare(self, name: str, iterations: int, shown: list[tuple[int, str]]) -> Verification:
-        """Judge outputs, by numbers of iterations from the staged state; a call makes ``iterations``.
-
-        Their files are removed.
-        """
+        """Check outputs after different numbers of iterations; a call makes ``iterations``. The files are removed."""
         self._scans |= iterations > 1
         return self._ask(Compare(name, shown), [file for _, file in shown])
 
     def examine(self, name: str, carried: int, iterations: int, files: list[str]) -> Verification:
-        """Judge what ``Look`` left after ``carried`` iterations; the files are removed."""
+        """Check the state that ``Look`` wrote after ``carried`` iterations; the files are removed."""
         return self._ask(Examine(name, carried, iterations, files), files)
 
     def stop(self) -> None:
@@ -98,10 +95,10 @@ class OracleClient:
 
     def _hear(self, kind: type[R]) -> R:
         try:
-            reply = self._child.receive("judge", msgspec.json.Decoder(kind))
+            reply = self._child.receive("check outputs", msgspec.json.Decoder(kind))
         except WorkerLostError as error:
             raise self._failed(error) from error
-        self._child.pause()  # its threads would spin beside what is timed
+        self._child.pause()  # or its threads would spin while others are timed
         return reply
 
     def _failed(self, error: WorkerLostError) -> GanbenchError:

@@ -1,7 +1,8 @@
-"""How many visits a case is worth in a round, and in which order the workers are visited.
+"""How many visits a case gets in a round, and in which order the workers are visited.
 
-More visits average what disturbs one of them; more rounds average the luck of a process, which visits cannot. Kalibera
-and Jones (2013, section 7) say where the seconds do most, from the variance of either and what each costs.
+More visits average out the noise of a single visit. More rounds average out the differences between processes, which
+visits cannot. Kalibera and Jones (2013, section 7) give the best number of visits: it follows from the two variances
+and from the time that a visit and a round take.
 """
 
 import math
@@ -12,27 +13,27 @@ from typing import NamedTuple, TypeVar
 from ..results.statistics import Components
 
 LEAST, MOST = 6, 64  # visits of a case in a round
-LEAST_LUCK = 0.01**2  # variance between rounds below which no few rounds can show it to lie
+LEAST_LUCK = 0.01**2  # the smallest variance between rounds to be assumed: a few rounds cannot show a smaller one
 
 T = TypeVar("T")
 
 
 class Cost(NamedTuple):
-    """Seconds: of one visit, and of a case's share in starting a round."""
+    """Seconds: of one visit, and a case's share of the start of a round."""
 
     visit: float
     start: float
 
 
 def optimal_visits(cost: Cost, found: Components) -> float:
-    """Return how many visits of a case in a round make its ratio most certain for the time they take."""
+    """Return the number of visits of a case in a round with which its ratio is most precise for the time spent."""
     return math.sqrt(cost.start / cost.visit * found.within / max(found.between, LEAST_LUCK))
 
 
 class Share(NamedTuple):
-    """Of the passes over an operation, a case takes part in the first and then in every ``stride``-th.
+    """The passes of an operation in which a case is visited: the first, and then every ``stride``-th.
 
-    Strides are powers of two, so that any two cases meet in all passes of the one that is visited less.
+    Strides are powers of two. So, of any two cases, the one with more visits is visited in every pass of the other.
     """
 
     passes: int
@@ -40,17 +41,17 @@ class Share(NamedTuple):
 
     @property
     def visits(self) -> int:
-        """How often the case is visited."""
+        """The number of visits of the case."""
         return -(-self.passes // self.stride)
 
 
 def shares(
     wanted: Mapping[T, float], costs: Mapping[T, Cost], group: Callable[[T], object], room: float
 ) -> dict[T, Share]:
-    """Return each case's share of the passes that its group takes together.
+    """Return each case's share of the passes of its group.
 
-    As many visits as are ``wanted``, within limits, and less of everything where all together would take more than
-    ``room`` seconds; never fewer than ``LEAST`` passes.
+    A case gets the ``wanted`` number of visits, within limits. If all visits together would take more than ``room``
+    seconds, all cases get fewer, but never fewer than ``LEAST``.
     """
     scale = 1.0
     while True:
@@ -68,7 +69,7 @@ def shares(
 
 
 def orders(members: Sequence[T], rng: random.Random) -> Iterator[list[T]]:
-    """Yield one order for each pass, without end: every place and every neighbour is shared evenly.
+    """Yield one order for each pass, without end: over all orders, each place and each predecessor is equally frequent.
 
     Rows of random Williams squares (Williams 1949): each member stands equally often in each place, and equally often
     directly after each other one, since what ran just before may matter.

@@ -1,4 +1,4 @@
-"""The parent's side of a worker: start it, ask it, pause it, and make sure that it is gone."""
+"""The parent's side of a worker: start it, send it requests, pause it, and kill it."""
 
 import contextlib
 import os
@@ -17,12 +17,12 @@ from ..machine.launch import command
 from ..machine.placement import spread_threads
 from ..results.records import Status
 from .child import ChildJob
-from .fork_server import Forked, Template, TemplateLostError
+from .fork_server import Forked, ForkServer, ForkServerLostError
 from .protocol import AnyReply, AnyRequest, Job, Ready, Refusal, Reply
 
 _decoder: msgspec.json.Decoder[AnyReply] = msgspec.json.Decoder(AnyReply)
 MOST_SAID = 2000  # bytes of what a dead worker said are looked at
-SHOWN = 80  # bytes of what is no answer are shown
+SHOWN = 80  # bytes of an invalid answer are shown
 T = TypeVar("T")
 R = TypeVar("R", bound=Reply)
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -38,39 +38,39 @@ class WorkerLostError(Exception):
 
 
 def child_environment(extra: dict[str, str], threads: int) -> dict[str, str]:
-    """Return the environment of a worker: ours, with threads, the framework's own variables and our mark set."""
+    """Return the environment of a worker: that of this process, the threads, the framework's variables and the mark."""
     return {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads)), **extra, guard.MARK: guard.OWNER}
 
 
 class Child:
-    """A process of ours that is told one line and answers with lines.
+    """A child process that reads lines and answers with lines.
 
-    Raises ``WorkerLostError`` wherever it is found dead or hanging.
+    Every method raises ``WorkerLostError`` if the process has ended or does not answer in time.
     """
 
     def __init__(
         self, module: str, job: ChildJob, environment: dict[str, str], timeout_s: float | None,
-        template: Template | None = None,
+        server: ForkServer | None = None,
     ) -> None:  # fmt: skip
         guard.watch()
         self.timeout_s = timeout_s
         self._grouped = can_pause()
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (stop() closes it)
         self._replies: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        self._process = self._started(module, environment, template)
+        self._process = self._started(module, environment, server)
         threading.Thread(target=self._listen, daemon=True).start()
         self._paused = False
         self._loss: WorkerLostError | None = None
-        with contextlib.suppress(WorkerLostError):  # who waits for an answer will find it dead
+        with contextlib.suppress(WorkerLostError):  # the next ``receive`` will report the dead process
             self.send(msgspec.json.encode(job))
 
     def _started(
-        self, module: str, environment: dict[str, str], template: Template | None
+        self, module: str, environment: dict[str, str], server: ForkServer | None
     ) -> "subprocess.Popen[bytes] | Forked":
-        """Return the process, in a group of its own, so that it is paused and killed whole."""
-        if template is not None:
-            with contextlib.suppress(TemplateLostError):
-                return template.fork(self._errors)
+        """Start the process, in a group of its own, so that it is paused and killed with its children."""
+        if server is not None:
+            with contextlib.suppress(ForkServerLostError):
+                return server.fork(self._errors)
         return subprocess.Popen(
             command(module),
             stdin=subprocess.PIPE,
@@ -87,7 +87,7 @@ class Child:
 
     @property
     def forked(self) -> bool:
-        """Whether it was forked from a template, and not started afresh."""
+        """Whether a fork server forked it."""
         return isinstance(self._process, Forked)
 
     def pause(self) -> None:
@@ -97,14 +97,14 @@ class Child:
             self._paused = True
 
     def resume(self, cpu: int | None = None) -> None:
-        """Let a paused worker run on; its main thread begins on processor ``cpu``, the others elsewhere."""
+        """Continue a paused worker; its main thread begins on processor ``cpu``, its other threads on others."""
         if self._paused:
             with spread_threads(self._process.pid, cpu):
                 self._signal(signal.SIGCONT)
             self._paused = False
 
     def stop(self) -> None:
-        """Kill the worker and whatever it started; returns when it is gone. May be called again."""
+        """Kill the worker and its children; returns when they are gone. May be called again."""
         if self._grouped:
             self._signal(signal.SIGKILL)
         else:
@@ -129,7 +129,7 @@ class Child:
         self._replies.put(b"")
 
     def send(self, line: bytes) -> None:
-        """Tell it one more line."""
+        """Send it one more line."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(line + b"\n")
@@ -138,31 +138,31 @@ class Child:
             self._lost()
 
     def receive(self, doing: str, decoder: msgspec.json.Decoder[T]) -> T:
-        """Return the next message; whatever else it says on its channel is the end of it."""
+        """Return the next message. If a line is not a valid message, the process is killed."""
         line = self._line(doing)
         try:
             return decoder.decode(line)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             shown = ascii(line.rstrip()[:SHOWN])[2:-1] + "..." * (len(line) > SHOWN)
-            self._give_up("failed", f"it was asked to {doing} and answered what is no answer: {shown}")
+            self._give_up("failed", f"it was asked to {doing}, and its answer is not a message of ganbench: {shown}")
 
     def _line(self, doing: str) -> bytes:
         try:
             line = self._replies.get(timeout=self.timeout_s)
         except queue.Empty:
-            self._give_up("timeout", f"no answer within {self.timeout_s:g} s (while asked to {doing})")
+            self._give_up("timeout", f"it was asked to {doing}, and did not answer within {self.timeout_s:g} s")
         if not line:
             self._lost()
         return line
 
     def _give_up(self, status: Status, reason: str) -> NoReturn:
-        """Kill a worker that is still there but of no use; whoever asks it again is told the same."""
+        """Kill a worker that still runs but cannot be used; later calls raise the same error."""
         self.stop()
         self._loss = WorkerLostError(status, f"{reason}; the worker was killed")
         raise self._loss
 
     def _lost(self) -> NoReturn:
-        """Raise the error for a worker that is no longer there."""
+        """Raise the error for a worker that has ended."""
         if self._loss is None:
             self._loss = self._cause_of_death()
         raise self._loss
@@ -177,7 +177,7 @@ class Child:
         said = self._errors.read().decode(errors="replace").strip().splitlines()
         self.stop()
         last = f": {said[-1].strip()[-MOST_SAID // 4 :]}" if said else ""
-        if code < 0 and -code == signal.SIGKILL:  # Windows, which has no such signal, has no such code
+        if code < 0 and -code == signal.SIGKILL:  # Windows has neither this signal nor this code
             return WorkerLostError(
                 "out of memory", "the worker was killed (SIGKILL), most likely because memory ran out"
             )
@@ -190,13 +190,13 @@ class Worker(Child):
     """A running worker. Constructing it starts the process; ``wait`` returns once its framework is imported."""
 
     def __init__(
-        self, job: Job, environment: dict[str, str], timeout_s: float, template: Template | None = None
+        self, job: Job, environment: dict[str, str], timeout_s: float, server: ForkServer | None = None
     ) -> None:
-        super().__init__("ganbench.measure.worker", job, environment, timeout_s, template)
+        super().__init__("ganbench.measure.worker", job, environment, timeout_s, server)
         self.target = job.target
 
     def wait(self) -> Ready:
-        """Return what the worker says of itself, once it has imported its framework."""
+        """Wait until the framework is imported; return the worker's description of itself."""
         first = self._reply("start", Ready)
         if isinstance(first, Refusal):
             self.stop()
@@ -208,7 +208,7 @@ class Worker(Child):
         self.resume(cpu)
         with contextlib.suppress(queue.Empty):
             if self._replies.get_nowait():
-                self._give_up("failed", "it said something that it was not asked")
+                self._give_up("failed", "it sent a message that it was not asked for")
             self._lost()
         self.send(msgspec.json.encode(request))
         return self._reply(type(request).__name__.lower(), expected)
@@ -216,5 +216,5 @@ class Worker(Child):
     def _reply(self, doing: str, expected: type[R]) -> R | Refusal:
         reply = self.receive(doing, _decoder)
         if not isinstance(reply, expected | Refusal):
-            self._give_up("failed", f"it was asked to {doing} and answered another question ({type(reply).__name__})")
+            self._give_up("failed", f"it was asked to {doing}, but answered another request ({type(reply).__name__})")
         return reply

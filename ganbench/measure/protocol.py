@@ -1,4 +1,4 @@
-"""What the parent and a worker say to each other: one JSON line each way, parent first."""
+"""The messages between the parent and a worker: one JSON line from the parent, then one from the worker."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from .child import ChildJob
 
 
 class Job(ChildJob, frozen=True, kw_only=True):
-    """The first line a worker receives; everything that must be set before its framework is imported."""
+    """The first line that a worker receives: all that must be set before its framework is imported."""
 
     target: Target
     spec: GANSpec
@@ -22,7 +22,7 @@ class Job(ChildJob, frozen=True, kw_only=True):
 
 
 class Request(msgspec.Struct, frozen=True, tag_field="type"):
-    """Base of what the parent asks."""
+    """Base of the parent's requests."""
 
 
 class Prepare(Request, tag="prepare", frozen=True):
@@ -34,7 +34,7 @@ class Prepare(Request, tag="prepare", frozen=True):
 
 
 class Show(Request, tag="show", frozen=True):
-    """Run an operation from its staged state for so many iterations, and leave its outputs in ``file``."""
+    """Run this many iterations of an operation from its staged state, and write its outputs to ``file``."""
 
     operation: str
     iterations: int
@@ -42,7 +42,7 @@ class Show(Request, tag="show", frozen=True):
 
 
 class Wait(Request, tag="wait", frozen=True):
-    """Say whether ``synchronize`` waits, to ``share`` of the time of so many iterations."""
+    """Check that ``synchronize`` waits; less than ``share`` of the time of the iterations may be left."""
 
     operation: str
     iterations: int
@@ -50,7 +50,7 @@ class Wait(Request, tag="wait", frozen=True):
 
 
 class Warm(Request, tag="warm", frozen=True):
-    """Warm up an operation, for at most ``cap_s`` seconds; ``number`` of calls of a visit, 0 asks for a calibration."""
+    """Warm up an operation, for at most ``cap_s`` seconds; ``number``: calls of a visit, 0: find it by calibration."""
 
     operation: str
     number: int
@@ -65,29 +65,29 @@ class Visit(Request, tag="visit", frozen=True):
 
 
 class Look(Request, tag="look", frozen=True):
-    """Leave the outputs as they are in the first of ``files``, and those after one more call in the second, if any."""
+    """Write the outputs to the first of ``files``, and those after one more call to the second, if there are two."""
 
     operation: str
     files: list[str]
 
 
 class Spend(Request, tag="spend", frozen=True):
-    """Say what energy an operation uses; ``number`` of its calls are a visit."""
+    """Measure the energy of an operation; a visit has ``number`` calls."""
 
     operation: str
     number: int
 
 
 class FindCeilings(Request, tag="ceilings", frozen=True):
-    """Measure what this library can do on this device at best."""
+    """Measure the ceilings of this library on this device."""
 
 
 class Reply(msgspec.Struct, frozen=True, tag_field="type"):
-    """Base of what a worker answers."""
+    """Base of a worker's replies."""
 
 
 class Ready(Reply, tag="ready", frozen=True):
-    """The framework is imported and the backend stands."""
+    """The framework is imported and the backend is constructed."""
 
     import_s: float
     import_bytes: int
@@ -99,7 +99,7 @@ class Ready(Reply, tag="ready", frozen=True):
 
 
 class Prepared(Reply, tag="prepared", frozen=True):
-    """An operation ran; ``digest`` says on which inputs, and whether it may be timed, the oracle says."""
+    """An operation ran once; ``digest`` is the hash of its inputs. The oracle decides whether it may be timed."""
 
     prepare_s: float
     first_run_s: float
@@ -108,19 +108,19 @@ class Prepared(Reply, tag="prepared", frozen=True):
 
 
 class Shown(Reply, tag="shown", frozen=True):
-    """The outputs are where they were asked for; the first look at them took so many seconds."""
+    """The outputs are written; ``seconds``: how long the first look at them took."""
 
     seconds: float
 
 
 class Waited(Reply, tag="waited", frozen=True):
-    """The seconds of work that are left when ``synchronize`` has returned; 0 for none."""
+    """The seconds of work that were left when ``synchronize`` returned; 0: none."""
 
     left_s: float
 
 
 class Warmed(Reply, tag="warmed", frozen=True):
-    """How many calls make a visit, whether the times have settled, and the memory that was taken at most."""
+    """The calls of a visit, whether the times became steady, and the peak memory."""
 
     number: int
     seconds: float  # per call
@@ -131,7 +131,7 @@ class Warmed(Reply, tag="warmed", frozen=True):
 
 
 class Timed(Reply, tag="timed", frozen=True):
-    """One visit: its throughput in seconds per iteration, and what else happened."""
+    """One visit: its seconds per iteration, and the disturbance during it."""
 
     seconds: float  # on a device that queues work, the queue is kept full
     cores: float  # CPU time over wall time
@@ -143,7 +143,7 @@ class Timed(Reply, tag="timed", frozen=True):
 
 
 class Spent(Reply, tag="spent", frozen=True):
-    """The energy and the time of an iteration, over a stretch of seconds, and by which share both may be off."""
+    """Energy and time of an iteration, measured over a stretch of seconds; ``doubt``: the relative error of both."""
 
     joules: float
     seconds: float
@@ -152,13 +152,13 @@ class Spent(Reply, tag="spent", frozen=True):
 
 
 class CeilingsFound(Reply, tag="ceilings", frozen=True):
-    """What this library can do at best."""
+    """The ceilings of this library."""
 
     found: list[Ceiling]
 
 
 class Refusal(Reply, tag="refusal", frozen=True):
-    """Why the last request could not be met; the worker goes on."""
+    """The reason why the last request failed; the worker goes on."""
 
     status: Status
     reason: str

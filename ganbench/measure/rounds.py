@@ -1,8 +1,8 @@
 """Rounds of fresh workers: start, prepare, verify, warm up, then visit them in turns.
 
-In each round every target has a process of its own, and the baseline a second one as a permanent A/A
-control. Visits go from worker to worker, so that whatever slows the machine slows all of them;
-workers whose turn it is not are stopped, because their threads would spin beside the one that is timed.
+In each round every target has a process of its own, and the baseline has a second one, the control. The workers are
+visited in turns, so that whatever slows the machine slows all of them. All other workers are stopped meanwhile, because
+their threads would spin beside the timed one.
 """
 
 import contextlib
@@ -27,8 +27,8 @@ from ..verification.answers import IMAGES
 from . import energy, protocol
 from .bandwidth import measure_bandwidth
 from .ceilings_cache import keep_ceilings, now, recall_ceilings
-from .fork_server import Template
-from .launching import templates
+from .fork_server import ForkServer
+from .launching import fork_servers
 from .ledger import Ledger
 from .member import Member
 from .oracle_client import OracleClient
@@ -54,8 +54,8 @@ def run_rounds(
 
     ``before`` holds the records of a run that goes on: its finished rounds count.
 
-    Raises ``GanbenchError`` where the oracle fails. On KeyboardInterrupt every process is gone before it
-    is passed on.
+    Raises ``GanbenchError`` if the oracle fails. On KeyboardInterrupt all processes are killed before it is raised
+    again.
     """
     with adopting(), contextlib.ExitStack() as stack:
         try:
@@ -67,7 +67,7 @@ def run_rounds(
             ) from error
         progress(0.0, "computing the reference results")
         ledger = Ledger(write)
-        made = templates(plan, folder, stack)
+        made = fork_servers(plan, folder, stack)
         oracle = OracleClient(plan, folder)
         stack.callback(oracle.stop)
         finished = recall(ledger, plan, before)
@@ -79,9 +79,9 @@ class Rounds:
 
     def __init__(
         self, plan: Plan, folder: str, ledger: Ledger, oracle: OracleClient, progress: Progress, finished: int,
-        made: Mapping[str, Template],
+        made: Mapping[str, ForkServer],
     ) -> None:  # fmt: skip
-        self._templates, self._oracle = made, oracle
+        self._servers, self._oracle = made, oracle
         self._plan, self._folder, self._ledger, self._progress = plan, folder, ledger, progress
         self._round = finished
         self._schedule = Schedule(plan, ledger, finished)
@@ -91,7 +91,7 @@ class Rounds:
         self._seen = ""
 
     def run(self) -> Reason:
-        """Measure rounds until the plan is fulfilled; return ``complete``, ``precision`` or ``budget``."""
+        """Measure rounds until the plan is done; return ``complete``, ``precision`` or ``budget``."""
         while (reason := self._schedule.why_stop()) is None:
             began = time.monotonic()
             self._round = self._schedule.begin()
@@ -105,8 +105,8 @@ class Rounds:
     def _one_round(self) -> None:
         plan = self._plan
         began = time.monotonic()
-        # Imports are reported from the first round, whose workers make them, one at a time.
-        made = self._templates if self._round > 1 else {}
+        # Import times are those of the first round: its workers import one at a time.
+        made = self._servers if self._round > 1 else {}
         members = [
             Member(plan, self._folder, self._ledger, self._oracle, self._round, target, copy, made.get(target.label))
             for target, copy in plan.members
@@ -115,11 +115,11 @@ class Rounds:
             random.Random(f"{plan.seed}.{self._round}").shuffle(members)
         try:
             if self._round == 1:
-                self._oracle.inputs()  # or it would be computing them beside the first import ...
-                for template in self._templates.values():
-                    template.wait()  # ... and they would be importing
+                self._oracle.inputs()  # or the oracle would compute beside the first import ...
+                for server in self._servers.values():
+                    server.wait()  # ... and the fork servers would import beside it
             else:
-                # From now on all start at once; first calls stay undisturbed, because whoever is ready is paused.
+                # From now on all start at once. First calls are not disturbed: each worker is paused when it is ready.
                 self._tell(0.0, "starting workers")
                 for member in members:
                     member.spawn()
@@ -147,12 +147,12 @@ class Rounds:
             self._strays.kill(self._own(members))
 
     def _own(self, members: list[Member]) -> set[int]:
-        """Return the numbers of our own processes."""
+        """Return the process numbers of ganbench's own processes."""
         workers = {member.pid for member in members if member.pid is not None}
-        return {guard.pid(), self._oracle.pid, *(one.pid for one in self._templates.values()), *workers}
+        return {guard.pid(), self._oracle.pid, *(one.pid for one in self._servers.values()), *workers}
 
     def _find_ceilings(self, members: list[Member]) -> None:
-        """Write down what this machine can do at best, as it was kept, or measured now."""
+        """Write the ceilings of this machine: those that an earlier run has stored, or new ones."""
         plan = self._plan
         if any(target.device == "cpu" for target in plan.targets):
             self._ceiling(None, "host", "cpu", lambda: measure_bandwidth(plan.cpus if can_pin() else (), plan.threads))
@@ -161,7 +161,7 @@ class Rounds:
                 self._ceiling(member.target, member.target.backend, member.target.device, partial(_found_by, member))
 
     def _look_at_rest(self) -> None:
-        """Write down what each device uses while nothing is done."""
+        """Write the idle power of each device."""
         found = list(energy.at_rest(self._round, self._plan.targets))
         for power in found:
             self._ledger.write(power)
@@ -181,7 +181,7 @@ class Rounds:
         began = time.monotonic()
         racing = [member for member in members if member.can_time(name)]
         passes = max((shares[member.case(name)].passes for member in racing), default=0)
-        # Of seed, round and operation alone: a run that was interrupted goes on in the order it would have had.
+        # The order follows from seed, round and operation alone, so a resumed run has the order it would have had.
         rng = random.Random(f"{self._plan.seed}.{self._round}.{name}")
         if self._round == 1 or random.random() < EXAMINED:
             for member in racing:
@@ -209,13 +209,13 @@ class Rounds:
         self._progress(min(0.99, self._done + share_of_round / rounds), f"round {self._round}: {text}{self._seen}")
 
     def _said(self, seen: Mapping[Case, Estimate]) -> str:
-        """Return the speeds so far on the last operation that has any: usually the whole iteration."""
+        """Return the speeds so far of the last operation that has any, usually ``gan_iteration``, in one line."""
         last = next((name for name in reversed(self._plan.operations) if any(c.operation == name for c in seen)), None)
         speeds = [f"{case.target} {one.value:.2f}" for case, one in seen.items() if case.operation == last]
         return f"\nso far, {last} relative to {self._plan.baseline}: {', '.join(speeds)}" if speeds else ""
 
 
 def _found_by(member: Member) -> list[Ceiling]:
-    """Return what the library of a member can do at best, measured now; nothing where it fails at that."""
+    """Measure the ceilings of a member's library; return nothing if that fails."""
     told = member.tell(protocol.FindCeilings(), protocol.CeilingsFound)
     return told.found if isinstance(told, protocol.CeilingsFound) else []

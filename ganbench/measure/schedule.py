@@ -1,4 +1,4 @@
-"""How often each case of a round is visited, and when a run has enough: by time and precision, never significance."""
+"""How often each case is visited, and when a run ends: this depends on time and precision, never on significance."""
 
 from math import inf
 from statistics import fmean
@@ -20,8 +20,8 @@ from .passes import LEAST, Cost, Share, optimal_visits, shares
 from .plan import Case, Plan
 
 Reason = Literal["complete", "precision", "budget"]  # why no further round is due
-LATER = 0.35  # what starting a later round takes of the first one's time: it imports and compiles nothing
-CHECKS = 0.15  # what the gate takes after the visits, of the time to start; either is only a guess, for the first round
+LATER = 0.35  # time to start a later round ÷ that of the first, which imports and compiles
+CHECKS = 0.15  # time of the gate after the visits ÷ time to start a round; both are guesses, for the first round only
 OVERRUN = 1.05
 ROUNDS_TO_LEARN = 2  # before the variance components of a run say how many visits a case gets
 
@@ -42,7 +42,7 @@ class Schedule:
         return self._round
 
     def visited(self, seconds: float) -> None:
-        """Count what the visits to one operation took."""
+        """Add the seconds of the visits to one operation."""
         self._visited_s += seconds
 
     def end(self, seconds: float) -> None:
@@ -64,7 +64,7 @@ class Schedule:
             return "complete"
         if rigor.rounds:
             return "complete" if self._round >= rigor.rounds else None
-        few = self._round < MIN_ROUNDS  # these decide nothing, so the last of them may overrun a little
+        few = self._round < MIN_ROUNDS  # fewer rounds decide nothing, so the last of them may take a little longer
         visits_s, budget_s = (self._least_s, OVERRUN * rigor.budget_s) if few else (self._visited_s, rigor.budget_s)
         if self._ledger.elapsed() + self._fixed_s + visits_s > budget_s:
             return "budget"
@@ -78,7 +78,7 @@ class Schedule:
         return [case for case in cases if case.copy or case.target.label != self._plan.baseline]
 
     def _baseline(self, case: Case) -> list[Rounds]:
-        """Return the visits so far to what a case is compared with: both copies of the baseline, or just the other."""
+        """Return the baseline's visits so far: of both copies, or, for the control, of the first copy only."""
         baseline = next(target for target in self._plan.targets if target.label == self._plan.baseline)
         copies = (False,) if case.copy else (False, True)
         return [self._ledger.visits.get(Case(case.operation, baseline, copy), {}) for copy in copies]
@@ -110,12 +110,12 @@ class Schedule:
         wanted = {case: LEAST if case.operation in floor else rigor.case_s / one for case, one in timed.items()}
         noise = self._noise() if self._round > ROUNDS_TO_LEARN else {}
         if noise:
-            # Of so few rounds one case's variance between them is hardly known; the mean over all cases is.
+            # After a few rounds, one case's variance between them is very uncertain; the mean over cases is less so.
             between = fmean(found.between for found in noise.values())
             for case in noise.keys() & wanted.keys():
                 done = self._half_width(case) <= rigor.goal
                 wanted[case] = LEAST if done else optimal_visits(costs[case], Components(noise[case].within, between))
-        # A baseline, and its copy beside it, as often as any target needs them.
+        # Both copies of the baseline are visited as often as the target with the most visits.
         for case in wanted:
             if case.target.label == self._plan.baseline:
                 wanted[case] = max(n for other, n in wanted.items() if other.operation == case.operation)
@@ -134,7 +134,7 @@ class Schedule:
         return noise
 
     def _room(self, start_s: float) -> float:
-        """Return the seconds that visits may take now, so that as many rounds fit as an interval needs."""
+        """Return the seconds that this round's visits may take, so that the other rounds fit into the budget, too."""
         rigor, left = self._plan.rigor, MIN_ROUNDS - self._round
         if rigor.rounds or left < 0:
             return inf

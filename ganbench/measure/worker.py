@@ -1,4 +1,4 @@
-"""One fresh process for one target: imports, prepares, verifies, and times when told to.
+"""The process of one target in one round: it imports, prepares and times, as the parent asks.
 
 Run as ``python -m ganbench.measure.worker``; the first line on standard input is the ``Job``.
 """
@@ -41,8 +41,8 @@ class TargetWorker:
 
     def __init__(self, job: protocol.Job) -> None:
         self._job = job
-        # What is reported as the import is that of NumPy, which every framework here needs, and of the framework;
-        # the search for plug-ins and our own modules in between are not.
+        # The reported import time is that of NumPy, which every framework here needs, and of the framework. The search
+        # for plug-ins and ganbench's own modules are not in it.
         start = time.perf_counter()
         importlib.import_module("numpy")
         import_s = time.perf_counter() - start
@@ -53,7 +53,7 @@ class TargetWorker:
         self._backend = cls(mode=job.target.mode, device=job.target.device, precision=job.precision)
         import_s += time.perf_counter() - start
         self._programs: dict[str, Any] = {}
-        # Only now what the harness itself needs: the framework's import is what was timed.
+        # The harness's own imports come now: only the framework's import was timed.
         from ..machine.memory import resident
 
         import_bytes = resident()

@@ -1,4 +1,4 @@
-"""The oracle's answers, and how they lie in a file, which holds nothing that could be unpickled."""
+"""The oracle's answers, and their file format, which has no pickles."""
 
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -9,12 +9,12 @@ IMAGES = "images.npy"  # the staged images, in the folder of a run
 
 
 class Answers(NamedTuple):
-    """What every program of an operation must produce on the inputs drawn from ``seed``, whose hash is ``digest``.
+    """The right outputs of an operation on the inputs that are drawn from ``seed`` and have the hash ``digest``.
 
-    After ``most`` iterations a program is compared, and after one; where a call makes more, after as many as that.
-    ``after`` maps a number of iterations to the float64 outputs. By group and number of iterations, ``deviations`` says
-    how far honest arithmetic is off, and ``changes`` by how much of itself the group has moved from where it started.
-    ``allowed`` maps iterations and the place of an output to by how much each of its elements may be off besides.
+    A program is compared after 1 and after ``most`` iterations, or after the iterations of one call if these are more.
+    ``after`` maps a number of iterations to the float64 outputs. ``deviations`` has, by group and number of iterations,
+    the relative error of correct arithmetic; ``changes`` has the relative change of the group since the start.
+    ``allowed`` maps iterations and the index of an output to an additional allowance for each of its elements.
     """
 
     seed: int

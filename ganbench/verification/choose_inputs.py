@@ -1,4 +1,4 @@
-"""Which inputs the oracle is asked about, and what it makes of them iteration by iteration."""
+"""The choice of the inputs that programs are checked with, and the oracle's outputs on them after each iteration."""
 
 import contextlib
 from collections.abc import Collection, Iterator
@@ -10,7 +10,7 @@ from ..array_ops import map_arrays
 from ..operation import Inputs, ModelOperation, Operation
 from .reference import NearKinkError, Reference
 
-SEEDS = 16  # how many are tried for one whose first iteration stays clear of every kink
+SEEDS = 16  # seeds to try, until the first iteration of one stays clear of every kink
 KINK_MARGIN = 2e-6  # float32, for sums of 784 products; scaled for other widths and dtypes
 
 
@@ -27,8 +27,8 @@ def kink_margin(operation: Operation, dtype: str) -> float:
 def draw(operation: Operation, dtype: str, images: np.ndarray, first: int = 0) -> tuple[int, Inputs]:
     """Return the first seed from ``first`` on whose first iteration stays clear of every kink, and its inputs.
 
-    Where none of ``SEEDS`` does, it is the one that stays farthest. If rounding flips one ReLU, Adam's first step
-    changes sign and moves those weights by 2·lr: what a gate can see would be much less.
+    If none of ``SEEDS`` seeds does, it is the one that stays farthest. Such inputs make the gate stricter: if rounding
+    flips a ReLU, Adam's first step changes sign and moves those weights by 2·lr, and the gate must tolerate that.
     """
     best, farthest = first, 0.0
     for seed in range(first, first + SEEDS):

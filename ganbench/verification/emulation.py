@@ -1,9 +1,9 @@
-"""What correct arithmetic in a format gives: the oracle once more, with the errors that every honest program makes.
+"""The emulation: how far correct programs may be off in a format. The oracle runs again with their rounding errors.
 
-A product whose factors keep 8 or 11 bits moves a few ReLUs to the other side of their kink, and Adam's first step,
-nearly lr · sign(g), turns round wherever noise outweighs the gradient. So may the noise of float32, in an ill-natured
-model. No constant says how far that goes in one model; emulation does. docs/decisions/0007-precision.md and
-0009-tolerance.md have the measurements.
+If factors of a product have 8 or 11 bits, a few ReLUs flip to the other side of their kink, and Adam's first step,
+nearly lr · sign(g), changes its sign where noise is larger than the gradient. In some models the noise of float32 does
+the same. The effect differs from model to model, so no constant tolerance is right, and it is computed for each model.
+docs/decisions/0007-precision.md and 0009-tolerance.md have the measurements.
 """
 
 import itertools
@@ -29,10 +29,10 @@ def _otherwise(
     exact: RecordingOracle, honest: RoundingOracle | None, operation: Operation, inputs: Inputs, dtype: str,
     precision: str, counts: Collection[int],
 ) -> Iterator[dict[int, list[np.ndarray]]]:  # fmt: skip
-    """Yield the outputs of further honest ways to compute in a format, as hardware, compilers and libraries differ.
+    """Yield the outputs of other correct ways to compute in a format: hardware, compilers and libraries differ.
 
-    ReLUs in doubt may all be on one side. Tensor cores may cut TF32 factors off instead of rounding them; a fused
-    kernel hands on float32 in place of halves.
+    All doubtful ReLUs may be on one side. Tensor cores may truncate TF32 factors instead of rounding them. A fused
+    kernel may pass on float32 in place of halves.
     """
     name = name_of(dtype, precision)
     if honest is not None:
@@ -58,7 +58,7 @@ def answer(
 ) -> Answers:
     """Return the oracle's answers after ``counts`` iterations on inputs that ``draw`` has chosen.
 
-    Fewer are to be compared where honest programs have strayed from one another.
+    If correct programs differ too much after ``counts`` iterations, fewer are compared.
     """
     if precision == "ieee":
         seed, inputs = draw(operation, dtype, images, first_seed)
@@ -85,7 +85,7 @@ def _strayed(answers: Answers, count: int) -> bool:
 
 
 def answers_from(operation: Operation, inputs: Inputs, dtype: str, precision: str, counts: Collection[int]) -> Answers:
-    """Return the oracle's answers after ``counts`` iterations from ``inputs``, and how far honest arithmetic is off."""
+    """Return the oracle's answers after ``counts`` iterations from ``inputs``, and the errors of correct programs."""
     exact = RecordingOracle(dtype if precision == "ieee" else "float32")
     after = collected(exact, operation, inputs, counts)
     honest, allowed, emulated = None, dict[int, dict[int, np.ndarray]](), dict[int, list[np.ndarray]]()
@@ -107,7 +107,7 @@ def answers_from(operation: Operation, inputs: Inputs, dtype: str, precision: st
 
 
 def _changes(operation: Operation, inputs: Inputs, after: dict[int, list[np.ndarray]]) -> dict[tuple[str, int], float]:
-    """Return by how much of itself each group has moved away from the state it started in; 1 from zero."""
+    """Return the relative change of each group since the start; 1 if it started from zero."""
     if not operation.stateful:
         return {}
     start = [Reference().from_numpy(array) for array in operation.collect(inputs.state, ())]

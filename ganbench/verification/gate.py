@@ -1,8 +1,8 @@
 """The gate: no time without a verified result.
 
-The program that will be timed is reset, run and compared with the oracle: number of outputs, shape,
-dtype, finiteness, then ‖out − ref‖ / ‖ref‖ per group of outputs. Something always ran before a reset, so one that
-does not reset is caught.
+The program that will be timed is reset, run and compared with the oracle: number of outputs, shape, dtype, finiteness,
+then ‖out − ref‖ / ‖ref‖ for each group of outputs. Calls were made before the reset, so a reset that does nothing
+is found.
 """
 
 import math
@@ -19,16 +19,16 @@ from ..results.records import GroupError, Verification
 from .answers import Answers
 
 PIECE = 16384  # numbers of an array that are compared together, so that they stay in a cache
-EXACT: Mapping[int, np.ndarray] = {}  # no element may be off besides what its group may
-Shown = tuple[int, Sequence[np.ndarray]]  # what a program shows after so many iterations from its staged state
+EXACT: Mapping[int, np.ndarray] = {}  # no additional allowance for any element
+Shown = tuple[int, Sequence[np.ndarray]]  # a number of iterations, and the outputs after them from the staged state
 
 GATED_ITERATIONS = 8
-# Every group has a tolerance: so many times the error of honest arithmetic in this very model, as the oracle emulates
-# it (docs/decisions/0009-tolerance.md) ...
+# Every group has a tolerance: this many times the error of correct arithmetic in the same model, as it was emulated
+# (docs/decisions/0009-tolerance.md) ...
 HONEST = {"ieee": 1.5, "tf32": 3, "mixed": 3}
-GROWN = 50  # units in the last place: an error that a model makes grow so far may well grow ...
-FURTHER = 5  # times as far in another program
-# ... but no less than this share of what the iterations changed, for libraries that compute in yet another way ...
+GROWN = 50  # units in the last place: an error that a model amplifies to more than this may be amplified ...
+FURTHER = 5  # times as much in another program
+# ... but at least this share of the change by the iterations, for libraries that compute in yet another way ...
 TOLERANCES = {
     ("float64", "ieee"): 1e-12,
     ("float32", "ieee"): 1e-5,
@@ -36,19 +36,19 @@ TOLERANCES = {
     ("float16", "mixed"): 2e-2,  # 10 bits of mantissa, and sums over them
     ("bfloat16", "mixed"): 2e-2,  # 7 bits of mantissa, averaged over many products
 }
-# ... where a share of the change stands for a constant: less than this in TF32 and halves. Correct programs stay below
-# 0.2 (seen in mnist-mlp); wrong ones, such as no step at all, reach 1 or more ...
+# ... in TF32 and halves at most this share of the change. Correct programs stay below 0.2 (measured in mnist-mlp);
+# wrong programs, such as one that makes no step, reach 1 or more ...
 CHANGE = 0.5
-PARTED = 0.5  # of itself: if correct programs differ by more after several iterations, a group tells nothing there
-MOST = 0.9  # ... and never more than this share of the change: a program that makes no step must never pass ...
-ULPS = 4  # ... unless rounding the results, by so many units in the last place, already makes more.
+PARTED = 0.5  # if correct programs differ by a larger relative error after several iterations, a group is not compared
+MOST = 0.9  # ... and never more than this share of the change, so a program that makes no step never passes ...
+ULPS = 4  # ... but at least this many units in the last place, for the rounding of the results.
 
 
 def counts(iterations: int, most: int) -> list[int]:
-    """Return after how many iterations a program is looked at, besides after its first call of ``iterations``.
+    """Return after which numbers of iterations a program is compared, in addition to its first call of ``iterations``.
 
-    Always once more from the staged state, which shows whether the reset before it worked; ``most`` is for how many
-    correct programs agree.
+    There is always one more comparison from the staged state, to find a reset that does not work. ``most``: the number
+    of iterations after which correct programs still agree.
     """
     if iterations == 1:
         return [most]
@@ -56,7 +56,7 @@ def counts(iterations: int, most: int) -> list[int]:
 
 
 def shown_after(count: int, program: Program) -> list[np.ndarray]:
-    """Return what a program shows after ``count`` iterations from its staged state."""
+    """Return the outputs of a program after ``count`` iterations from its staged state."""
     if count < program.iterations:
         return program.first_outputs(count)
     program.reset()
@@ -68,7 +68,7 @@ def shown_after(count: int, program: Program) -> list[np.ndarray]:
 def verify(
     program: Program, operation: Operation, answers: Answers, dtype: str, precision: str = "ieee"
 ) -> Verification:
-    """Run ``program`` from its staged state and compare it with the oracle; leaves it reset."""
+    """Run ``program`` from its staged state and compare it with the oracle; then reset it."""
 
     looks = (*counts(program.iterations, answers.most), program.iterations)
     shown = ((count, shown_after(count, program)) for count in looks)
@@ -80,7 +80,7 @@ def verify(
 def check_outputs(
     shown: Iterable[Shown], operation: Operation, answers: Answers, dtype: str, precision: str
 ) -> Verification:
-    """Compare what a program shows with the oracle's answers."""
+    """Compare the outputs of a program with the oracle's answers."""
     constant = TOLERANCES[dtype, precision]
     expected = operation.outputs()
     found: dict[tuple[str, int], GroupError] = {}
@@ -96,12 +96,12 @@ def check_outputs(
         if precision == "ieee" and count > 1:
             told = [entry for entry in compared if answers.deviations.get((entry.group, count), 0.0) <= PARTED]
         if compared and not told:
-            reason = f"it cannot be verified: correct programs have parted after the {count} iterations of one call"
+            reason = f"it cannot be verified: after the {count} iterations of one call even correct programs disagree"
             return Verification(constant, False, errors, reason)
         for entry in told:
             key = entry.group, count
-            judged = replace(entry, tolerance=_tolerance(answers, key, dtype, precision))
-            found[key] = max(judged, found.get(key, judged), key=lambda entry: entry.error)
+            checked = replace(entry, tolerance=_tolerance(answers, key, dtype, precision))
+            found[key] = max(checked, found.get(key, checked), key=lambda entry: entry.error)
     errors = list(found.values())
     if not errors:
         return Verification(constant, False, [], "there was nothing to compare")
@@ -118,7 +118,7 @@ def check_outputs(
 def _tolerance(answers: Answers, key: tuple[str, int], dtype: str, precision: str) -> float:
     """Return the tolerance of a group after so many iterations.
 
-    A group that starts from something may deviate by a share of its change only, or a step left out would go unseen.
+    It is a share of the group's change, so that an omitted step is found. A group that starts at zero has change 1.
     """
     deviation, change = answers.deviations.get(key, 0.0), answers.changes.get(key, 1.0)
     if precision == "ieee" or deviation == 0:  # where the emulation is exact, as Adam is on float32 moments
@@ -154,9 +154,9 @@ def group_errors(
     received: Sequence[np.ndarray], reference: Sequence[np.ndarray], expected: Sequence[Output], count: int,
     allowed: Mapping[int, np.ndarray] = EXACT,
 ) -> list[GroupError]:  # fmt: skip
-    """Return the relative error of each group after ``count`` iterations, beyond what is ``allowed``, by place.
+    """Return the relative error of each group after ``count`` iterations, less what is ``allowed`` by output index.
 
-    Where the reference is all zero, it is 0 or infinity.
+    If the reference is zero, it is 0 or infinity.
     """
     members: dict[str, list[tuple[str, float, float]]] = {}
     for place, (array, answer, output) in enumerate(zip(received, reference, expected, strict=True)):
@@ -176,15 +176,14 @@ def group_errors(
 def norm(array: np.ndarray) -> float:
     """Return the square root of the sum of squares, in float64.
 
-    Not by BLAS, as ``numpy.linalg.norm`` does: its threads would spin for a tenth of a second afterwards, beside the
-    framework that is timed next.
+    ``numpy.linalg.norm`` would use BLAS, whose threads spin for a tenth of a second and disturb the next timing.
     """
     flat = np.ravel(array)
     return math.sqrt(np.einsum("i,i", flat, flat))
 
 
 def distance(array: np.ndarray, other: np.ndarray, allowed: np.ndarray | None = None) -> float:
-    """Return the norm of the difference, of each element beyond what is allowed, in pieces that stay in a cache."""
+    """Return the norm of the difference, less what is allowed for each element; in pieces that fit into a cache."""
     ones, others = np.ravel(array), np.ravel(other)
     free = None if allowed is None else np.ravel(allowed)
     found = []

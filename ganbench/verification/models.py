@@ -1,4 +1,4 @@
-"""Small and odd models that every backend must get right: the edges of what a ``GANSpec`` can be."""
+"""Small and unusual models that every backend must compute correctly: the extreme cases of a ``GANSpec``."""
 
 from msgspec.structs import replace
 

@@ -1,7 +1,7 @@
 """The oracle: every operation in plain float64 NumPy, gradients derived by hand.
 
-Written for reading, and independently of the backends: none of them may import it. Tests check it by
-central finite differences and against torch autograd. It runs in a process of its own.
+It is written to be read, and independently of the backends, which may not import it. Tests check it with central finite
+differences and against PyTorch's autograd. It runs in a process of its own.
 """
 
 from typing import Any, NamedTuple
@@ -71,7 +71,7 @@ class _Trace(NamedTuple):
 
 
 class Reference(ArrayOps):
-    """Float64 answers; remembers how near any ReLU came to its kink."""
+    """The operations in float64; ``nearest_kink`` is the smallest distance of any ReLU from its kink."""
 
     def __init__(self, clear_of: float = 0.0) -> None:
         self.nearest_kink = np.inf

@@ -1,4 +1,4 @@
-"""Whether ``synchronize`` waits: what is left when it returns is done at the first look at the results."""
+"""Check that ``synchronize`` waits: if work is left when it returns, the first look at the results takes longer."""
 
 import mmap
 import time
@@ -14,21 +14,21 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-TRIES = 3  # one stall of the machine must not pass for work
+TRIES = 3  # one stall of the machine must not look like work
 LEAST_S = 20e-6
 
 
 class Look(NamedTuple):
-    """How long a look took, and how many new pages of memory the system gave for it."""
+    """The seconds of a look, and the number of new memory pages that it needed."""
 
     seconds: float
     pages: int
 
 
 def unfinished(backend: Backend, program: Program, calls: int, share: float) -> float:
-    """Return the seconds of work that are left when ``synchronize`` has returned after so many calls; 0 for none.
+    """Return the seconds of work that are left when ``synchronize`` returns after ``calls`` calls; 0: none.
 
-    Less than ``share`` of the calls' own time counts as none. Leaves the program reset.
+    Less than ``share`` of the calls' own time counts as none. The program is reset afterwards.
     """
     left = 0.0
     for _ in range(TRIES):
@@ -47,10 +47,10 @@ def unfinished(backend: Backend, program: Program, calls: int, share: float) -> 
 
 
 def beyond(first: Look, least: float, compare: Callable[[], Look]) -> float:
-    """Return by how much a first look took longer than one where nothing is left; 0 if by no more than ``least``.
+    """Return how much longer the first look took than a look with no work left; 0 if at most ``least``.
 
-    ``compare`` makes that other look, if it is needed. New pages of memory take time as well: whether the C library
-    still has those that were freed changes from look to look, and 4 MB of new pages would pass for 2 ms of work.
+    ``compare`` makes that other look, if it is needed. The time for new memory pages is taken off: a look may need
+    some or none, as the C library has freed pages left or not, and 4 MB of new pages take as long as 2 ms of work.
     """
     if first.seconds <= least:
         return 0.0
@@ -60,7 +60,7 @@ def beyond(first: Look, least: float, compare: Callable[[], Look]) -> float:
 
 
 def new_pages_s(count: int) -> float:
-    """Return the seconds that the system takes now to give so many pages of memory."""
+    """Return the seconds that the system needs now for this many new memory pages."""
     if count <= 0:
         return 0.0
     with mmap.mmap(-1, count * mmap.PAGESIZE) as memory:
@@ -73,9 +73,9 @@ def new_pages_s(count: int) -> float:
 
 
 def _look_at_copies(backend: Backend, program: Program) -> Look:
-    """Return a first look at copies of the outputs. A second look at the outputs would not do.
+    """Return a first look at copies of the outputs.
 
-    A framework may keep what was looked at, or compute it again.
+    A second look at the outputs themselves would be no comparison: a framework may cache them, or compute them again.
     """
     staged = [backend.from_numpy(array) for array in program.outputs() if array.ndim]
     backend.synchronize(staged)

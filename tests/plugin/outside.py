@@ -41,7 +41,7 @@ class OutsideBackend(NumpyBackend):
         "hungry": "takes 200 MiB while it works",
         "clock": "replaces the clock by one that is ten times too slow",
         "rubbish": "writes what is no message to the channel",
-        "forged": "answers another question on the channel",
+        "forged": "answers another request on the channel",
         "verbose": "says 5 MB in one line and aborts",
         "lazy": "multiplies when it is looked at, and does not wait for it",
         "thread": "multiplies in a thread, and does not wait for it",

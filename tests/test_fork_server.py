@@ -15,8 +15,8 @@ from ganbench import registry
 from ganbench.gan import preset
 from ganbench.machine.child_processes import adopting
 from ganbench.measure import protocol
-from ganbench.measure.fork_server import Template, TemplateLostError, can_fork
-from ganbench.measure.launching import launch, templates
+from ganbench.measure.fork_server import ForkServer, ForkServerLostError, can_fork
+from ganbench.measure.launching import fork_servers, launch
 from ganbench.measure.plan import make_plan
 from ganbench.measure.process import WorkerLostError, child_environment
 from ganbench.results.records import WorkerRecord
@@ -28,15 +28,15 @@ pytestmark = [
 
 
 @pytest.fixture
-def template():
-    with adopting(), Template("numpy", [], child_environment({}, 1)) as made:
+def server():
+    with adopting(), ForkServer("numpy", [], child_environment({}, 1)) as made:
         yield made
 
 
 @pytest.fixture
-def worker(template, tmp_path):
+def worker(server, tmp_path):
     plan = make_plan(preset("tiny"), backends="numpy")
-    found = launch(plan, plan.targets[0], str(tmp_path), template)
+    found = launch(plan, plan.targets[0], str(tmp_path), server)
     yield found
     found.stop()
 
@@ -70,26 +70,26 @@ def test_how_a_forked_worker_died_is_told(worker):
         worker.ask(protocol.Look("matmul", []), protocol.Shown)
 
 
-def test_a_template_that_is_gone_costs_nothing_but_time(template, tmp_path):
-    template._process.kill()
-    template._process.wait()
-    with tempfile.TemporaryFile() as errors, pytest.raises(TemplateLostError):
-        template.fork(errors)
+def test_a_fork_server_that_is_gone_costs_nothing_but_time(server, tmp_path):
+    server._process.kill()
+    server._process.wait()
+    with tempfile.TemporaryFile() as errors, pytest.raises(ForkServerLostError):
+        server.fork(errors)
     plan = make_plan(preset("tiny"), backends="numpy")
-    fresh = launch(plan, plan.targets[0], str(tmp_path), template)
+    fresh = launch(plan, plan.targets[0], str(tmp_path), server)
     assert not fresh.forked
     assert fresh.wait().import_s > 0
     fresh.stop()
 
 
-def test_a_template_that_answered_too_late_is_not_asked_again(template):
-    os.kill(template._process.pid, signal.SIGSTOP)
-    template._socket.settimeout(0.2)
+def test_a_fork_server_that_answered_too_late_is_not_asked_again(server):
+    os.kill(server._process.pid, signal.SIGSTOP)
+    server._socket.settimeout(0.2)
     with tempfile.TemporaryFile() as errors:
         for _ in range(2):
-            with pytest.raises(TemplateLostError):
-                template.fork(errors)
-    assert template._process.wait(5) == -signal.SIGKILL
+            with pytest.raises(ForkServerLostError):
+                server.fork(errors)
+    assert server._process.wait(5) == -signal.SIGKILL
 
 
 def test_who_may_be_forked():
@@ -98,9 +98,9 @@ def test_who_may_be_forked():
     assert not any(can_fork(label(name)) for name in ("torch@cuda", "cupy"))
 
 
-def test_templates_end_with_the_run(tmp_path):
+def test_fork_servers_end_with_the_run(tmp_path):
     with contextlib.ExitStack() as stack:
-        made = templates(make_plan(preset("tiny"), backends="numpy,numpy.inplace"), str(tmp_path), stack)
+        made = fork_servers(make_plan(preset("tiny"), backends="numpy,numpy.inplace"), str(tmp_path), stack)
         pids = [one._process.pid for one in made.values()]
         assert sorted(made) == ["numpy", "numpy.inplace"]
         assert all(map(psutil.pid_exists, pids))
