@@ -75,7 +75,7 @@ def test_a_counter_that_begins_anew_loses_nothing(start, steps):
     [
         (PermissionError(13, "Permission denied"), "only root may read it: sudo chmod a\\+r .*energy_uj"),
         (OSError(5, "Input/output error"), "cannot read .*energy_uj: Input/output error"),
-        (None, "energy_uj says 'many', which is no number"),
+        (None, "energy_uj says 'many', which is not a number"),
     ],
 )
 def test_a_counter_that_cannot_be_read_says_why(zone, monkeypatch, error, words):
@@ -93,7 +93,7 @@ def test_a_counter_that_cannot_be_read_says_why(zone, monkeypatch, error, words)
 
 
 def test_a_machine_without_a_counter_says_so(zone):
-    with pytest.raises(UnavailableError, match=r"there is no RAPL counter in .*: most virtual machines have none"):
+    with pytest.raises(UnavailableError, match=r"no RAPL counter of energy in .*: most virtual machines have none"):
         energy.counter("cpu")
 
 
@@ -105,7 +105,7 @@ def test_a_gpu_tells_millijoules(monkeypatch):
         assert read() - read() == pytest.approx(-0.25)
         for visible, refused in ((SLICE, ["nvmlDeviceGetTotalEnergyConsumption"]), ("", []), (None, ["nvmlInit"])):
             put(visible, refused=refused)
-            with pytest.raises(UnavailableError, match="NVML tells no energy of it"):
+            with pytest.raises(UnavailableError, match="NVML does not report its energy"):
                 energy.counter("cuda")
 
 
@@ -141,7 +141,7 @@ def test_only_what_lies_between_two_steps_counts(monkeypatch, step_s, piece_s):
 
 def test_a_counter_that_stands_still_is_given_up(monkeypatch):
     device = Device(monkeypatch, watts=0.0)
-    with pytest.raises(UnavailableError, match="has not moved for 3 s"):
+    with pytest.raises(UnavailableError, match="has not changed for 3 s"):
         energy.stretch(device.read, lambda: None, device.work)
     assert device.now < 4
 
@@ -183,7 +183,7 @@ def test_each_device_is_looked_at_once_at_rest(zone, monkeypatch):
     assert gpu.watts > 0
     assert (cpu.watts, other.watts) == (None, None)
     assert "RAPL" in cpu.reason
-    assert "NVML tells no energy" in other.reason
+    assert "NVML does not report its energy" in other.reason
 
 
 # Shown ----------------------------------------------------------------------------------------------------------
@@ -262,4 +262,4 @@ def test_a_run_on_a_machine_without_a_counter_goes_on(zone, ganbench_cli, tmp_pa
     asked = ("compare", "--backends", "numpy", "--preset", "tiny", "--ops", "matmul", "--rounds", "1", "--energy")
     code, out, _ = ganbench_cli(*asked, "--results", tmp_path / "results")
     assert code == 0
-    assert "energy on cpu: not available: there is no RAPL counter in" in out
+    assert "energy on cpu: not available: there is no RAPL counter of energy in" in out

@@ -1,4 +1,4 @@
-"""The caches of the processor: how large the last of them is, and how to displace what lies in them."""
+"""The caches of the processor: the size of the last level, and how to displace their content."""
 
 import contextlib
 import re
@@ -13,7 +13,7 @@ UNKNOWN_CACHE = 2**26
 
 
 def last_level_cache() -> int:
-    """Return the bytes of the last-level cache of the first core, or a guess where the system does not tell."""
+    """Return the bytes of the last-level cache of the first core, or a guess if the system does not report it."""
     found: list[int] = []
     for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
         with contextlib.suppress(OSError):
@@ -23,6 +23,6 @@ def last_level_cache() -> int:
 
 
 def displacer(times: float = DISPLACING) -> Callable[[], object]:
-    """Return what displaces all that lies in the caches of the core that it runs on: it changes a larger array."""
-    array = np.ones(int(times * last_level_cache()) // 8)  # ones, or its memory would only be taken when it is changed
+    """Return a function that displaces the content of its core's caches: it changes a larger array."""
+    array = np.ones(int(times * last_level_cache()) // 8)  # zeros would only be allocated when they are changed
     return lambda: np.add(array, 1.0, out=array)  # not ``fill``, which may write past the caches

@@ -1,4 +1,4 @@
-"""What else happened while a block was timed. It is recorded with the block; no block is dropped because of it."""
+"""The disturbance of a visit: what else happened meanwhile. It is recorded, and no visit is dropped because of it."""
 
 import contextlib
 import os
@@ -23,7 +23,7 @@ class Watch:
         self._start, self._steal, self._switches = time.perf_counter(), _steal(), _switches()
 
     def stop(self) -> Disturbance:
-        """Return what happened since; what this system does not tell is None. A GPU must still be at work now."""
+        """Return what happened since the start; unknown values are None. A GPU must still be busy at this moment."""
         clocks = self._clocks()
         wall = time.perf_counter() - self._start
         steal, switches = _steal(), _switches()
@@ -37,7 +37,7 @@ class Watch:
 
 
 def _steal() -> float | None:
-    """Return the seconds of processor time that the host of a virtual machine has taken, all cores together."""
+    """Return the seconds of processor time that the host has taken from this virtual machine, of all cores."""
     with contextlib.suppress(OSError, RuntimeError):
         taken = getattr(psutil.cpu_times(), "steal", None)
         return None if taken is None else float(taken)

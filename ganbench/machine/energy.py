@@ -1,7 +1,7 @@
 """The energy that a device uses, from a counter that moves in steps: NVML's of a GPU, or RAPL's of a processor.
 
-What such a counter shows may be 100 ms old, longer than a visit. So it is looked at again and again while the device
-does one thing, and only what lies between two of its steps counts.
+Its value may be 100 ms old, which is longer than a visit. So it is read again and again while the device repeats the
+same work, and only the work between two steps of the counter is used.
 """
 
 import re
@@ -15,18 +15,18 @@ from ..errors import UnavailableError
 
 POWERCAP = Path("/sys/class/powercap")
 LEAST_S = 0.5  # between the two steps
-STUCK_S = 3.0  # in which a counter that works would have moved
+STUCK_S = 3.0  # after which a counter that has not changed does not work
 
 
 class Counter(NamedTuple):
-    """Who tells, and what returns the joules since some beginning."""
+    """The source of the numbers, and a function that returns joules since an arbitrary start."""
 
     source: str
     read: Callable[[], float]
 
 
 class Stretch(NamedTuple):
-    """What was used between two steps of a counter, and how much was done; ``doubt`` is a share of either."""
+    """Energy and time between two steps of a counter, and the work done; ``doubt`` is their relative error."""
 
     joules: float
     seconds: float
@@ -43,7 +43,7 @@ def counter(device: str) -> Counter:
         joules = gpus.energy(device)
         if joules is None:
             raise UnavailableError(
-                "NVML tells no energy of it: whole GPUs from Volta on do, with nvidia-ml-py installed"
+                "NVML does not report its energy: this needs a whole GPU, Volta or newer, and nvidia-ml-py"
             )
         return joules
 
@@ -53,23 +53,23 @@ def counter(device: str) -> Counter:
 
 def _processor() -> Counter:
     zones = {path: _text(path / "name") for path in POWERCAP.glob("*") if re.fullmatch(r"intel-rapl:\d+", path.name)}
-    # Where there is none of the processor alone, that of the whole platform has to do.
+    # If there is no counter of the processor, that of the whole platform is used.
     kind = "package" if any(name.startswith("package") for name in zones.values()) else "psys"
     chosen = [_Zone(path) for path, name in sorted(zones.items()) if name.startswith(kind)]
     if not chosen:
-        raise UnavailableError(f"there is no RAPL counter in {POWERCAP}: most virtual machines have none")
+        raise UnavailableError(f"there is no RAPL counter of energy in {POWERCAP}: most virtual machines have none")
     return Counter(f"RAPL {kind}", lambda: sum(zone.joules() for zone in chosen))
 
 
 class _Zone:
-    """A counter of microjoules that begins anew whenever it has reached its range."""
+    """A counter of microjoules that starts from zero again when it has reached its range."""
 
     def __init__(self, folder: Path) -> None:
         self._file, self._range = folder / "energy_uj", _number(folder / "max_energy_range_uj")
         self._seen, self._sum = _number(self._file), 0
 
     def joules(self) -> float:
-        """Return the joules since the first look; to be asked again before the range is passed."""
+        """Return the joules since the first call; call it often enough to notice each restart of the counter."""
         now = _number(self._file)
         self._sum += (now - self._seen) % (self._range + 1)
         self._seen = now
@@ -79,7 +79,7 @@ class _Zone:
 def _number(path: Path) -> int:
     text = _text(path)
     if not text.isdecimal():
-        raise UnavailableError(f"{path} says {text!a}, which is no number")
+        raise UnavailableError(f"{path} says {text!a}, which is not a number")
     return int(text)
 
 
@@ -93,10 +93,10 @@ def _text(path: Path) -> str:
 
 
 def stretch(read: Callable[[], float], start: Callable[[], None], finish: Callable[[], int]) -> Stretch:
-    """Return what is used while pieces of work are done one after the other, from one step of a counter to another.
+    """Do pieces of work one after the other; return energy, time and work between two steps of a counter.
 
-    ``start`` begins a piece, the counter is read while it is under way, and ``finish`` waits for its end and returns
-    how much was done. Raises ``UnavailableError`` for a counter that does not move.
+    ``start`` begins a piece, the counter is read during it, and ``finish`` waits for its end and returns the amount of
+    work. Raises ``UnavailableError`` for a counter that does not change.
     """
     done, level, looked = 0, read(), time.perf_counter()
     first: tuple[float, float, int, float] | None = None
@@ -106,7 +106,7 @@ def stretch(read: Callable[[], float], start: Callable[[], None], finish: Callab
         before, looked = looked, time.perf_counter()
         now = read()
         if now != level:
-            step = looked, now, done, looked - before  # it may have moved any time since the look before
+            step = looked, now, done, looked - before  # it may have changed at any time since the last reading
             if first is None:
                 first = step
             elif looked - first[0] >= LEAST_S:
@@ -114,5 +114,5 @@ def stretch(read: Callable[[], float], start: Callable[[], None], finish: Callab
                 return Stretch(now - first[1], seconds, done - first[2], (step[3] + first[3]) / seconds)
             level, moved = now, looked
         elif looked - moved > STUCK_S:
-            raise UnavailableError(f"the counter of energy has not moved for {STUCK_S:g} s")
+            raise UnavailableError(f"the counter of energy has not changed for {STUCK_S:g} s: it does not work")
         done += finish()

@@ -1,4 +1,4 @@
-"""What machine this is, which of its processors may be used, and what may disturb a timing on it."""
+"""This machine: its name and its processors, and everything that may disturb a timing on it."""
 
 import contextlib
 import functools
@@ -19,8 +19,8 @@ from .lock import CAN_LOCK
 from .memory import forget_peak
 from .quota import cpu_quota
 
-SOURCE = Path(__file__).resolve().parents[2]  # the tree of the ganbench that runs, where it is one
-# Variables by which a user tunes what is measured; threads are ganbench's to set, and folders change no time.
+SOURCE = Path(__file__).resolve().parents[2]  # the git tree of this ganbench, if it is in one
+# Environment variables that may change a time: threads are set by ganbench, and folders change no time.
 TUNING = re.compile(
     r"(?!.*_(DIR|HOME|NUM_THREADS|PATH)$)"
     r"((ATEN|BLIS|CUBLAS|CUDA|CUDNN|CUPY|DNNL|GLIBC|GOMP|JAX|KMP|LD_PRELOAD|MALLOC|MIMALLOC|MKL|NPY|NVIDIA|OMP|ONEDNN"
@@ -49,7 +49,7 @@ def machine_name() -> str:
 
 
 def hardware_name(cpu: str, cores: int, gpu_names: Sequence[str]) -> str:
-    """Return what a machine with this processor, so many cores and these GPUs is called; equal machines are alike."""
+    """Return the name of a machine with this processor, number of cores and GPUs; equal machines have equal names."""
     noise = r"\((r|tm)\)|@.*|\b(intel|amd|apple|cpu|processor|core|genuine|platinum|gold|silver|bronze)\b"
     model = re.sub(noise, " ", cpu.lower())
     model = re.sub(r"\b\d+-core\b|\d+(st|nd|rd|th) gen", " ", model)
@@ -64,7 +64,7 @@ def hardware_name(cpu: str, cores: int, gpu_names: Sequence[str]) -> str:
 def usable_cpus() -> list[int]:
     """Return the processors this process may use, one of each physical core, in order.
 
-    They are no more than the time that a control group allows, and at least one.
+    There are at most as many as the quota of a control group allows, and at least one.
     """
     allowed = _affinity()
     cores, first = set(), []
@@ -95,7 +95,7 @@ def can_pause() -> bool:
 
 
 def uncontrolled() -> list[str]:
-    """Return, in plain words, what a run cannot control on this system."""
+    """Return sentences about what a run cannot control on this system."""
     found = []
     if not can_pause():
         found.append("idle workers could not be paused")
@@ -111,7 +111,7 @@ def uncontrolled() -> list[str]:
 
 
 def metadata() -> dict[str, Any]:
-    """Return what a reader must know of this machine to judge a number measured on it."""
+    """Return the properties of this machine that matter for a number measured on it."""
     memory = psutil.virtual_memory()
     return {
         "cpu": cpu_model(),
@@ -133,7 +133,7 @@ def metadata() -> dict[str, Any]:
 
 
 def source_state() -> tuple[str | None, bool | None]:
-    """Return the git commit of the ganbench that runs, and whether its tree was changed; results do not count."""
+    """Return the git commit of this ganbench, and whether its tree was changed; results do not count as changes."""
     if not (SOURCE / ".git").exists():
         return None, None
     commit = _output("git", "-C", str(SOURCE), "rev-parse", "HEAD")
@@ -141,14 +141,14 @@ def source_state() -> tuple[str | None, bool | None]:
 
 
 def source_changes() -> str:
-    """Return a short hash of how the code that runs differs from its commit; '' where it does not."""
+    """Return a short hash of the changes of this code since its commit; '' if there are none."""
     return tree_changes(SOURCE, "ganbench", "backends")
 
 
 def tree_changes(root: Path, *paths: str) -> str:
-    """Return a short hash of how ``paths`` in a git tree differ from its commit; '' where they do not.
+    """Return a short hash of the changes of ``paths`` in a git tree since its commit; '' if there are none.
 
-    What counts is the content of every file that was changed or added, so two versions of a file differ.
+    The hash is of the content of each changed or new file, so two versions of a file have different hashes.
     """
     command = ["git", "-C", str(root), "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--"]
     try:
@@ -164,7 +164,7 @@ def tree_changes(root: Path, *paths: str) -> str:
 
 
 def disturbances() -> list[str]:
-    """Return, in plain words, what on this machine may disturb a timing."""
+    """Return sentences about what may disturb a timing on this machine."""
     found = []
     cores = len(usable_cpus())
     if hasattr(os, "getloadavg") and os.getloadavg()[0] > 0.3 * cores:
@@ -180,7 +180,7 @@ def disturbances() -> list[str]:
         if hold.asked in (None, hold.usual):
             clock = hold.usual or hold.highest or "MHZ"
             found.append(
-                f"the clock of GPU {place} may change, unless it is locked, which NVML does not tell; to lock it: sudo "
+                f"the clock of GPU {place} may change unless it is locked, which NVML does not report; to lock: sudo "
                 f"nvidia-smi --id={hold.uuid or place} --lock-gpu-clocks={clock},{clock} (--reset-gpu-clocks undoes it)"
             )
     boost = _read("/sys/devices/system/cpu/cpufreq/boost").strip()

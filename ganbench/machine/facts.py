@@ -1,4 +1,4 @@
-"""What a worker reports about its own process once its framework is imported."""
+"""What a worker reports about its own process after the import of its framework."""
 
 import platform
 from typing import Any
@@ -11,10 +11,10 @@ from ..backend import Backend
 
 
 def denormals(backend: Backend) -> str:
-    """Return ``kept`` or ``flushed``: what this backend's Adam makes of a moment just above the denormals.
+    """Return ``kept`` or ``flushed`` (to zero): how this backend's Adam treats denormal numbers.
 
-    It matters because moments of units that died decay into denormals; where they are kept, each step
-    becomes many times slower.
+    The moments of units without a gradient decay to denormal numbers. If these are kept, each step becomes many times
+    slower.
     """
     smallest = float(np.finfo(np.float32).tiny)
 

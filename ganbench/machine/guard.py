@@ -1,8 +1,8 @@
-"""A small process that outlives ours and clears up, so that even kill -9 leaves no process and no folder.
+"""The guard: a small process that cleans up after ganbench, so that even kill -9 leaves no process and no folder.
 
-Whatever we start carries a mark in its environment, which its own children inherit, in whatever group or
-session they are. The guard waits for the end of a pipe that only we hold open, and the system closes that
-however we end. Then it kills every process with the mark, running or stopped.
+All processes of a run have a mark in their environment. Their children inherit it, in every group and session. The
+guard waits until the system closes a pipe that only the parent holds open; this happens however the parent ends. Then
+the guard kills every process with the mark, running or stopped.
 """
 
 import atexit
@@ -23,15 +23,15 @@ import psutil
 from .launch import command
 
 MARK = "GANBENCH_OWNER"
-OWNER = f"{os.getpid()}-{secrets.token_hex(8)}"  # a number alone may come again
+OWNER = f"{os.getpid()}-{secrets.token_hex(8)}"  # a process number alone may be used again
 PATIENCE_S = 10.0
 
 
 def watch(folder: Path | None = None) -> None:
-    """Have our processes killed, and ``folder`` removed, once this process is gone."""
+    """Start the guard: when this process has ended, its processes are killed and ``folder`` is removed."""
     guard = _guard()
     if folder is not None and guard.stdin is not None:
-        with contextlib.suppress(OSError):  # somebody killed it: the next run removes the folder
+        with contextlib.suppress(OSError):  # the guard was killed: the next run removes the folder
             guard.stdin.write(json.dumps(str(folder)).encode() + b"\n")
             guard.stdin.flush()
 
@@ -46,9 +46,9 @@ def _guard() -> "subprocess.Popen[bytes]":
     guard = subprocess.Popen(
         command("ganbench.machine.guard", OWNER),
         stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,  # whoever reads our output must not wait for the guard
+        stdout=subprocess.DEVNULL,  # a reader of ganbench's output must not wait for the guard
         stderr=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C is not for it
+        start_new_session=True,  # Ctrl-C must not end it
         creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
     )
     atexit.register(_dismiss, guard)
@@ -64,7 +64,7 @@ def _dismiss(guard: "subprocess.Popen[bytes]") -> None:
 
 
 def main() -> None:
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # what is sent to all of us; the pipe's end is enough
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # ignore signals to the whole group: the pipe's end is enough
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     folders = [json.loads(line) for line in sys.stdin.buffer if line.endswith(b"\n")]
@@ -86,7 +86,7 @@ def kill_marked(owner: str) -> None:
 def _mark(process: psutil.Process) -> str | None:
     try:
         return process.environ().get(MARK)
-    except (psutil.Error, OSError):  # another user's, or gone
+    except (psutil.Error, OSError):  # it belongs to another user, or has ended
         return None
 
 

@@ -1,11 +1,11 @@
-"""The command that runs a module of this very ganbench in a process of its own, whatever folder one stands in."""
+"""The command that runs a module of this ganbench in a new process, whatever the current folder is."""
 
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]  # the folder of the package
-# With -P nothing of the current folder is imported: there a user's random.py would take the place of Python's. ROOT is
-# added only where another ganbench, or none, would be found: in front of all else it might hide Python's own modules.
+# With -P nothing is imported from the current folder, where a user's random.py would replace Python's. ROOT is added
+# only if another ganbench, or none, would be found: at the front of sys.path it might hide Python's own modules.
 START = """
 import importlib.util, os, runpy, sys
 root, module = sys.argv[1:3]

@@ -1,7 +1,6 @@
 """One run at a time on one machine: two runs at once would disturb each other.
 
-The lock is a file in the temporary folder that all users share; the system lets go of it when its owner
-ends, however it ends.
+The lock is a file in the temporary folder of all users. The system releases it when its owner ends, however it ends.
 """
 
 import contextlib
@@ -20,7 +19,7 @@ NAME = "ganbench.lock"
 
 
 class Holder(msgspec.Struct):
-    """Who holds the lock, as whoever waits for it is told."""
+    """The process that holds the lock, as the message of a waiting process names it."""
 
     pid: int
     since: str
@@ -64,9 +63,9 @@ else:
 
 @contextlib.contextmanager
 def run_lock(tell: Callable[[str], None]) -> Iterator[None]:
-    """Hold the machine's lock; while another process does, ``tell`` who, and wait for its end.
+    """Hold the machine's lock. If another process holds it, ``tell`` its name and wait for its end.
 
-    Where there can be no lock the run goes on, and its header says so.
+    If no lock is possible, the run goes on, and its header says so.
     """
     if not CAN_LOCK:
         yield
@@ -91,9 +90,9 @@ def run_lock(tell: Callable[[str], None]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def try_lock(folder: Path, wait: bool = False) -> Iterator[bool]:
-    """Lock ``folder`` until the end, if no other process has or once it has let go; yield whether nobody else has it.
+    """Lock ``folder``; ``wait`` until another process releases it. Yield whether this process has the lock.
 
-    Where a folder cannot be locked, nobody has.
+    If the system has no locks, it always succeeds.
     """
     if not CAN_LOCK or sys.platform == "win32":
         yield True
@@ -106,7 +105,7 @@ def try_lock(folder: Path, wait: bool = False) -> Iterator[bool]:
 
 
 def is_free(folder: Path) -> bool:
-    """Whether nobody has locked ``folder`` by ``try_lock``; False where that cannot be told."""
+    """Return whether no process has locked ``folder`` with ``try_lock``; False if that is unknown."""
     if not CAN_LOCK or sys.platform == "win32":
         return False
     asked = os.open(folder, os.O_RDONLY)
@@ -120,15 +119,15 @@ def is_free(folder: Path) -> bool:
 
 
 def _open(path: Path) -> IO[bytes]:
-    """Open the lock's file for whoever asks; Linux refuses O_CREAT on another user's file in /tmp."""
+    """Open the lock's file for all users; Linux refuses O_CREAT on another user's file in /tmp."""
     flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     while True:
         try:
             return os.fdopen(os.open(path, flags), "r+b", buffering=0)
         except FileNotFoundError:
-            with contextlib.suppress(FileExistsError):  # another was faster
+            with contextlib.suppress(FileExistsError):  # another process was faster
                 created = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
-                path.chmod(0o666)  # whatever the umask
+                path.chmod(0o666)  # whatever the umask is
                 os.close(created)
 
 

@@ -1,8 +1,8 @@
-"""How much memory one case takes, on the host and on its device; read before and after the timing, never during it.
+"""The memory of a case, on the host and on its device; it is read before and after the timing, never during it.
 
-Linux can reset the peak of a process's resident memory, so each stage of a case has a peak of its own. Elsewhere a
-process has one peak for all its life: if the peak did not rise, we report memory at the stage's end, a lower bound.
-Linux counts pages in batches, so a number is accurate to some hundred kB for each core.
+Linux can reset the peak of a process's resident memory, so each stage of a case has its own peak. On other systems a
+process has one peak for its whole life. If that did not rise, the memory at the end of the stage is reported, a lower
+bound. Linux counts pages in batches, so numbers are accurate to some hundred kB for each core.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ def resident() -> int:
 
 
 def forget_peak() -> bool:
-    """Let the peak of this process's resident memory count from now on; return whether the system can do that."""
+    """Reset the peak of this process's resident memory; return whether the system can do that."""
     try:
         (PROCESS / "clear_refs").write_text("5")
     except OSError:
@@ -32,7 +32,7 @@ def forget_peak() -> bool:
 
 
 def peak() -> int | None:
-    """Return the most bytes of this process that were in memory at once since that was last forgotten, if known."""
+    """Return the peak of this process's resident memory since the last reset, in bytes; None if unknown."""
     with contextlib.suppress(OSError):
         if found := re.search(r"VmHWM:\s*(\d+) kB", (PROCESS / "status").read_text()):
             return int(found[1]) * 1024
@@ -54,11 +54,11 @@ class Stage:
         self._before, self._start = peak(), resident()
 
     def held(self) -> int:
-        """Return how many bytes more are held now than at the start."""
+        """Return resident memory now minus that at the start, in bytes."""
         return resident() - self._start
 
     def rise(self) -> int | None:
-        """Return by how many bytes memory rose at most above the start; None where no peak is known."""
+        """Return the peak above the start, in bytes; None if no peak is known."""
         highest, now = peak(), resident()
         if highest is None or self._before is None:
             return None
@@ -66,9 +66,9 @@ class Stage:
 
 
 class CaseMemory:
-    """The memory of one case, above what its process held when it began: inputs included.
+    """The memory of one case above what its process held before it, inputs included.
 
-    What the gate takes between the first run and the warm-up is the harness's, and left out.
+    The memory of the gate, between the first run and the warm-up, belongs to the harness and is left out.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -79,15 +79,15 @@ class CaseMemory:
         self._held = 0
 
     def prepared(self) -> None:
-        """Say that the program is prepared and has run once."""
+        """Note that the program is prepared and has run once."""
         self._first, self._held = self._stage.rise(), self._stage.held()
 
     def warming(self) -> None:
-        """Say that it will be warmed up now."""
+        """Note that the warm-up begins."""
         self._stage = Stage()
 
     def peaks(self) -> tuple[int | None, int | None]:
-        """Return the peak bytes on the host and on the device, once it is warm; None where not known."""
+        """Return the peaks on the host and on the device after the warm-up, in bytes; None if unknown."""
         later = self._stage.rise()
         host = None if self._first is None or later is None else max(0, self._first, self._held + later)
         device = self._backend.device_peak()

@@ -1,4 +1,4 @@
-"""On which processors the threads of a paused process begin again."""
+"""The processors on which the threads of a paused process continue."""
 
 import contextlib
 import os
@@ -8,19 +8,19 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def spread_threads(process: int, cpu: int | None) -> Iterator[None]:
-    """While it lasts, the main thread of ``process`` may run only on ``cpu``, and its other threads only elsewhere.
+    """Inside this context the main thread of ``process`` runs only on ``cpu``, its other threads only on others.
 
-    With None all may run where they might.
+    With None nothing is changed.
 
-    Threads that are woken together may be put on one processor. Where they wait for one another by spinning, each
-    then uses up its whole time slice, some milliseconds, while the other could have gone on next door.
+    Linux may wake several threads on the same processor. If they wait for one another by spinning, each spins for its
+    whole time slice of some milliseconds, although the other thread could run on another processor.
     """
     if cpu is None:
         yield
         return
     allowed: dict[int, set[int]] = {}
     for thread in _threads(process):
-        with contextlib.suppress(OSError):  # it has ended
+        with contextlib.suppress(OSError):  # the thread has ended
             allowed[thread] = os.sched_getaffinity(thread)
             here = {cpu} if thread == process else allowed[thread] - {cpu}
             if here & allowed[thread]:

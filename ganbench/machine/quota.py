@@ -1,4 +1,4 @@
-"""How much processor time the control groups of this process allow."""
+"""The processor time that the control groups of this process allow."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,9 +8,9 @@ ROOT, OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 def cpu_quota(root: Path = ROOT, own: Path = OWN) -> float | None:
-    """Return the processors' worth of time that may be used, such as 1.5; None where there is no limit.
+    """Return the number of processors whose time may be used, such as 1.5; None if there is no limit.
 
-    A limit of any group above counts too. Groups of version 2 (``cpu.max``) and 1 (``cpu.cfs_quota_us``) are read, as
+    Limits of parent groups count, too. Groups of version 2 (``cpu.max``) and 1 (``cpu.cfs_quota_us``) are read, as
     described in the kernel's ``cgroup-v2.rst`` and ``sched-bwc.rst``.
     """
     return min(_limits(root, own), default=None)
@@ -20,20 +20,20 @@ def _limits(root: Path, own: Path) -> Iterator[float]:
     for folder in _folders(root, own):
         with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
             most, period = (folder / "cpu.max").read_text().split()
-            yield int(most) / int(period)  # "max" is no number
+            yield int(most) / int(period)  # "max" means no limit
         with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
             most, period = ((folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
-            if int(most) > 0:  # -1: no limit
+            if int(most) > 0:  # -1 means no limit
                 yield int(most) / int(period)
 
 
 def _folders(root: Path, own: Path) -> Iterator[Path]:
-    """Yield the folders of this process's groups and of all groups above them, as far as they are visible."""
+    """Yield the folders of this process's groups and of their parent groups, if they are visible."""
     try:
         lines = own.read_text().splitlines()
     except OSError:
         lines = []
-    yield root  # of a container that sees its own group alone
+    yield root  # in a container that sees only its own group
     for line in lines:
         _, controllers, path = [*line.split(":", 2), "", ""][:3]
         if controllers and "cpu" not in controllers.split(","):
