@@ -1,8 +1,8 @@
 """The interface that every framework implements, and the program that is both verified and timed.
 
-A backend writes the operations as methods on its own device arrays. ``prepare`` turns one operation and
-its inputs into a ``Program``; by default it binds the method, so a simple backend writes nothing else. A
-mode that compiles, captures or preallocates overrides it. What is timed is what was verified.
+A backend has the operations as methods on its own device arrays. ``prepare`` turns one operation and its inputs into a
+``Program``. By default it binds the method, so a simple backend has nothing else. A mode that compiles, captures or
+preallocates overrides ``prepare``. The same program is verified and then timed.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ if TYPE_CHECKING:
     from .operation import Inputs, Operation
 
 API_VERSION = 1
-DISPLACING = 4  # times the last cache are written to displace what lies in it, since the oldest need not go first
+DISPLACING = 4  # times the size of the last cache are written: a cache need not drop the oldest content first
 
 __all__ = ["Array", "Backend", "GANState", "NetworkState", "Probe", "Program", "Step", "arrays", "map_arrays"]
 
 
 class Probe(NamedTuple):
-    """What can be said of a framework without importing it."""
+    """What is known of a framework without importing it."""
 
     installed: bool
     version: str
     devices: tuple[str, ...]
     reasons: dict[str, str]  # per device kind that is absent, why
-    install: str  # the command that would bring what is missing
+    install: str  # the command that installs the missing parts
 
 
 class Program(ABC):
     """One operation on staged inputs: verified, then timed.
 
-    ``iterations`` is how many iterations one call performs: 1, or more where a scan or a captured graph
-    runs over the staged batches. ``result`` holds the live device arrays that the last call produced.
+    One call makes ``iterations`` iterations: 1, or more if a scan or a captured graph runs over the staged batches.
+    ``result`` holds the device arrays that the last call produced.
     """
 
     iterations: int = 1
@@ -57,7 +57,7 @@ class Program(ABC):
 
     @abstractmethod
     def __call__(self) -> None:
-        """Enqueue the work once; need not wait for it."""
+        """Enqueue the work of one call; it need not be done when this returns."""
 
     @abstractmethod
     def outputs(self) -> list[np.ndarray]:
@@ -66,33 +66,34 @@ class Program(ABC):
     def first_outputs(self, count: int) -> list[np.ndarray]:
         """Return the outputs after the first ``count`` iterations of a call that makes more, from the staged state.
 
-        Never timed, and asked only where correct programs part within one call. Leaves the program reset.
+        This is never timed. It is needed only if even correct programs disagree after the iterations of one whole call.
+        The program is reset afterwards.
         """
         raise UnsupportedError(
-            f"one call makes {self.iterations} iterations, but in this model correct programs agree for only {count}, "
-            "and this program cannot make so few"
+            f"it cannot be verified: one call makes {self.iterations} iterations, but in this model correct programs "
+            f"agree only for the first {count}, and this program does not give their outputs"
         )
 
-    # Training: what programs of ``gan_iteration`` can do besides --------------------------------------
+    # Training: further methods of programs of ``gan_iteration`` ---------------------------------------
 
     def feed(self, batches: Sequence[tuple[np.ndarray, ...]], state: GANState | None = None) -> None:
-        """Take the next iterations from ``batches``, as many and of the same shapes as were staged.
+        """Use ``batches`` for the next iterations; they have the number and the shapes of the staged batches.
 
-        The state goes on from where it is; with ``state``, a host copy, it begins there, and ``reset``
-        returns there. Nothing is compiled again.
+        The state goes on from its present value. With ``state``, a host copy, it begins there, and ``reset`` returns
+        there. Nothing is compiled again.
         """
-        raise UnsupportedError("this program cannot be given other batches than those it was prepared with")
+        raise UnsupportedError("this program cannot train: it has no method to take other batches than the staged ones")
 
     def losses(self) -> tuple[Array, ...]:
-        """Return what ``spec.reported`` names, of the last call, not synchronised; later calls leave them as they are.
+        """Return the losses that ``spec.reported`` names, of the last call, without waiting.
 
-        Scalars, or arrays of length ``iterations`` where one call performs several.
+        They are scalars, or arrays of length ``iterations`` if one call makes several. Later calls do not change them.
         """
-        raise UnsupportedError("this program does not give its losses")
+        raise UnsupportedError("this program cannot train: it has no method to return its losses")
 
 
 class BoundProgram(Program):
-    """A pure step bound to staged arrays: each call feeds the state on and takes the next batch."""
+    """A pure step bound to staged arrays: each call passes the state on and takes the next batch."""
 
     def __init__(self, backend: Backend, operation: Operation, inputs: Inputs, step: Step | None = None) -> None:
         self._backend = backend
@@ -130,22 +131,22 @@ class BoundProgram(Program):
 class Backend(ArrayOps):
     """One framework in one mode on one device; constructing it imports the framework.
 
-    Raises ``UnavailableError`` where the framework or device is missing and ``UnsupportedError`` where it
-    cannot do what is asked. Arrays passed as state (parameters, moments, running statistics) may be
-    changed in place or consumed; all others must be left as they are.
+    Raises ``UnavailableError`` if the framework or device is missing, and ``UnsupportedError`` if it cannot do what is
+    asked. Arrays passed as state (parameters, moments, running statistics) may be changed in place or consumed; all
+    others must not be changed.
     """
 
     api_version: ClassVar[int] = API_VERSION
     name: ClassVar[str]
     modes: ClassVar[Mapping[str, str]]  # mode -> what a user would write, in one line; the first is default
     device_kinds: ClassVar[tuple[str, ...]]  # the first is default
-    forks: ClassVar[bool] = False  # whether a process that has imported ``module``, no more, may be forked
+    forks: ClassVar[bool] = False  # whether a process that has only imported ``module`` may be forked
     formats: ClassVar[tuple[str, ...]] = FULL  # Formats this backend supports: dtypes, and ``tf32`` on a GPU
     losses: ClassVar[tuple[str, ...]] = ("non-saturating", "saturating")  # that its ``gan_iteration`` is written for
     module: ClassVar[str]  # what to import
     distributions: ClassVar[tuple[str, ...]]  # the names under which an index offers it
     install: ClassVar[str]  # the command that installs it
-    # Variables by which a user turns off what a mode is named for, and the modes that they make untrue.
+    # Environment variables that turn off what a mode is named for, and the modes that they turn off.
     undone_by: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     def __init__(self, mode: str = "", device: str = "", precision: str = "ieee") -> None:
@@ -160,13 +161,13 @@ class Backend(ArrayOps):
         for variable, modes in self.undone_by.items():
             if self.mode in modes and os.environ.get(variable, "").lower() not in ("", "0", "false"):
                 raise UnsupportedError(
-                    f"{variable}={os.environ[variable]} turns off what mode '{self.mode}' is: unset {variable}"
+                    f"{variable}={os.environ[variable]} turns off mode '{self.mode}': unset {variable}"
                 )
         self.require()
 
     @classmethod
     def probe(cls) -> Probe:
-        """Say what is installed and which devices it has, without importing the framework."""
+        """Return what is installed, and which devices it has, without importing the framework."""
         version = _version(cls.distributions) if _importable(cls.module) else ""
         devices, reasons = [], {}
         for kind in cls.device_kinds:
@@ -180,7 +181,7 @@ class Backend(ArrayOps):
 
     @classmethod
     def missing_device(cls, kind: str, version: str) -> str:
-        """Return why devices of ``kind`` cannot be used, as far as a cheap look can tell, or ''."""
+        """Return why devices of ``kind`` cannot be used, or ''; it must be quick, so it may miss a reason."""
         return "" if kind == "cpu" or gpus.count() else "no NVIDIA GPU found"
 
     @classmethod
@@ -205,22 +206,22 @@ class Backend(ArrayOps):
             raise UnavailableError(f"backend '{self.name}' needs {self.module}: {self.install}")
 
     def libraries(self) -> list[str]:
-        """Return the mathematical libraries that the framework carries inside, where no tool sees them."""
+        """Return the mathematical libraries that are built into the framework, which no tool finds."""
         return []
 
     def device_peak(self) -> int | None:
-        """Return the most bytes that the framework has taken on its device; None on the host."""
+        """Return the peak of the framework's memory on its device, in bytes; None on the host."""
         return None
 
     def forget_device_peak(self) -> int:
-        """Let ``device_peak`` count from now on; return the bytes that are held now.
+        """Reset the peak; return the bytes that are allocated now.
 
-        A framework that cannot forget its peak leaves this as it is: 0, above which lies the peak of the process.
+        A framework that cannot reset its peak does not override this: 0 means that the peak is that of the process.
         """
         return 0
 
     def event(self) -> Any:
-        """Return a timing event recorded now on the stream of the operations; None where there is none."""
+        """Return a timing event, recorded now on the stream of the operations; None if the framework has none."""
         return None
 
     def elapsed(self, start: Any, end: Any) -> float:
@@ -228,9 +229,9 @@ class Backend(ArrayOps):
         raise UnsupportedError(f"backend '{self.name}' has no timing events")
 
     def cache_displacer(self) -> Callable[[], object]:
-        """Return what writes ``DISPLACING`` times the L2 cache of a GPU, on the stream of the operations.
+        """Return a function that writes ``DISPLACING`` times the L2 cache of a GPU, on the stream of the operations.
 
-        Never asked for on a CPU. It is only of use beside ``event``: between two of them a call is timed alone.
+        It is not called on a CPU. It needs ``event``: each call is timed alone, between two events.
         """
         raise UnsupportedError(f"backend '{self.name}' cannot displace what is in a GPU's cache: use --caches warm")
 
@@ -239,10 +240,10 @@ class Backend(ArrayOps):
         """Wait until everything enqueued is done, in particular the arrays of the tree ``result``."""
 
     def mark(self, result: Any) -> Any:
-        """Return what ``synchronize`` can wait for once later calls have been enqueued, and consumed ``result``.
+        """Return an object for ``synchronize`` to wait for later, when further calls may have consumed ``result``.
 
-        Called right after the call that gave ``result``. Only a framework whose ``synchronize`` waits for the very
-        arrays that it is given, and which may consume them, needs another than this.
+        It is called right after the call that gave ``result``. Only a framework must override it whose ``synchronize``
+        waits for the arrays that it is given, and whose calls may consume them.
         """
         return result
 

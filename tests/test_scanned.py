@@ -46,7 +46,7 @@ def test_a_scan_that_cannot_be_compared_is_refused():
             program.__class__ = Whole
             return program
 
-    with pytest.raises(UnsupportedError, match=r"one call makes 8 iterations, .* agree for only 1, .* so few"):
+    with pytest.raises(UnsupportedError, match=r"one call makes 8 iterations, .* agree only for the first 1, "):
         gate(Rigid("scan"), PARTING)
     parted = gate(JaxBackend("scan"), GANIteration(replace(TINY, lr=0.1)))
     assert parted.reason == "it cannot be verified: after the 8 iterations of one call even correct programs disagree"

@@ -34,7 +34,7 @@ def _gates(table: pd.DataFrame) -> list[str]:
     """Return in full what the table says of a gate that was wider than usual, each once."""
     reasons = table.loc[(table["status"] == "ok") & table["reason"].notna(), "reason"].drop_duplicates()
     why = ": rounding may flip a ReLU in this model, which moves some weights by 2·lr"
-    return [f"{reason}{why * reason.startswith('gated loosely')}" for reason in reasons if reason]
+    return [f"{reason}{why * reason.startswith('loose tolerance')}" for reason in reasons if reason]
 
 
 def _unsteady(table: pd.DataFrame) -> str:

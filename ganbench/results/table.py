@@ -162,9 +162,9 @@ def _measured(taken: Sequence[Measurement]) -> dict[str, Any]:
         return row
     if (gate := first.verification) is not None:
         if gate.loose:
-            row["reason"] = f"gated loosely (tolerance {gate.tolerance:.0e})"
+            row["reason"] = f"loose tolerance {gate.tolerance:.0e}"
         elif gate.widest > max(gate.tolerance, WIDE):
-            row["reason"] = f"gated at {gate.widest:.1g} (so far off may honest arithmetic be in this model)"
+            row["reason"] = f"tolerance {gate.widest:.1g} (in this model, correct programs may differ by that much)"
     levels = [seconds for _, seconds in sorted(_levels(taken).items())]
     if levels:
         samples = [sample for entry in taken for sample in entry.samples]
