@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: setup compare test test-fast fuzz lint docs cuda-env cuda-tests gpu clean
+.PHONY: setup compare test test-all fuzz lint docs cuda-env cuda-tests gpu clean
 
 setup: $(STAMP)
 
@@ -17,12 +17,17 @@ $(STAMP): pyproject.toml constraints.txt
 compare: setup
 	$(BIN)/ganbench compare --backends numpy,torch,torch.textbook,jax --budget 2m
 
-test: setup
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+# What `make test` leaves out; pyproject.toml says what each mark stands for.
+REST := large or modes or workers or studies or fleet or browser or asv or site or cuda
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
-# What starts no worker, compiles nothing and runs no asv.
-test-fast: setup
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not slow"
+# For newcomers: every part once, in small models and default modes.
+test: setup
+	$(PYTEST) -m "not ($(REST))"
+
+# For whoever changes the code: `make test`, and then the rest.
+test-all: test
+	$(PYTEST) -m "$(REST)"
 
 # Run files in which any value was replaced, or any line: 13,000 of them, some ten minutes.
 fuzz: setup
@@ -49,7 +54,7 @@ cuda-env: .cuda/newest/installed .cuda/oldest/installed
 
 # CUDA code without a GPU.
 cuda-tests: setup
-	$(BIN)/python -m pytest -m cuda --numprocesses 2 --dist worksteal
+	$(PYTEST) -m cuda
 
 # With the PyTorch, JAX and CuPy that $(PYTHON) has already: nothing is created or installed.
 gpu:

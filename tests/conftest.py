@@ -39,6 +39,15 @@ def pytest_configure(config):
     testing.keep_answers(config)
 
 
+def pytest_collection_modifyitems(items):
+    """Mark conformance to large models: one takes as long as all small ones."""
+    for item in items:
+        if item.cls is not None and issubclass(item.cls, testing.BackendConformance) and hasattr(item, "callspec"):
+            models = (getattr(value, "spec", value) for value in item.callspec.params.values())
+            if any(getattr(model, "img_dim", 0) >= 28 * 28 for model in models):
+                item.add_marker("large")
+
+
 # A timing is never judged, so the fewest visits do.
 RIGORS["quick"] = replace(RIGORS["quick"], case_s=0.01)
 

@@ -18,7 +18,7 @@ from ganbench.results.asv import read_asv
 from ganbench.results.store import DamagedResultsWarning
 from ganbench.results.table import COLUMNS
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.asv
 
 ROOT = Path(__file__).resolve().parents[1]
 pytest.importorskip("asv")

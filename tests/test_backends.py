@@ -1,6 +1,7 @@
 """The built-in backends, through the suite that every other backend can use."""
 
 import importlib.util
+import itertools
 import sys
 
 import numpy as np
@@ -16,7 +17,6 @@ from ganbench.operations import OPERATIONS, operation
 from ganbench.operations.networks import GANIteration
 from ganbench.precision import FULL
 from ganbench.testing import BackendConformance, images
-from ganbench.verification.emulation import answer
 from ganbench.verification.gate import GATED_ITERATIONS, verify
 
 NumpyBackend, TorchBackend, JaxBackend, CupyBackend = BUILT_IN = tuple(
@@ -38,25 +38,36 @@ SCANNED = (
 def _suites():
     """One class for each mode on each device here, so that a new mode is tested without a new line."""
     for backend in BUILT_IN:
-        for device in backend.probe().devices or backend.device_kinds[:1]:
-            for mode in backend.modes:
-                name = f"Test{backend.name.title()}{mode.title()}{device.title()}"
-                marks = [pytest.mark.slow] + [pytest.mark.gpu] * (device != "cpu")
-                if (mode, device) == ("graph", "cpu"):  # CUDA only, and says so: a test of its own
-                    continue
-                attributes = {"specs": COMPILED, "dtypes": ("float64",)} if mode == "compile" else {}
-                if mode == "scan":
-                    attributes = {"specs": SCANNED}
-                if mode != next(iter(backend.modes)):  # the rest is the default mode's, tested there
-                    attributes |= {"operations": ("adam_step", "penalty_grad", "gan_iteration")}
-                yield name, attributes | {"backend_class": backend, "mode": mode, "device": device, "pytestmark": marks}
+        default = next(iter(backend.modes))
+        for device, mode in itertools.product(backend.probe().devices, backend.modes):
+            name = f"Test{backend.name.title()}{mode.title()}{device.title()}"
+            if (mode, device) == ("graph", "cpu"):  # CUDA only, and says so: a test of its own
+                continue
+            attributes = {"specs": COMPILED, "dtypes": ("float64",)} if mode == "compile" else {}
+            if mode == "scan":
+                attributes = {"specs": SCANNED}
+            if mode != default:  # the rest is the default mode's, tested there
+                attributes |= {"operations": ("adam_step", "penalty_grad", "gan_iteration")}
+            marks = [pytest.mark.modes] * (mode != default) + [pytest.mark.gpu] * (device != "cpu")
+            yield name, attributes | {"backend_class": backend, "mode": mode, "device": device, "pytestmark": marks}
+
+
+@pytest.mark.parametrize(
+    ("backend", "kind"),
+    [(cls, kind) for cls in BUILT_IN for kind in cls.device_kinds],
+    ids=lambda v: getattr(v, "name", v),
+)
+def test_a_device_without_a_suite_is_missing_here(backend, kind):
+    if reason := backend.probe().reasons.get(kind):
+        pytest.skip(reason)
+    assert f"Test{backend.name.title()}{next(iter(backend.modes)).title()}{kind.title()}" in globals()
 
 
 for _name, _attributes in _suites():
     globals()[_name] = type(_name, (BackendConformance,), _attributes)
 
 
-@pytest.mark.slow
+@pytest.mark.modes
 def test_compiled_in_the_dtype_that_people_use():
     try:
         backend = TorchBackend(mode="compile")
@@ -77,13 +88,12 @@ WITHIN_AN_ITERATION = {"adam_step", "gan_products", "generator_forward", "discri
 LARGE_OPERATIONS = tuple(name for name in OPERATIONS if name not in WITHIN_AN_ITERATION)
 
 
-@pytest.mark.slow
+@pytest.mark.large
 @pytest.mark.parametrize(("operation", "dtype"), testing.parameters(LARGE, FULL, LARGE_OPERATIONS))
 def test_large_preset(operation, dtype):
     # The backends share the answers, which take longer than all else: for 'wide' to one iteration, or it takes minutes.
     wide = isinstance(operation, ModelOperation) and operation.spec.name == "wide"
-    counts = (1,) if wide else (1, GATED_ITERATIONS)
-    answers = answer(operation, dtype, "ieee", images(operation), counts=counts)
+    answers = testing.answers(operation, dtype, counts=(1,) if wide else (1, GATED_ITERATIONS))
     inputs = operation.inputs(answers.seed, dtype, images(operation))
     for backend_class in (NumpyBackend, TorchBackend, JaxBackend):
         found = verify(backend_class().prepare(operation, inputs), operation, answers, dtype)
@@ -93,17 +103,20 @@ def test_large_preset(operation, dtype):
 # CuPy without a GPU: its mathematics is NumPy's, and its device code meets a stand-in ---------------------
 
 
-@pytest.mark.slow
 class TestCupyOnNumpy(BackendConformance):
     """The whole suite on the host, so that only CuPy's own kernels are left to a GPU."""
 
     backend_class = CupyBackend
+
+    def missing(self):
+        return ""
 
     @pytest.fixture(autouse=True)
     def _cupy(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "cupy", cupy_on_numpy())
 
 
+@pytest.mark.modes
 class TestCupyFusedOnNumpy(TestCupyOnNumpy):
     """Its formulas, unfused."""
 
@@ -111,6 +124,7 @@ class TestCupyFusedOnNumpy(TestCupyOnNumpy):
     operations = ("adam_step", "generator_forward", "penalty_grad", "gan_iteration")
 
 
+@pytest.mark.modes
 class TestCupyGraphOnNumpy(TestCupyOnNumpy):
     """What is captured, run as it is: every buffer is used as on the device."""
 
@@ -128,8 +142,7 @@ def test_a_graph_needs_a_gpu():
         TorchBackend(mode="graph", device="cpu")
 
 
-@pytest.mark.slow
-@pytest.mark.slow
+@pytest.mark.modes
 @pytest.mark.parametrize("name", ["adam_step", "gan_iteration"])
 @pytest.mark.parametrize("mode", JaxBackend.modes)
 def test_jax_compiles_a_program_once(mode, name, caplog):

@@ -123,7 +123,7 @@ def test_a_file_from_before_was_warm(craft, tmp_path):
     assert set(ganbench.load_results(tmp_path)["caches"]) == {"warm"}
 
 
-@pytest.mark.slow
+@pytest.mark.workers
 def test_a_cold_run_is_made_resumed_and_shown(ganbench_cli, tmp_path, monkeypatch):
     asked = ("compare", "--backends", "numpy", "--preset", "tiny", "--ops", "matmul,adam_step", "--threads", "1",
              "--results", tmp_path)  # fmt: skip

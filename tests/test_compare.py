@@ -16,7 +16,7 @@ from ganbench.results.run import open_run
 from ganbench.results.statistics import pass_logs, trimmed_mean
 from ganbench.results.table import COLUMNS
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.workers
 
 
 def test_default_frameworks_measured_and_kept(tmp_path):

@@ -10,7 +10,7 @@ from ganbench.backends.torch_backend import TorchBackend
 
 from ganbench.errors import UnavailableError
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.modes
 SLOPE = 0.2
 
 

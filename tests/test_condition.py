@@ -85,7 +85,6 @@ def test_what_is_written_is_read_back(target, operation, slower, factor):
 bounds = st.tuples(*3 * [st.floats(0.01, 100)]).map(sorted)
 
 
-@pytest.mark.slow
 @settings(max_examples=30)  # each makes a table
 @given(bounds, st.floats(0.01, 100), st.booleans())
 def test_a_condition_holds_only_where_the_whole_interval_lies_beyond(interval, factor, slower):
@@ -97,7 +96,6 @@ def test_a_condition_holds_only_where_the_whole_interval_lies_beyond(interval, f
     assert outcome(text, measured(value, low, high)) == expected
 
 
-@pytest.mark.slow
 @settings(max_examples=30)
 @given(bounds, st.floats(0.01, 100))
 def test_slower_and_faster_of_one_limit_never_both_hold(interval, factor):
@@ -165,7 +163,6 @@ def gate(monkeypatch, craft, tmp_path, ganbench_cli):
     return run
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("speed", "code", "found"), [(0.5, 1, ": holds: time 2.000"), (1.0, 0, ": does not hold: time 1.000")]
 )
@@ -219,7 +216,7 @@ def test_a_fault_of_ours_is_shown_and_is_not_1(gate, monkeypatch, capsys):
     assert "shown" in err
 
 
-@pytest.mark.slow
+@pytest.mark.workers
 def test_conditions_are_read_before_anything_runs(tmp_path):
     command = [*GANBENCH, "compare", "--backends", "numpy,torch", "--results", tmp_path]
     done = subprocess.run([*command, "--fail-if", "torch/conv slower than 1x"], capture_output=True, text=True)
@@ -228,7 +225,7 @@ def test_conditions_are_read_before_anything_runs(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.slow
+@pytest.mark.workers
 def test_too_few_rounds_decide_nothing(tmp_path, ganbench_cli):
     code, _, err = ganbench_cli(
         "compare", "--backends", "numpy,torch", "--preset", "tiny", "--ops", "matmul", "--rounds", "1",
@@ -274,7 +271,7 @@ def test_precision_and_budget_reach_the_plan():
     assert make_plan(preset("tiny"), backends="numpy", precision_goal=0.2).precision == "ieee"
 
 
-@pytest.mark.slow
+@pytest.mark.workers
 def test_a_loose_goal_ends_the_run_at_six_rounds(tmp_path):
     run = ganbench.compare(
         "numpy,numpy.inplace", preset="tiny", ops=["matmul"], precision_goal=0.999, budget_s=200, results=tmp_path

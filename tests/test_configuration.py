@@ -124,7 +124,7 @@ def test_two_kinds_of_model_on_the_command_line_are_refused(ganbench_cli):
     assert "one of --preset, --model FILE, or --generator and --discriminator" in err
 
 
-@pytest.mark.slow
+@pytest.mark.workers
 @pytest.mark.parametrize(("words", "offered"), [("ganbench comp", "compare"), ("ganbench compare --rig", "--rigor")])
 def test_the_shell_completes(words, offered):
     for shell, instructions in re.findall(r"_GANBENCH_COMPLETE=((?:bash|zsh|fish)_source)(.*)", DOCUMENT):

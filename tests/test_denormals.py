@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 STUDY = ROOT / "benchmarks" / "studies" / "denormals.py"
 
 
-@pytest.mark.slow
+@pytest.mark.studies
 def test_denormals_short(tmp_path):
     output = tmp_path / "rows.jsonl"
     command = [sys.executable, STUDY, "--short", "--output", output]

@@ -302,7 +302,7 @@ def test_unknown_runs_and_folders_are_named(craft, results, ganbench_cli):
     assert ganbench_cli("diff", path, path, "--output", results / "none" / "x")[0] == 2
 
 
-@pytest.mark.slow
+@pytest.mark.workers
 def test_two_real_runs_are_compared(tmp_path, ganbench_cli):
     for _ in range(2):
         ganbench.compare(

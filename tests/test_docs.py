@@ -50,7 +50,7 @@ def test_every_command_is_one_that_exists(line, monkeypatch):
             assert all(parse(text, plan.targets, plan.operations, plan.baseline) for text in context.params["fail_if"])
 
 
-@pytest.mark.slow
+@pytest.mark.workers
 @pytest.mark.parametrize("code", [p for p in blocks("python") if "my_package" not in p.values[0]])
 def test_every_example_runs(code, tmp_path):
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)

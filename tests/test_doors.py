@@ -165,7 +165,7 @@ def test_the_action_hands_its_inputs_on_as_words_never_as_code(act):
     assert not (act.folder / "bad").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.workers
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 def test_the_action_with_the_real_command(tmp_path):
     step = yaml.safe_load((ROOT / "action.yml").read_text())["runs"]["steps"][1]

@@ -11,7 +11,7 @@ from kept import counted, lines_of, resume
 from ganbench.errors import StorageError
 from ganbench.results.store import read_run
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.workers
 
 
 @pytest.fixture(scope="module")

@@ -230,7 +230,7 @@ def test_both_are_shown_with_and_without_what_the_device_uses_at_rest(craft, tmp
     assert "no energy of matmul on numpy: why" in out
 
 
-@pytest.mark.slow
+@pytest.mark.browser
 def test_the_page_shows_them(craft, tmp_path):
     path = craft(tmp_path)
     written(path, *(rest(n) for n in range(1, 7)), *(spent(n, 1 + n / 100) for n in range(1, 7)))
@@ -257,7 +257,7 @@ def test_an_energy_that_cannot_be_is_refused(craft, tmp_path, wrong, words):
         open_run(written(craft(tmp_path), spent(1, 1.0, **wrong)))
 
 
-@pytest.mark.slow
+@pytest.mark.workers
 def test_a_run_on_a_machine_without_a_counter_goes_on(zone, ganbench_cli, tmp_path):
     asked = ("compare", "--backends", "numpy", "--preset", "tiny", "--ops", "matmul", "--rounds", "1", "--energy")
     code, out, _ = ganbench_cli(*asked, "--results", tmp_path / "results")

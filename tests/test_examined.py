@@ -5,7 +5,7 @@ from commands import compared
 
 from ganbench.verification import sync_check
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.workers
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import pytest
 
 import ganbench
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.workers
 
 ROOT = Path(__file__).resolve().parents[1]
 EXECUTE = """

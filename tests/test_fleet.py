@@ -20,7 +20,7 @@ from fleets import (
     write_plan,
 )  # fmt: skip
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.fleet
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from ganbench.fleet.clusters import Opened
 from ganbench.fleet.journal import Journal
 from ganbench.fleet.plan import jobs_of, read_plan
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.fleet
 
 
 @pytest.fixture

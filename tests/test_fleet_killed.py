@@ -9,7 +9,7 @@ import psutil
 import pytest
 from fleets import PRODUCTS, Cluster, environment, kept, left_behind, running, spans, start_fleet, wait_for, write_plan
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.fleet
 KILLS = int(os.environ.get("GANBENCH_FLEET_KILLS", "2"))  # of workers; the others a fifth as often
 
 

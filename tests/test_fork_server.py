@@ -22,7 +22,7 @@ from ganbench.measure.process import WorkerLostError, child_environment
 from ganbench.results.records import WorkerRecord
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.workers,
     pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux only"),
 ]
 

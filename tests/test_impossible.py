@@ -48,7 +48,7 @@ def test_nothing_is_compared_with_an_impossible_baseline(craft, reached, tmp_pat
     assert rows.loc[("matmul", "torch"), ["ratio", "verdict"]].isna().all()
 
 
-@pytest.mark.slow
+@pytest.mark.workers
 def test_a_clock_that_lies_is_found_by_ours(tmp_path, outside):
     rows = compared(tmp_path, "--backends", "numpy,outside.clock", "--ops", "matmul", env=outside)
     assert rows["matmul", "numpy"]["status"] == "ok"

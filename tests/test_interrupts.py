@@ -11,7 +11,7 @@ from commands import GANBENCH
 
 import ganbench
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.workers
 
 
 def _start_long_run(tmp_path):

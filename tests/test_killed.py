@@ -18,7 +18,7 @@ from kept import counted, resume
 
 from ganbench.machine.workspace import OWNER, remove_stale
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.workers
 
 
 def processes(mark):

@@ -12,7 +12,7 @@ from commands import GANBENCH, QUICK
 from ganbench.machine.launch import ROOT, command
 from ganbench.machine.quota import cpu_quota
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.workers
 SHADOWS = ("random", "numpy", "inspect", "queue", "secrets", "torch", "statistics", "msgspec")
 
 

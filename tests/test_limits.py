@@ -88,7 +88,7 @@ def test_no_product_is_wider_than_8192_however_fast_a_device_is(monkeypatch):
     assert [one.size for one in found] == [256, 512, 1024, 2048, 4096, 8192]
 
 
-@pytest.mark.slow
+@pytest.mark.workers
 def test_a_run_holds_its_rows_against_its_own_ceilings(tmp_path):
     run = ganbench.compare(
         "numpy,torch,torch.textbook",
@@ -110,7 +110,7 @@ def test_a_run_holds_its_rows_against_its_own_ceilings(tmp_path):
     assert sorted(products) == ["numpy", "numpy", "torch", "torch"]  # one member of each library, in both rounds
 
 
-@pytest.mark.slow
+@pytest.mark.workers
 def test_ceilings_are_kept_for_the_next_run_and_measured_anew_on_request(tmp_path, monkeypatch):
     monkeypatch.setenv("GANBENCH_CACHE", str(tmp_path / "cache"))
     measured = []
@@ -136,7 +136,7 @@ def test_ceilings_are_kept_for_the_next_run_and_measured_anew_on_request(tmp_pat
     assert len(measured) == 4  # what cannot be read is measured anew
 
 
-@pytest.mark.slow
+@pytest.mark.workers
 def test_device_times_are_held_against_the_floor():
     run = ganbench.compare("numpy,numpy.inplace", preset="tiny", ops=["gan_iteration"], rounds=1, results=None)
     device_s = {

@@ -10,7 +10,7 @@ import ganbench
 from ganbench.measure import energy, process
 from ganbench.results.records import PowerRecord
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.workers
 
 
 REQUESTS = ("Prepare", "Show", "Wait", "Warm", "FindCeilings", "Visit", "Look")

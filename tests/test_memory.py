@@ -14,7 +14,7 @@ from ganbench.machine import memory
 from ganbench.report.memory import memory_table
 from ganbench.results.store import read_run
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.workers
 
 NUMPY_LEAST = 1e6  # what importing NumPy takes at the very least
 HUNGER = 200_000_000  # 200 MiB are taken; Linux counts pages in batches, some hundred kB to a core

@@ -9,7 +9,7 @@ from commands import GANBENCH, QUICK, cli
 
 from ganbench.report.escape import visible_lines
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.workers
 COMPARE = ("compare", *QUICK, "--backends", "numpy", "--ops", "matmul")
 
 

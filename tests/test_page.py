@@ -21,7 +21,7 @@ from ganbench.report.web import page
 from ganbench.results.pairs import pairs
 from ganbench.results.run import find_run, open_run
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.browser
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT_RUN = "20261126T165319Z-4c90"  # of eight targets, the newest of xeon-2c
 HOSTILE = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>\u202e\"'&"

@@ -120,7 +120,7 @@ def test_an_empty_folder_has_nothing_to_show(option, ganbench_cli, tmp_path):
     assert "no results in" in err
 
 
-@pytest.mark.slow
+@pytest.mark.workers
 @pytest.mark.parametrize(("option", "module"), [("--html", "jinja2"), ("--picture", "altair")])
 def test_without_the_extra_it_is_named(option, module, craft, tmp_path):
     run = craft(tmp_path)
@@ -137,7 +137,7 @@ def test_without_the_extra_it_is_named(option, module, craft, tmp_path):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.workers
 def test_compare_draws_what_it_has_measured(ganbench_cli, tmp_path):
     path = tmp_path / "speeds.svg"
     arguments = ("--backends", "numpy,numpy.inplace", "--ops", "adam_step", "--preset", "tiny", "--rounds", "1")

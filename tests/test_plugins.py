@@ -6,7 +6,7 @@ import subprocess
 import pytest
 from commands import GANBENCH
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.workers
 FAILURES = {
     "broken": "backend 'broken' does not load: ModuleNotFoundError",
     "loud": "backend 'loud' fails when asked for its environment: RuntimeError: no environment today",

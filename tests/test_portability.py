@@ -9,7 +9,7 @@ import pytest
 
 from ganbench.results.store import read_run
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.workers
 
 # What macOS and Windows lack, taken away from every process of a run before it does anything else.
 POORER = """

@@ -99,7 +99,7 @@ def test_host_arrays_say_what_they_are(dtype):
 # The gate ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.modes
 @pytest.mark.parametrize("spec", TINY_SPECS, ids=lambda spec: spec.name)
 @pytest.mark.parametrize("dtype", HALVES)
 @pytest.mark.parametrize("label", ["torch", "jax", "jax.scan", "numpy"])
@@ -155,7 +155,7 @@ def test_bytes_follow_the_dtype(name):
 # A run ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.workers
 def test_what_a_backend_lacks_is_a_row_that_says_why(ganbench_cli):
     where = ("verify", "--backends", "numpy", "--ops", "matmul", "--preset", "tiny")
     for options, reason in (
@@ -175,7 +175,7 @@ def test_a_mode_that_lacks_halves_says_which_has_them():
             registry.load(name)(mode, precision="mixed").prepare(case, case.inputs(0, "float16", images(case)))
 
 
-@pytest.mark.slow
+@pytest.mark.workers
 def test_a_run_in_halves(ganbench_cli, tmp_path):
     code, out, _ = ganbench_cli(
         "compare", "--backends", "numpy", "--preset", "tiny", "--ops", "matmul,gan_iteration", "--dtype", "float16",

@@ -214,7 +214,7 @@ def test_a_run_of_other_operations_is_refused(ganbench_cli, craft, tmp_path):
     assert "did not measure gan_iteration, but matmul" in err
 
 
-@pytest.mark.slow
+@pytest.mark.workers
 def test_it_measures_and_keeps_the_run(ganbench_cli, tmp_path):
     code, out, err = ganbench_cli(
         "recommend", "--iterations", 1000, "--backends", "numpy", "--preset", "tiny", "--budget", "2s",

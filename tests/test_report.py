@@ -28,7 +28,6 @@ def numbers(values):
 # The command
 
 
-@pytest.mark.slow
 def test_report_in_every_format_holds_the_same(craft, results, ganbench_cli, tmp_path):
     craft(results, {"torch": 2.0, "jax": 1 / 3}, statuses={("matmul", "torch"): "failed"})
     craft(results, {"torch": 1.5}, dtype="float64")
@@ -164,7 +163,7 @@ def test_damaged_files_are_named_and_the_rest_is_reported(craft, results, ganben
         assert "matmul" in out
 
 
-@pytest.mark.slow
+@pytest.mark.workers
 @pytest.mark.parametrize(
     ("missing", "arguments"),
     [

@@ -19,7 +19,7 @@ def results(tmp_path):
     return tmp_path / "results"
 
 
-@pytest.mark.slow
+@pytest.mark.workers
 def test_show_prints_what_compare_printed(tmp_path, ganbench_cli, craft):
     code, printed, _ = ganbench_cli(
         "compare", "--backends", "numpy", "--preset", "tiny", "--rounds", "1", "--ops", "matmul", "--results", tmp_path

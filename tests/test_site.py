@@ -22,7 +22,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 import ganbench
 from ganbench.report import CHARTS, THEMES
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.site
 ROOT = Path(__file__).resolve().parents[1]
 EXTERNAL = {  # where a reader may be sent; not fetched, since tests have no network
     "https://arxiv.org/abs/2312.02741",

@@ -26,7 +26,7 @@ def run_file(tmp_path_factory):
     return comparison.path
 
 
-@pytest.mark.slow
+@pytest.mark.workers
 def test_every_line_is_strict_json(run_file):
     def refuse(token):
         raise AssertionError(token)
@@ -35,7 +35,7 @@ def test_every_line_is_strict_json(run_file):
         json.loads(line, parse_constant=refuse)
 
 
-@pytest.mark.slow
+@pytest.mark.workers
 def test_header_holds_what_a_sceptic_asks_for(run_file):
     header = json.loads(run_file.read_text().splitlines()[0])
     assert header["format"] == RUN_FORMAT
@@ -111,7 +111,7 @@ def test_several_folders_at_once(run_file, tmp_path):
     assert len(ganbench.load_results(tmp_path / "one", tmp_path / "two")) == 4
 
 
-@pytest.mark.slow
+@pytest.mark.workers
 def test_a_full_disk_keeps_what_was_written_and_says_so(tmp_path, monkeypatch):
     writes = 0
 
@@ -128,7 +128,7 @@ def test_a_full_disk_keeps_what_was_written_and_says_so(tmp_path, monkeypatch):
     assert len(comparison.to_pandas()) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.workers
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device here")
 def test_closing_on_a_full_disk_does_not_hide_the_result(tmp_path):
     """The buffer that could not be flushed is flushed again by close, which then failed and lost the table."""

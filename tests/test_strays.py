@@ -6,7 +6,10 @@ import psutil
 import pytest
 from commands import cli
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets us adopt orphans")]
+pytestmark = [
+    pytest.mark.workers,
+    pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets us adopt orphans"),
+]
 
 
 def spinning():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from study_runs import NAMES, ROOT, STUDIES, UNPICTURED, aa_runs, repeated, run, short
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.studies
 
 
 @pytest.fixture

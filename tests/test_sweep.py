@@ -130,7 +130,7 @@ def test_no_two_values_pass_for_the_same_case(variable, unmoved):
         assert len({(plan.spec.name, operation(name, plan.spec).shape) for plan in made}) == len(made)
 
 
-@pytest.mark.slow
+@pytest.mark.workers
 def test_a_sweep_is_a_series_of_ordinary_runs(ganbench_cli, tmp_path):
     ask = ("compare", "--sweep", "n=8,16", "--backends", "numpy", "--rounds", "1", "--results", tmp_path)
     code, out, err = ganbench_cli(*ask, "--format", "csv", "--output", tmp_path / "out.csv")

@@ -138,7 +138,7 @@ def test_many_targets_are_cut_into_tables_that_fit(craft, tmp_path, ganbench_cli
 # Colours
 
 
-@pytest.mark.slow
+@pytest.mark.workers
 def test_colours_are_for_terminals_only(craft, tmp_path):
     path = craft(tmp_path, {"torch": 2.0, "jax": 0.5}, statuses={("matmul", "jax"): "failed"})
     plain = subprocess.run(
@@ -157,7 +157,7 @@ def test_colours_are_for_terminals_only(craft, tmp_path):
     assert not COLOUR.search(on_a_terminal("results", "show", path, "--format", "csv"))
 
 
-@pytest.mark.slow
+@pytest.mark.workers
 def test_hostile_text_gives_a_terminal_no_orders(craft, tmp_path):
     path = craft(tmp_path, {"torch": 2.0}, statuses={("matmul", "torch"): "failed"})
     path.write_text(path.read_text().replace('"reason":"', '"reason":"\\u001b[2J\\u202e'))

@@ -40,7 +40,7 @@ def test_honest_programs_pass_in_any_model(dtype, spec):
     assert refused(GANIteration(spec), dtype, [NumpyBackend(), TorchBackend()]) == {}
 
 
-@pytest.mark.slow
+@pytest.mark.workers
 @pytest.mark.parametrize("name", ["a6", "a14", "a75", "a79"])
 def test_models_in_which_a_constant_refused_honest_programs(name, tmp_path):
     shutil.copy(FOLDER / f"{name}.toml", tmp_path)
@@ -90,7 +90,7 @@ class OtherRate(NumpyBackend):
         return super().adam_step(replace(spec, lr=spec.lr * 1.0001), *rest)
 
 
-@pytest.mark.slow
+@pytest.mark.large
 @pytest.mark.parametrize("name", ["tiny", "mnist-mlp", "mnist-mlp-bn", "speech"])
 @pytest.mark.parametrize("backend", [NoEps, OtherRate])
 def test_a_small_fault_of_adam_is_caught(name, backend):

@@ -21,7 +21,7 @@ from ganbench.training.log import read_losses
 from ganbench.training.saving import Saver
 from ganbench.training.state import load_state
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.workers
 
 # What is learned, and what is left -------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ def parity(tmp_path_factory):
     return folder, done[1]
 
 
-@pytest.mark.slow
+@pytest.mark.workers
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_estimate_and_the_penalty_stand_in_log_and_curves(parity, target):
     folder = parity[0] / target
@@ -53,7 +53,7 @@ def test_the_estimate_and_the_penalty_stand_in_log_and_curves(parity, target):
     assert alone.shape[0] > 4 * 180  # a panel for each loss, the estimate and the penalty
 
 
-@pytest.mark.slow
+@pytest.mark.workers
 def test_every_backend_learns_the_same(parity):
     folder, out = parity
     tables = np.stack([read_losses(folder / target)[:200] for target in TARGETS])
@@ -62,7 +62,7 @@ def test_every_backend_learns_the_same(parity):
     assert "tiny (8-16-36 / 36-16-1, batch 16, wgan-gp (critic_steps 5, penalty 10))" in out
 
 
-@pytest.mark.slow
+@pytest.mark.workers
 @pytest.mark.parametrize("target", ["numpy", "torch.textbook"])
 def test_resumed_equals_uninterrupted(target, tmp_path):
     for name, iterations in (("whole", 60), ("parts", 30)):

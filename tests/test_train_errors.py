@@ -73,7 +73,7 @@ def test_what_is_not_installed_is_named_with_the_command(monkeypatch, capsys, tm
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.workers
 def test_output_that_cannot_be_written_or_holds_a_training(monkeypatch, capsys, tmp_path, parity):
     (tmp_path / "file").write_text("")
     short = ("--backend", "numpy", "--preset", "tiny", "--epochs", "9")
@@ -88,7 +88,7 @@ def test_output_that_cannot_be_written_or_holds_a_training(monkeypatch, capsys, 
     assert (folder / "state.npz").read_bytes() == before
 
 
-@pytest.mark.slow
+@pytest.mark.workers
 def test_what_cannot_be_resumed(monkeypatch, capsys, tmp_path, parity):
     state = parity[0] / "numpy" / "state.npz"
 
@@ -150,7 +150,7 @@ def test_a_missing_extra_is_named_before_training(monkeypatch, capsys, tmp_path)
     assert 'training draws with Altair: pip install "ganbench[train]"' in errors
 
 
-@pytest.mark.slow
+@pytest.mark.workers
 def test_errors_of_the_python_door(tmp_path, parity):
     with pytest.raises(UsageError, match="how long"):
         train("numpy", tmp_path / "out")

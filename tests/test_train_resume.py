@@ -17,7 +17,7 @@ from ganbench.training.loop import Goal, Loop
 from ganbench.training.state import load_state
 from ganbench.verification.reference import Reference
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.workers
 
 
 @pytest.fixture(scope="module")

@@ -51,7 +51,12 @@ def test_a_fault_is_caught_and_named(backend, name, reason):
 
 
 # Faults of the form, not of the numbers, are the same in every precision; the rest must show through its noise.
-NUMERICAL = [(fault, name) for fault, name, reason in FAULTS if "is off by" in reason or "params" in reason]
+# These are no faults there, or move less than honest rounding does.
+NUMERICAL = [
+    (fault, name)
+    for fault, name, reason in FAULTS
+    if ("is off by" in reason or "params" in reason) and fault not in (WrongDtype, OneElement, StaleDiscriminator)
+]
 
 
 @pytest.mark.parametrize(
@@ -59,8 +64,6 @@ NUMERICAL = [(fault, name) for fault, name, reason in FAULTS if "is off by" in r
 )
 @pytest.mark.parametrize("precision", ["tf32", "mixed"])
 def test_a_fault_shows_through_the_noise_of_tf32_and_halves(backend, name, precision):
-    if backend in (WrongDtype, OneElement, StaleDiscriminator):
-        pytest.skip("no fault, or one that moves less than honest rounding does in this precision")
     if precision == "mixed":
         found = gate(backend(), operation(name, SQUARE), "float16", "mixed")
     else:
@@ -197,7 +200,7 @@ MNIST = preset("mnist-mlp")
 PRODUCTS = [operation(name, MNIST) for name in ("matmul", "matmul_grad", "generator_forward", "discriminator_forward")]
 
 
-@pytest.mark.slow
+@pytest.mark.large
 @pytest.mark.parametrize("case", [*PRODUCTS, GANIteration(TINY)], ids=lambda case: case.name)
 def test_tf32_passes_for_tf32_and_not_for_float32(case):
     ieee, tf32 = (gate(TensorCores(), case, precision=precision) for precision in ("ieee", "tf32"))
@@ -205,6 +208,6 @@ def test_tf32_passes_for_tf32_and_not_for_float32(case):
     assert tf32.passed, tf32.reason
 
 
-@pytest.mark.slow
+@pytest.mark.large
 def test_tf32_training_does_not_pass_for_float32():
     assert "params W2' is off by" in gate(TensorCores(), GANIteration(MNIST)).reason

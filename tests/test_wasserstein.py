@@ -158,7 +158,7 @@ def gate(backend, case, dtype="float32", precision="ieee"):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", ["tiny", pytest.param("mnist-mlp", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["tiny", pytest.param("mnist-mlp", marks=pytest.mark.large)])
 @pytest.mark.parametrize("fault", CRITIC_FAULTS, ids=lambda fault: fault.__name__)
 def test_a_fault_is_caught(fault, name, dtype):
     case = GANIteration(with_loss(preset(name), "wgan-gp"))
@@ -182,7 +182,7 @@ def test_a_fault_of_the_penalty_is_caught_in_its_gradient_alone(fault):
 
 
 @settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
-@pytest.mark.slow
+@pytest.mark.modes
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @given(spec=models(losses=("wgan-gp",)))
 def test_honest_programs_pass_in_any_model(dtype, spec):
@@ -251,7 +251,7 @@ def refused(case, dtype, modes=MODES):
     return {name: one.reason for name, one in found.items() if not one.passed}
 
 
-@pytest.mark.slow
+@pytest.mark.modes
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("edge", EDGES)
 def test_an_edge(edge, dtype):
@@ -275,7 +275,7 @@ def test_a_nearly_flat_critic_is_gated_by_what_rounding_does_there():
     assert flat.deviations[key] > 10 * plain.deviations[key]
 
 
-@pytest.mark.slow
+@pytest.mark.large
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_deep(dtype):
     assert refused(GANIteration(with_loss(preset("deep"), "wgan-gp")), dtype) == {}

@@ -26,7 +26,7 @@ WHEELS = ROOT / ".cuda"  # what `make cuda-env` installs
 NVRTC, HEADERS = "nvidia/cuda_nvrtc/lib", "nvidia/cuda_runtime/include"
 PARTS = {"cupy": "CuPy", NVRTC: "NVRTC", HEADERS: "CUDA's headers"}
 ADMITTED = re.search(r"cupy-cuda12x\[(?P<extra>\w+)\]>=(?P<bound>[\d.]+)", (ROOT / "pyproject.toml").read_text())
-pytestmark = [pytest.mark.cuda, pytest.mark.slow]
+pytestmark = pytest.mark.cuda
 
 
 def tool(variable, *names):

@@ -13,7 +13,7 @@ import pytest
 import ganbench
 
 PRETENDED = Path(__file__).parents[1] / "support" / "pretended_gpu"
-pytestmark = [pytest.mark.cuda, pytest.mark.slow]
+pytestmark = pytest.mark.cuda
 STEPS = ("tests", "float32", "asv")
 LARGEST = 1_000_000  # bytes of a file that is easily sent
 
