@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import os
 import re
 import signal
@@ -21,6 +22,7 @@ import ganbench
 from ganbench import testing
 from ganbench.cli import main
 from ganbench.measure.plan import RIGORS, make_plan
+from ganbench.operation import Operation
 from ganbench.operations.products import FLOOR
 
 PLUGIN = Path(__file__).parent / "plugin"
@@ -39,13 +41,19 @@ def pytest_configure(config):
     testing.keep_answers(config)
 
 
+def large(parameter):
+    """Whether a model, or an operation, has as many numbers as one of MNIST."""
+    if isinstance(parameter, Operation):
+        return sum(math.prod(output.shape) for output in parameter.outputs()) > 50_000
+    return getattr(parameter, "img_dim", 0) >= 28 * 28
+
+
 def pytest_collection_modifyitems(items):
     """Mark conformance to large models: one takes as long as all small ones."""
     for item in items:
-        if item.cls is not None and issubclass(item.cls, testing.BackendConformance) and hasattr(item, "callspec"):
-            models = (getattr(value, "spec", value) for value in item.callspec.params.values())
-            if any(getattr(model, "img_dim", 0) >= 28 * 28 for model in models):
-                item.add_marker("large")
+        models = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        if item.cls is not None and issubclass(item.cls, testing.BackendConformance) and any(map(large, models)):
+            item.add_marker("large")
 
 
 # A timing is never judged, so the fewest visits do.
