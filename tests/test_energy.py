@@ -14,7 +14,7 @@ import ganbench
 from ganbench.errors import StorageError, UnavailableError
 from ganbench.gan import preset
 from ganbench.machine import energy
-from ganbench.measure.energy import at_rest, spend
+from ganbench.measure.energy import spend
 from ganbench.operations import operation
 from ganbench.registry import parse_target
 from ganbench.report.web import page
@@ -178,7 +178,7 @@ def test_each_device_is_looked_at_once_at_rest(zone, monkeypatch):
     with put_in_place(monkeypatch) as put:
         put("0")
         targets = [parse_target(label) for label in ("torch@cuda", "numpy", "torch", "jax@cuda:1")]
-        gpu, cpu, other = at_rest(3, targets)
+        gpu, cpu, other = energy.at_rest(3, targets)
     assert (gpu.device, gpu.source, gpu.reason) == ("cuda", "NVML", "")
     assert gpu.watts > 0
     assert (cpu.watts, other.watts) == (None, None)

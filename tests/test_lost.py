@@ -7,7 +7,7 @@ import signal
 import pytest
 
 import ganbench
-from ganbench.measure import energy, process
+from ganbench.measure import process, rounds
 from ganbench.results.records import PowerRecord
 
 pytestmark = pytest.mark.workers
@@ -29,7 +29,7 @@ def test_a_worker_may_be_killed_at_any_request(monkeypatch, request_name, late, 
         return ask(self, request, *arguments)
 
     monkeypatch.setattr(process.Worker, "ask", dying)
-    monkeypatch.setattr(energy, "at_rest", lambda number, _: [PowerRecord(round=number, device="cpu", watts=1.0)])
+    monkeypatch.setattr(rounds, "at_rest", lambda number, _: [PowerRecord(round=number, device="cpu", watts=1.0)])
     monkeypatch.setenv("GANBENCH_CACHE", str(tmp_path / "cache"))
     run = ganbench.compare(
         "numpy,torch", preset="tiny", ops="matmul,adam_step", rounds=1, results=tmp_path, ceilings=True, energy=True

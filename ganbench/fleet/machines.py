@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Iterable
+from importlib.metadata import version
 from typing import Annotated
 
 import msgspec
 
-from .. import __version__
 from ..errors import GanbenchError
 from .plan import Job
 
@@ -50,10 +50,10 @@ def parse(content: object) -> Description:
 
 def refusal(about: Description) -> str:
     """Return why no job may go to a machine, and how to mend it; '' where all may."""
-    if about.version != __version__:
+    if about.version != (here := version("ganbench")):
         return (
-            f"it has ganbench {about.version}, here is {__version__}: times of both are not one measurement; "
-            f"on that machine: pip install ganbench=={__version__}, then start its worker again"
+            f"it has ganbench {about.version}, here is {here}: times of both are not one measurement; "
+            f"on that machine: pip install ganbench=={here}, then start its worker again"
         )
     if about.busy:
         return about.busy

@@ -12,12 +12,13 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from .. import __version__, gpus, registry
+from .. import gpus, registry
 from ..errors import GanbenchError
 from ..machine.environment import machine_name, usable_cpus
 from ..machine.launch import command
@@ -67,7 +68,7 @@ def describe(dask_worker: Any) -> bytes:
     except (OSError, RuntimeError) as error:
         busy = f"it cannot write to its cache folder: {error}; set GANBENCH_CACHE there to a folder with room"
     about = {
-        "version": __version__,
+        "version": version("ganbench"),
         "host": host(),
         "hardware": machine_name(),
         "cores": len(usable_cpus()),

@@ -6,15 +6,18 @@ same work, and only the work between two steps of the counter is used.
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from .. import gpus
 from ..errors import UnavailableError
+from ..registry import Target
+from ..results.records import PowerRecord, digits
 
 POWERCAP = Path("/sys/class/powercap")
 LEAST_S = 0.5  # between the two steps
+REST_S = 0.002  # between two looks at a device that does nothing
 STUCK_S = 3.0  # after which a counter that has not changed does not work
 
 
@@ -116,3 +119,21 @@ def stretch(read: Callable[[], float], start: Callable[[], None], finish: Callab
         elif looked - moved > STUCK_S:
             raise UnavailableError(f"the counter of energy has not changed for {STUCK_S:g} s: it does not work")
         done += finish()
+
+
+def at_rest(round_number: int, targets: Iterable[Target]) -> Iterator[PowerRecord]:
+    """Yield the power of each device while every worker is stopped, or why it is not known."""
+    for device in dict.fromkeys(target.device for target in targets):
+        try:
+            told = counter(device)
+            found = stretch(told.read, lambda: None, _rest)
+        except UnavailableError as error:
+            yield PowerRecord(round=round_number, device=device, reason=str(error))
+        else:
+            watts = digits(found.joules / found.seconds)
+            yield PowerRecord(round=round_number, device=device, source=told.source, watts=watts)
+
+
+def _rest() -> int:
+    time.sleep(REST_S)
+    return 0

@@ -13,18 +13,20 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 
 from ..data import load_images, staged_images
 from ..errors import StorageError
 from ..machine import guard
 from ..machine.child_processes import Strays, adopting
+from ..machine.energy import at_rest
 from ..machine.environment import can_pin
 from ..machine.workspace import workspace
 from ..registry import Target
-from ..results.records import Ceiling, CeilingRecord, Line, Record, RunEnd, StrayRecord, digits
+from ..results.records import Ceiling, CeilingRecord, EnergyRecord, Line, Record, RunEnd, StrayRecord, digits
 from ..results.statistics import MIN_ROUNDS, Estimate
 from ..verification.answers import IMAGES
-from . import energy, protocol
+from . import protocol
 from .bandwidth import measure_bandwidth
 from .ceilings_cache import keep_ceilings, now, recall_ceilings
 from .fork_server import ForkServer
@@ -162,7 +164,7 @@ class Rounds:
 
     def _look_at_rest(self) -> None:
         """Write the idle power of each device."""
-        found = list(energy.at_rest(self._round, self._plan.targets))
+        found = list(at_rest(self._round, self._plan.targets))
         for power in found:
             self._ledger.write(power)
         self._metered = {power.device for power in found if power.watts is not None}
@@ -202,7 +204,7 @@ class Rounds:
                 member.finish(name)
         for member in racing if name in self._plan.operations else ():
             if member.target.device in self._metered and member.can_time(name) and not member.copy:
-                self._ledger.write(energy.of_case(self._round, name, member))
+                self._ledger.write(_energy_of(self._round, name, member))
 
     def _tell(self, share_of_round: float, text: str) -> None:
         rounds = self._plan.rigor.rounds or max(MIN_ROUNDS, self._round)
@@ -219,3 +221,12 @@ def _found_by(member: Member) -> list[Ceiling]:
     """Measure the ceilings of a member's library; return nothing if that fails."""
     told = member.tell(protocol.FindCeilings(), protocol.CeilingsFound)
     return told.found if isinstance(told, protocol.CeilingsFound) else []
+
+
+def _energy_of(round_number: int, name: str, member: Member) -> EnergyRecord:
+    """Return the energy of one iteration of a case, or why it is not known."""
+    blank = EnergyRecord(round=round_number, operation=name, target=member.target.label)
+    told = member.tell(protocol.Spend(name, member.number(name)), protocol.Spent)
+    if not isinstance(told, protocol.Spent):
+        return replace(blank, reason="its worker is lost" if told is None else told.reason)
+    return replace(blank, **{field: digits(getattr(told, field)) for field in told.__struct_fields__})

@@ -6,12 +6,13 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
-from .. import __version__, registry
+from .. import registry
 from ..errors import GanbenchError, StorageError, UsageError
 from ..machine import environment
 from ..machine.lock import run_lock
@@ -75,7 +76,7 @@ def describe(plan: Plan, images: np.ndarray, machine: str | None) -> RunHeader:
         format=RUN_FORMAT,
         run_id=new_run_id(),
         timestamp=datetime.now(UTC).isoformat(timespec="seconds"),
-        version=__version__,
+        version=version("ganbench"),
         machine=machine or environment.machine_name(),
         environment=environment.metadata(),
         commit=commit,

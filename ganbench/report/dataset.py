@@ -1,10 +1,10 @@
 """The tidy table as one Parquet dataset, partitioned by machine, for tools that query files."""
 
+from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
 
-from .. import __version__
 from ..errors import UnavailableError, UsageError
 
 
@@ -29,7 +29,8 @@ def pack(table: pd.DataFrame, output: str | Path) -> list[Path]:
         packed = pa.Table.from_pandas(table.drop(columns="samples"), preserve_index=False)
         place = list(table.columns).index("samples")
         packed = packed.add_column(place, "samples", pa.array(samples, pa.list_(pa.float64())))
-        packed = packed.replace_schema_metadata({**(packed.schema.metadata or {}), b"ganbench": __version__.encode()})
+        own = {b"ganbench": version("ganbench").encode()}
+        packed = packed.replace_schema_metadata({**(packed.schema.metadata or {}), **own})
         parts = dataset.partitioning(pa.schema([("machine", pa.string())]), flavor="hive")
         dataset.write_dataset(packed, folder, format="parquet", partitioning=parts)
     except OSError as error:

@@ -12,7 +12,6 @@ Variables that the backend's ``environment`` asks for must be set before its fra
 """
 
 import contextlib
-import functools
 import importlib.util
 import inspect
 import itertools
@@ -30,21 +29,16 @@ from ..array_ops import Array, arrays, map_arrays
 from ..backend import API_VERSION, Backend, Probe, Program
 from ..errors import UnavailableError, UnsupportedError, UsageError
 from ..gan import DEFAULTS, STAGED_BATCHES, GANSpec, preset
-from ..operation import ModelOperation, Operation
+from ..operation import Operation
 from ..operations import OPERATIONS, operation as make_operation
 from ..operations.networks import GANIteration
-from ..precision import FULL, precision_of
-from ..verification.answers import Answers
-from ..verification.choose_inputs import collected
-from ..verification.emulation import answer
-from ..verification.gate import GATED_ITERATIONS, check_outputs, verify
+from ..precision import FULL
+from ..verification.gate import check_outputs, verify
 from ..verification.models import ODD_SPECS, TINY_SPECS
 from ..verification.reference import Reference
 from ..verification.sync_check import unfinished
-from .kept import KeptAnswers
+from .expected import KEPT as KEPT, LONG_RUN, answers, images, keep_answers, long_answers
 
-KEPT = KeptAnswers()
-LONG_RUN = (20, 24)  # iterations over which float64 must agree; 24 where a call makes 8
 LONG_SPECS = tuple(map(preset, ("mnist-mlp", "mnist-mlp-bn", "mnist-wgan-gp")))
 OF_A_CRITIC = ("wasserstein_iteration", "penalty_grad")
 SIGNATURES = (
@@ -306,36 +300,3 @@ def parameters(
         for operation in [make_operation(name, spec)]
         if spec.batch >= operation.minimum_batch and operation.loss in (None, *losses)
     ]
-
-
-def keep_answers(config: pytest.Config) -> None:
-    """Let ``answers`` be kept in pytest's cache, for other test processes and later runs."""
-    if cache := getattr(config, "cache", None):  # none with ``-p no:cacheprovider``
-        KEPT.folder = cache.mkdir("ganbench")
-
-
-def images(model: GANSpec | Operation) -> np.ndarray:
-    """Return seeded noise in the place of real data, enough for every staged batch; none where no model asks for it."""
-    spec = model.spec if isinstance(model, ModelOperation) else model
-    if isinstance(spec, Operation):
-        return np.empty(0)
-    return np.random.default_rng(0).uniform(*spec.data_range, (STAGED_BATCHES * spec.batch, spec.img_dim))
-
-
-@functools.cache
-def answers(operation: Operation, dtype: str, math: str = "", counts: Sequence[int] = (1, GATED_ITERATIONS)) -> Answers:
-    """Return what the oracle says to ``operation`` on ``images``, for arithmetic that ``precision_of`` names."""
-    staged, precision = images(operation), precision_of(dtype, math)
-    question = f"{operation} {dtype} {precision} {counts}"
-    return KEPT.get(question, lambda: answer(operation, dtype, precision, staged, counts=counts))
-
-
-@functools.cache
-def long_answers(operation: Operation) -> Answers:
-    """Return the oracle's answers after ``LONG_RUN`` iterations."""
-
-    def compute() -> Answers:
-        inputs = operation.inputs(0, "float64", images(operation))
-        return Answers(0, inputs.digest(), max(LONG_RUN), collected(Reference(), operation, inputs, LONG_RUN), {}, {})
-
-    return KEPT.get(f"{operation} after {LONG_RUN}", compute)

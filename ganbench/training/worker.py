@@ -10,11 +10,12 @@ import sys
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
-from .. import __version__, registry
+from .. import registry
 from ..array_ops import GANState, NetworkState
 from ..errors import GanbenchError
 from ..gan import GANSpec
@@ -72,7 +73,7 @@ def train(job: TrainJob, stopping: Callable[[], bool], tell: Callable[[Message],
         for message in (
             Started(
                 format=LOG_FORMAT,
-                version=__version__,
+                version=version("ganbench"),
                 timestamp=datetime.now(UTC).isoformat(timespec="seconds"),
                 target=target.label,
                 framework_version=cls.probe().version,
