@@ -11,6 +11,7 @@ import pytest
 
 from ganbench import cli
 from ganbench.report.condition import parse
+from ganbench.report.table import COLUMNS
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [*sorted(ROOT.glob("README*.md")), ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -56,6 +57,28 @@ def test_every_example_runs(code, tmp_path):
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        pytest.param(*found, id=f"{path.name}-{number}")
+        for path in DOCUMENTS
+        for number, found in enumerate(
+            re.findall(r"<!-- ganbench (.*?) -->\n```text\n(.*?)```\n", path.read_text(), re.DOTALL)
+        )
+    ],
+)
+def test_what_a_document_shows_is_what_the_command_prints(command, shown, ganbench_cli, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert ganbench_cli(*shlex.split(command))[1] == shown
+
+
+def test_the_glossary_explains_each_word_once_and_every_heading():
+    text = (ROOT / "docs" / "glossary.md").read_text()
+    words = re.findall(r"\*\*(.+?)\*\*", text)
+    assert len(words) == len(set(words))
+    assert set(COLUMNS) <= set(words)
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)

@@ -4,8 +4,6 @@ import itertools
 import json
 import math
 import re
-import shlex
-from pathlib import Path
 
 import pytest
 from hypothesis import given, strategies as st
@@ -15,7 +13,6 @@ from ganbench.report.recommendation import START_DOUBT, Candidate, ratio, recomm
 from ganbench.report.recommendation_text import more, sentence, turns
 from ganbench.results.statistics import Estimate
 
-ROOT = Path(__file__).resolve().parents[1]
 GOOD = Estimate(1.0, 0.995, 1.005)  # a control that shows nothing
 seconds = st.floats(1e-3, 1e3)
 counts = st.integers(0, 10**9)
@@ -230,12 +227,3 @@ def test_by_default_every_mode_that_is_here_takes_part():
     labels = registry.available()
     assert {"numpy", "numpy.inplace", "torch", "torch.textbook", "torch.compile", "jax", "jax.scan"} <= set(labels)
     assert len(registry.parse_targets(labels)) == len(labels)
-
-
-def test_the_documentation_shows_what_the_command_says(ganbench_cli, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    text = (ROOT / "docs" / "recommend.md").read_text()
-    found = re.findall(r"<!-- ganbench (recommend .*?) -->\n```text\n(.*?)```\n", text, re.DOTALL)
-    assert found
-    for command, shown in found:
-        assert ganbench_cli(*shlex.split(command))[1] == shown
