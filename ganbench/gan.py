@@ -210,11 +210,15 @@ class GANSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         d = [layer.flops(self.batch) for layer in self.discriminator_layers]
         return 2 * (sum(d[:-1]) + sum(d)) + sum(d[: self.curved]) + sum(d[1 : self.curved])
 
+    @property
+    def widths(self) -> str:
+        """The widths of both networks, such as ``64-256-784 / 784-128-1``."""
+        return " / ".join("-".join(map(str, widths)) for widths in (self.generator, self.discriminator))
+
     def describe(self) -> str:
         """Return the model in one line, such as ``64-256-784 / 784-128-1, batch 128``."""
-        g, d = ("-".join(map(str, widths)) for widths in (self.generator, self.discriminator))
         critic = f", {self.loss} (critic_steps {self.critic_steps}, penalty {self.penalty:g})"
-        return f"{g} / {d}, batch {self.batch}" + ", batch norm" * self.batch_norm + critic * self.wasserstein
+        return f"{self.widths}, batch {self.batch}" + ", batch norm" * self.batch_norm + critic * self.wasserstein
 
 
 def with_loss(spec: GANSpec, loss: str) -> GANSpec:

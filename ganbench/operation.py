@@ -6,6 +6,7 @@ transforms that one function. docs/workload.md has the mathematics.
 
 import contextlib
 import hashlib
+import itertools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -63,6 +64,22 @@ class Shape(Mapping[str, "int | tuple[int, ...]"]):
             widths = (value,) if isinstance(value, int) else value
             flat += widths[1:] if name == "discriminator" and "generator" in self._parts else widths
         return tuple(flat)
+
+    def filled(self, sizes: Sequence[int]) -> "Shape":
+        """Return the same parts with other sizes; raises ``ValueError`` where their number is another."""
+        if len(sizes) != len(self.sizes):
+            raise ValueError(f"{len(sizes)} sizes for a shape of {len(self.sizes)}")
+        parts: dict[str, int | tuple[int, ...]] = {}
+        left = iter(sizes)
+        image: tuple[int, ...] = ()
+        for name, value in self._parts.items():
+            if isinstance(value, int):
+                parts[name] = next(left)
+                continue
+            shared = image if name == "discriminator" else ()
+            widths = (*shared, *itertools.islice(left, len(value) - len(shared)))
+            parts[name], image = widths, widths[-1:]
+        return Shape(**parts)
 
     @property
     def batch(self) -> int | None:

@@ -154,7 +154,10 @@ def test_what_must_not_be_pooled_is_refused_by_name(craft, results, ganbench_cli
         ({"machine": "there"}, "machine here / there"),
         ({"dtype": "float64"}, "dtype float32 / float64"),
         ({"precision": "tf32"}, "precision ieee / tf32"),
-        ({"data": "mine.npy"}, "data UCI handwritten digits / mine.npy"),
+        (
+            {"data": "mine.npy", "data_digest": 64 * "a"},
+            f"/ mine.npy (digest {8 * 'a'})",
+        ),
         ({"threads": 64}, " / 64"),
         ({"shapes": {"matmul": [1, 2, 3]}}, "shape of matmul 16x16x36 / 1x2x3"),
     ],

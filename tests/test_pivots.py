@@ -81,7 +81,7 @@ def test_undecided_ratios_are_counted(craft, results, real_run):
     [("machine", "there"), ("dtype", "float64"), ("precision", "tf32"), ("threads", 7), ("spec", None)],
 )
 def test_what_differs_is_never_pooled(craft, results, real_run, field, value):
-    name = "preset" if field == "spec" else field
+    name = "model" if field == "spec" else field
     value = value or real_run[0]["spec"] | {"name": "other"}
     craft(results, {"torch": 2.0})
     craft(results, {"torch": 3.0}, **{field: value})
@@ -196,7 +196,7 @@ def test_scaling_over_one_value_says_how_to_get_another(craft, results):
     craft(results)
     notes = scaling(ganbench.load_results(results), "dtype").attrs["notes"]
     assert "dtype float32 is the only value measured: 'ganbench compare --dtype' measures another" in notes
-    with pytest.raises(UsageError, match=r"unknown variable 'size' \(known: batch, dtype, threads\)"):
+    with pytest.raises(UsageError, match=r"unknown variable 'size' \(known: batch, critic_steps, dtype, threads\)"):
         scaling(ganbench.load_results(results), "size")
 
 

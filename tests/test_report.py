@@ -125,7 +125,7 @@ def test_report_chooses_rows(craft, results, ganbench_cli):
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["--by", "size"], "'ratio', 'batch', 'threads', 'dtype', 'commit'"),
+        (["--by", "size"], "'ratio', 'batch', 'critic_steps', 'threads', 'dtype', 'commit'"),
         (["--baseline", "jax"], "baseline 'jax' is not among the targets measured (numpy, torch)"),
         (["--by", "batch", "--baseline", "torch"], "--baseline belongs to --by ratio"),
         (["--ops", "conv"], "'conv' (known: adam_step, batch_norm, gan_iteration, matmul)"),

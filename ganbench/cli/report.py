@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ..report.charts import Chart
 
-BY = ("ratio", "batch", "threads", "dtype", "commit", "machine")
+BY = ("ratio", "batch", "critic_steps", "threads", "dtype", "commit", "machine")
 FILE = click.Path(path_type=Path)
 PATH = click.argument("path", default="results", type=click.Path(path_type=Path))
 

@@ -6,6 +6,7 @@ the generator can produce; where that is impossible a ``DataError`` says why.
 
 import functools
 import gzip
+import hashlib
 import io
 import math
 import zlib
@@ -16,7 +17,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..gan import STAGED_BATCHES, GANSpec
-from .sound import load_recordings
+from .sound import load_recordings, recordings
 
 IDX_IMAGES = 0x00000803  # unsigned bytes in 3 dimensions
 IDX_LABELS = 0x00000801  # unsigned bytes in 1 dimension
@@ -50,6 +51,22 @@ def load_images(spec: GANSpec, path: Path | None) -> np.ndarray:
         return _rows(_to_range(images, spec.data_range), spec.img_dim)
     except DataError as error:
         raise DataError(f"data {path}: {error}") from error
+
+
+def data_digest(path: Path | None) -> str:
+    """Return a hash of all numbers that data holds (of recordings, of their files), by which it is recognised.
+
+    Neither its name nor how it is packed counts. Raises ``DataError`` as ``load_images`` does.
+    """
+    hasher = hashlib.sha256()
+    if path is not None and path.is_dir():
+        for file in recordings(path)[0]:
+            hasher.update(hashlib.sha256(file.read_bytes()).digest())
+        return hasher.hexdigest()
+    images = _digits() if path is None else _decode(_read_bytes(path))
+    hasher.update(f"{images.dtype.str} {images.shape}".encode())
+    hasher.update(np.ascontiguousarray(images).data)
+    return hasher.hexdigest()
 
 
 def staged_images(images: np.ndarray, spec: GANSpec, seed: int) -> np.ndarray:

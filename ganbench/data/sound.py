@@ -58,9 +58,7 @@ def load_recordings(spec: GANSpec, folder: Path) -> Recordings:
             f"data {folder}: sound lies in [-1, 1], but this generator ends in "
             f"'{spec.generator_activations[-1]}': take --preset speech, or a model that ends in tanh"
         )
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".wav" and path.is_file())
-    paths = [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
-    hidden = len(found) - len(paths)
+    paths, hidden = recordings(folder)
     if not paths:
         raise DataError(f"data {folder}: holds no .wav file" + f" but {hidden} hidden ones" * bool(hidden))
     width, samples, cut = spec.img_dim, 0, []
@@ -78,6 +76,13 @@ def load_recordings(spec: GANSpec, folder: Path) -> Recordings:
     if not heard.any():
         raise DataError(f"data {folder}: holds no frame of {width} samples at {RATE:,} Hz with any sound in it")
     return Recordings(frames[heard], len(paths), samples / RATE, int((~heard).sum()), hidden)
+
+
+def recordings(folder: Path) -> tuple[list[Path], int]:
+    """Return every WAV file in ``folder`` and below, by name, and how many hidden ones there are."""
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".wav" and path.is_file())
+    paths = [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    return paths, len(found) - len(paths)
 
 
 def read_wav(path: Path) -> np.ndarray:

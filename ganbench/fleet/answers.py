@@ -10,8 +10,7 @@ import msgspec
 
 from ..errors import StorageError
 from ..measure.engine import VERSION
-from ..measure.session import DIGITS
-from ..results.records import RunEnd, RunHeader
+from ..results.records import DIGITS, RunEnd, RunHeader
 from ..results.run import Run, open_run
 from ..results.store import DamagedResultsWarning
 from .plan import Job

@@ -11,13 +11,13 @@ from ..errors import StorageError, UsageError
 from ..machine.environment import usable_cpus
 from ..machine.lock import run_lock
 from ..results.differences import shown, since_it_began
-from ..results.records import RUN_FORMAT, Line, Resumed, RunEnd, RunHeader
+from ..results.records import DIGITS, RUN_FORMAT, Line, Resumed, RunEnd, RunHeader
 from ..results.run import Run
 from ..results.store import DamagedResultsWarning, RunWriter, parse_run, whole_length, without_void
 from .past import finished_rounds, spent
 from .plan import Plan, Rigor, reaching
 from .rounds import Progress, stage
-from .session import DIGITS, Say, describe, go_on
+from .session import Say, describe, go_on
 
 
 def resume(
@@ -75,7 +75,7 @@ def examine(path: Path, rounds: int | None, budget_s: float | None, precision_go
             "there is nothing to continue, unless --rounds, --budget or --precision asks for more"
         )
     images = stage(plan)
-    now = describe(plan, images, header.machine)
+    now = describe(plan, header.machine)
     if found := since_it_began(header, now):
         differs = "; ".join(f"{name} was {shown(then)}, is {shown(current)}" for name, then, current in found)
         raise UsageError(

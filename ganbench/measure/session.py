@@ -1,7 +1,6 @@
 """One run from its plan to its file: the lock, the header, the rounds, and what is kept however it ends."""
 
 import contextlib
-import hashlib
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -13,17 +12,16 @@ import msgspec
 import numpy as np
 
 from .. import registry
+from ..data import data_digest
 from ..errors import GanbenchError, StorageError, UsageError
 from ..machine import environment
 from ..machine.lock import run_lock
-from ..results.records import RUN_FORMAT, Line, Measurement, Record, RunHeader
+from ..results.records import DIGITS, RUN_FORMAT, Line, Measurement, Record, RunHeader
 from ..results.run import Ending, Run
 from ..results.store import RunWriter, check_writable, new_run_id, run_path
 from . import engine
 from .plan import Plan
 from .rounds import Progress, run_rounds, stage
-
-DIGITS = "UCI handwritten digits"  # what a header calls the packaged data
 
 Say = Callable[[str], None]  # tells the user one thing besides the report
 
@@ -39,7 +37,7 @@ def carry_out(plan: Plan, results: Path | None, machine: str | None, say: Say, p
     if results is not None:
         check_writable(results)
     with run_lock(say) if plan.timed else contextlib.nullcontext():
-        header = describe(plan, images, machine)
+        header = describe(plan, machine)
         if results is None:
             return go_on(plan, images, [header], None, progress)
         with RunWriter(run_path(results, header.machine, header.run_id)) as writer:
@@ -69,7 +67,7 @@ def go_on(plan: Plan, images: np.ndarray, before: Sequence[Line], writer: RunWri
     return Run(records, None if writer is None else writer.path, ended)
 
 
-def describe(plan: Plan, images: np.ndarray, machine: str | None) -> RunHeader:
+def describe(plan: Plan, machine: str | None) -> RunHeader:
     """Return the header of a run that begins now, here, with this code."""
     commit, dirty = environment.source_state()
     return RunHeader(
@@ -94,7 +92,7 @@ def describe(plan: Plan, images: np.ndarray, machine: str | None) -> RunHeader:
         settings={"engine": engine.VERSION, **msgspec.to_builtins(plan.rigor)},
         seed=plan.seed,
         timeout_s=plan.timeout_s,
-        data_digest=hashlib.sha256(images.tobytes()).hexdigest()[:16],
+        data_digest=data_digest(plan.data),
         versions={name: registry.version(name) for name in dict.fromkeys(t.backend for t in plan.targets)},
         changes=environment.source_changes(),
         caches=plan.caches,

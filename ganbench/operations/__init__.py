@@ -42,7 +42,5 @@ def shape_of(name: str, sizes: Sequence[int], spec: GANSpec | None = None) -> Sh
     """
     with contextlib.suppress(KeyError, ValueError):
         kind = OPERATIONS[name]
-        made = kind.sized(sizes) if spec is None else kind.of(spec)
-        if made.shape.sizes == tuple(sizes):
-            return made.shape
+        return kind.sized(sizes).shape if spec is None else kind.of(spec).shape.filled(sizes)
     return Shape(sizes=tuple(sizes))

@@ -7,15 +7,16 @@ import pandas as pd
 
 from ..errors import unknown
 from ..precision import titled
+from ..results.case import Case
 from ..results.differences import Difference, changes, differing, shown
 from ..results.statistics import BAND
 from .difference import interval
-from .measured import Case, Measured, compared
+from .measured import Measured, compared
 from .table import fitting, markdown, time, verdict
 from .text import PAPER, Screen, grid, text_of
 
 COLUMNS = (
-    "preset dtype precision operation shape target machine threads status reason median_s ci_low_s ci_high_s rounds "
+    "model dtype precision operation shape target machine threads status reason median_s ci_low_s ci_high_s rounds "
     "against speed speed_low speed_high verdict detectable baseline ratio ratio_low ratio_high framework_version run_id"
 ).split()
 INDEX = COLUMNS[:8]
@@ -25,7 +26,7 @@ LEGEND = (
     f"during its run is in the ratio. Within {BAND:.0%} is the same."
 )
 MOST = "most threads of each"
-Line = tuple[Case, str]  # a case, and its threads in words
+Line = tuple[Case, str]  # a case whatever its threads, and these in words
 
 
 def across(found: Sequence[Measured], against: str | None) -> pd.DataFrame:
@@ -50,7 +51,7 @@ def across(found: Sequence[Measured], against: str | None) -> pd.DataFrame:
         "title": title, "notes": notes, "units": {name: "seconds" * name.endswith("_s") for name in COLUMNS},
         "best": "", "contexts": [()], "machines": machines,
         "cells": [
-            (_heading(case, threads), f"{case.operation} {case.target}", {name: one.key for name, one in of.items()})
+            (_heading(of, threads), f"{case.operation} {case.target}", {name: one.key for name, one in of.items()})
             for (case, threads), of in lines.items()
         ],
     }  # fmt: skip
@@ -65,7 +66,7 @@ def beside(found: Iterable[Measured]) -> dict[Line, dict[str, Measured]]:
     """
     by_case: dict[Case, dict[int, dict[str, Measured]]] = {}
     for one in found:
-        by_case.setdefault(one.case, {}).setdefault(one.threads, {})[one.machine] = one
+        by_case.setdefault(one.case._replace(threads=0), {}).setdefault(one.threads, {})[one.machine] = one
     lines: dict[Line, dict[str, Measured]] = {}
     for case, counts in by_case.items():
         most: dict[str, Measured] = {}
@@ -158,9 +159,11 @@ def render(table: pd.DataFrame, form: str, screen: Screen = PAPER) -> str:
     return "\n\n".join([*texts, *(note if form == "markdown" else text_of(note, screen) for note in notes)]) + "\n"
 
 
-def _heading(case: Case, threads: str) -> str:
-    spec, dtype, precision = case.context
-    return f"{spec.name} ({spec.describe()}), {titled(dtype, precision)}, {threads}"
+def _heading(of: Mapping[str, Measured], threads: str) -> str:
+    one = next(iter(of.values()))
+    return (
+        f"{one.case.model} ({one.run.header.spec.describe()}), {titled(one.case.dtype, one.case.precision)}, {threads}"
+    )
 
 
 def _cell(row: Mapping[Any, Any]) -> str:

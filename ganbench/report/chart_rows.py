@@ -16,8 +16,9 @@ from typing import Any
 
 import pandas as pd
 
+from ..results.case import KEYS, without
 from .escape import visible
-from .selection import KEYS, Selection, instead
+from .selection import Selection, instead
 
 Row = dict[str, Any]
 FIELDS = [
@@ -81,13 +82,13 @@ def paid(rows: Sequence[Row]) -> list[Row]:
 
 
 def varied(found: Selection) -> list[Row]:
-    """Return the rows of which batch, width, n or threads was varied and nothing else, with ``VARIED``."""
+    """Return the rows of which one of batch, critic_steps, width, n and threads was varied alone, with ``VARIED``."""
     rows = found.rows[(found.rows["status"] == "ok") & found.rows["median_s"].notna()]
     series: dict[tuple[Any, ...], list[Row]] = {}
     records: Sequence[Mapping[Any, Any]] = rows.to_dict("records")
     for row in records:
         context = tuple(row[name] for name in KEYS)
-        for variable, value, rest in _variables(row["operation"], row["sizes"]):
+        for variable, value, rest in _variables(row):
             case = f"{row['operation']} {rest}".strip()
             series.setdefault((*context, variable, case), []).append(
                 {**row, "variable": variable, "value": value, "case": case}
@@ -100,16 +101,20 @@ def varied(found: Selection) -> list[Row]:
     return plain(pd.DataFrame(chosen, columns=VARIED), VARIED)
 
 
-def _variables(operation: str, sizes: tuple[int, ...]) -> Iterator[tuple[str, int, str]]:
+def _variables(row: Mapping[Any, Any]) -> Iterator[tuple[str, int, str]]:
     """Yield what a shape may be one value of: variable, value, and the rest, which must be the same."""
+    sizes = row["sizes"]
     if len(sizes) < 2:
         return
     if len(set(sizes)) == 1:
         yield "n", sizes[0], ""
         return
-    yield "batch", sizes[0], "x".join(["B", *map(str, sizes[1:])])
+    for name in ("batch", "critic_steps"):
+        if pd.notna(row[name]):
+            yield name, int(row[name]), without(row, name)
     if len(sizes) > 4:  # a model: batch, noise, widths of the generator, widths of the discriminator, 1
-        yield "width", max(sizes[2:-1]), f"batch {sizes[0]}, {len(sizes)} sizes, noise {sizes[1]}"
+        widths = sizes[1 + pd.notna(row["critic_steps"]) :]
+        yield "width", max(widths[1:-1]), f"batch {row['batch']}, {len(sizes)} sizes, noise {widths[0]}"
 
 
 def history(found: Selection, most: int) -> tuple[list[Row], int]:
@@ -127,17 +132,21 @@ def history(found: Selection, most: int) -> tuple[list[Row], int]:
 
 
 def _with_cases(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return rows with a name for each case: the batch, where nothing else differs in a context, or else the shape."""
-    rest = rows["shape"].astype(str).str.partition("x")[2]
-    groups = rows.assign(rest=rest).groupby([*KEYS, "operation"], dropna=False, sort=False)
-    shapes, rests = groups["shape"].transform("nunique"), groups["rest"].transform("nunique")
-    named = (
-        rows["shape"]
-        .astype(str)
-        .where((rests > 1) | (rest == ""), "batch " + rows["shape"].astype(str).str.partition("x")[0])
-    )
-    operation = rows["operation"].astype(object)
-    return rows.assign(case=operation.where(shapes <= 1, operation.astype(str) + " " + named))
+    """Return rows with a name for each case: batch or critic_steps, where nothing else differs, or else the shape."""
+    rows = rows.assign(rest=[_rest(row) for row in rows.to_dict("records")])
+    groups = rows.groupby([*KEYS, "operation"], dropna=False, sort=False)
+    several = {name: groups[name].transform("nunique") > 1 for name in ("critic_steps", "batch", "rest")}
+    operation = rows["operation"].astype(str)
+    named = operation
+    for name in ("critic_steps", "batch"):
+        named = named.where(~several[name], named + f" {name} " + rows[name].astype(str))
+    return rows.assign(case=named.where(~several["rest"], operation + " " + rows["shape"].astype(str)).astype(object))
+
+
+def _rest(row: Mapping[Any, Any]) -> str:
+    """Return a shape without its batch and critic_steps."""
+    skipped = pd.notna(row["batch"]) + pd.notna(row["critic_steps"])
+    return "x".join(str(row["shape"]).split("x")[skipped:])
 
 
 def plain(table: pd.DataFrame, columns: Sequence[str]) -> list[Row]:

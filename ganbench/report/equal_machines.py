@@ -6,15 +6,16 @@ from typing import Any
 import pandas as pd
 
 from ..precision import titled
+from ..results.case import Case
 from ..results.statistics import BAND, Estimate, typical
 from .difference import interval
-from .measured import Case, Measured, compared, hardware_of
+from .measured import Measured, compared, hardware_of
 from .table import markdown, seconds, verdict
 from .text import PAPER, Screen, grid, text_of
 
 POOLED = "all together"
 COLUMNS = (
-    "hardware preset dtype precision threads operation shape target machine median_s ci_low_s ci_high_s rounds "
+    "hardware model dtype precision threads operation shape target machine median_s ci_low_s ci_high_s rounds "
     "speed speed_low speed_high verdict detectable run_id"
 ).split()
 INDEX = COLUMNS[:9]
@@ -31,10 +32,10 @@ def nodes(found: Sequence[Measured]) -> pd.DataFrame:
 
     Title and notes are in ``attrs``; a note names every machine whose interval leaves the band.
     """
-    groups: dict[tuple[str, Case, int], list[Measured]] = {}
+    groups: dict[tuple[str, Case], list[Measured]] = {}
     for one in found:
         if one.timed:
-            groups.setdefault((hardware_of(one.run.header), one.case, one.threads), []).append(one)
+            groups.setdefault((hardware_of(one.run.header), one.case), []).append(one)
     several = {key: sorted(group, key=lambda one: one.machine) for key, group in groups.items() if len(group) > 1}
     rows = [row for (hardware, *_), group in sorted(several.items(), key=_order) for row in _rows(hardware, group)]
     table = pd.DataFrame(rows, columns=COLUMNS).set_index(INDEX)
@@ -53,9 +54,9 @@ def nodes(found: Sequence[Measured]) -> pd.DataFrame:
     return table
 
 
-def _order(item: tuple[tuple[str, Case, int], list[Measured]]) -> tuple[str, str, int]:
-    (hardware, case, threads), _ = item
-    return hardware, case.spec.name, threads
+def _order(item: tuple[tuple[str, Case], list[Measured]]) -> tuple[str, str, int]:
+    (hardware, case), _ = item
+    return hardware, case.model, case.threads
 
 
 def _rows(hardware: str, group: Sequence[Measured]) -> list[dict[str, Any]]:
@@ -89,8 +90,8 @@ def render(table: pd.DataFrame, form: str, screen: Screen = PAPER) -> str:
     """Return what ``nodes`` found as ``table`` or ``markdown``: a table for each kind of machine and model."""
     texts = [table.attrs["title"]]
     for key, rows in table.reset_index().groupby(COLUMNS[:5], sort=False):
-        hardware, preset, dtype, precision, threads = key
-        heading = f"{hardware}, {preset}, {titled(str(dtype), str(precision))}, {threads} thread{'s' * (threads != 1)}"
+        hardware, model, dtype, precision, threads = key
+        heading = f"{hardware}, {model}, {titled(str(dtype), str(precision))}, {threads} thread{'s' * (threads != 1)}"
         shown = pd.DataFrame([_line(row) for row in rows.to_dict("records")], columns=list(SHOWN))
         body = markdown(shown) if form == "markdown" else text_of(grid(list(shown), shown.to_numpy().tolist()), screen)
         texts.append(f"{heading}\n{body}" if form == "table" else f"{heading}\n\n{body}")

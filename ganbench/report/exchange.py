@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..precision import titled
+from ..results.case import service_name
 from ..results.run import Run
 from ..results.table import run_table
 from . import EXCHANGE_FORMATS
@@ -46,11 +46,9 @@ def left_out(run: Run) -> list[str]:
 
 def _timed(run: Run) -> Iterator[tuple[str, "pd.Series[Any]"]]:
     """Yield each row that has a time under a name that says all that must be the same from commit to commit."""
-    header, table = run.header, run_table(run)
-    cold = ", cold caches" * (header.caches == "cold")
-    context = f"{header.spec.name}, {titled(header.dtype, header.precision)}{cold}, {header.threads} threads"
+    table = run_table(run)
     for _, row in table[table["median_s"].notna()].iterrows():
-        yield f"{context}: {row['operation']} {row['shape']} on {row['target']}", row
+        yield service_name(run.header, row), row
 
 
 def _metric(value: float, low: float, high: float) -> dict[str, float]:

@@ -1,39 +1,22 @@
 """The newest measurement of each case on each machine, with its rounds: what may be compared from machine to machine.
 
-A case is a model, a dtype, a precision, an operation and a target. Runs of two machines share no round, so what is said
-of them is unpaired.
+Runs of two machines share no round, so what is said of them is unpaired.
 """
 
 from collections.abc import Callable
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
 from ..errors import StorageError, UsageError
-from ..gan import GANSpec
 from ..machine.environment import hardware_name
+from ..results.case import Case, case_of
 from ..results.records import RunHeader
 from ..results.run import Run, open_run
 from ..results.statistics import Estimate, Verdict, control_failed, judge, level, unpaired_ratio
 from .selection import select
-
-
-class Case(NamedTuple):
-    """What was measured, whatever the machine."""
-
-    spec: GANSpec
-    dtype: str
-    precision: str
-    operation: str
-    target: str
-
-    @property
-    def context(self) -> tuple[GANSpec, str, str]:
-        """What stands above a table."""
-        return self[:3]
-
 
 RunOf = Callable[[str, str], Run | None]  # of a machine and the id of a run
 
@@ -44,8 +27,7 @@ class Measured:
     def __init__(self, row: dict[str, Any], run: Run) -> None:
         self.row, self.run = row, run
         self.machine, self.threads = str(row["machine"]), int(row["threads"])
-        header = run.header
-        self.case = Case(header.spec, header.dtype, header.precision, str(row["operation"]), str(row["label"]))
+        self.case = case_of(row | {"target": row["label"]})
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -69,7 +51,7 @@ class Measured:
 
 
 def measured(rows: pd.DataFrame, run_of: RunOf) -> list[Measured]:
-    """Return the newest of each case, machine and number of threads in ``rows``, of the runs that ``run_of`` finds.
+    """Return the newest of each case and machine in ``rows``, of the runs that ``run_of`` finds.
 
     Raises ``UsageError`` where no run of ``compare`` is among them.
     """
@@ -78,12 +60,12 @@ def measured(rows: pd.DataFrame, run_of: RunOf) -> list[Measured]:
         raise UsageError(
             "no runs of 'ganbench compare' among these results: asv keeps no rounds to compare machines by"
         )
-    newest: dict[tuple[Case, str, int], Measured] = {}
+    newest: dict[tuple[Case, str], Measured] = {}
     for row in select(mine).rows.sort_values(["timestamp", "run_id"], kind="stable").to_dict("records"):
         run = None if row["status"] == "unavailable" else run_of(row["machine"], row["run_id"])
         if run is not None:
             one = Measured({str(key): value for key, value in row.items()}, run)
-            newest[one.case, one.machine, one.threads] = one
+            newest[one.case, one.machine] = one
     return list(newest.values())
 
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ..errors import UnavailableError, UsageError, unknown
+from ..results.case import KEYS
 from . import CHARTS as KINDS, THEMES, chart_rows
 from .relative import baseline_of, relative
-from .selection import KEYS, Selection, select
+from .selection import USUAL, Selection, select
 
 if TYPE_CHECKING:
     from .charts import Chart
@@ -136,8 +137,8 @@ def look(theme: str) -> dict[str, Any]:
 
 
 def _one_variable(rows: list[chart_rows.Row], context: tuple[Any, ...]) -> list[chart_rows.Row]:
-    """Return the rows of one context in which the first of batch, width, n and threads was varied."""
-    for variable in ("batch", "width", "n", "threads"):
+    """Return the rows of one context in which the first of batch, critic_steps, width, n and threads was varied."""
+    for variable in ("batch", "critic_steps", "width", "n", "threads"):
         fixed = [name for name in KEYS if name != variable]
         wanted = dict(zip(KEYS, context, strict=True))
         found = [
@@ -152,7 +153,8 @@ def subtitle(context: tuple[Any, ...]) -> str:
     """Return in words what tells one context from another."""
     facts = dict(zip(KEYS, context, strict=True))
     count, cold = facts["threads"], "cold caches, " * (facts["caches"] == "cold")
+    data = f"data {facts['data']}, " * (facts["data"] != USUAL["data"])
     return (
-        f"{facts['machine']}, {facts['preset']}, {facts['dtype']} {facts['precision']}, "
-        f"{cold}{count} thread{'s' * (count != 1)}, measured by {facts['source']}"
+        f"{facts['machine']}, {facts['model']}, {facts['dtype']} {facts['precision']}, "
+        f"{data}{cold}{count} thread{'s' * (count != 1)}, measured by {facts['source']}"
     )

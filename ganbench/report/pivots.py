@@ -1,10 +1,10 @@
 """The tables that people want of results, as DataFrames: ratios, scaling, history; and a Styler that marks the best.
 
-Each takes the DataFrame of ``ganbench.load_results``. What differs in machine, source, preset, dtype,
-precision, threads or framework version is never pooled: it becomes a level of the index, or a name behind
-the target. Where a number is missing its status stands, so a column may hold both. ``attrs`` has ``title``,
-``notes``, ``units`` (of each column), ``best`` (``"max"``, ``"min"`` or ``""``) and ``contexts`` (the values of the
-first levels of the index, the newest first).
+Each takes the DataFrame of ``ganbench.load_results``. What differs in one of ``KEYS`` (``ganbench.results.case``) or
+in its framework's version is never pooled: it becomes a level of the index, or a name behind the target. Where a
+number is missing its status stands, so a column may hold both. ``attrs`` has ``title``, ``notes``, ``units`` (of each
+column), ``best`` (``"max"``, ``"min"`` or ``""``) and ``contexts`` (the values of the first levels of the index, the
+newest first).
 """
 
 import functools
@@ -16,16 +16,17 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ..errors import UnavailableError, UsageError, unknown
+from ..results.case import without
 from ..results.table import geometric_mean
 from .relative import DERIVED, baseline_of, relative
-from .selection import Selection, contexts, first_number, instead, select
+from .selection import Selection, contexts, instead, select
 from .table import is_number, text
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
-VARIABLES = ("batch", "threads", "dtype")
-UNBATCHED = ("adam_step",)  # its shape is a number of parameters
+SIZES = ("batch", "critic_steps")  # the named parts of a shape that a pivot may have in its columns
+VARIABLES = (*SIZES, "threads", "dtype")
 MEAN = "geometric mean"
 NOT_DECIDED = ("undecided", "control failed")
 Lines = dict[tuple[Any, ...], dict[Any, Any]]  # names of a row -> its cells
@@ -64,16 +65,16 @@ def ratio_matrix(df: pd.DataFrame, baseline: str | None = None) -> pd.DataFrame:
 
 
 def scaling(df: pd.DataFrame, by: str) -> pd.DataFrame:
-    """Return median seconds of every operation and target over ``by``: ``batch``, ``threads`` or ``dtype``.
+    """Return median seconds of every operation and target over ``by``, one of ``VARIABLES``.
 
-    The batch is the first number of a shape; the rest of the shape tells rows apart. Raises ``UsageError``
-    for another variable, or where nothing has it.
+    Of a shape all but the variable tells rows apart. Raises ``UsageError`` for another variable, or where nothing has
+    it.
     """
     if by not in VARIABLES:
         raise unknown("variable", by, VARIABLES)
     notes: list[str] = []
-    if by == "batch":
-        df, notes = _by_batch(df)
+    if by in SIZES:
+        df, notes = _by_size(df, by)
     found = select(df, free=by, more=(by,))
     index = [*found.index, "target"]
     lines: Lines = {}
@@ -82,7 +83,8 @@ def scaling(df: pd.DataFrame, by: str) -> pd.DataFrame:
     columns = sorted(found.rows[by].unique())
     notes += [*found.notes, *_origin(found.rows)]
     if len(columns) == 1:
-        notes.append(f"{by} {columns[0]} is the only value measured: 'ganbench compare --{by}' measures another")
+        how = f"sweep {by}=1,2,5" if by == "critic_steps" else by
+        notes.append(f"{by} {columns[0]} is the only value measured: 'ganbench compare --{how}' measures another")
     table = _framed(lines, index, columns)
     table.columns.name = by
     return _described(table, f"median time by {by}", found, notes, "seconds", "min")
@@ -171,17 +173,15 @@ def _mean(values: list[Any]) -> Any:
     return geometric_mean(numbers) if len(numbers) == len(values) else f"{len(numbers)} of {len(values)}"
 
 
-def _by_batch(df: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Return the rows of batched operations with their batch as a column, and a note on the others."""
-    parts = [first_number("" if pd.isna(shape) else str(shape)) for shape in df["shape"]]
-    batch = pd.Series([number for number, _ in parts], index=df.index, dtype=object)
-    rest = pd.Series([shape for _, shape in parts], index=df.index, dtype=object)
-    without = df["operation"].isin(UNBATCHED) | batch.isna()
-    if without.all():
-        raise UsageError("none of these operations has a batch (adam_step works on parameters): name others")
-    names = sorted(set(df.loc[without, "operation"]))
-    notes = [f"left out, because they have no batch: {', '.join(names)}"] if names else []
-    return df.assign(batch=batch, shape=rest)[~without], notes
+def _by_size(df: pd.DataFrame, by: str) -> tuple[pd.DataFrame, list[str]]:
+    """Return the rows whose shape has such a part, without it in their shape, and a note on the others."""
+    there = df[by].notna() & df["shape"].notna()
+    if not there.any():
+        raise UsageError(f"none of these operations has a {by}: name others with --ops, or measure a model that has it")
+    names = sorted(set(df.loc[~there, "operation"]))
+    notes = [f"left out, because they have no {by}: {', '.join(names)}"] if names else []
+    rows = df[there]
+    return rows.assign(shape=[without(row, by) for row in rows.to_dict("records")], **{by: rows[by].astype(int)}), notes
 
 
 def _origin(rows: pd.DataFrame) -> list[str]:

@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from ..errors import UsageError
-from .selection import KEYS, Selection, instead
+from ..results.case import CASE
+from .selection import Selection, instead
 
 DERIVED = "derived"  # the verdict on a quotient of medians
 SPEED = ("ratio", "ratio_low", "ratio_high", "verdict")
@@ -66,4 +67,4 @@ def _speed(row: Mapping[Hashable, Any], baseline: str, medians: Medians) -> tupl
 
 
 def _case(row: Mapping[Hashable, Any]) -> tuple[Any, ...]:
-    return tuple(row[name] for name in (*KEYS, "operation", "shape"))
+    return tuple(row[name] for name in CASE[:-1])

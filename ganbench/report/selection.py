@@ -13,12 +13,13 @@ import pandas as pd
 
 from ..errors import UsageError
 from ..operations import OPERATIONS
+from ..results.case import CASE, DRAWN, KEYS
+from ..results.records import DIGITS
 
-KEYS = ("machine", "source", "preset", "dtype", "precision", "caches", "threads")
-USUAL = {"caches": "warm"}  # what goes without saying
+USUAL = {"caches": "warm", "data": DIGITS}  # what goes without saying
 WORDS = ("operation", "shape", "backend", "target", "status", "reason", "run_id", "baseline", "verdict", "commit")
 NOT_RECORDED = "?"
-ANY_PRESET = "any"  # asv measures operations at a shape, which for most of them says all of the model
+ANY_MODEL = "any"  # asv measures operations at a shape, which for most of them says all of the model
 
 
 @dataclass
@@ -51,8 +52,9 @@ def select(table: pd.DataFrame, free: str = "", more: Sequence[str] = ()) -> Sel
     for name in (*WORDS, "framework_version"):
         rows[name] = rows[name].astype(object).where(rows[name].notna(), "")
     rows["label"] = rows["target"]  # the target without a version behind it
+    rows["model"], rows["data"] = _models(rows), _data(rows)
     for name in KEYS:
-        rows[name] = _without_gaps(rows[name], ANY_PRESET if name == "preset" else NOT_RECORDED)
+        rows[name] = _without_gaps(rows[name], ANY_MODEL if name == "model" else NOT_RECORDED)
     keys = [name for name in KEYS if name != free and rows[name].nunique() > 1]
     notes = _name_versions(rows, keys)
     order = [*keys, "place", "sizes", "first"]
@@ -61,7 +63,7 @@ def select(table: pd.DataFrame, free: str = "", more: Sequence[str] = ()) -> Sel
     rows["first"] = rows["label"].factorize()[0]
     rows["sizes"] = [tuple(map(int, re.findall(r"\d+", shape))) for shape in rows["shape"]]
     older = rows
-    rows, left_out = _newest(rows, [*KEYS, "operation", "shape", "target", *more])
+    rows, left_out = _newest(rows, [*CASE, *more])
     rows = rows.sort_values(order, kind="stable", ignore_index=True)
     told = [(name, rows[name].iloc[0]) for name in KEYS if name != free and name not in keys]
     facts = [_fact(name, value) for name, value in told if USUAL.get(name) != value]
@@ -80,6 +82,26 @@ def contexts(found: Selection) -> list[tuple[Any, ...]]:
     return [name if isinstance(name, tuple) else (name,) for name in newest.index]
 
 
+def _models(rows: pd.DataFrame) -> "pd.Series[str]":
+    """Return the models by names that tell them apart: with their widths, where several have one name."""
+    several = rows.groupby("model")["widths"].transform("nunique") > 1
+    return rows["model"].where(~several.fillna(False), rows["model"] + " " + rows["widths"])
+
+
+def _data(rows: pd.DataFrame) -> "pd.Series[str]":
+    """Return the data by names that tell them apart: equal content has one name, whatever its path.
+
+    Where the content was not recorded the path says which data it is.
+    """
+    ordered = rows[["timestamp", "data", "data_digest"]].sort_values("timestamp", kind="stable")
+    known = ordered["data_digest"].where(ordered["data_digest"].str.len() > DRAWN)
+    content = known.fillna(ordered["data"].map(known.groupby(ordered["data"]).last())).fillna(ordered["data"])
+    names = ordered["data"].groupby(content).last()
+    same = names.duplicated(keep=False)
+    names = names.where(~same, [f"{name} (digest {str(digest)[:8]})" for digest, name in names.items()])
+    return content.map(names).reindex(rows.index).astype("string")
+
+
 def _without_gaps(values: "pd.Series[str]", word: str) -> "pd.Series[str]":
     """Return a key in which what was not recorded is a group of its own."""
     if values.notna().all():
@@ -88,8 +110,8 @@ def _without_gaps(values: "pd.Series[str]", word: str) -> "pd.Series[str]":
 
 
 def _fact(name: str, value: object) -> str:
-    if value in (NOT_RECORDED, ANY_PRESET):
-        return f"any {name}" if value == ANY_PRESET else f"{name} not recorded"
+    if value in (NOT_RECORDED, ANY_MODEL):
+        return f"any {name}" if value == ANY_MODEL else f"{name} not recorded"
     if name == "caches":
         return f"{value} caches"
     return f"{value} thread{'s' * (value != 1)}" if name == "threads" else str(value)
@@ -132,9 +154,3 @@ def instead(row: Mapping[Hashable, Any]) -> str:
     if row["status"] != "ok":
         return str(row["status"])
     return "not timed" if pd.isna(row["median_s"]) else ""
-
-
-def first_number(shape: str) -> tuple[int | None, str]:
-    """Return the first number of a shape, and the shape with ``B`` in its place."""
-    found = re.search(r"\d+", shape)
-    return (int(found[0]), shape.replace(found[0], "B", 1)) if found else (None, shape)

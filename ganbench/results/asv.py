@@ -18,7 +18,7 @@ from .. import registry
 from ..errors import GanbenchError, StorageError
 from ..operation import Operation
 from ..operations import OPERATIONS
-from .records import check_seconds
+from .records import DIGITS, check_seconds
 
 ASV_FORMAT = 2
 MAX_CASES = 1_000_000  # of one benchmark; a damaged file must not keep the loader busy for ever
@@ -93,6 +93,7 @@ def _common(path: Path, content: dict[str, Any]) -> Row:
         "source": "asv",
         "precision": "ieee",
         "caches": "warm",
+        "data": DIGITS,
         "threads": int(content["params"]["num_cpu"]),
         "commit": content["commit_hash"],
         "dirty": "dirty" in content["requirements"],
@@ -150,7 +151,8 @@ def _derive(row: Row) -> None:
     if found is None:
         return
     made, preset = found
-    row |= {"flops": made.flops, "bytes": made.bytes(row["dtype"]), "preset": preset}
+    row |= {"flops": made.flops, "bytes": made.bytes(row["dtype"]), "preset": preset, "model": preset}
+    row |= {"batch": made.shape.batch, "critic_steps": made.shape.get("critic_steps")}
     if row["status"] == "ok":
         row["gflops"] = made.flops / row["median_s"] / 1e9
 

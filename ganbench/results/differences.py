@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from .case import named_data, same_data
 from .records import RunHeader, WorkerRecord
 from .run import Run
 
@@ -46,7 +47,10 @@ def shown(value: Any) -> str:
 
 def obstacles(a: Run, b: Run) -> list[Difference]:
     """Return what differs and must be the same; empty if the times of both runs may be compared."""
-    if found := differing(_conditions(a.header), _conditions(b.header)):
+    found = differing(_conditions(a.header), _conditions(b.header))
+    if not same_data(a.header, b.header):
+        found.append(Difference("data", named_data(a.header), named_data(b.header)))
+    if found:
         return found  # what follows from these need not be named
     for target, worker in a.workers.items():
         if target in b.workers:
@@ -98,7 +102,7 @@ def _conditions(run: RunHeader) -> dict[str, Any]:
         "threads": run.threads,
         "processors used": cpus[: run.threads] if isinstance(cpus, list) else NOT_RECORDED,
     }
-    facts |= {"dtype": run.dtype, "precision": run.precision, "caches": run.caches, "data": run.data}
+    facts |= {"dtype": run.dtype, "precision": run.precision, "caches": run.caches}
     facts |= {f"model's {name}": value for name, value in msgspec.to_builtins(run.spec).items() if name != "name"}
     facts["preset"] = run.spec.name
     return facts | {name: value for name, value in run.settings.items() if name not in STOPPING}

@@ -15,6 +15,7 @@ from ..gan import GANSpec
 from ..registry import Target
 
 RUN_FORMAT = 2
+DIGITS = "UCI handwritten digits"  # what a header calls the packaged data
 SHORTEST_S, LONGEST_S = 1e-10, 1e6  # of an iteration: less than a clock cycle, more than a week
 YEARS = range(2000, 2200)
 
@@ -162,7 +163,7 @@ class RunHeader(Record, tag="run", frozen=True):
     seed: int
     # What resuming needs besides; empty in files of earlier versions, which cannot be resumed.
     timeout_s: float = 120.0
-    data_digest: str = ""  # of the real images
+    data_digest: str = ""  # of all that the data holds
     versions: dict[str, str] = {}  # of each backend's framework
     changes: str = ""  # a hash of how the code differs from the commit
     caches: Caches = "warm"  # what an operation found there when it began

@@ -7,10 +7,14 @@ from typing import Any
 
 import pandas as pd
 
+from ..gan import GANSpec
+from ..operations import shape_of
 from ..operations.products import FLOOR
 from ..registry import library_of
 from . import energy
 from .bounds import Ceilings
+from .case import model_label
+from .columns import COLUMNS, DECLARED, DTYPES
 from .records import Caches, Measurement, RunHeader, WorkerRecord
 from .run import Run, visits_of
 from .statistics import (
@@ -31,27 +35,6 @@ from .statistics import (
 IMPOSSIBLE = 3.0
 WIDE = 0.01  # a tolerance above this is told
 Rows = list[dict[str, Any]]
-TEXT = (
-    "run_id timestamp machine source operation backend mode device target dtype precision caches preset shape "
-    "status reason baseline verdict bound denormals framework_version commit"
-).split()
-NUMBERS = (
-    "median_s ci_low_s ci_high_s undisturbed_s iqr_s latency_s device_s ratio ratio_low ratio_high detectable "
-    "import_s prepare_s first_run_s first_call_s first_call_warm_s compile_s gflops percent_of_ceiling "
-    "percent_of_floor max_rel_error import_bytes host_peak_bytes device_peak_bytes "
-    "control_ratio control_low control_high cores steal sm_mhz throttled "
-    "joules joules_low joules_high joules_above_idle watts idle_w"
-).split()
-COUNTS = "threads rounds number flops bytes".split()
-COLUMNS = (
-    "run_id timestamp machine source operation backend mode device target dtype precision caches preset shape threads "
-    "status reason median_s ci_low_s ci_high_s undisturbed_s iqr_s latency_s device_s baseline ratio ratio_low "
-    "ratio_high verdict detectable rounds number samples import_s prepare_s first_run_s first_call_s "
-    "first_call_warm_s compile_s flops bytes gflops percent_of_ceiling bound percent_of_floor max_rel_error "
-    "import_bytes host_peak_bytes device_peak_bytes steady uneven cores steal sm_mhz throttled joules joules_low "
-    "joules_high joules_above_idle watts idle_w control_ratio control_low control_high denormals framework_version "
-    "commit dirty"
-).split()
 
 
 def run_table(run: Run) -> pd.DataFrame:
@@ -62,10 +45,7 @@ def run_table(run: Run) -> pd.DataFrame:
 def frame(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
     """Return rows as a DataFrame whose columns and types do not depend on what the rows hold."""
     table = pd.DataFrame(list(rows), columns=COLUMNS)
-    table[NUMBERS] = table[NUMBERS].astype("float64")
-    table[COUNTS] = table[COUNTS].astype("Int64")
-    table[["steady", "uneven", "dirty"]] = table[["steady", "uneven", "dirty"]].astype("boolean")
-    table[TEXT] = table[TEXT].astype("string")
+    table = table.astype({name: DTYPES[column.type] for name, column in DECLARED.items() if column.type in DTYPES})
     table["timestamp"] = pd.to_datetime(table["timestamp"], utc=True, format="ISO8601")
     return table
 
@@ -85,7 +65,7 @@ def run_rows(run: Run) -> Rows:
             taken = measured.get((operation, target.label, False))
             if not taken:
                 continue
-            row = _common(header, run.workers.get(target.label)) | _measured(taken)
+            row = _common(header, run.workers.get(target.label)) | _measured(taken, header.spec)
             row |= _bounded(row, ceilings, target.device, header.caches)
             if operation == "gan_iteration":
                 products = _levels(measured.get((FLOOR, library_of(target, header.targets).label, False), []))
@@ -106,9 +86,9 @@ def run_rows(run: Run) -> Rows:
 
 
 def _common(header: RunHeader, worker: WorkerRecord | None) -> dict[str, Any]:
-    names = "run_id timestamp machine dtype precision caches threads baseline commit dirty".split()
-    row = {name: getattr(header, name) for name in names}
-    row |= {"source": "compare", "preset": header.spec.name}
+    names = "run_id timestamp machine dtype precision caches data data_digest threads baseline commit dirty".split()
+    row = {name: getattr(header, name) for name in names} | {"source": "compare"}
+    row |= {"preset": header.spec.name, "model": model_label(header.spec), "widths": header.spec.widths}
     if worker is not None:
         row |= {"denormals": worker.denormals, "framework_version": worker.framework_version}
         row |= {"import_s": worker.import_s, "import_bytes": worker.import_bytes}
@@ -138,11 +118,14 @@ def _impossible(row: dict[str, Any]) -> dict[str, Any]:
     return {"status": "impossible", "reason": reason}
 
 
-def _measured(taken: Sequence[Measurement]) -> dict[str, Any]:
+def _measured(taken: Sequence[Measurement], spec: GANSpec) -> dict[str, Any]:
     """Return the columns that follow from one case alone."""
     first, last = taken[0], taken[-1]
+    shape = shape_of(first.operation, first.shape, spec)
     row: dict[str, Any] = {
-        "shape": "x".join(map(str, first.shape)),
+        "shape": str(shape),
+        "batch": shape.batch,
+        "critic_steps": shape.get("critic_steps"),
         "flops": first.flops,
         "bytes": first.bytes,
         "status": last.status,

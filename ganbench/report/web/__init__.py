@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from ...errors import StorageError, UnavailableError
+from ...results.case import KEYS
 from ...results.pairs import pairs
 from ...results.run import Run, open_run, run_files
 from ...results.statistics import BAND
@@ -27,7 +28,7 @@ from ..escape import visible
 from ..measured import measured
 from ..picture import NOTHING, look
 from ..recommendation import START_DOUBT
-from ..selection import KEYS, Selection, select
+from ..selection import Selection, select
 
 CASES = 3000  # rows of the newest contexts
 POINTS = 50  # of one series of the history

@@ -5,7 +5,7 @@
   const DATA = JSON.parse(document.getElementById("data").textContent);
   const unpacked = ({ names, rows }) => rows.map((row) => Object.fromEntries(names.map((name, i) => [name, row[i]])));
   const [CELLS, PAIRS, VARIED, HISTORY] = [DATA.cells, DATA.pairs, DATA.varied, DATA.history].map(unpacked);
-  const KEYS = DATA.keys, NAMES = { source: "measured by", preset: "model" };
+  const KEYS = DATA.keys, NAMES = { source: "measured by" };
   const $ = (id) => document.getElementById(id);
   const unique = (values) => [...new Set(values)];
   const pairOf = new Map(PAIRS.map((pair) => [key(pair.run_id, pair.operation, pair.target, pair.baseline), pair]));

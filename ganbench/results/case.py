@@ -1,0 +1,97 @@
+"""The identity of a case: only what is the same in all of it stands in one series, in one ratio, under one name.
+
+A model counts by its content as well as its name, data by its content and never by its path.
+"""
+
+import functools
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from ..gan import PRESETS, GANSpec, with_loss
+from ..precision import titled
+from .records import DIGITS, RunHeader
+
+DRAWN = 16  # letters of a digest in earlier runs, of the rows that one seed and batch drew; now it is of all the data
+
+
+class Case(NamedTuple):
+    """What was measured, in the words of the DataFrame's columns; how large it was says ``shape``."""
+
+    model: str
+    data: str
+    dtype: str
+    precision: str
+    caches: str
+    threads: int
+    operation: str
+    shape: str
+    target: str
+
+
+CONDITIONS = Case._fields[:6]  # what stands above a table
+KEYS = ("machine", "source", *CONDITIONS)  # a context: nothing that differs in one of these is ever pooled
+CASE = (*KEYS, "operation", "shape", "target")
+
+
+def without(row: Mapping[Any, Any], variable: str) -> str:
+    """Return the shape of a row with a letter in the place of its batch or its critic_steps."""
+    sizes = row["shape"].split("x")
+    sizes[variable == "batch" and pd.notna(row["critic_steps"])] = variable[0].upper()
+    return "x".join(sizes)
+
+
+def case_of(row: Mapping[Any, Any]) -> Case:
+    """Return the case of a row that has its columns."""
+    return Case(*(row[name] for name in Case._fields))
+
+
+def service_name(header: RunHeader, row: "pd.Series[Any]") -> str:
+    """Return the name of a row's case for services that watch it from commit to commit, wherever its data lies."""
+    cold = ", cold caches" * (header.caches == "cold")
+    known = header.data_digest and header.data != DIGITS
+    data = f", data {header.data_digest[:8]}" if known else ""
+    context = f"{row['model']}, {titled(header.dtype, header.precision)}{cold}{data}, {header.threads} threads"
+    return f"{context}: {row['operation']} {row['shape']} on {row['target']}"
+
+
+@functools.cache
+def model_label(spec: GANSpec) -> str:
+    """Return a model's name, and behind it what differs from the preset of that name, such as ``tiny, batch norm``.
+
+    Where there is none, what differs from a plain model of the same widths. Batch and critic_steps are the shape's.
+    """
+    widths = spec.generator, spec.discriminator
+    known = PRESETS.get(spec.name)
+    usual = known and (known.generator, known.discriminator) == widths
+    plain = known if known and usual else GANSpec(generator=widths[0], discriminator=widths[1], batch=spec.batch)
+    found = [spec.name, *[spec.widths] * bool(known and not usual)]
+    if spec.loss != plain.loss:
+        found.append(spec.loss)
+        plain = with_loss(plain, spec.loss)
+    if spec.batch_norm != plain.batch_norm:
+        found.append("batch norm" if spec.batch_norm else "no batch norm")
+    for role in ("generator", "discriminator"):
+        own: Sequence[str] = getattr(spec, f"{role}_activations")
+        if own != getattr(plain, f"{role}_activations"):
+            runs = [(name, len(list(group))) for name, group in itertools.groupby(own)]
+            found.append(f"{role} {'-'.join(f'{n}*{name}' if n > 1 else name for name, n in runs)}")
+    numbers = [
+        name for name in ("penalty", "lr", "beta1", "beta2", "eps") if getattr(spec, name) != getattr(plain, name)
+    ]
+    return ", ".join([*found, *(f"{name} {getattr(spec, name):g}" for name in numbers)])
+
+
+def same_data(a: RunHeader, b: RunHeader) -> bool:
+    """Whether two runs of one model had the same data: by its digest; by its path where a run has no such digest."""
+    lengths = {len(header.data_digest) for header in (a, b)}
+    if len(lengths) == 1 and 0 not in lengths and (DRAWN not in lengths or a.seed == b.seed):
+        return a.data_digest == b.data_digest
+    return a.data == b.data
+
+
+def named_data(header: RunHeader) -> str:
+    """Return the path of a run's data with the beginning of its digest."""
+    return f"{header.data} (digest {header.data_digest[:8] or 'not recorded'})"
