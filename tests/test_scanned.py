@@ -9,10 +9,10 @@ from ganbench.errors import UnsupportedError
 from ganbench.gan import preset, with_loss
 from ganbench.operations.networks import GANIteration
 from ganbench.testing import answers, images
-from ganbench.verification.gate import verify
+from ganbench.verification.gate import PARTED, verify
 
 TINY = with_loss(preset("tiny"), "wgan-gp")
-PARTING = GANIteration(replace(TINY, lr=0.01))  # in float32, some outputs differ by a tenth after two iterations
+PARTING = GANIteration(replace(TINY, lr=0.01))  # in float32, some outputs differ by themselves after two iterations, whatever the kernels
 
 
 def gate(backend, case):
@@ -31,7 +31,7 @@ class Doubled(JaxBackend):
 def test_a_scan_is_compared_where_correct_programs_part_within_it():
     expected = answers(PARTING, "float32")
     assert expected.most == 1
-    assert expected.deviations["discriminator m", 8] > 1
+    assert max(error for (_, count), error in expected.deviations.items() if count == 8) > PARTED
     assert gate(JaxBackend("scan"), PARTING).passed
     assert "after 1 iteration " in gate(Doubled("scan"), PARTING).reason
 
