@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from patience import LIMIT_S
 
 import ganbench
 from ganbench.errors import StorageError
@@ -18,7 +19,7 @@ from ganbench.results.asv import read_asv
 from ganbench.results.store import DamagedResultsWarning
 from ganbench.results.table import COLUMNS
 
-pytestmark = pytest.mark.asv
+pytestmark = [pytest.mark.asv, pytest.mark.timeout(6000)]
 
 ROOT = Path(__file__).resolve().parents[1]
 pytest.importorskip("asv")
@@ -46,7 +47,7 @@ def asv(clone, *arguments, env=None):
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=5 * LIMIT_S,
     )
 
 

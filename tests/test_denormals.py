@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from patience import LIMIT_S
 
 ROOT = Path(__file__).resolve().parents[1]
 STUDY = ROOT / "benchmarks" / "studies" / "denormals.py"
@@ -16,7 +17,7 @@ STUDY = ROOT / "benchmarks" / "studies" / "denormals.py"
 def test_denormals_short(tmp_path):
     output = tmp_path / "rows.jsonl"
     command = [sys.executable, STUDY, "--short", "--output", output]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S)
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in output.read_text().splitlines()]
     trained = [row for row in rows if "iteration" in row]

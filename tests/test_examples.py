@@ -11,6 +11,7 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 import pytest
+from patience import LIMIT_S
 
 import ganbench
 
@@ -35,7 +36,7 @@ def clone(tmp_path):
 
 
 def run(clone, *arguments):
-    done = subprocess.run([sys.executable, *arguments], cwd=clone, capture_output=True, text=True, timeout=250)
+    done = subprocess.run([sys.executable, *arguments], cwd=clone, capture_output=True, text=True, timeout=LIMIT_S)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -92,7 +93,7 @@ def test_reframe(clone):
     done = subprocess.run(
         [program / "reframe", "-c", "examples/reframe/ganbench_test.py", "-r", "--performance-report", *chosen],
         cwd=clone, env={**os.environ, "PATH": f"{program}:{os.environ['PATH']}", "HOME": str(clone)},
-        capture_output=True, text=True, timeout=250,
+        capture_output=True, text=True, timeout=LIMIT_S,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
     for name in ("ratio_low", "ratio", "ratio_high"):

@@ -21,6 +21,7 @@ from fleets import (
     write_plan,
 )  # fmt: skip
 from hosts import asked, slurm, ssh_host, system
+from patience import LIMIT_S
 
 from ganbench.fleet import scheduler
 from ganbench.fleet.clusters import Opened
@@ -75,7 +76,7 @@ def test_nodes_of_slurm(tmp_path, env, tls, nodes):
     plan.write_text(text)
     running_fleet = start_fleet("run", plan, "--cluster", "slurm", *tls, "--results", results, env=env)
     wait_for(lambda: b"PENDING" in asked(nodes, "squeue", "-h", "-o", "%T"))
-    _, err = running_fleet.communicate(timeout=200)
+    _, err = running_fleet.communicate(timeout=LIMIT_S)
     assert running_fleet.returncode == 0, err
     runs = kept(results)
     assert len({head["machine"] for head, *_ in runs}) == len(runs) == 2
@@ -98,7 +99,7 @@ def test_slurm_is_left_when_the_client_is_killed(tmp_path, env, tls, nodes):
     client.kill()
     client.communicate()
     wait_for(lambda: not running(tmp_path))
-    wait_for(lambda: not asked(nodes, "squeue", "-h"), seconds=100)
+    wait_for(lambda: not asked(nodes, "squeue", "-h"))
 
 
 def test_a_job_array_of_slurm(tmp_path, env, nodes):
@@ -110,7 +111,7 @@ def test_a_job_array_of_slurm(tmp_path, env, nodes):
     script = tmp_path / "array.sh"
     script.write_text(fleet("script", plan, "--slurm", env=env).stdout)
     subprocess.run(["sbatch", script], env=env, cwd=tmp_path, check=True)
-    wait_for(lambda: not asked(nodes, "squeue", "-h"), seconds=100)
+    wait_for(lambda: not asked(nodes, "squeue", "-h"))
     taken = subprocess.run(
         [*GANBENCH, "results", "import", tmp_path / "ganbench-array", "--results", tmp_path / "results"],
         env=env, capture_output=True, text=True,

@@ -8,6 +8,7 @@ import time
 import psutil
 import pytest
 from commands import GANBENCH
+from patience import LIMIT_S
 
 import ganbench
 
@@ -20,7 +21,7 @@ def _start_long_run(tmp_path):
          "--ops", "matmul", "--rounds", "500", "--results", str(tmp_path)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + LIMIT_S
     while time.monotonic() < deadline:
         files = list(tmp_path.glob("*/compare/*.jsonl"))
         workers = psutil.Process(process.pid).children(recursive=True)
@@ -35,7 +36,7 @@ def _start_long_run(tmp_path):
 
 def _gone(processes):
     """Wait until none of ``processes`` runs; return those that still do. Zombies count as gone."""
-    _, alive = psutil.wait_procs(processes, timeout=10)
+    _, alive = psutil.wait_procs(processes, timeout=LIMIT_S)
     return [p for p in alive if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
 
 
@@ -43,7 +44,7 @@ def test_ctrl_c_keeps_what_was_measured_and_leaves_no_process(tmp_path):
     process, file, workers = _start_long_run(tmp_path)
     os.killpg(process.pid, signal.SIGINT)
     try:
-        out, errors = process.communicate(timeout=60)
+        out, errors = process.communicate(timeout=LIMIT_S)
     finally:
         process.kill()
     assert process.returncode == 130, errors

@@ -15,6 +15,7 @@ import psutil
 import pytest
 from commands import GANBENCH
 from kept import counted, resume
+from patience import LIMIT_S
 
 from ganbench.machine.workspace import OWNER, remove_stale
 
@@ -34,7 +35,7 @@ def processes(mark):
 
 
 def left_over(mark):
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + LIMIT_S
     while (left := processes(mark)) and time.monotonic() < deadline:
         time.sleep(0.1)
     return [(one.cmdline(), one.status()) for one in left]
@@ -76,7 +77,7 @@ def test_kill_9_leaves_nobody_and_the_run_goes_on(tmp_path, outside, moment):
         env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        deadline = time.monotonic() + 100
+        deadline = time.monotonic() + LIMIT_S
         while True:
             files = list(tmp_path.glob("*/compare/*.jsonl"))
             if files and reached(files[0].read_text(), process):
@@ -151,7 +152,7 @@ def test_the_second_run_waits_and_says_for_whom(tmp_path, holder):
     assert subprocess.run(verify, env=environment, capture_output=True).returncode == 0  # it times nothing
     assert not list(tmp_path.rglob("*.jsonl"))
     first.kill()  # the lock dies with its owner
-    out, err = second.communicate(timeout=100)
+    out, err = second.communicate(timeout=LIMIT_S)
     assert second.returncode == 0, err
     assert "matmul" in out
 
@@ -161,7 +162,7 @@ def test_whoever_waits_may_leave(tmp_path, holder):
     first, environment = holder
     second, _ = waiting(tmp_path, environment)
     second.send_signal(signal.SIGINT)
-    _, err = second.communicate(timeout=20)
+    _, err = second.communicate(timeout=LIMIT_S)
     assert second.returncode == 130
     assert "Traceback" not in err
     assert first.poll() is None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from commands import GANBENCH, QUICK
+from patience import LIMIT_S
 
 from ganbench.machine.launch import ROOT, command
 from ganbench.machine.quota import cpu_quota
@@ -22,7 +23,7 @@ def test_modules_of_the_users_in_the_current_folder_are_not_imported(tmp_path):
     done = subprocess.run(
         [GANBENCH[0], "-P", *GANBENCH[1:], "compare", *QUICK, "--backends", "numpy,torch", "--ops", "matmul",
          "--results", "r", "--format", "json"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=200,
+        cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT_S,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert [row["status"] for row in json.loads(done.stdout)] == ["ok", "ok"]
@@ -32,7 +33,7 @@ def test_the_module_form_does_not_import_from_the_current_folder_either(tmp_path
     (tmp_path / "numpy.py").write_text("raise ImportError('the wrong numpy')\n")
     done = subprocess.run(
         [sys.executable, "-m", "ganbench.cli", "verify", "--preset", "tiny", "--backends", "numpy", "--ops", "matmul"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=200,
+        cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT_S,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
 
@@ -82,7 +83,7 @@ def test_without_control_groups_there_is_no_quota(tmp_path):
 def test_a_variable_that_undoes_a_mode_makes_it_unsupported(tmp_path, variable, target):
     done = subprocess.run(
         [*GANBENCH, "compare", *QUICK, "--backends", f"numpy,{target}", "--ops", "matmul", "--results", tmp_path],
-        env={**os.environ, variable: "1"}, capture_output=True, text=True, timeout=200,
+        env={**os.environ, variable: "1"}, capture_output=True, text=True, timeout=LIMIT_S,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     text = " ".join(done.stdout.split())

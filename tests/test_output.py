@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 from commands import GANBENCH, QUICK, cli
+from patience import LIMIT_S
 
 from ganbench.report.escape import visible_lines
 
@@ -34,7 +35,7 @@ def test_a_full_disk_behind_stdout_loses_no_run(tmp_path, condition, code):
     with open("/dev/full", "w") as full:  # noqa: PTH123
         done = subprocess.run(
             [*GANBENCH, *COMPARE, *rounds, *condition, "--results", tmp_path],
-            stdout=full, stderr=subprocess.PIPE, text=True, timeout=200,
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=LIMIT_S,
         )  # fmt: skip
     assert done.returncode == code, done.stderr
     (path,) = kept(tmp_path)
@@ -48,7 +49,7 @@ def test_a_full_disk_behind_stdout_loses_no_run(tmp_path, condition, code):
 def test_letters_that_a_terminal_does_not_have_are_written_out(tmp_path, encoding):
     environment = {**os.environ, "PYTHONIOENCODING": encoding}
     for arguments in ((*COMPARE, "--details", "--results", tmp_path), ("list",)):
-        done = subprocess.run([*GANBENCH, *arguments], env=environment, capture_output=True, timeout=200)
+        done = subprocess.run([*GANBENCH, *arguments], env=environment, capture_output=True, timeout=LIMIT_S)
         assert done.returncode == 0, done.stderr
         assert b"numpy" in done.stdout
 
@@ -57,7 +58,7 @@ def test_letters_that_a_terminal_does_not_have_are_written_out(tmp_path, encodin
 def test_a_closed_stream_does_not_end_a_run(tmp_path, closed):
     command = [*GANBENCH, *COMPARE, "--results", tmp_path]
     script = f'exec "$@" {closed}>&-'
-    done = subprocess.run(["sh", "-c", script, "sh", *command], capture_output=True, text=True, timeout=200)
+    done = subprocess.run(["sh", "-c", script, "sh", *command], capture_output=True, text=True, timeout=LIMIT_S)
     assert done.returncode == 0, done.stderr
     (path,) = kept(tmp_path)
     assert json.loads(path.read_text().splitlines()[-1])["type"] == "end"
@@ -100,5 +101,5 @@ def test_a_results_folder_that_vanishes_is_noticed(tmp_path):
         "run = ganbench.compare('numpy', preset='tiny', ops='matmul', rounds=1, results='r', progress=gone)\n"
         "print(run.ended)\n"
     )
-    done = subprocess.run([GANBENCH[0], "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    done = subprocess.run([GANBENCH[0], "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT_S)
     assert "cannot write results to" in done.stdout

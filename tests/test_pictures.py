@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from patience import LIMIT_S
 
 import ganbench
 from ganbench.report import CHARTS, THEMES
@@ -131,7 +132,7 @@ def test_without_the_extra_it_is_named(option, module, craft, tmp_path):
         "from ganbench.cli import main; main()"
     )
     done = subprocess.run([sys.executable, "-c", script, "report", str(run), option, str(tmp_path / "x.png")],
-                          capture_output=True, text=True, timeout=60)  # fmt: skip
+                          capture_output=True, text=True, timeout=LIMIT_S)  # fmt: skip
     assert done.returncode == 1
     assert 'pip install "ganbench[report]"' in done.stderr
     assert "Traceback" not in done.stderr

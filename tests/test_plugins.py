@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 from commands import GANBENCH
+from patience import LIMIT_S
 
 pytestmark = pytest.mark.workers
 FAILURES = {
@@ -18,7 +19,7 @@ FAILURES = {
 
 
 def cli(outside, *arguments):
-    return subprocess.run([*GANBENCH, *arguments], env=outside, capture_output=True, text=True, timeout=200)
+    return subprocess.run([*GANBENCH, *arguments], env=outside, capture_output=True, text=True, timeout=LIMIT_S)
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
+from patience import LIMIT_S
 from PIL import Image
 from trainings import EXAMPLES, FILES, SPEECH, TINY, finished, shown, start, table
 
@@ -182,7 +183,7 @@ def test_examples(tmp_path, name, arguments, said, left):
         "os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); runpy.run_path(sys.argv[0], run_name='__main__')"
     )
     command = [sys.executable, "-c", on_one_core, EXAMPLES / name, *arguments]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT_S)
     assert done.returncode == 0, done.stderr
     assert said in done.stdout
     assert (tmp_path / left).exists()

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from msgspec.structs import replace
+from patience import LIMIT_S
 
 from ganbench.measure.plan import RIGORS, make_plan
 
@@ -33,7 +34,7 @@ def cli(*arguments, env=None, cwd=None):
         text=True,
         env=env,
         cwd=cwd,
-        timeout=200,
+        timeout=LIMIT_S,
     )
 
 

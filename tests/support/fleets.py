@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from patience import LIMIT_S
 
 GANBENCH = (sys.executable, "-m", "ganbench.cli")
 PRODUCTS = """
@@ -55,7 +56,7 @@ def write_plan(folder, text):
     return path
 
 
-def fleet(*arguments, env, timeout=200):
+def fleet(*arguments, env, timeout=LIMIT_S):
     """Run ``ganbench fleet``; return the finished process."""
     command = [*GANBENCH, "fleet", *map(str, arguments)]
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=timeout)
@@ -109,7 +110,7 @@ def answers(port):
     return False
 
 
-def wait_for(happened, seconds=60):
+def wait_for(happened, seconds=LIMIT_S):
     deadline = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < deadline

@@ -8,6 +8,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from patience import LIMIT_S
+
 NODES = 2
 SSHD = """
 ListenAddress 127.0.0.1
@@ -114,7 +116,7 @@ def slurm(folder):
             )
             stack.callback(daemon.wait)
             stack.callback(daemon.kill)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + LIMIT_S
         while b"idle" not in asked(settings, "sinfo", "-h", "-t", "idle", "-N", "-o", "%T %D"):
             assert time.monotonic() < deadline, (folder / "slurmctld.log").read_text()
             time.sleep(0.2)

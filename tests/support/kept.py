@@ -4,6 +4,7 @@ import json
 import subprocess
 
 from commands import GANBENCH
+from patience import LIMIT_S
 
 from ganbench.results.store import read_run
 
@@ -23,5 +24,5 @@ def counted(path):
 def resume(path, *options, env):
     return subprocess.run(
         [*GANBENCH, "compare", "--resume", str(path), "--format", "json", *options],
-        env=env, capture_output=True, text=True, timeout=200,
+        env=env, capture_output=True, text=True, timeout=LIMIT_S,
     )  # fmt: skip

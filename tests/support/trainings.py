@@ -10,6 +10,7 @@ import numpy as np
 import psutil
 import pytest
 from msgspec.structs import replace
+from patience import LIMIT_S
 from PIL import Image
 
 import ganbench
@@ -32,7 +33,7 @@ def start(*arguments, program=("-m", "ganbench.cli"), **settings):
 
 def finished(process):
     """Return (exit code, standard output, standard error) of a started command."""
-    out, errors = process.communicate(timeout=120)
+    out, errors = process.communicate(timeout=LIMIT_S)
     assert "Traceback" not in errors, errors
     return process.returncode, out, errors
 
@@ -80,7 +81,7 @@ def started(folder, *arguments):
     """Start a long training, and return it once it has saved more than its beginning."""
     process = start("--backend", "numpy", "--preset", "tiny", "--dtype", "float64", "--iterations", 10**7,
                     "--output", folder, *arguments, start_new_session=True)  # fmt: skip
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + LIMIT_S
     while time.monotonic() < deadline:
         if (folder / "state.npz").exists() and load_state(folder / "state.npz").step > 0:
             return process, psutil.Process(process.pid).children(recursive=True)
@@ -91,5 +92,5 @@ def started(folder, *arguments):
 
 def gone(processes):
     """Wait until none of ``processes`` runs; return those that still do. Zombies count as gone."""
-    _, alive = psutil.wait_procs(processes, timeout=10)
+    _, alive = psutil.wait_procs(processes, timeout=LIMIT_S)
     return [p for p in alive if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
