@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: setup compare test test-all fuzz lint docs cuda-env cuda-tests gpu clean
+.PHONY: setup compare test test-all test-kernels fuzz lint docs cuda-env cuda-tests gpu clean
 
 setup: $(STAMP)
 
@@ -28,6 +28,10 @@ test: setup
 # For whoever changes the code: `make test`, and then the rest.
 test-all: test
 	$(PYTEST) -m "$(REST)"
+
+# The tests of numbers with the kernels of other processors.
+test-kernels: setup
+	$(BIN)/python tests/kernels.py -- --numprocesses 2 --dist worksteal
 
 # Run files in which any value was replaced, or any line: 13,000 of them, some ten minutes.
 fuzz: setup

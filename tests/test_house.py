@@ -3,6 +3,7 @@
 import ast
 import graphlib
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,11 @@ def test_no_file_is_too_long(folder):
 
 def test_few_modules_stand_at_the_top():
     assert len(list((ROOT / "ganbench").glob("*.py"))) <= 14
+
+
+def test_every_mark_is_for_make_test_all():
+    """A mark that the Makefile does not know would be run by neither `make test` nor by the rest."""
+    marks = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]["markers"]
+    names = {mark.partition(":")[0] for mark in marks} - {"gpu"}
+    (rest,) = re.findall(r"^REST := (.*)$", (ROOT / "Makefile").read_text(), re.M)
+    assert set(rest.split(" or ")) == names
