@@ -34,7 +34,7 @@ SHOW = "import numpy, threadpoolctl; print(*[p.get('architecture') for p in thre
 
 
 def chosen(environment):
-    """Return the kernels that OpenBLAS takes with these variables; it keeps its own where the processor cannot."""
+    """Return the kernels that OpenBLAS takes with these variables."""
     return subprocess.run([sys.executable, "-c", SHOW], env=environment, capture_output=True, text=True).stdout.split()
 
 
@@ -48,7 +48,8 @@ def main():
     for name in names or KERNELS:
         environment = {**os.environ, **KERNELS[name]}
         wanted = KERNELS[name].get("OPENBLAS_CORETYPE")
-        if wanted and wanted not in chosen(environment):
+        taken = chosen(environment)  # its own, where the processor cannot; Zen may be called Haswell
+        if wanted and wanted not in taken and taken == chosen(dict(os.environ)):
             print(f"{name}: this processor has no such kernels")
             continue
         command = [sys.executable, "-m", "pytest", "-q", "-m", UNMARKED, *files, *more]
