@@ -55,7 +55,7 @@ def test_a_local_fleet_measures_what_it_can_once(tmp_path, env):
     before = fleet("plan", plan, "--cluster", "local", "--results", results, env=env)
     assert before.returncode == 0, before.stderr
     assert "needs h100" in before.stdout
-    assert "nobody knows how long" in before.stdout
+    assert "it is not known how long" in before.stdout
     assert not results.exists()
 
     done = fleet("run", plan, "--cluster", "local", "--results", results, env=env)
@@ -69,7 +69,7 @@ def test_a_local_fleet_measures_what_it_can_once(tmp_path, env):
     assert running(tmp_path) == []
 
     status = fleet("status", plan, "--results", results, env=env)
-    assert "3 of 3 runs are there" in status.stdout
+    assert "3 of 3 runs are done" in status.stdout
     again = fleet("run", plan, "--cluster", "local", "--results", results, env=env)
     assert "0 runs came home" in again.stderr
     assert len(kept(results)) == 2
@@ -149,8 +149,8 @@ def test_odd_machines_are_told_and_the_others_measured(tmp_path, env, cluster):
     process = start_fleet("run", plan, "--cluster", cluster.cluster, "--results", results, env=env)
     out, err = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 0, err
-    assert "it has ganbench 0.1.9, here is " in err
-    assert "it is gone, or it has no ganbench that knows fleets" in err
+    assert "it has ganbench 0.1.9, but this machine has " in err
+    assert "it has ended, or its ganbench is missing or has no fleet" in err
     # A clock is asked over a connection, and the answer is as exact as that is quick.
     ahead_s = int(re.search(r"its clock is (\d+) s ahead of this machine's", err)[1])
     assert abs(ahead_s - AHEAD_S) <= 1 + time.monotonic() - began
@@ -187,7 +187,7 @@ def test_a_full_disk_in_mid_run_fails_that_job_and_no_other(tmp_path, env, clust
     assert len(kept(results)) == 1
     status = fleet("status", plan, "--results", results, env=env)
     assert "set TMPDIR to a folder with room" in " ".join(status.stdout.split())
-    assert "1 of 2 runs are there; 1 to do" in status.stdout
+    assert "1 of 2 runs are done; 1 to do" in status.stdout
 
 
 def test_without_the_engine_the_extra_is_named(tmp_path, env):
@@ -243,11 +243,11 @@ lie.__module__, lie.__qualname__, lie.__name__ = "ganbench.fleet.worker_tasks", 
 
 
 LIES = {
-    "pickle": "the worker sent something that is no plain data",
-    "error": "it failed on its worker in a way that is not told here",
+    "pickle": "the worker sent a pickle instead of plain data",
+    "error": "its worker died several times, or raised an error, which is not read here",
     "name": "is not a valid name of a file",
-    "other": "it says that it is of somebody-else",
-    "question": "it answers another question than was asked",
+    "other": "its file names another machine, somebody-else",
+    "question": "its settings are not those of its job",
     "torn": "its last line is torn off",
     "rubbish": "its last line is torn off",
 }

@@ -51,5 +51,5 @@ def test_a_fleet_of_this_machine(tmp_path):
     assert done.returncode == 0, done.stderr
     (run,) = fleets.kept(results)
     assert {line["status"] for line in run if line["type"] == "measurement"} == {"ok"}
-    assert "1 of 1 runs are there" in fleets.fleet("status", plan, "--results", results, env=env).stdout
+    assert "1 of 1 runs are done" in fleets.fleet("status", plan, "--results", results, env=env).stdout
     assert fleets.running(tmp_path) == []

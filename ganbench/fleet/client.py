@@ -1,4 +1,4 @@
-"""The client of a fleet: what comes home from workers is data, and no pickle of theirs is opened."""
+"""The client of a fleet: it reads results of workers as data, and opens no pickle from them."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -7,16 +7,16 @@ from typing import Any
 from distributed import Client
 from distributed.protocol.pickle import dumps
 
-FAILED = "it failed on its worker in a way that is not told here, or its worker died again and again"
+FAILED = "its worker died several times, or raised an error, which is not read here; see the worker's own log"
 UNABLE = (
-    "it is gone, or it has no ganbench that knows fleets: on that machine pip install ganbench, then start its worker "
-    "again"
+    "it has ended, or its ganbench is missing or has no fleet: run 'pip install ganbench' on that machine, then start "
+    "its worker again"
 )
-ANSWER_S = 30.0  # for a worker that is asked, beside what it does
+ANSWER_S = 30.0  # for a worker to answer
 
 
 class DataClient(Client):
-    """A client that opens plain data only: not a result that is a pickle, and not an exception, which always is one."""
+    """A client that reads plain data only: no result that is a pickle, and no exception, which is always a pickle."""
 
     def __init__(self, address: Any, **options: Any) -> None:
         super().__init__(address, deserializers=["msgpack", "error"], **options)  # type: ignore[no-untyped-call]
@@ -25,9 +25,9 @@ class DataClient(Client):
         super()._handle_task_erred(key=key, exception=FAILED, traceback=None)  # type: ignore[no-untyped-call]
 
     def ask(self, function: Callable[..., bytes | None], *arguments: Any, workers: Sequence[str]) -> dict[str, Any]:
-        """Return by worker what a function returns there, beside what the worker does, or a text that says why not.
+        """Run a function on every worker; return by worker its result, or a text with the reason why there is none.
 
-        ``Client.run`` would open what a worker sends as its exception, and wait for a stopped worker for ever.
+        ``Client.run`` would open the pickle of a worker's exception, and wait for ever for a stopped worker.
         """
         return self.sync(self._ask_all, function, arguments, workers)  # type: ignore[no-untyped-call, no-any-return]
 
@@ -44,7 +44,7 @@ class DataClient(Client):
         try:
             said = (await asyncio.wait_for(answer, ANSWER_S)).get(worker)
         except TimeoutError:
-            return f"it did not answer within {ANSWER_S:g} s: start it again"
-        if not isinstance(said, dict):  # a pickle, of what kept it from even beginning
+            return f"it did not answer within {ANSWER_S:g} s: start this worker again"
+        if not isinstance(said, dict):  # a pickle: the exception that kept the function from starting
             return UNABLE
         return said.get("result") if said.get("status") == "OK" else str(said.get("exception_text"))

@@ -1,4 +1,4 @@
-"""What a worker says of its machine, checked; what the machine is called; which jobs it can do, and why not others."""
+"""The description of a machine by its worker, which is checked; the machine's name; and which jobs it can do."""
 
 import re
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,99}$")]
 
 
 class Description(msgspec.Struct, frozen=True):
-    """What one worker says; whoever says it may be anybody, so every field is bounded."""
+    """The description that a worker sends. The sender may be anybody, so every field has limits."""
 
     version: Short  # of ganbench
     host: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{16}$")]  # a hash that no other host has
@@ -39,7 +39,7 @@ class Description(msgspec.Struct, frozen=True):
 
 
 def parse(content: object) -> Description:
-    """Return what a worker said; raises ``GanbenchError`` for what is no description."""
+    """Return the description that a worker sent; raises ``GanbenchError`` if it is not valid."""
     if not isinstance(content, bytes):
         raise GanbenchError(f"it answered with {type(content).__name__}, not with a description of its machine")
     try:
@@ -49,10 +49,10 @@ def parse(content: object) -> Description:
 
 
 def refusal(about: Description) -> str:
-    """Return why no job may go to a machine, and how to mend it; '' where all may."""
+    """Return why a machine must not get any job, and what to do about it; '' if it may."""
     if about.version != (here := version("ganbench")):
         return (
-            f"it has ganbench {about.version}, here is {here}: times of both are not one measurement; "
+            f"it has ganbench {about.version}, but this machine has {here}, so their times cannot be compared; "
             f"on that machine: pip install ganbench=={here}, then start its worker again"
         )
     if about.busy:
@@ -67,7 +67,7 @@ def refusal(about: Description) -> str:
 
 
 def remarks(about: Description, ahead_s: float, jobs: Iterable[Job]) -> list[str]:
-    """Return what should be known of a machine that may measure ``jobs``; ``ahead_s`` is its clock minus ours."""
+    """Return remarks on a machine that may measure ``jobs``; ``ahead_s`` is its clock minus that of this machine."""
     found = []
     if abs(ahead_s) > CLOCK_S:
         side = "ahead of" if ahead_s > 0 else "behind"
@@ -83,18 +83,18 @@ def remarks(about: Description, ahead_s: float, jobs: Iterable[Job]) -> list[str
 
 
 def misfit(job: Job, about: Description) -> str:
-    """Return why a machine cannot do a job; '' where it can."""
+    """Return why a machine cannot do a job; '' if it can."""
     if missing := sorted(job.needs - about.tags):
         return f"needs {', '.join(missing)}"
     if job.threads is not None and job.threads > about.cores:
         return f"needs {job.threads} threads, and it has {about.cores} core{'s' * (about.cores != 1)}"
     reasons = [_absence(target.backend, target.device, about) for target in job.plan.targets]
-    return f"none of its targets is there: {'; '.join(dict.fromkeys(reasons))}" if all(reasons) else ""
+    return f"it has none of the targets: {'; '.join(dict.fromkeys(reasons))}" if all(reasons) else ""
 
 
 def _absence(backend: str, device: str, about: Description) -> str:
     if backend not in about.knows:
-        return f"no backend there is called '{backend}': install the distribution that brings it"
+        return f"it has no backend '{backend}': install its distribution there"
     kind = device.partition(":")[0]
     return about.lacks.get(backend, "") or about.lacks.get(f"{backend}@{kind}", "")
 

@@ -1,4 +1,4 @@
-"""What comes home from a worker: opened as data, checked, and kept."""
+"""Results from workers: they are read as data, checked, and saved."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,31 +21,31 @@ def outcome_of(future: "Future[bytes]") -> Outcome:
     scheduler.
     """
     if future.status == "cancelled":
-        raise ConnectionError("it has taken back what was given to it")
+        raise ConnectionError("the scheduler cancelled it")
     if future.status != "finished":
         raise LeftOutError(str(future.exception()))
     try:
         content = future.result()
-    except TypeError as error:  # what the client does not open
-        raise LeftOutError("the worker sent something that is no plain data") from error
+    except TypeError as error:  # a pickle, which the client does not open
+        raise LeftOutError("the worker sent a pickle instead of plain data, so its result was refused") from error
     return msgspec.msgpack.decode(content, type=Outcome)
 
 
 def kept(outcome: Outcome, results: Path, machine: str, asked: str) -> str:
-    """Check a run that answers a question on a machine, and keep it; return its id.
+    """Check a run from a machine, and save it; return its id. ``asked`` is the hash of what its job asks.
 
-    Raises ``LeftOutError`` saying what is wrong with it.
+    Raises ``LeftOutError`` with the fault of the run.
     """
     said = [line for line in outcome.said.splitlines() if line.strip()]
     if not outcome.run:
-        raise LeftOutError(" / ".join(said[-3:]) or f"ganbench compare ended with code {outcome.code}, without a word")
+        raise LeftOutError(" / ".join(said[-3:]) or f"ganbench compare ended with code {outcome.code} and no message")
 
     def fits(header: RunHeader, last: object) -> str:
         if header.machine != machine:
-            return f"it says that it is of {header.machine}"
+            return f"its file names another machine, {header.machine}"
         if not isinstance(last, RunEnd):
             return "it was not finished"
-        return "" if answered(header) == asked else "it answers another question than was asked"
+        return "" if answered(header) == asked else "its settings are not those of its job"
 
     try:
         return take_run(outcome.run, results, fits).stem

@@ -1,4 +1,4 @@
-"""How a fleet stands, in words: a line for each machine, and why something is not done."""
+"""The state of a fleet as text: a line for each machine, and the reasons why jobs are not done."""
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
@@ -13,7 +13,7 @@ MACHINES = ("machine", *STATES, "cores", "notes")
 
 
 def machine_lines(rows: Sequence[Standing], seen: Mapping[str, Seen]) -> list[tuple[str, ...]]:
-    """Return a line for each machine with ``MACHINES``: how many jobs are in each state, and what to know of it."""
+    """Return a line for each machine with ``MACHINES``: the number of jobs in each state, and a note."""
     counts: dict[str, dict[str, int]] = {name: {} for name in seen}
     for row in rows:
         mine = counts.setdefault(row.machine, {})
@@ -28,7 +28,7 @@ def machine_lines(rows: Sequence[Standing], seen: Mapping[str, Seen]) -> list[tu
 
 
 def reason_lines(jobs: Sequence[Job], rows: Sequence[Standing]) -> list[tuple[str, ...]]:
-    """Return machine, state, jobs and reason for all that keeps jobs from being done, and for what is running."""
+    """Return machine, state, jobs and reason for all jobs that run or cannot be done."""
     told = [row for row in rows if row.state in ("running", "failed", "cannot")]
     told.sort(key=lambda row: (row.machine, row.state, row.why))
     lines: list[tuple[str, ...]] = []
@@ -40,23 +40,23 @@ def reason_lines(jobs: Sequence[Job], rows: Sequence[Standing]) -> list[tuple[st
 
 
 def rest(rows: Sequence[Standing], seconds: float) -> str:
-    """Return how many runs there are, how many are left, and how long these should take."""
+    """Return how many runs are done, how many are left, and how long these should take."""
     left = sum(row.state in ("to do", "running", "failed") for row in rows)
     done = sum(row.state == "done" for row in rows)
-    return f"{done} of {done + left} runs are there" + (f"; {left} to do: {duration(seconds)}" if left else "")
+    return f"{done} of {done + left} runs are done" + (f"; {left} to do: {duration(seconds)}" if left else "")
 
 
 def duration(seconds: float) -> str:
-    """Return how long something should take; NaN: nobody knows."""
+    """Return a duration as text; NaN: unknown."""
     if isnan(seconds):
-        return "nobody knows how long, because runs with 'rounds' have no budget and none has come home yet"
+        return "it is not known how long, because runs with 'rounds' have no budget, and none is done yet"
     if seconds < 120:
         return f"about {seconds:.0f} s"
     return f"about {seconds / 60:.0f} minutes" if seconds < 7200 else f"about {seconds / 3600:.1f} hours"
 
 
 def first_lines(jobs: Sequence[Job]) -> list[str]:
-    """Return the jobs of a plan, for whom no machine is known yet."""
+    """Return a line for each job of a plan, while no machine is known yet."""
     return [f"{job.name} ({'every machine' if job.every else ANY}{_needs(job)})" for job in jobs]
 
 
