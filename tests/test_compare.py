@@ -105,7 +105,7 @@ def test_variables_that_tune_a_library_are_kept_and_said(tmp_path):
         "compare", *QUICK, "--results", str(tmp_path), "--backends", "numpy", "--ops", "matmul", env=own | set_here
     )
     assert done.returncode == 0, done.stderr
-    assert "environment variables that change what was measured: OPENBLAS_CORETYPE=Haswell\n" in done.stdout
+    assert "environment variables that may change the times: OPENBLAS_CORETYPE=Haswell\n" in done.stdout
     (path,) = tmp_path.glob("*/compare/*.jsonl")
     header = json.loads(path.read_text().splitlines()[0])
     assert header["environment"]["tuning"] == ["OPENBLAS_CORETYPE=Haswell"]
@@ -171,7 +171,7 @@ def test_formats_and_output_file(tmp_path):
     assert "\n| matmul | numpy |" in done.stdout
     done = cli(*base, "--format", "table")
     assert max(len(line) for line in done.stdout.splitlines()) <= 100
-    assert "kept in" in done.stderr
+    assert "saved in" in done.stderr
 
 
 def test_python_door(tmp_path):

@@ -89,5 +89,5 @@ def test_a_variable_that_undoes_a_mode_makes_it_unsupported(tmp_path, variable, 
     text = " ".join(done.stdout.split())
     assert "unsupported" in text
     assert f"unset {variable}" in text
-    assert "environment variables that change what was measured: " in text
+    assert "environment variables that may change the times: " in text
     assert f"{variable}=1" in text

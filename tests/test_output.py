@@ -39,7 +39,7 @@ def test_a_full_disk_behind_stdout_loses_no_run(tmp_path, condition, code):
         )  # fmt: skip
     assert done.returncode == code, done.stderr
     (path,) = kept(tmp_path)
-    assert f"kept in {path}" in done.stderr
+    assert f"saved in {path}" in done.stderr
     assert f"'ganbench results show {path}'" in done.stderr
     assert "Traceback" not in done.stderr
     assert cli("results", "show", path).returncode == 0

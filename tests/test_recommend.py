@@ -220,7 +220,7 @@ def test_it_measures_and_keeps_the_run(ganbench_cli, tmp_path):
     assert code == 0, err
     assert "for 1,000 iterations: numpy, " in out
     (path,) = tmp_path.glob("*/compare/*.jsonl")
-    assert f"kept in {path}" in err
+    assert f"saved in {path}" in err
 
 
 def test_by_default_every_mode_that_is_here_takes_part():

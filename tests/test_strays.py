@@ -25,7 +25,7 @@ def test_a_busy_process_that_a_backend_left_is_told_and_killed(tmp_path, outside
     assert done.returncode == 0, done.stderr
     text = " ".join(done.stdout.split())
     assert "not alone: processes that a backend has started" in text
-    assert "cores beside matmul: all times are too long" in text
+    assert "cores while matmul was timed, so all times are too long" in text
     assert spinning() - others == set()
 
 

@@ -136,7 +136,7 @@ def test_a_sweep_is_a_series_of_ordinary_runs(ganbench_cli, tmp_path):
     code, out, err = ganbench_cli(*ask, "--format", "csv", "--output", tmp_path / "out.csv")
     assert (code, out) == (0, "")
     assert "2 runs, n 8, 16: each of 1 round" in err
-    assert "n 16: kept in" in err
+    assert "n 16: saved in" in err
     rows = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text())))
     assert list(rows[0]) == report.COLUMNS
     assert [(row["sweep"], row["value"], row["operation"], row["status"]) for row in rows] == [

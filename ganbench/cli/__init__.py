@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 VERIFY_LEGEND = """
 error: relative error of a group of outputs, ‖output - reference‖ / ‖reference‖, after so many iterations.
-ok: the error is within the tolerance, which follows from what honest arithmetic does in this model."""
+ok: the error is within the tolerance, which follows from the rounding errors of correct programs in this model."""
 WITH_RESUME = (
     "resume rounds budget precision fail_if form details output picture results".split()
 )  # all else is the run's own
@@ -61,7 +61,7 @@ def cli() -> None:
 
 
 def target_options(command: shared.Command) -> shared.Command:
-    """Add the options that say what is measured, on what."""
+    """Add the options for targets, operations and model."""
     options: list[Callable[[shared.Command], shared.Command]] = [
         click.option("--backends", default="numpy,torch,jax", show_default=True, metavar="TARGETS",
                      help="Targets backend[.mode][@device], separated by commas."),
@@ -86,15 +86,15 @@ def target_options(command: shared.Command) -> shared.Command:
 @click.option("--rounds", type=int, metavar="N",
               help="Measure exactly N rounds.  [default: until precise, or the budget is spent]")  # fmt: skip
 @click.option("--precision", type=share, metavar="SHARE",
-              help="Stop when every interval is at most ± this: 1%, 0.01.  [default: 3% quick, 1% full]")  # fmt: skip
+              help="Stop when no interval is wider than ± this: 1%, 0.01.  [default: 3% quick, 1% full]")  # fmt: skip
 @click.option("--budget", type=seconds, metavar="TIME",
               help="Stop after this time, precise or not: 120s, 2m.  [default: 85s quick, 300s full]")  # fmt: skip
 @click.option("--caches", "--l2", default="warm", show_default=True, metavar="warm|cold",
-              help="cold: single operations find nothing in the caches (of a GPU: L2).")  # fmt: skip
+              help="cold: before each call of a single operation, the caches (of a GPU: L2) are emptied.")  # fmt: skip
 @click.option("--energy", is_flag=True,
               help="Measure energy, too: half a second more for each case in each round.")  # fmt: skip
 @click.option("--fresh-ceilings", is_flag=True,
-              help="Measure anew what this machine can do at best.  [default: what an earlier run found]")  # fmt: skip
+              help="Measure the ceilings of this machine again.  [default: use those of an earlier run]")  # fmt: skip
 @sweep_option
 @fail_if_option
 @shared.format_option(RUN_FORMATS + EXCHANGE_FORMATS)
@@ -112,7 +112,7 @@ def compare(
     context: click.Context, /, form: str, details: bool, output: Path | None, picture: Path | None, results: Path,
     machine: str | None, fail_if: tuple[str, ...], resume: str | None, sweep: str | None, **options: Any,
 ) -> None:  # fmt: skip
-    """Check, time and compare targets. The run is kept, and a table is printed."""
+    """Check, time and compare targets. Saves the run and prints a table."""
     from ..measure.session import carry_out
     from ..report.condition import NOT_MEASURED, parse
     from ..report.exchange import left_out
@@ -149,7 +149,7 @@ def compare(
         except UsageError as error:  # what was measured is kept all the same
             unwritten = f"{error}; 'ganbench results show {run.path}' prints the table again"
         more = f"; 'ganbench results show {run.path} --details' shows more" if form == "table" and not details else ""
-        say(f"kept in {run.path}{'' if unwritten else more}")
+        say(f"saved in {run.path}{'' if unwritten else more}")
         code = judge_all(conditions, run)
         conclude(run, failure)
         if unwritten:
@@ -190,14 +190,14 @@ def verify(**options: Any) -> None:
         sys.exit(1)
     found = {record.status for record in run.measurements}
     if "ok" not in found:
-        say("nothing was verified: every row says why")
+        say("nothing was verified: each row has the reason")
     if "ok" not in found or found & {"invalid", "failed", "timeout", "out of memory"}:
         sys.exit(1)
 
 
 @cli.command("list", cls=Command)
 def list_command() -> None:
-    """Show what can be measured here, and why the rest is missing."""
+    """Show what can be measured here, and why other things cannot."""
     from ..report.listing import listing
 
     click.echo(listing(), nl=False)
@@ -205,7 +205,7 @@ def list_command() -> None:
 
 @cli.command("doctor", cls=Command)
 def doctor_command() -> None:
-    """Examine this machine: what it is, and how precise (20 s)."""
+    """Describe this machine, and measure how precise it is (20 s)."""
     from .doctor import examination
 
     for line in examination():

@@ -61,5 +61,5 @@ def conclude(run: "Run", failure: int = 1) -> None:
         say(run.ended.why)
         sys.exit(failure)
     if all(one.status != "ok" for one in run.measurements):
-        say("nothing was measured: every row says why")
+        say("nothing was measured: each row has the reason")
         sys.exit(failure)

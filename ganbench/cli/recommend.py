@@ -27,7 +27,7 @@ WITH_RUN = ("iterations", "run", "form", "results")  # all else is the run's own
 @click.option("--budget", type=seconds, default="5m", show_default=True, metavar="TIME",
               help="Stop measuring after this time: 120s, 2m. A round measures every target.")  # fmt: skip
 @shared.timeout_option
-@click.option("--run", metavar="RUN", help="Do not measure: use a run that was kept; RUN is its id or file.")
+@click.option("--run", metavar="RUN", help="Do not measure: use an earlier run; RUN is its id or file.")
 @shared.format_option(("table", "json"))
 @shared.results_option
 @click.pass_context
@@ -36,8 +36,8 @@ def recommend_command(
 ) -> None:  # fmt: skip
     """Say which target finishes N training iterations first.
 
-    The time to start is included. Measures gan_iteration as 'ganbench compare' does, and keeps the run. Where it cannot
-    tell, it says why.
+    The time to start is included. Measures gan_iteration as 'ganbench compare' does, and saves the run. If it cannot
+    decide, it says why.
     """
     from ..measure.plan import LARGEST_INTEGER
 
@@ -52,7 +52,7 @@ def recommend_command(
 
     if run is None:
         measured = shown(partial(_measure, results, options))
-        say(f"kept in {measured.path}")
+        say(f"saved in {measured.path}")
     else:
         with warnings_said():
             measured = open_run(find_run(run, results))

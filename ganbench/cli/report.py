@@ -29,11 +29,11 @@ PATH = click.argument("path", default="results", type=click.Path(path_type=Path)
 )
 @click.option("--ops", metavar="LIST", help="Only these operations.")
 @click.option("--machine", metavar="NAME", help="Only results of this machine.")
-@click.option("--across", is_flag=True, help="Machines side by side: times, and speeds relative to one of them.")
+@click.option("--across", is_flag=True, help="All machines side by side: times, and speeds relative to one machine.")
 @click.option(
     "--against", metavar="MACHINE", help="With --across: the machine that speeds are relative to.  [default: the first]"
 )
-@click.option("--source", type=click.Choice(("compare", "asv")), help="Only results of this tool.")
+@click.option("--source", type=click.Choice(("compare", "asv")), help="Only results of compare, or only those of asv.")
 @format_option(PIVOT_FORMATS)
 @output_option
 @click.option("--html", type=FILE, metavar="PAGE.html", help="Write everything as one page that needs no network.")
@@ -128,7 +128,7 @@ def diff_command(run_a: str, run_b: str, results: Path, form: str, output: Path 
 
 @click.group("results")
 def results_command() -> None:
-    """List, show, import and pack the runs that were kept."""
+    """List, show, import and pack saved runs."""
 
 
 @results_command.command("list", cls=Command)

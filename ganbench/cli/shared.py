@@ -32,11 +32,11 @@ devices_option = click.option(
 )
 timeout_option = click.option(
     "--timeout", type=seconds, default="120s", show_default=True, metavar="TIME",
-    help="Stop a worker that has not answered for so long.",
+    help="Stop a worker that does not answer within this time.",
 )  # fmt: skip
 results_option = click.option(
     "--results", default="results", show_default=True, type=click.Path(path_type=Path), metavar="DIR",
-    help="Folder in which every run is kept.",
+    help="Folder in which every run is saved.",
 )  # fmt: skip
 output_option = click.option(
     "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the report to this file."

@@ -65,7 +65,7 @@ def carry_out(
             say(sentence)
     for point in swept.points:
         if point.run is not None:
-            say(f"{sweep.variable} {point.value}: kept in {point.run.path}")
+            say(f"{sweep.variable} {point.value}: saved in {point.run.path}")
     if swept.ended.how == "interrupted":
         say(f"interrupted: the table shows what was measured until then{_to_go_on(swept)}")
         sys.exit(130)
@@ -73,7 +73,7 @@ def carry_out(
         say(swept.ended.why)
         sys.exit(1)
     if not (tidy(swept)["status"] == "ok").any():
-        say("nothing was measured: every row says why")
+        say("nothing was measured: each row has the reason")
         sys.exit(1)
 
 

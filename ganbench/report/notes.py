@@ -1,4 +1,4 @@
-"""The lines under a table: control, how exact the results were, ceilings, floor, what disturbed the run."""
+"""The lines under a table: control, verification, ceilings, floor and disturbance."""
 
 import math
 from statistics import fmean
@@ -16,7 +16,7 @@ from .table import seconds
 
 
 def remarks(run: Run, table: pd.DataFrame) -> list[str]:
-    """Return the lines that every reader needs: control, verification, and what was not as it should be."""
+    """Return the lines that every reader needs: control, verification, and warnings."""
     lines = [control_line(table), _error(table), *_gates(table), _unsteady(table), _uneven(table)]
     lines += [_limited(run.header), _tuning(run.header), _uncontrolled(run.header), _resumed(run), _strays(run)]
     lines += energy.notes(run)
@@ -24,21 +24,21 @@ def remarks(run: Run, table: pd.DataFrame) -> list[str]:
 
 
 def details(run: Run, table: pd.DataFrame) -> list[str]:
-    """Return the lines on the machine: its ceilings, the floor of an iteration, what disturbed the run."""
+    """Return the lines about the machine: its ceilings, the floor of an iteration, and the disturbance."""
     devices = dict.fromkeys(target.device for target in run.header.targets)
     lines = [_ceilings(Ceilings(run.records), device) for device in devices]
     return [line for line in (*lines, _floor(run, table), _duty(run), disturbance(run)) if line]
 
 
 def _gates(table: pd.DataFrame) -> list[str]:
-    """Return in full what the table says of a gate that was wider than usual, each once."""
+    """Return each reason for a tolerance that is wider than usual, once."""
     reasons = table.loc[(table["status"] == "ok") & table["reason"].notna(), "reason"].drop_duplicates()
     why = ": rounding may flip a ReLU in this model, which moves some weights by 2·lr"
     return [f"{reason}{why * reason.startswith('loose tolerance')}" for reason in reasons if reason]
 
 
 def _unsteady(table: pd.DataFrame) -> str:
-    return "unsteady: the times had not settled when they were taken" if (table["steady"] == False).any() else ""  # noqa: E712 (pandas' own boolean)
+    return "unsteady: the times were still changing after the warm-up" if (table["steady"] == False).any() else ""  # noqa: E712 (pandas' own boolean)
 
 
 def _uneven(table: pd.DataFrame) -> str:
@@ -49,7 +49,7 @@ def _uneven(table: pd.DataFrame) -> str:
 
 def _tuning(header: RunHeader) -> str:
     found = header.environment.get("tuning")
-    return f"environment variables that change what was measured: {', '.join(found)}" if found else ""
+    return f"environment variables that may change the times: {', '.join(found)}" if found else ""
 
 
 def _limited(header: RunHeader) -> str:
@@ -72,8 +72,8 @@ def _strays(run: Run) -> str:
     names = ", ".join(sorted({name for record in found for name in record.names}))
     operations = ", ".join(dict.fromkeys(record.operation for record in found))
     return (
-        f"not alone: processes that a backend has started ({names}) took up to "
-        f"{max(record.cores for record in found):.2g} cores beside {operations}: all times are too long"
+        f"not alone: processes that a backend has started ({names}) used up to "
+        f"{max(record.cores for record in found):.2g} cores while {operations} was timed, so all times are too long"
     )
 
 
@@ -83,7 +83,7 @@ def _resumed(run: Run) -> str:
 
 
 def control_line(table: pd.DataFrame) -> str:
-    """Return what the A/A control showed: the baseline against a second copy of itself."""
+    """Return the line about the control: the baseline against a second copy of itself."""
     parts, failed = [], []
     for operation, rows in table.groupby("operation", sort=False):
         first = rows.iloc[0]
@@ -126,7 +126,7 @@ def _mebibytes(size: int) -> str:
 
 
 def _floor(run: Run, table: pd.DataFrame) -> str:
-    """Return what the matrix products of an iteration take alone, and the share that is of each target's time."""
+    """Return the time of an iteration's matrix products alone, and its share of each target's time."""
     rows = table[table["percent_of_floor"].notna()]
     parts, targets = [], run.header.targets
     for library in dict.fromkeys(library_of(target, targets) for target in targets):
@@ -145,14 +145,14 @@ def _floor(run: Run, table: pd.DataFrame) -> str:
         if alone and own["device_s"].notna().any():
             best, there = own.sort_values("device_s").iloc[0], typical(alone).value
             parts[-1] += (
-                f", on the device {seconds(there)}: {there / best['device_s']:.0%} of the {seconds(best['device_s'])} "
-                f"that {best['target']} takes there"
+                f", on the device {seconds(there)}, {there / best['device_s']:.0%} of {best['target']}'s "
+                f"{seconds(best['device_s'])} there"
             )
     return f"floor of gan_iteration, its matrix products alone: {'; '.join(parts)}" if parts else ""
 
 
 def disturbance(run: Run) -> str:
-    """Return what was seen beside the visits, whether or not it mattered."""
+    """Return the disturbance during the visits, whether or not it changed a time."""
     found = [record.disturbance for record in run.measurements if record.disturbance is not None]
 
     def told(name: str) -> list[tuple[float, float]]:
