@@ -15,7 +15,7 @@ from ganbench.cli.quantities import seconds, share
 from ganbench.errors import GanbenchError, StorageError, UsageError
 from ganbench.gan import preset
 from ganbench.measure.plan import make_plan
-from ganbench.report.condition import exit_code, judge, parse
+from ganbench.report.condition import evaluate, exit_code, parse
 from ganbench.results.run import Ending, open_run
 from ganbench.results.table import frame
 
@@ -35,7 +35,7 @@ def measured(ratio, low, high, **fields):
 
 
 def outcome(text, table):
-    return judge(parse(text, *OF), table).outcome
+    return evaluate(parse(text, *OF), table).outcome
 
 
 @pytest.mark.parametrize("text", ["torch/matmul slower than 1.10x", " torch.eager@cpu/matmul  slower than 1.1 x "])
@@ -122,14 +122,14 @@ def test_slower_and_faster_of_one_limit_never_both_hold(interval, factor):
     ],
 )
 def test_every_outcome_says_why(table, expected, why):
-    finding = judge(parse("torch/matmul slower than 1.1x", *OF), table)
+    finding = evaluate(parse("torch/matmul slower than 1.1x", *OF), table)
     assert finding.outcome == expected
     assert why in str(finding)
 
 
 def test_the_gravest_finding_counts():
     def findings(*tables):
-        return [judge(parse("torch/matmul slower than 1.1x", *OF), table) for table in tables]
+        return [evaluate(parse("torch/matmul slower than 1.1x", *OF), table) for table in tables]
 
     holds, good, open_, missing = measured(0.5, 0.4, 0.6), measured(1, 1, 1), measured(0.9, 0.8, 1), row()
     assert exit_code([]) == 0

@@ -13,7 +13,7 @@ from ..report import EXCHANGE_FORMATS, RUN_FORMATS
 from ..report.escape import visible_lines
 from . import shared
 from .defaults import Command, defaults_from, project_file
-from .fail_if import conclude, fail_if_option, failures_leave, judge_all
+from .fail_if import conclude, evaluate_all, fail_if_option, failures_leave
 from .fleet import fleet_command
 from .quantities import seconds, share
 from .recommend import recommend_command
@@ -150,7 +150,7 @@ def compare(
             unwritten = f"{error}; 'ganbench results show {run.path}' prints the table again"
         more = f"; 'ganbench results show {run.path} --details' shows more" if form == "table" and not details else ""
         say(f"saved in {run.path}{'' if unwritten else more}")
-        code = judge_all(conditions, run)
+        code = evaluate_all(conditions, run)
         conclude(run, failure)
         if unwritten:
             say(unwritten)

@@ -40,13 +40,13 @@ def failures_leave(code: int) -> Iterator[None]:
         sys.exit(code)
 
 
-def judge_all(conditions: "Sequence[Condition]", run: "Run") -> int:
-    """Say what was found of each condition; return the exit code that follows, 0 without conditions."""
-    from ..report.condition import exit_code, judge
+def evaluate_all(conditions: "Sequence[Condition]", run: "Run") -> int:
+    """Print the finding of each condition; return the exit code, 0 without conditions."""
+    from ..report.condition import evaluate, exit_code
     from ..results.table import run_table
 
     table = run_table(run)
-    findings = [judge(condition, table) for condition in conditions]
+    findings = [evaluate(condition, table) for condition in conditions]
     for finding in findings:
         say(str(finding))
     return exit_code(findings)

@@ -31,7 +31,7 @@ def outcome_of(future: "Future[bytes]") -> Outcome:
     return msgspec.msgpack.decode(content, type=Outcome)
 
 
-def kept(outcome: Outcome, results: Path, machine: str, asked: str) -> str:
+def save_run(outcome: Outcome, results: Path, machine: str, asked: str) -> str:
     """Check a run from a machine, and save it; return its id. ``asked`` is the hash of what its job asks.
 
     Raises ``LeftOutError`` with the fault of the run.

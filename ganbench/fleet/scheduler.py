@@ -23,7 +23,7 @@ from .answers import answers, question
 from .journal import Came, Failed, Given, Journal, Seen, now
 from .machines import Description, misfit, named, parse, refusal, remarks
 from .plan import MODEL, Job
-from .receive import kept, outcome_of
+from .receive import outcome_of, save_run
 from .status import ANY, Standing, standings
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ class Conductor:
     def run(self) -> list[str]:
         """Carry out the plan; return the machines that are gone with work left.
 
-        Raises ``StorageError`` where results cannot be kept, ``GanbenchError`` where the scheduler is gone.
+        Raises ``StorageError`` if results cannot be saved, ``GanbenchError`` where the scheduler is gone.
         """
         try:
             self.look()
@@ -187,7 +187,7 @@ class Conductor:
             raise
         except OSError as error:
             raise GanbenchError(
-                f"the scheduler does not answer any more ({error or type(error).__name__}): what came home is kept; "
+                f"the scheduler does not answer any more ({error or type(error).__name__}): what came home is saved; "
                 "when it runs again, the same command goes on"
             ) from error
         finally:
@@ -285,7 +285,7 @@ class Conductor:
         name, flight, machine.flight = machine.seen.machine, machine.flight, None
         seconds = round(time.monotonic() - flight.since, 2)
         try:
-            run = kept(outcome_of(future), self.results, name, flight.question)
+            run = save_run(outcome_of(future), self.results, name, flight.question)
         except (LeftOutError, msgspec.MsgspecError) as error:
             self.failed += 1
             self.journal.write(Failed(at=now(), machine=name, question=flight.question, why=str(error)))

@@ -71,8 +71,8 @@ def parse(text: str, targets: Sequence[Target], operations: Sequence[str], basel
     return Condition(" ".join(text.split()), target, operation, word == "slower", factor)
 
 
-def judge(condition: Condition, table: "pd.DataFrame") -> Finding:
-    """Return what ``table``, of ``Comparison.to_pandas``, says of ``condition``."""
+def evaluate(condition: Condition, table: "pd.DataFrame") -> Finding:
+    """Return whether ``condition`` holds in ``table``, which ``Comparison.to_pandas`` gives."""
     chosen = table[(table["target"] == condition.target) & (table["operation"] == condition.operation)]
     if chosen.empty:
         return Finding(condition, "not measured", "the run has no such row")
