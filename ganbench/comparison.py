@@ -25,6 +25,18 @@ class Comparison(Run):
 
         return run_table(self)
 
+    def relative_to(self, baseline: str) -> "pd.DataFrame":
+        """Return ``to_pandas()`` with speeds and verdicts relative to any target that took part, and ``fastest``.
+
+        ``fastest`` is ``surely``, ``maybe`` (these targets cannot be told apart) or ''; it is the same for every
+        baseline. Raises ``UsageError`` for another target.
+        """
+        from .report.relative import baseline_of, fastest, speeds
+
+        table = self.to_pandas()
+        first = fastest(table, lambda *_: self)
+        return speeds(table, baseline_of(table, baseline), lambda *_: self).assign(fastest=first)
+
     def _repr_html_(self) -> str:
         from .report.notebook import to_html
 

@@ -17,13 +17,15 @@ from selenium.webdriver.common.keys import Keys
 
 import ganbench
 from ganbench.errors import UsageError
+from ganbench.report.recommendation import candidates, recommend
+from ganbench.report.relative import mean
 from ganbench.report.web import page
-from ganbench.results.pairs import pairs
 from ganbench.results.run import find_run, open_run
 
 pytestmark = pytest.mark.browser
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT_RUN = "20261126T165319Z-4c90"  # of eight targets, the newest of xeon-2c
+ONE_ROUND = "20261127T111916Z-67f8"  # of four targets
 HOSTILE = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>\u202e\"'&"
 
 
@@ -97,22 +99,73 @@ def test_the_winner_is_read_and_one_that_is_not_sure_is_not_named(driver, writte
     assert "batch 512: cannot tell torch.manual and jax.scan apart; each may be the fastest" in shown.text("answers")
 
 
-def test_another_baseline_has_intervals_of_its_own_and_a_link_shows_the_same(driver, written, results):
+def comparison_of(path):
+    run = open_run(path)
+    return ganbench.Comparison(run.records, run.path, run.ended)
+
+
+@pytest.mark.parametrize("name", ["three targets", "20261123T073125Z-9877", ONE_ROUND])
+def test_who_wins_is_what_the_comparison_says_whatever_the_baseline(driver, craft, tmp_path, name):
+    """Every speed, interval, verdict, mark and mean of the page, and who is first after how many iterations."""
+    run = craft(tmp_path, {"torch": 2.0, "jax": 4.0}) if name == "three targets" else find_run(name, ROOT / "results")
+    table, comparison = ganbench.load_results(run), comparison_of(run)
+    path = tmp_path / "page.html"
+    path.write_text(page(run, table), encoding="utf-8")
+    shown = Shown(driver, path)
+    for baseline in comparison.to_pandas()["target"].unique():
+        shown.choose("baseline", baseline)
+        expected = comparison.relative_to(baseline)
+        cells = {(case.split()[0], target): cell for (case, target), cell in shown.cells().items()}
+        assert set(cells) == set(zip(expected["operation"], expected["target"], strict=True))
+        for row in expected.itertuples():
+            cell = cells[row.operation, row.target]
+            numbers = [float(cell[key] or "nan") for key in ("value", "low", "high")]
+            assert np.array_equal(numbers, [row.ratio, row.ratio_low, row.ratio_high], equal_nan=True)
+            assert (cell["verdict"], cell["fastest"]) == (row.verdict, row.fastest)
+            text = shown.run("return [...document.querySelectorAll('#matrix td')].find((one) => one.dataset.case?."
+                             "split(' ')[0] === arguments[0] && one.dataset.target === arguments[1]).textContent",
+                             row.operation, row.target)  # fmt: skip
+            assert [mark for mark in "★☆" if mark in text] == {"surely": ["★"], "maybe": ["☆"], "": []}[row.fastest]
+        means = shown.run("return Object.fromEntries([...document.querySelectorAll('#matrix td[data-mean]')]"
+                          ".map((cell) => [cell.dataset.mean, Number(cell.dataset.value)]))")  # fmt: skip
+        speeds = expected.groupby("target")["ratio"].apply(mean).to_dict()
+        assert means == (speeds if expected["operation"].nunique() > 1 else {})
+        said = dict(line.split(": ", 1) for line in shown.text("answers").splitlines())
+        for case, words in said.items():
+            mine = expected[expected["operation"] == case.split()[0]]
+            assert ("cannot tell" not in words) == (mine["fastest"] == "surely").any()
+            assert all(target in words for target in mine.loc[mine["fastest"] != "", "target"])
+    taking_part, _, control = candidates(comparison, comparison.to_pandas())
+    field = driver.find_element(By.ID, "iterations")
+    for count in (1, 100, 1_000, 4_000, 20_000, 10_000_000):
+        field.send_keys(Keys.CONTROL, "a")
+        field.send_keys(f"{count}\t")
+        shown.wait()
+        found = recommend(taking_part, count, control)
+        first = shown.run("return {...document.querySelector('#first').dataset}")
+        assert first["first"] == found.first.target
+        assert set(first["rivals"].split()) == {standing.target for standing in found.rivals}
+        assert ("surely first" in shown.text("first")) == (not found.rivals)
+
+
+def test_a_link_shows_the_same(driver, written):
     shown = Shown(driver, written)
     shown.choose("baseline", "jax.scan")
-    found = {
-        one.target: one.verdict for one in pairs(open_run(find_run(LIMIT_RUN, results))) if one.baseline == "jax.scan"
-    }
-    cells = {target: cell for (case, target), cell in shown.cells().items() if case.endswith("batch 128")}
-    assert float(cells["jax.scan"]["value"]) == 1
-    for target, verdict in found.items():
-        assert float(cells[target]["value"]) == verdict.ratio.value
-        assert cells[target]["verdict"] == verdict.outcome
-    shown_before = shown.cells()
+    assert shown.cells()["gan_iteration batch 128", "jax.scan"]["value"] == "1"
     address = shown.run("return location.hash")
     assert "baseline=jax.scan" in address
-    again = Shown(driver, written, address)
-    assert again.cells() == shown_before
+    before = shown.cells()
+    assert Shown(driver, written, address).cells() == before
+
+
+def test_after_a_single_round_nobody_is_surely_first(driver, tmp_path):
+    run = find_run(ONE_ROUND, ROOT / "results")
+    path = tmp_path / "page.html"
+    path.write_text(page(run, ganbench.load_results(run)), encoding="utf-8")
+    shown = Shown(driver, path)
+    assert "is first, but it cannot be told from" in shown.text("first")
+    assert "surely" not in shown.text("first")
+    assert "★" not in shown.text("matrix")
 
 
 def test_the_readers_number_of_iterations_names_the_winner(driver, written, table):

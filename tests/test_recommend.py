@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from ganbench import registry
-from ganbench.report.recommendation import START_DOUBT, Candidate, ratio, recommend
-from ganbench.report.recommendation_text import more, sentence, turns
+from ganbench.report.recommendation import START_DOUBT, Candidate, outlook, ratio, recommend, turns
+from ganbench.report.recommendation_text import more, sentence, turning_points
 from ganbench.results.statistics import Estimate
 
 GOOD = Estimate(1.0, 0.995, 1.005)  # a control that shows nothing
@@ -87,7 +87,7 @@ def test_what_is_recommended_is_ahead_of_all_others_by_more_than_the_band(found,
 def test_a_control_that_failed_leaves_nothing_to_recommend(found, iterations):
     result = recommend(found, iterations, Estimate(1.1, 1.08, 1.12))
     assert len(result.rivals) == len(found) - 1
-    assert (result.fewer, result.more) == (None, None)
+    assert turns(result) == (None, None)
     assert "the control failed" in sentence(result)
 
 
@@ -105,15 +105,36 @@ def test_the_compiled_target_is_recommended_once_its_start_has_paid():
     long = recommend([PLAIN, COMPILED], 100_000, GOOD)
     assert "for 100,000 iterations: compiled, 110 s [107 s, 116 s]" in sentence(long)
     assert re.search(r"the runner-up, plain, takes 83 % \[7\d, 8\d\] more$", sentence(long))
-    assert turns(long) == ["below about 8,969 iterations plain is quicker: it starts sooner"]
+    assert turning_points(long) == ["below about 8,969 iterations plain is quicker: it starts sooner"]
     short = recommend([PLAIN, COMPILED], 100, GOOD)
     assert "for 100 iterations: plain, 1.20 s" in sentence(short)
     assert "compiled, takes 8.4 [4" in sentence(short)
-    assert turns(short) == ["beyond about 8,969 iterations compiled is quicker: by then its longer start has paid off"]
+    assert turning_points(short) == [
+        "beyond about 8,969 iterations compiled is quicker: by then its longer start has paid off"
+    ]
     near = recommend([PLAIN, COMPILED], 9_000, GOOD)
     assert "cannot tell compiled and plain apart for 9,000 iterations" in sentence(near)
     assert sentence(near).endswith("a longer --budget may decide")
     assert "it depends on start-up time, measured only once" in sentence(recommend([PLAIN, COMPILED], 14_000, GOOD))
+
+
+def test_the_outlook_has_the_answer_for_every_number_of_iterations():
+    """From one change to the next it is what ``recommend`` says; the first and the last of each stretch are tried."""
+    third = steady("third", 3.0, 1.5e-3)
+    found = outlook([PLAIN, COMPILED, third], GOOD)
+    assert [(first, rivals) for _, first, rivals in found[:1]] == [("plain", [])]
+    assert [(first, rivals) for _, first, rivals in found[-1:]] == [("compiled", [])]
+    assert {"plain", "third", "compiled"} == {first for _, first, _ in found}
+    ends = [count - 1 for count, *_ in found[1:]] + [10_000_000]
+    for (count, first, rivals), end in zip(found, ends, strict=True):
+        for iterations in (count, end):
+            said = recommend([PLAIN, COMPILED, third], iterations, GOOD)
+            assert (said.first.target, {standing.target for standing in said.rivals}) == (first, set(rivals))
+
+
+def test_a_single_round_makes_nobody_first():
+    once = [steady("plain", 1.0, 2e-3, rounds=1), steady("compiled", 10.0, 1e-3, rounds=1)]
+    assert all(len(rivals) == 1 for _, _, rivals in outlook(once, GOOD))
 
 
 def test_a_warm_cache_counts_where_it_is_asked_for():

@@ -49,6 +49,7 @@ def recommend_command(
     from ..report.recommendation import candidates
     from ..report.recommendation_text import render
     from ..results.run import find_run, open_run
+    from ..results.table import run_table
 
     if run is None:
         measured = shown(partial(_measure, results, options))
@@ -56,9 +57,10 @@ def recommend_command(
     else:
         with warnings_said():
             measured = open_run(find_run(run, results))
-    found, left_out, control = candidates(measured)
+    table = run_table(measured)
+    found, left_out, control = candidates(measured, table)
     if found:
-        write(render(measured, found, left_out, control, iterations, form), None)
+        write(render(measured, table, found, left_out, control, iterations, form), None)
     else:
         for target, reason in left_out.items():
             say(f"left out: {target}: {reason}")

@@ -75,23 +75,24 @@ def report_command(
     from ..report import history, ratio_matrix, scaling
     from ..report.formats import check_format, parquet, render
     from ..report.overview import overview
+    from ..results.run import runs_below
 
     check_format(form)
     rows, size = _rows(path, ops, machine, source), screen(form, output)
     if across or by == "machine":
         from ..report import across as beside, equal_machines
-        from ..report.measured import measured, runs_below
+        from ..report.measured import measured, of_several
 
-        found = measured(rows, runs_below(path))
+        found = measured(rows, of_several(path))
         pivot, own = (
             (beside.across(found, against), beside) if across else (equal_machines.nodes(found), equal_machines)
         )
         if form in ("table", "markdown"):
             return write(own.render(pivot, form, size), output, size.colours)
     elif by == "ratio" and form == "table":
-        return write(overview(rows, baseline, size), output, size.colours)
+        return write(overview(rows, baseline, size, runs_below(path)), output, size.colours)
     elif by == "ratio":
-        pivot = ratio_matrix(rows, baseline)
+        pivot = ratio_matrix(rows, baseline, runs_below(path))
     elif by == "commit":
         pivot = history(rows)
     else:
@@ -228,7 +229,9 @@ def _drawn(
 
     if chart == "training":
         return picture.trained(path, theme)
-    return picture.chart(_rows(path, ops, machine, source), chart, baseline, theme)
+    from ..results.run import runs_below
+
+    return picture.chart(_rows(path, ops, machine, source), chart, baseline, theme, runs_below(path))
 
 
 def _rows(path: Path, ops: str | None, machine: str | None, source: str | None) -> "pd.DataFrame":

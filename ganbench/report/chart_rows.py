@@ -46,15 +46,6 @@ def cells(found: Selection) -> list[Row]:
     return plain(rows, FIELDS)
 
 
-def contexts(rows: Iterable[Row]) -> list[tuple[Any, ...]]:
-    """Return the values of ``KEYS`` of each context, that with the newest measured row first."""
-    newest: dict[tuple[Any, ...], str] = {}
-    for row in rows:
-        key = tuple(row[name] for name in KEYS)
-        newest[key] = max(newest.get(key, ""), "" if row["word"] else row["timestamp"] or "")
-    return sorted(newest, key=lambda key: newest[key], reverse=True)
-
-
 def within(rows: Iterable[Row], context: Sequence[Any]) -> list[Row]:
     """Return the rows of one context."""
     return [row for row in rows if all(row[name] == value for name, value in zip(KEYS, context, strict=True))]

@@ -11,8 +11,9 @@ from . import exchange, memory
 from .energy import energy_table
 from .intervals import drawing
 from .notes import details, remarks
+from .relative import SURELY
 from .start import QUEUE_LEGEND, queue_table, start_table
-from .table import INTERVALS, LEGEND, NUMBERS, STYLES, SURELY, heading, markdown, summary, widths
+from .table import INTERVALS, LEGEND, MARKS, NUMBERS, STYLES, heading, markdown, summary, widths
 from .text import PAPER, Screen, by_operation, grid, page
 
 
@@ -59,7 +60,7 @@ def render(run: Run, form: str, with_details: bool = False, screen: Screen = PAP
 def _styled(line: list[str], word: str) -> list[object]:
     """Return the cells of a line in the colour of its verdict or status; the target that is fastest is bold."""
     operation, target, *cells = line
-    wins = "bold " * target.endswith(f" {SURELY}")
+    wins = "bold " * target.endswith(f" {MARKS[SURELY]}")
     return [operation, Text(target, wins), *(Text(cell, STYLES.get(word, "")) for cell in cells)]
 
 

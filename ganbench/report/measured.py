@@ -3,22 +3,20 @@
 Runs of two machines share no round, so what is said of them is unpaired.
 """
 
-from collections.abc import Callable
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ..errors import StorageError, UsageError
+from ..errors import UsageError
 from ..machine.environment import hardware_name
 from ..results.case import Case, case_of
 from ..results.records import RunHeader
-from ..results.run import Run, open_run
+from ..results.run import Run, RunOf, runs_below
 from ..results.statistics import Estimate, Verdict, control_failed, judge, level, unpaired_ratio
 from .selection import select
 
-RunOf = Callable[[str, str], Run | None]  # of a machine and the id of a run
 
 
 class Measured:
@@ -69,21 +67,11 @@ def measured(rows: pd.DataFrame, run_of: RunOf) -> list[Measured]:
     return list(newest.values())
 
 
-def runs_below(path: Path) -> RunOf:
+def of_several(path: Path) -> RunOf:
     """Return what finds runs below a folder; a single file is none of several machines: ``UsageError``."""
     if path.is_file():
         raise UsageError(f"{path} is one run, of one machine: name a folder with the runs of several")
-    try:
-        files = {(file.parts[-3], file.stem): file for file in path.resolve().glob("**/compare/*.jsonl")}
-    except OSError as error:
-        raise StorageError(f"cannot read {path}: {error.strerror}") from error
-
-    @cache
-    def run_of(machine: str, run_id: str) -> Run | None:
-        file = files.get((machine, run_id))
-        return None if file is None else open_run(file)
-
-    return run_of
+    return runs_below(path)
 
 
 def hardware_of(header: RunHeader) -> str:

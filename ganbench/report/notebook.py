@@ -5,7 +5,8 @@ import html
 from ..results.run import Run
 from ..results.table import run_table
 from .notes import details, remarks
-from .table import LEGEND, NUMBERS, SURELY, heading, summary
+from .relative import SURELY
+from .table import LEGEND, MARKS, NUMBERS, heading, summary
 
 # Translucent and inherited colours only: the page around it may be light or dark.
 CSS = """
@@ -30,7 +31,7 @@ def to_html(run: Run) -> str:
     body, before = [], None
     for row, status in zip(shown.to_dict("records"), table["status"], strict=True):
         kinds = ["first"] if before not in (None, row["operation"]) else []
-        kinds += ["missing"] if status != "ok" else ["fastest"] if row["target"].endswith(f" {SURELY}") else []
+        kinds += ["missing"] if status != "ok" else ["fastest"] if row["target"].endswith(f" {MARKS[SURELY]}") else []
         before = row["operation"]
         cells = "".join(f'<td class="{_kind(name)}">{html.escape(str(cell))}</td>' for name, cell in row.items())
         body.append(f'<tr class="{" ".join(kinds)}">{cells}</tr>')

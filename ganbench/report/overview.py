@@ -1,17 +1,16 @@
 """What ``ganbench report`` prints: the speeds of one context after another, that of the newest machine first."""
 
-import math
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from ..results.table import geometric_mean
-from .chart_rows import Row, cells, contexts, within
+from ..results.run import RunOf
+from .chart_rows import Row, cells, within
 from .picture import subtitle
-from .relative import DERIVED, baseline_of, relative
-from .selection import select
+from .relative import DERIVED, baseline_of, mean, no_run, relative
+from .selection import contexts, select
 from .table import STYLES, fitting, text
 from .text import PAPER, Screen, grid, text_of
 
@@ -23,7 +22,7 @@ LEGEND = (
 )
 
 
-def overview(df: pd.DataFrame, baseline: str | None = None, screen: Screen = PAPER) -> str:
+def overview(df: pd.DataFrame, baseline: str | None = None, screen: Screen = PAPER, run_of: RunOf = no_run) -> str:
     """Return the speeds of a table of ``load_results`` as text: tables of operations and targets for each context.
 
     ``baseline`` is a target; by default that of the newest run of each case. Raises ``UsageError`` where there are no
@@ -38,7 +37,7 @@ def overview(df: pd.DataFrame, baseline: str | None = None, screen: Screen = PAP
         tables = []
         for own, cases in _by_baseline(mine, baseline).items():
             if own not in by_baseline:
-                by_baseline[own] = cells(relative(found, own))
+                by_baseline[own] = cells(relative(found, own, run_of))
             shown = [row for row in within(by_baseline[own], context) if row["case"] in cases]
             tables += _speeds(shown, own, screen)
         parts.append(", ".join([subtitle(context), *_when(mine)]))
@@ -109,5 +108,4 @@ def _cell(row: Row | None) -> str:
 
 def _mean(rows: Sequence[Row | None]) -> str:
     """Return the mean of a target that has a speed in every case; '' of another, whose mean would say nothing."""
-    ratios = [math.nan if row is None or row["ratio"] is None else row["ratio"] for row in rows]
-    return "" if any(map(math.isnan, ratios)) else text(geometric_mean(ratios), "ratio")
+    return text(mean(None if row is None else row["ratio"] for row in rows), "ratio")

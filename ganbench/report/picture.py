@@ -8,9 +8,10 @@ import pandas as pd
 
 from ..errors import UnavailableError, UsageError, unknown
 from ..results.case import KEYS
+from ..results.run import RunOf
 from . import CHARTS as KINDS, THEMES, chart_rows
-from .relative import baseline_of, relative
-from .selection import USUAL, Selection, select
+from .relative import baseline_of, no_run, relative
+from .selection import USUAL, Selection, contexts, select
 
 if TYPE_CHECKING:
     from .charts import Chart
@@ -28,7 +29,9 @@ NOTHING = {
 }
 
 
-def chart(df: pd.DataFrame, kind: str = "ratios", baseline: str | None = None, theme: str = "light") -> "Chart":
+def chart(
+    df: pd.DataFrame, kind: str = "ratios", baseline: str | None = None, theme: str = "light", run_of: RunOf = no_run
+) -> "Chart":
     """Return an Altair chart of a table of ``load_results``: of the newest context in which there is what it shows.
 
     ``kind`` is one of ``ganbench.report.CHARTS`` but training; ``baseline`` a target, by default that of the newest
@@ -38,14 +41,13 @@ def chart(df: pd.DataFrame, kind: str = "ratios", baseline: str | None = None, t
         raise unknown("chart", kind, KINDS)
     found = select(df)
     rows = chart_rows.cells(found)
-    contexts = chart_rows.contexts(rows)
     series = chart_rows.varied(found) if kind == "scaling" else chart_rows.history(found, POINTS)[0]
-    for context in contexts:
-        drawn, chosen = _rows(kind, found, rows, series, context, baseline)
+    for context in contexts(rows):
+        drawn, chosen = _rows(kind, found, rows, series, context, baseline, run_of)
         if drawn:
             break
     else:
-        drawn, chosen, context = [], "", contexts[0]
+        drawn, chosen, context = [], "", contexts(rows)[0]
     varied = drawn[0]["variable"] if kind == "scaling" and drawn else ""
     title = {
         "ratios": f"Speed relative to {chosen}",
@@ -60,14 +62,14 @@ def chart(df: pd.DataFrame, kind: str = "ratios", baseline: str | None = None, t
 
 def _rows(
     kind: str, found: Selection, rows: list[chart_rows.Row], series: list[chart_rows.Row], context: tuple[Any, ...],
-    baseline: str | None,
+    baseline: str | None, run_of: RunOf,
 ) -> tuple[list[chart_rows.Row], str]:  # fmt: skip
     """Return what a chart of one context shows, and its baseline."""
     timed = [row for row in chart_rows.within(rows, context) if not row["word"]]
     chosen = baseline_of(pd.DataFrame(timed), baseline) if timed else ""
     match kind:
         case "ratios":
-            shown = chart_rows.forest(chart_rows.within(chart_rows.cells(relative(found, chosen)), context))
+            shown = chart_rows.forest(chart_rows.within(chart_rows.cells(relative(found, chosen, run_of)), context))
         case "pays":
             shown = chart_rows.paid(timed)
         case "roofline":

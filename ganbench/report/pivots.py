@@ -17,8 +17,8 @@ import pandas as pd
 
 from ..errors import UnavailableError, UsageError, unknown
 from ..results.case import without
-from ..results.table import geometric_mean
-from .relative import DERIVED, baseline_of, relative
+from ..results.run import RunOf
+from .relative import DERIVED, baseline_of, mean, no_run, relative
 from .selection import Selection, contexts, instead, select
 from .table import is_number, text
 
@@ -32,19 +32,20 @@ NOT_DECIDED = ("undecided", "control failed")
 Lines = dict[tuple[Any, ...], dict[Any, Any]]  # names of a row -> its cells
 
 
-def ratio_matrix(df: pd.DataFrame, baseline: str | None = None) -> pd.DataFrame:
+def ratio_matrix(df: pd.DataFrame, baseline: str | None = None, run_of: RunOf = no_run) -> pd.DataFrame:
     """Return speed relative to ``baseline``, operation × target, and the geometric mean of each context.
 
-    Without ``baseline``, that of the newest run. A run measured against it gives its own paired ratio;
-    otherwise medians are divided, within one run where possible, and a note says how often. A target that
-    lacks some operation of its context has no mean: it would be one over other operations.
+    Without ``baseline``, that of the newest run. A run measured against it gives its own paired ratio, and so does one
+    that ``run_of`` finds (``ganbench.results.run.runs_below``); otherwise medians are divided, within one run where
+    possible, and a note says how often. A target that lacks some operation of its context has no mean: it would be one
+    over other operations.
 
     Raises ``UsageError`` for no rows, or a baseline that is not among the targets.
     """
     found = select(df)
     index = found.index
     baseline = baseline_of(found.rows, baseline)
-    rows = relative(found, baseline).rows
+    rows = relative(found, baseline, run_of).rows
     lines: Lines = {}
     targets = dict.fromkeys(rows.loc[rows["label"] == baseline, "target"])
     for row in rows.to_dict("records"):
@@ -170,7 +171,7 @@ def _mean(values: list[Any]) -> Any:
     numbers = [value for value in values if is_number(value)]
     if all(value is None for value in values):
         return math.nan
-    return geometric_mean(numbers) if len(numbers) == len(values) else f"{len(numbers)} of {len(values)}"
+    return mean(numbers) if len(numbers) == len(values) else f"{len(numbers)} of {len(values)}"
 
 
 def _by_size(df: pd.DataFrame, by: str) -> tuple[pd.DataFrame, list[str]]:
@@ -209,6 +210,6 @@ def _described(
         "notes": list(dict.fromkeys(notes)),
         "units": {str(column): unit for column in table.columns},
         "best": best,
-        "contexts": contexts(found),
+        "contexts": contexts(found.rows.to_dict("records"), found.keys),
     }
     return table

@@ -6,10 +6,15 @@ is measured once, so that the rounds say nothing of its scatter: ``START_DOUBT``
 """
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import pandas as pd
 
 from ..errors import UsageError
+from ..gan import MAX_ITERATIONS
 from ..results.run import Run
 from ..results.statistics import (
     Estimate,
@@ -21,8 +26,8 @@ from ..results.statistics import (
     round_logs,
     speed_of,
     typical,
+    verdict_of,
 )
-from ..results.table import run_table
 from .start import break_even
 
 OPERATION = "gan_iteration"
@@ -30,6 +35,7 @@ OPERATION = "gan_iteration"
 # took 1.44 s for `jax` and 0.67 s for `jax.scan`, which is the very same import: a factor of 1.46 from their middle.
 START_DOUBT = 1.5
 UNKNOWN = Estimate(math.nan, math.nan, math.nan)  # of two that share no round
+COUNTS = [round(10 ** (power / 2)) for power in range(15)]  # of iterations: 1 to ten million, two for each digit
 
 
 class Candidate(NamedTuple):
@@ -55,27 +61,22 @@ class Candidate(NamedTuple):
         value, low, high = (iterations * seconds for seconds in self.iteration)
         return Estimate(self.start_s + value, self.start_s / START_DOUBT + low, self.start_s * START_DOUBT + high)
 
+    def totals(self, iterations: int, doubt: float = 1.0) -> list[Rounds]:
+        """Return that of every visit, with a start ``doubt`` times as long as it was seen."""
+        start = self.start_s * doubt
+        return [
+            {i: {n: start + iterations * s for n, s in visits.items()} for i, visits in copy.items()}
+            for copy in self.copies
+        ]
+
 
 def ratio(a: Candidate, b: Candidate, iterations: int) -> Estimate:
     """Return the total of ``a`` ÷ that of ``b``; the interval is the widest that ``START_DOUBT`` allows."""
-    middle = _paired(a, b, a.start_s, b.start_s, iterations)
-    low = _paired(a, b, a.start_s / START_DOUBT, b.start_s * START_DOUBT, iterations).low
-    high = _paired(a, b, a.start_s * START_DOUBT, b.start_s / START_DOUBT, iterations).high
-    return Estimate(middle.value, low, high)
-
-
-def _paired(a: Candidate, b: Candidate, start_a: float, start_b: float, iterations: int) -> Estimate:
-    def totals(candidate: Candidate, start: float) -> list[Rounds]:
-        return [
-            {i: {n: start + iterations * s for n, s in visits.items()} for i, visits in copy.items()}
-            for copy in candidate.copies
-        ]
-
-    return speed_of(totals(a, start_a), totals(b, start_b)) or UNKNOWN
-
-
-def _shared(a: Candidate, b: Candidate) -> int:
-    return len(round_logs(a.copies, b.copies))
+    middle, low, high = (
+        speed_of(a.totals(iterations, doubt), b.totals(iterations, 1 / doubt)) or UNKNOWN
+        for doubt in (1.0, 1 / START_DOUBT, START_DOUBT)
+    )
+    return Estimate(middle.value, low.low, high.high)
 
 
 class Standing(NamedTuple):
@@ -98,24 +99,15 @@ class Standing(NamedTuple):
         return self.verdict is not None and self.verdict.outcome == "slower"
 
 
-class Turn(NamedTuple):
-    """The other target that is quicker on the far side of about ``at`` iterations."""
-
-    target: str
-    at: float
-
-
 class Recommendation(NamedTuple):
-    """Every target by its total, the quickest first, and where another would be it.
+    """Every target by its total, the quickest first.
 
     ``rivals`` are those that cannot be told from the first; while there are any, nothing is recommended.
     """
 
     iterations: int
     standings: tuple[Standing, ...]
-    control_failed: bool
-    fewer: Turn | None
-    more: Turn | None
+    control: Estimate | None
 
     @property
     def first(self) -> Standing:
@@ -132,6 +124,17 @@ class Recommendation(NamedTuple):
         """In how many rounds the first was measured."""
         return len(self.first.candidate.copies[0])
 
+    @property
+    def control_failed(self) -> bool:
+        """Whether nothing can be believed of this run."""
+        return self.control is not None and control_failed(self.control)
+
+    @property
+    def may_slow_down(self) -> list[str]:
+        """Which of those that may be first were timed before denormal numbers could slow them down."""
+        ahead = (self.first, *self.rivals) if self.iterations > MAX_ITERATIONS else ()
+        return [standing.target for standing in ahead if standing.candidate.denormals == "kept"]
+
 
 def recommend(
     candidates: Sequence[Candidate], iterations: int, control: Estimate | None = None, warm: bool = False
@@ -142,51 +145,95 @@ def recommend(
     """
     if warm:
         candidates = [candidate._replace(start_s=candidate.warm_start_s) for candidate in candidates]
-    ranked = sorted(candidates, key=lambda candidate: candidate.total(iterations).value)
-    first, *others = ranked
-    standings = [Standing(first, first.total(iterations), Estimate(1.0, 1.0, 1.0), None)]
-    for other in others:
-        against, rounds = ratio(other, first, iterations), _shared(first, other)
-        said = judge(Estimate(1 / against.value, 1 / against.high, 1 / against.low), rounds, control)
-        seen = judge(_paired(first, other, first.start_s, other.start_s, iterations), rounds, control).outcome
-        depends = seen == "slower" != said.outcome
-        standings.append(Standing(other, other.total(iterations), against, said, depends))
-    failed = control is not None and control_failed(control)
-    return Recommendation(iterations, tuple(standings), failed, *_turns(first, others, control))
+    totals = sorted(((one, one.total(iterations)) for one in candidates), key=lambda found: found[1].value)
+    first, total = totals[0]
+    standings = [Standing(first, total, Estimate(1.0, 1.0, 1.0), None)]
+    for other, total in totals[1:]:
+        against, seen = ratio(other, first, iterations), None
+        said = _said(first, other, against, control)
+        if said.outcome != "slower":
+            seen = verdict_of(first.totals(iterations), other.totals(iterations), control)
+        depends = seen is not None and seen.outcome == "slower"
+        standings.append(Standing(other, total, against, said, depends))
+    return Recommendation(iterations, tuple(standings), control)
 
 
-def _turns(first: Candidate, others: Sequence[Candidate], control: Estimate | None) -> tuple[Turn | None, Turn | None]:
-    """Return who is quicker for fewer iterations and who for more, where iterations surely differ."""
-    fewer, more = [], []
-    for other in others:
-        speed = judge(_paired(first, other, 0.0, 0.0, 1), _shared(first, other), control).outcome
-        if speed == "slower":
-            fewer.append(Turn(other.target, _break_even(first, other)))
-        elif speed == "faster":
-            more.append(Turn(other.target, _break_even(other, first)))
+def _said(first: Candidate, other: Candidate, against: Estimate, control: Estimate | None) -> Verdict:
+    """Return what may be said of the speed of the other, which is 1 ÷ ``against``."""
+    speed = Estimate(1 / against.value, 1 / against.high, 1 / against.low)
+    return judge(speed, len(round_logs(first.copies, other.copies)), control)
+
+
+def turns(found: Recommendation) -> tuple[tuple[str, float] | None, tuple[str, float] | None]:
+    """Return who is quicker below and who beyond about how many iterations, where iterations surely differ."""
+    first = found.first.candidate
+    below: list[tuple[str, float]] = []
+    beyond: list[tuple[str, float]] = []
+    for other in (standing.candidate for standing in found.standings[1:]):
+        said = verdict_of(first.copies, other.copies, found.control)
+        if said is None or said.outcome not in ("slower", "faster"):
+            continue
+        later, sooner = (first, other) if said.outcome == "slower" else (other, first)
+        at = break_even(later.start_s, later.iteration.value, sooner.start_s, sooner.iteration.value)
+        if 0 < at < math.inf:
+            (below if later is first else beyond).append((other.target, at))
     # The last to be caught up with, and the first to catch up.
-    before = max((turn for turn in fewer if 0 < turn.at < math.inf), key=lambda turn: turn.at, default=None)
-    after = min((turn for turn in more if 0 < turn.at < math.inf), key=lambda turn: turn.at, default=None)
-    return before, after
+    return max(below, key=lambda turn: turn[1], default=None), min(beyond, key=lambda turn: turn[1], default=None)
 
 
-def _break_even(later: Candidate, sooner: Candidate) -> float:
-    return break_even(later.start_s, later.iteration.value, sooner.start_s, sooner.iteration.value)
+def outlook(candidates: Sequence[Candidate], control: Estimate | None) -> list[tuple[int, str, list[str]]]:
+    """Return which target is first from how many iterations on, and which cannot be told from it, up to ten million.
+
+    The answers are those of ``recommend``, to the iteration. What two neighbours of ``COUNTS`` agree in is taken to
+    hold between them.
+    """
+    times = {one.target: (one.start_s, one.iteration.value) for one in candidates}
+    of = {one.target: one for one in candidates}
+
+    def first(iterations: int) -> str:
+        return min(times, key=lambda name: times[name][0] + iterations * times[name][1])
+
+    def behind(leader: str, other: str, iterations: int) -> bool:
+        against = ratio(of[other], of[leader], iterations)
+        return _said(of[leader], of[other], against, control).outcome == "slower"
+
+    found = []
+    for (begin, leader), (end, _) in pairwise([*_changes(first, COUNTS), (COUNTS[-1] + 1, "")]):
+        counts = sorted({begin, *(n for n in COUNTS if begin < n < end), end - 1})
+        others = {name: _changes(partial(behind, leader, name), counts) for name in of if name != leader}
+        for at in sorted({begin, *(n for changes in others.values() for n, _ in changes)}):
+            slower = {name: [answer for n, answer in changes if n <= at][-1] for name, changes in others.items()}
+            found.append((at, leader, [name for name in slower if not slower[name]]))
+    return found
 
 
-def candidates(run: Run) -> tuple[list[Candidate], dict[str, str], Estimate | None]:
+def _changes(answer: Callable[[int], Any], counts: Sequence[int]) -> list[tuple[int, Any]]:
+    """Return the answer at the first of ``counts``, and the first count of each answer that differs from the last."""
+    answer = cache(answer)
+    found = [(counts[0], answer(counts[0]))]
+    for before, last in pairwise(counts):
+        while found[-1][1] != answer(last):
+            after = last
+            while after - before > 1:
+                middle = (before + after) // 2
+                before, after = (middle, after) if answer(middle) == found[-1][1] else (before, middle)
+            found.append((after, answer(after)))
+    return found
+
+
+def candidates(run: Run, table: pd.DataFrame) -> tuple[list[Candidate], dict[str, str], Estimate | None]:
     """Return the verified targets of a run, why each other one is left out, and the control.
 
-    Raises ``UsageError`` for a run that did not measure ``gan_iteration``.
+    ``table`` has the run's rows of ``load_results``. Raises ``UsageError`` for a run without ``gan_iteration``.
     """
-    header, table = run.header, run_table(run)
+    header = run.header
     if OPERATION not in header.operations:
         raise UsageError(f"run {header.run_id} did not measure {OPERATION}, but {', '.join(header.operations)}")
     found: list[Candidate] = []
     left_out: dict[str, str] = {}
     control = None
     for row in table[table["operation"] == OPERATION].to_dict("records"):
-        target = str(row["target"])
+        target = str(row.get("label", row["target"]))
         if not math.isnan(row["control_ratio"]):
             control = Estimate(row["control_ratio"], row["control_low"], row["control_high"])
         start, warm = (row["import_s"] + row[name] for name in ("first_call_s", "first_call_warm_s"))

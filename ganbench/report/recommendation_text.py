@@ -5,12 +5,13 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
+
 from ..gan import MAX_ITERATIONS
 from ..results.run import Run
 from ..results.statistics import BAND, MIN_ROUNDS, Estimate
-from ..results.table import run_table
 from .notes import control_line
-from .recommendation import START_DOUBT, Candidate, Recommendation, Standing, recommend
+from .recommendation import START_DOUBT, Candidate, Recommendation, Standing, recommend, turns
 from .table import heading, seconds, verdict
 from .text import grid, page
 
@@ -23,23 +24,34 @@ COLUMNS = ("target", "start", "warm", "iteration", "total", "against", "verdict"
 
 
 def render(
-    run: Run, found: list[Candidate], left_out: Mapping[str, str], control: Estimate | None,
+    run: Run, table: pd.DataFrame, found: list[Candidate], left_out: Mapping[str, str], control: Estimate | None,
     iterations: int, form: str,
 ) -> str:  # fmt: skip
     """Return what to take for ``iterations`` iterations, as ``table`` or ``json``; ``found`` is not empty."""
     cold = recommend(found, iterations, control)
     again = [candidate for candidate in found if not math.isnan(candidate.warm_start_s)]
-    warm = recommend(again, iterations, control, warm=True) if again else None
-    said = [sentence(cold), *turns(cold)]
-    if warm is not None and warm.first.target != cold.first.target:
+    warm = recommend(again, iterations, control, warm=True) if again else cold
+    said = [sentence(cold), *turning_points(cold)]
+    if warm.first.target != cold.first.target:
         said.append(f"with a warm compile cache, as from the second start on: {sentence(warm)}")
     if form == "json":
-        return json.dumps(_plain(cold, said, left_out, run), indent=1, allow_nan=False) + "\n"
-    title = heading(run.header)
-    missing = [f"left out: {target}: {reason}" for target, reason in left_out.items()]
-    notes = [*missing, control_line(run_table(run)), _long(cold), LEGEND]
-    table = page(title, [grid(COLUMNS, _table(cold), "verdict")], [note for note in notes if note])
-    return "\n".join(said) + "\n\n" + table
+        apart = [standing.target for standing in (cold.first, *cold.rivals)]
+        plain = {
+            "run_id": run.header.run_id, "iterations": iterations,
+            "recommended": None if cold.rivals else cold.first.target,
+            "cannot_tell_apart": apart if cold.rivals else [],
+            "said": said, "standings": list(map(_plain, cold.standings)), "left_out": dict(left_out),
+        }  # fmt: skip
+        return json.dumps(plain, indent=1, allow_nan=False) + "\n"
+    notes = [*(f"left out: {target}: {reason}" for target, reason in left_out.items()), control_line(table)]
+    if slow := cold.may_slow_down:
+        notes.append(
+            f"timed within the first {MAX_ITERATIONS} iterations: where units die, denormal moments may slow "
+            f"{', '.join(slow)} later on; 'ganbench train' shows it"
+        )
+    lines = [_line(standing, cold.rounds) for standing in cold.standings]
+    shown = page(heading(run.header), [grid(COLUMNS, lines, "verdict")], [note for note in (*notes, LEGEND) if note])
+    return "\n".join(said) + "\n\n" + shown
 
 
 def sentence(found: Recommendation) -> str:
@@ -65,14 +77,14 @@ def sentence(found: Recommendation) -> str:
     return f"{apart}: {totals}; a longer --budget may decide"
 
 
-def turns(found: Recommendation) -> list[str]:
+def turning_points(found: Recommendation) -> list[str]:
     """Return for how many iterations another target would be quicker than the first, a sentence each."""
-    lines = []
-    if found.fewer is not None:
-        lines.append(f"below about {found.fewer.at:,.0f} iterations {found.fewer.target} is quicker: it starts sooner")
-    if found.more is not None:
-        beyond = f"beyond about {found.more.at:,.0f} iterations {found.more.target} is quicker"
-        lines.append(f"{beyond}: by then its longer start has paid off")
+    below, beyond = turns(found)
+    lines = [f"below about {below[1]:,.0f} iterations {below[0]} is quicker: it starts sooner"] if below else []
+    if beyond:
+        lines.append(
+            f"beyond about {beyond[1]:,.0f} iterations {beyond[0]} is quicker: by then its longer start has paid off"
+        )
     return lines
 
 
@@ -93,57 +105,26 @@ def _interval(total: Estimate) -> str:
     return seconds(total.value) + (f" [{seconds(total.low)}, {seconds(total.high)}]" if total.has_interval else "")
 
 
-def _long(found: Recommendation) -> str:
-    """Return what may slow iterations down that are later than any that was timed."""
-    kept = [s.target for s in (found.first, *found.rivals) if s.candidate.denormals == "kept"]
-    if found.iterations <= MAX_ITERATIONS or not kept:
-        return ""
-    return (
-        f"timed within the first {MAX_ITERATIONS} iterations: where units die, denormal moments may slow "
-        f"{', '.join(kept)} later on; 'ganbench train' shows it"
-    )
+def _line(standing: Standing, rounds: int) -> list[str]:
+    candidate, (value, low, high), said = standing.candidate, standing.against, standing.verdict
+    times = [seconds(time) for time in (candidate.start_s, candidate.warm_start_s, candidate.iteration.value)]
+    compared = "1" if said is None else f"{value:.2f}" + ("" if math.isnan(low) else f" [{low:.2f}, {high:.2f}]")
+    words = "" if said is None else verdict(said.outcome, said.detectable, rounds)
+    return [standing.target, *times, _interval(standing.total), compared, words]
 
 
-def _table(found: Recommendation) -> list[list[str]]:
-    rows = []
-    for standing in found.standings:
-        candidate, against = standing.candidate, standing.against
-        times = [seconds(value) for value in (candidate.start_s, candidate.warm_start_s, candidate.iteration.value)]
-        bounds = f" [{against.low:.2f}, {against.high:.2f}]" if against.has_interval else ""
-        compared = f"{against.value:.2f}{bounds}" if standing is not found.first else "1"
-        said = standing.verdict
-        words = "" if said is None else verdict(said.outcome, said.detectable, found.rounds)
-        rows.append([standing.target, *times, _interval(standing.total), compared, words])
-    return rows
-
-
-def _plain(found: Recommendation, said: list[str], left_out: Mapping[str, str], run: Run) -> dict[str, Any]:
-    standings = [
-        {
-            "target": standing.target,
-            "start_s": standing.candidate.start_s,
-            "warm_start_s": _number(standing.candidate.warm_start_s),
-            "iteration_s": standing.candidate.iteration.value,
-            "total_s": _numbers(standing.total),
-            "against_first": _numbers(standing.against),
-            "verdict": None if standing.verdict is None else standing.verdict.outcome,
-            "detectable": None if standing.verdict is None else _number(standing.verdict.detectable),
-        }
-        for standing in found.standings
-    ]
+def _plain(standing: Standing) -> dict[str, Any]:
+    candidate, said = standing.candidate, standing.verdict
     return {
-        "run_id": run.header.run_id,
-        "iterations": found.iterations,
-        "recommended": None if found.rivals else found.first.target,
-        "cannot_tell_apart": [s.target for s in (found.first, *found.rivals)] if found.rivals else [],
-        "said": said,
-        "standings": standings,
-        "left_out": dict(left_out),
+        "target": standing.target,
+        "start_s": candidate.start_s,
+        "warm_start_s": _number(candidate.warm_start_s),
+        "iteration_s": candidate.iteration.value,
+        "total_s": {name: _number(value) for name, value in standing.total._asdict().items()},
+        "against_first": {name: _number(value) for name, value in standing.against._asdict().items()},
+        "verdict": None if said is None else said.outcome,
+        "detectable": None if said is None else _number(said.detectable),
     }
-
-
-def _numbers(estimate: Estimate) -> dict[str, float | None]:
-    return {name: _number(value) for name, value in estimate._asdict().items()}
 
 
 def _number(value: float) -> float | None:

@@ -1,19 +1,44 @@
-"""Speeds relative to any baseline: those measured beside it, and for the rest the quotient of two medians."""
+"""Who wins: speeds relative to any baseline, which targets may be the fastest, and mean speeds.
+
+Nothing else decides it: every table, chart and page asks here. Where the visits of one run to both targets are known,
+a speed is paired round by round and has an interval and a verdict. Otherwise it is the quotient of two medians, of one
+run where possible, without an interval; its verdict is ``derived``.
+"""
 
 import dataclasses
 import math
-from collections.abc import Hashable, Mapping
+import statistics
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 
 from ..errors import UsageError
 from ..results.case import CASE
+from ..results.run import Run, RunOf
+from ..results.statistics import Verdict, speed_of, verdict_of
 from .selection import Selection, instead
 
 DERIVED = "derived"  # the verdict on a quotient of medians
-SPEED = ("ratio", "ratio_low", "ratio_high", "verdict")
-Medians = dict[tuple[Any, ...], float]
+NUMBERS = ["ratio", "ratio_low", "ratio_high", "detectable"]
+SPEED = [*NUMBERS, "verdict"]
+WORK = list(CASE[:-1])  # a case without its target
+NEEDED = [*WORK, "run_id", "status", "median_s", "baseline", *SPEED]
+SURELY, MAYBE = "surely", "maybe"
+Row = Mapping[Hashable, Any]
+
+
+def verdict(run: Run, operation: str, target: str, baseline: str) -> Verdict | None:
+    """Return what may be said of ``target`` against ``baseline``; None where they share no round.
+
+    The control of the run's own baseline stands for all, as it does in the run's table.
+    """
+    own = run.copies(operation, run.header.baseline)
+    return verdict_of(run.copies(operation, baseline), run.copies(operation, target), speed_of(own[:1], own[1:]))
+
+
+def no_run(_machine: str, _run_id: str) -> None:
+    """Where no run file is at hand."""
 
 
 def baseline_of(rows: pd.DataFrame, asked: str | None) -> str:
@@ -21,7 +46,7 @@ def baseline_of(rows: pd.DataFrame, asked: str | None) -> str:
 
     Raises ``UsageError`` where the target that was asked for is not among those measured.
     """
-    known = list(dict.fromkeys(rows["label"]))
+    known = list(dict.fromkeys(_labels(rows)))
     if asked is None:
         runs = rows[rows["baseline"].isin(known)].sort_values("timestamp", kind="stable", na_position="first")
         return str(runs["baseline"].iloc[-1]) if len(runs) else str(known[0])
@@ -30,41 +55,89 @@ def baseline_of(rows: pd.DataFrame, asked: str | None) -> str:
     return asked
 
 
-def relative(found: Selection, baseline: str) -> Selection:
-    """Return the selection with ``ratio``, its interval and ``verdict`` relative to ``baseline``.
+def relative(found: Selection, baseline: str, run_of: RunOf = no_run) -> Selection:
+    """Return the selection with the columns ``SPEED`` relative to ``baseline``, of runs that ``run_of`` finds."""
+    return dataclasses.replace(found, rows=speeds(found.rows, baseline, run_of, found.older))
 
-    What was not measured against it has the quotient of two medians, of one run where possible, without an interval;
-    its verdict is ``derived``. Where the baseline has no median, nor has the row a ratio.
+
+def speeds(rows: pd.DataFrame, baseline: str, run_of: RunOf, older: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Return rows of ``load_results`` with the columns ``SPEED`` relative to ``baseline``.
+
+    ``older`` has the rows in which the baseline's medians are looked for, those of older runs among them. Where there
+    is none of its case, nor has the row a ratio.
     """
-    medians = _medians(found.older, baseline)
-    told = [_speed(row, baseline, medians) for row in found.rows.to_dict("records")]
-    columns = pd.DataFrame(told, columns=list(SPEED), index=found.rows.index)
-    numbers = columns[list(SPEED[:3])].astype("float64")
-    return dataclasses.replace(found, rows=found.rows.assign(**numbers, verdict=columns["verdict"].astype(object)))
+    medians = _medians(rows if older is None else older, baseline)
+    told = []
+    for label, row in zip(_labels(rows), rows[NEEDED].to_dict("records"), strict=True):
+        case = tuple(row[name] for name in WORK)
+        beside, median = medians.get((row["run_id"], *case)), medians.get(case)
+        if instead(row):
+            said = _unknown()
+        elif label == baseline:
+            said = _unknown(1.0, "baseline")
+        else:
+            said = _paired(row, label, baseline, run_of if beside else no_run) or _unknown()
+            if said["verdict"] is None and median is not None:
+                said = _unknown((beside or median) / row["median_s"], DERIVED)
+        told.append(said)
+    columns = pd.DataFrame(told, columns=SPEED, index=rows.index)
+    return rows.assign(**columns.astype({name: rows[name].dtype for name in SPEED}))
 
 
-def _medians(rows: pd.DataFrame, baseline: str) -> Medians:
+def fastest(rows: pd.DataFrame, run_of: RunOf) -> "pd.Series[str]":
+    """Return for each row whether its target is ``surely`` the fastest of its case, or ``maybe``, or neither: ''.
+
+    The target with the lowest median may be, and each that it is not surely faster than. Where only one of a case has a
+    time, there is nothing to be faster than. ``rows`` have the speeds that ``load_results`` gives them.
+    """
+    found = pd.Series("", rows.index, dtype=object)
+    timed = rows[(rows["status"] == "ok") & rows["median_s"].notna()].assign(label=_labels)
+    timed = timed.sort_values("median_s", kind="stable")[["label", *NEEDED]]
+    for _, group in timed.groupby(WORK, sort=False, dropna=False):
+        best, *others = group.to_dict("records")
+        said = [_beside(best, other, run_of) for other in others]
+        first = [group.index[0], *(at for at, word in zip(group.index[1:], said, strict=True) if word != "faster")]
+        if others:
+            found.loc[first] = SURELY if len(first) == 1 else MAYBE
+    return found
+
+
+def mean(ratios: Iterable[float | None]) -> float:
+    """Return the geometric mean of speeds; NaN where one is missing: it would be a mean over other operations."""
+    known = [math.nan if ratio is None else ratio for ratio in ratios]
+    return statistics.geometric_mean(known) if known and not any(map(math.isnan, known)) else math.nan
+
+
+def _labels(rows: pd.DataFrame) -> "pd.Series[str]":
+    """Return the targets, without a version behind them."""
+    return rows["label"] if "label" in rows else rows["target"]
+
+
+def _medians(rows: pd.DataFrame, baseline: str) -> dict[tuple[Any, ...], float]:
     """Return the baseline's medians by run and case, and the newest of each case."""
-    mine = rows[(rows["label"] == baseline) & (rows["status"] == "ok") & rows["median_s"].notna()]
-    medians: Medians = {}
-    for row in mine.sort_values("timestamp", kind="stable", na_position="first").to_dict("records"):
-        case = _case(row)
-        medians[row["run_id"], *case] = medians[case] = row["median_s"]
+    mine = rows[(_labels(rows) == baseline) & (rows["status"] == "ok") & rows["median_s"].notna()]
+    medians: dict[tuple[Any, ...], float] = {}
+    mine = mine.sort_values("timestamp", kind="stable", na_position="first")
+    for run_id, median, *case in mine[["run_id", "median_s", *WORK]].itertuples(index=False):
+        medians[run_id, *case] = medians[tuple(case)] = median
     return medians
 
 
-def _speed(row: Mapping[Hashable, Any], baseline: str, medians: Medians) -> tuple[Any, ...]:
-    none = (math.nan, math.nan)
-    if instead(row):
-        return math.nan, *none, ""
-    if row["label"] == baseline:
-        return 1.0, *none, "baseline"
+def _paired(row: Row, label: str, baseline: str, run_of: RunOf) -> dict[str, Any] | None:
+    """Return what the rounds of a row's own run say of it; None where they say nothing."""
     if row["baseline"] == baseline and pd.notna(row["ratio"]):
-        return tuple(row[name] for name in SPEED)
-    case = _case(row)
-    median = medians.get((row["run_id"], *case), medians.get(case))
-    return (math.nan, *none, "") if median is None else (median / float(row["median_s"]), *none, DERIVED)
+        return {name: row[name] for name in SPEED}
+    run = run_of(row["machine"], row["run_id"])
+    said = None if run is None else verdict(run, row["operation"], label, baseline)
+    return said and dict(zip(SPEED, (*said.ratio, said.detectable, said.outcome), strict=True))
 
 
-def _case(row: Mapping[Hashable, Any]) -> tuple[Any, ...]:
-    return tuple(row[name] for name in CASE[:-1])
+def _beside(best: Row, other: Row, run_of: RunOf) -> str:
+    """Return the verdict on the best against another of its case; nothing is said of two runs."""
+    same = all(best[name] == other[name] for name in ("machine", "run_id"))
+    said = _paired(best, best["label"], other["label"], run_of) if same else None
+    return DERIVED if said is None else str(said["verdict"])
+
+
+def _unknown(ratio: float = math.nan, word: str | None = None) -> dict[str, Any]:
+    return {"ratio": ratio, "verdict": word}

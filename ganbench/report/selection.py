@@ -5,7 +5,7 @@ all rows agree go into the title. Framework versions belong to a target, so they
 """
 
 import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,16 +70,20 @@ def select(table: pd.DataFrame, free: str = "", more: Sequence[str] = ()) -> Sel
     return Selection(rows, older, keys, ", ".join(facts), notes + left_out)
 
 
-def contexts(found: Selection) -> list[tuple[Any, ...]]:
-    """Return the values of ``found.keys`` of each context: the newest machine first, and of each the newest context."""
-    if not found.keys:
-        return [()]
-    timed = [not instead(row) for row in found.rows.to_dict("records")]
-    rows = found.rows.assign(at=found.rows["timestamp"].where(pd.Series(timed, found.rows.index)))
-    rows["machine_at"] = rows.groupby("machine")["at"].transform("max")
-    newest = rows.groupby(found.keys, sort=False, dropna=False)[["machine_at", "at"]].max()
-    newest = newest.sort_values(["machine_at", "at"], ascending=False, kind="stable", na_position="last")
-    return [name if isinstance(name, tuple) else (name,) for name in newest.index]
+def contexts(rows: Iterable[Mapping[Any, Any]], keys: Sequence[str] = KEYS) -> list[tuple[Any, ...]]:
+    """Return the values of ``keys`` of each context: the newest machine first, and of each the newest context.
+
+    Only what was measured has an age.
+    """
+    newest: dict[Any, str] = {}
+    machines: dict[tuple[Any, ...], str] = {}
+    for row in rows:
+        context = tuple(row[name] for name in keys)
+        machines[context] = row["machine"]
+        at = "" if instead(row) or pd.isna(row["timestamp"]) else str(row["timestamp"])
+        for name in (context, row["machine"]):
+            newest[name] = max(newest.get(name, ""), at)
+    return sorted(machines, key=lambda context: (newest[machines[context]], newest[context]), reverse=True)
 
 
 def _models(rows: pd.DataFrame) -> "pd.Series[str]":

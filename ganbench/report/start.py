@@ -18,48 +18,33 @@ COLUMNS = ("start of", "target", "import", "prepare", "first run", "warm cache",
 def break_even(start_a: float, per_a: float, start_b: float, per_b: float) -> float:
     """Return after how many iterations A, which starts in ``start_a`` seconds, has caught up with B.
 
-    0 where A starts no later than B; infinity where it is not faster per iteration (by more than the band).
+    0 where A starts no later than B; infinity where it is not faster per iteration (by more than the band), or where a
+    start is not known.
     """
     if start_a <= start_b:
         return 0.0
-    if per_a >= per_b / (1 + BAND):
+    if per_a >= per_b / (1 + BAND) or math.isnan(start_a - start_b):
         return math.inf
     return math.ceil((start_a - start_b) / (per_b - per_a))
 
 
-def break_evens(table: pd.DataFrame) -> pd.DataFrame:
-    """Return for each operation and each pair in which the later starter is faster when it catches up.
-
-    ``cold`` counts import and first call with an empty compile cache, ``warm`` with a filled one; both in
-    iterations from the start of both processes.
-    """
-    rows = []
-    for operation, group in table[table["median_s"].notna()].groupby("operation", sort=False):
-        for _, a in group.iterrows():
-            for _, b in group.iterrows():
-                counts = {}
-                for name, column in (("cold", "first_call_s"), ("warm", "first_call_warm_s")):
-                    starts = [row["import_s"] + row[column] for row in (a, b)]
-                    if not any(math.isnan(start) for start in starts):
-                        counts[name] = break_even(starts[0], a["median_s"], starts[1], b["median_s"])
-                if 0 < counts.get("cold", 0) < math.inf:
-                    rows.append({"operation": operation, "target": a["target"], "other": b["target"], **counts})
-    return pd.DataFrame(rows, columns=["operation", "target", "other", "cold", "warm"])
-
-
 def start_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Return, as text, how each target starts on the largest operation; empty where nothing was timed."""
+    """Return, as text, how each target starts on the largest operation; empty where nothing was timed.
+
+    ``has caught up with`` names each target that starts sooner, and the iterations, from the start of both processes
+    with an empty compile cache, after which this one is ahead.
+    """
     timed = table[table["median_s"].notna()]
     if timed.empty or timed["import_s"].isna().all():
         return pd.DataFrame(columns=list(COLUMNS))
-    operation = timed.groupby("operation", sort=False)["flops"].max().idxmax()
-    pairs = break_evens(timed[timed["operation"] == operation])
+    timed = timed[timed["operation"] == timed.groupby("operation", sort=False)["flops"].max().idxmax()]
+    starts = list(zip(timed["target"], timed["import_s"] + timed["first_call_s"], timed["median_s"], strict=True))
     rows = []
-    for _, row in timed[timed["operation"] == operation].iterrows():
-        mine = pairs[pairs["target"] == row["target"]]
-        caught = [f"{other} after {cold:,.0f}" for other, cold in zip(mine["other"], mine["cold"], strict=True)]
+    for (target, *mine), row in zip(starts, timed.to_dict("records"), strict=True):
+        counts = {other: break_even(*mine, *theirs) for other, *theirs in starts}
+        caught = [f"{other} after {count:,.0f}" for other, count in counts.items() if 0 < count < math.inf]
         times = [seconds(row[name]) for name in ("import_s", "prepare_s", "first_run_s", "first_call_warm_s")]
-        rows.append([operation, row["target"], *times, ", ".join(caught)])
+        rows.append([row["operation"], target, *times, ", ".join(caught)])
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

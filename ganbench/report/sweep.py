@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from ..results.pairs import verdict
 from ..results.run import Run, Swept
 from ..results.statistics import BAND
 from ..results.table import run_table
+from .relative import verdict
 from .table import LEGEND, fitting, heading, markdown, marks, time
 from .text import PAPER, Screen, grid, page
 

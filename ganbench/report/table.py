@@ -8,14 +8,14 @@ from typing import Any
 import pandas as pd
 
 from ..precision import titled
-from ..results.pairs import fastest
 from ..results.records import RunHeader
 from ..results.run import Run
 from ..results.statistics import BAND
+from .relative import MAYBE, SURELY, fastest
 
 COLUMNS = ("operation", "target", "time", "speed", "verdict", "ceiling")
 NUMBERS = ("time", "ceiling")  # the columns that are set to the right
-SURELY, MAYBE = "*", "(*)"  # marks of the fastest
+MARKS = {SURELY: "*", MAYBE: "(*)"}  # of the fastest
 STYLES = {  # of a verdict or a status, on a terminal
     "faster": "green", "slower": "yellow", "same": "cyan", "undecided": "dim", "derived": "dim", "baseline": "",
     **dict.fromkeys(("control failed", "invalid", "impossible", "failed", "timeout", "out of memory"), "red"),
@@ -62,11 +62,8 @@ def summary(run: Run, table: pd.DataFrame) -> pd.DataFrame:
 
 def marks(run: Run, table: pd.DataFrame) -> dict[tuple[str, str], str]:
     """Return the mark of each case that is surely the fastest of its operation, or that may be."""
-    return {
-        (operation, target): MAYBE if len(first) > 1 else SURELY
-        for operation, first in fastest(run, table).items()
-        for target in first
-    }
+    found = zip(table["operation"], table["target"], fastest(table, lambda *_: run), strict=True)
+    return {(operation, target): MARKS[word] for operation, target, word in found if word}
 
 
 def _row(entry: "pd.Series[Any]", mark: str) -> dict[str, str]:

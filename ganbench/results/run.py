@@ -1,7 +1,8 @@
 """A run, and a sweep of runs, as values: what was measured, where it is kept, how it ended; and finding runs."""
 
-from collections.abc import Sequence
-from functools import cached_property
+import contextlib
+from collections.abc import Callable, Sequence
+from functools import cache, cached_property
 from math import nan
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -83,6 +84,9 @@ class Run:
         return timed / spent if spent else nan
 
 
+RunOf = Callable[[str, str], Run | None]  # of a machine and the id of a run
+
+
 class Sweep(NamedTuple):
     """One variable and its values, rising."""
 
@@ -130,6 +134,24 @@ def open_run(path: Path) -> Run:
     records = read_run(path)
     last = records[-1]
     return Run(records, path, Ending(last.reason if isinstance(last, RunEnd) else "interrupted"))
+
+
+def runs_below(path: Path) -> RunOf:
+    """Return what finds the runs below a folder, or the one in a file; it returns None for one that cannot be read."""
+    files: dict[str, list[Path]] = {}
+    for file in run_files(path) if path.is_dir() else ():
+        files.setdefault(file.stem, []).append(file)
+
+    @cache
+    def run_of(machine: str, run_id: str) -> Run | None:
+        for file in [path] if path.is_file() else files.get(run_id, ()):
+            with contextlib.suppress(StorageError):  # said when the table was read
+                run = open_run(file)
+                if (run.header.machine, run.header.run_id) == (machine, run_id):
+                    return run
+        return None
+
+    return run_of
 
 
 def find_run(name: str, results: Path) -> Path:

@@ -191,6 +191,12 @@ def speed_of(baseline: Sequence[Rounds], target: Sequence[Rounds]) -> Estimate |
     return _exp(hodges_lehmann([*logs.values()])) if logs else None
 
 
+def verdict_of(baseline: Sequence[Rounds], target: Sequence[Rounds], control: Estimate | None) -> Verdict | None:
+    """Return what may be said of a target's speed; None where no round has visits of both in a common pass."""
+    logs = round_logs(baseline, target)
+    return judge(_exp(hodges_lehmann([*logs.values()])), len(logs), control) if logs else None
+
+
 class Components(NamedTuple):
     """Variances of a log-ratio: of one pass ``within`` a round, and of a round's own luck ``between`` rounds."""
 

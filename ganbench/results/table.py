@@ -21,13 +21,13 @@ from .statistics import (
     Estimate,
     Rounds,
     beyond_band,
-    judge,
     level,
     round_logs,
     speed_of,
     speed_ratio,
     typical,
     undisturbed,
+    verdict_of,
 )
 
 # Of the ceiling, at the slow end of the interval: no honest program comes near, even where the ceiling was measured in
@@ -211,12 +211,11 @@ def _against(
     visits = visits_of(taken)
     if is_baseline:
         return row | {"ratio": 1.0, "verdict": "baseline"} if visits else row
-    ratio = speed_of(baseline, [visits])
-    if ratio is None:
+    found = verdict_of(baseline, [visits], control)
+    if found is None:
         return row
+    ratio, shared = found.ratio, round_logs(baseline, [visits])
     row |= dict(zip(("ratio", "ratio_low", "ratio_high"), ratio, strict=True))
-    shared = round_logs(baseline, [visits])
-    found = judge(ratio, len(shared), control)
     if ratio.has_interval:  # whether the verdict would speak of another ratio, had nothing disturbed either
         copies = [geometric_mean(undisturbed(copy[i]) for copy in baseline if i in copy) for i in shared]
         calm = speed_ratio(copies, [undisturbed(visits[i]) for i in shared]).value

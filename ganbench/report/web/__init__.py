@@ -6,6 +6,7 @@ Python decides what is known; ``page.js`` shows the reader's choice of it. Every
 import base64
 import contextlib
 import json
+import math
 import warnings
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -18,8 +19,7 @@ import pandas as pd
 
 from ...errors import StorageError, UnavailableError
 from ...results.case import KEYS
-from ...results.pairs import pairs
-from ...results.run import Run, open_run, run_files
+from ...results.run import Run, RunOf, runs_below
 from ...results.statistics import BAND
 from ...results.store import cache_folder, replace_file
 from .. import THEMES, chart_rows, provenance, trained
@@ -27,8 +27,9 @@ from ..across import across, parts
 from ..escape import visible
 from ..measured import measured
 from ..picture import NOTHING, look
-from ..recommendation import START_DOUBT
-from ..selection import Selection, select
+from ..recommendation import OPERATION, START_DOUBT, candidates, outlook
+from ..relative import baseline_of, fastest, mean, speeds
+from ..selection import Selection, contexts, select
 
 CASES = 3000  # rows of the newest contexts
 POINTS = 50  # of one series of the history
@@ -36,7 +37,7 @@ HISTORY = 3000  # points of all of them
 RUNS = 200  # the newest, of which conditions, pairs and machines side by side are shown
 LINES = 300  # of machines side by side
 PICTURES = 600_000  # bytes of all pictures together
-PAIRS = "run_id operation target baseline ratio ratio_low ratio_high verdict detectable".split()
+RATIO = ("ratio", "ratio_low", "ratio_high", "verdict")
 
 
 def page(path: Path, table: pd.DataFrame, title: str = "ganbench") -> str:
@@ -105,88 +106,139 @@ def _scripts() -> str:
 
 def content(path: Path, found: Selection) -> tuple[dict[str, Any], list[Run]]:
     """Return all that the page knows, as JSON can hold it, and the runs of which it shows the conditions."""
-    cells, notes = _whole_contexts(chart_rows.cells(found))
+    cells = chart_rows.cells(found)
+    kept, notes = _whole_contexts(cells), [*map(visible, found.notes)]
+    if left := len(cells) - len(kept):
+        notes.append(f"{left:,} of {len(cells):,} rows are left out, those of the oldest runs.")
+    rows, cells = found.rows.iloc[kept].reset_index(drop=True), [cells[place] for place in kept]
     history, thinned = chart_rows.history(found, POINTS)
-    if len(history) > HISTORY:
-        thinned, history = thinned + len(history) - HISTORY, _newest(history, HISTORY)
-    if thinned:
+    newest = _newest(history, range(len(history)), HISTORY)
+    if thinned := thinned + len(history) - len(newest):
         notes.append(f"History: {thinned:,} older points are left out.")
-    machines = {row["machine"] for row in cells}
-    runs, left = _runs(path, {row["run_id"] for row in cells})
+    runs, left = _runs(path, rows)
     if left:
         notes.append(f"Conditions are shown of the {RUNS} newest runs; those of {left} others are left out.")
-    pictures, trainings = PICTURES, trained.trainings(path) if path.is_dir() else []
-    shown = []
-    for one in trainings:
-        source = ""
-        if one.picture is not None and (size := one.picture.stat().st_size) <= pictures:
-            pictures -= size
-            source = "data:image/png;base64," + base64.b64encode(one.picture.read_bytes()).decode()
-        shown.append({"name": one.name, "title": one.title, "picture": source})
+    known = {(run.header.machine, run.header.run_id): run for run in runs}
+
+    def run_of(machine: str, run_id: str) -> Run | None:
+        return known.get((machine, run_id))
+
+    for row, word in zip(cells, fastest(rows, run_of), strict=True):
+        row["fastest"] = word
+    machines = {row["machine"] for row in cells}
+    trainings = trained.trainings(path) if path.is_dir() else []
+    losses = trained.rows(trainings)
     data = {
         "keys": KEYS,
         "nothing": NOTHING,
         "looks": {theme: look(theme) for theme in THEMES},
         "band": BAND,
         "doubt": START_DOUBT,
-        "cells": _columns(cells, chart_rows.FIELDS),
-        "pairs": _columns([pair for run in runs for pair in _pairs(run)], PAIRS),
+        "cells": _columns(cells, [*chart_rows.FIELDS, "fastest"]),
+        "contexts": _contexts(rows, cells, found, run_of),
+        "first": _first(rows, run_of),
         "varied": _columns([row for row in chart_rows.varied(found) if row["machine"] in machines], chart_rows.VARIED),
-        "history": _columns(history, chart_rows.TIMES),
+        "history": _columns([history[place] for place in newest], chart_rows.TIMES),
         "changes": [one._asdict() for one in provenance.changed(runs)],
         "runs": [{"run_id": run.header.run_id, "facts": provenance.facts(run)} for run in runs],
-        "trainings": shown,
-        "losses": trained.rows(trainings),
-        "notes": [*map(visible, found.notes), *notes],
+        "trainings": _pictures(trainings),
+        "losses": _columns(losses, list(losses[0]) if losses else []),
+        "notes": notes,
     }
     return data, runs
 
 
-def _whole_contexts(rows: list[chart_rows.Row]) -> tuple[list[chart_rows.Row], list[str]]:
-    """Return the rows of as many contexts, the newest first, as a page can hold, and what is missing."""
-    kept: list[chart_rows.Row] = []
-    by_context: dict[Any, list[chart_rows.Row]] = {}
-    for row in rows:
-        by_context.setdefault(tuple(row[name] for name in KEYS), []).append(row)
-    for context in chart_rows.contexts(rows):
-        kept += _newest(by_context[context], CASES - len(kept))
-    left = len(rows) - len(kept)
-    return kept, [f"{left:,} of {len(rows):,} rows are left out, those of the oldest runs."] if left else []
+def _contexts(rows: pd.DataFrame, cells: list[chart_rows.Row], found: Selection, run_of: RunOf) -> list[dict[str, Any]]:
+    """Return each context, the newest first, with all speeds and their means relative to each of its targets.
+
+    A mean is over the operations on which the baseline was measured.
+    """
+    timed = [place for place, cell in enumerate(cells) if not cell["word"]]
+    told = {
+        label: chart_rows.plain(speeds(rows, label, run_of, found.older), RATIO)
+        for label in dict.fromkeys(cells[place]["label"] for place in timed)
+    }
+    made = []
+    for context, places in _by_context(cells).items():
+        here = [place for place in places if not cells[place]["word"]]
+        baselines = {}
+        for label in dict.fromkeys(cells[place]["label"] for place in here):
+            at = {place: list(told[label][place].values()) for place in here}
+            ratios = {(cells[place]["case"], cells[place]["target"]): speed[0] for place, speed in at.items()}
+            cases = list(dict.fromkeys(cells[place]["case"] for place in here if cells[place]["label"] == label))
+            targets = dict.fromkeys(cells[place]["target"] for place in here)
+            means = {target: mean(ratios.get((case, target)) for case in cases) for target in targets}
+            baselines[label] = {
+                "speeds": [[place, *speed] for place, speed in at.items() if speed[0] is not None],
+                "cases": cases,
+                "means": {target: value for target, value in means.items() if not math.isnan(value)},
+            }
+        own = baseline_of(rows.iloc[here or places], None)
+        made.append({"values": list(map(str, context)), "baseline": visible(own), "baselines": baselines})
+    return made
 
 
-def _newest(rows: list[chart_rows.Row], most: int) -> list[chart_rows.Row]:
-    """Return the newest ``most`` rows, in the order in which they stood."""
-    if len(rows) <= most:
-        return rows
-    chosen = sorted(range(len(rows)), key=lambda place: rows[place]["timestamp"] or "", reverse=True)[:most]
-    return [rows[place] for place in sorted(chosen)]
+def _first(rows: pd.DataFrame, run_of: RunOf) -> dict[str, Any]:
+    """Return, by run, which of its targets finishes a training first, and which cannot be told from it."""
+    found = {}
+    whole = rows[(rows["operation"] == OPERATION) & (rows["status"] == "ok")]
+    for (machine, run_id), mine in whole.groupby(["machine", "run_id"], sort=False):
+        if (run := run_of(str(machine), str(run_id))) is not None:
+            taking_part, _, control = candidates(run, mine)
+            found[run.header.run_id] = outlook(taking_part, control) if taking_part else []
+    return found
 
 
-def _runs(path: Path, shown: set[str]) -> tuple[list[Run], int]:
+def _by_context(cells: list[chart_rows.Row]) -> dict[tuple[Any, ...], list[int]]:
+    """Return the places of the rows of each context, the newest context first."""
+    places: dict[tuple[Any, ...], list[int]] = {context: [] for context in contexts(cells)}
+    for place, row in enumerate(cells):
+        places[tuple(row[name] for name in KEYS)].append(place)
+    return places
+
+
+def _whole_contexts(cells: list[chart_rows.Row]) -> list[int]:
+    """Return the places of the rows of as many contexts, the newest first, as a page can hold."""
+    kept: list[int] = []
+    for places in _by_context(cells).values():
+        kept += _newest(cells, places, CASES - len(kept))
+    return kept
+
+
+def _newest(rows: list[chart_rows.Row], places: Sequence[int], most: int) -> list[int]:
+    """Return the places of the newest ``most`` rows, in the order in which they stood."""
+    return sorted(sorted(places, key=lambda place: rows[place]["timestamp"] or "", reverse=True)[:most])
+
+
+def _runs(path: Path, rows: pd.DataFrame) -> tuple[list[Run], int]:
     """Return the newest runs of which the page shows rows, and how many more there are."""
-    files = [path] if path.is_file() else run_files(path)
-    files = [file for file in files if file.stem in shown] if path.is_dir() else files
-    runs = []
-    for file in files[-RUNS:]:
-        try:
-            runs.append(open_run(file))
-        except StorageError:  # said when the table was read
-            continue
-    return runs, len(files[:-RUNS])
+    run_of = runs_below(path)
+    names = rows.loc[rows["source"] == "compare", ["run_id", "machine"]].drop_duplicates().sort_values("run_id")
+    found = [run_of(machine, run_id) for run_id, machine in names[-RUNS:].itertuples(index=False)]
+    return [run for run in found if run is not None], len(names[:-RUNS])
 
 
-def _pairs(run: Run) -> list[chart_rows.Row]:
-    rows = [
-        (run.header.run_id, one.operation, one.target, one.baseline, *one.verdict.ratio, one.verdict.outcome,
-         one.verdict.detectable)
-        for one in pairs(run)
-    ]  # fmt: skip
-    return chart_rows.plain(pd.DataFrame(rows, columns=PAIRS), PAIRS)
+def _pictures(trainings: Sequence[trained.Trained]) -> list[dict[str, str]]:
+    """Return the names of trainings with their pictures, as many as a page can hold."""
+    left, shown = PICTURES, []
+    for one in trainings:
+        source = ""
+        if one.picture is not None and (size := one.picture.stat().st_size) <= left:
+            left -= size
+            source = "data:image/png;base64," + base64.b64encode(one.picture.read_bytes()).decode()
+        shown.append({"name": one.name, "title": one.title, "picture": source})
+    return shown
 
 
 def _columns(rows: Sequence[chart_rows.Row], names: Sequence[str]) -> dict[str, Any]:
-    """Return rows with each name once: half of the bytes."""
-    return {"names": list(names), "rows": [[row[name] for name in names] for row in rows]}
+    """Return rows with each name once, and each text once: in a row stands its number among the texts of its column."""
+    words: dict[str, dict[str, int]] = {name: {} for name in names}
+
+    def packed(name: str, value: Any) -> Any:
+        return words[name].setdefault(value, len(words[name])) if isinstance(value, str) else value
+
+    packed_rows = [[packed(name, row[name]) for name in names] for row in rows]
+    return {"names": list(names), "words": [list(words[name]) for name in names], "rows": packed_rows}
 
 
 def _inert(data: dict[str, Any]) -> str:

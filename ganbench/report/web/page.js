@@ -3,12 +3,11 @@
 // Texts of results go into the page as text only (textContent), never as markup.
 (() => {
   const DATA = JSON.parse(document.getElementById("data").textContent);
-  const unpacked = ({ names, rows }) => rows.map((row) => Object.fromEntries(names.map((name, i) => [name, row[i]])));
-  const [CELLS, PAIRS, VARIED, HISTORY] = [DATA.cells, DATA.pairs, DATA.varied, DATA.history].map(unpacked);
+  const unpacked = ({ names, words, rows }) => rows.map((row) => Object.fromEntries(names.map((name, i) => [name, words[i].length && row[i] !== null ? words[i][row[i]] : row[i]])));
+  const [CELLS, VARIED, HISTORY, LOSSES] = [DATA.cells, DATA.varied, DATA.history, DATA.losses].map(unpacked);
   const KEYS = DATA.keys, NAMES = { source: "measured by" };
   const $ = (id) => document.getElementById(id);
   const unique = (values) => [...new Set(values)];
-  const pairOf = new Map(PAIRS.map((pair) => [key(pair.run_id, pair.operation, pair.target, pair.baseline), pair]));
   const state = {};
 
   function key(...parts) { return JSON.stringify(parts); }
@@ -22,13 +21,7 @@
 
   // ---- choices ----
 
-  const contextOf = (row) => KEYS.map((name) => String(row[name]));
-  const newest = new Map();
-  for (const row of CELLS) {
-    const id = key(...contextOf(row)), time = row.word ? "" : row.timestamp || "";
-    if (!newest.has(id) || newest.get(id) < time) newest.set(id, time);
-  }
-  const CONTEXTS = [...newest].sort((a, b) => (a[1] < b[1] ? 1 : a[1] > b[1] ? -1 : 0)).map(([id]) => JSON.parse(id));
+  const CONTEXTS = DATA.contexts.map((context) => context.values); // the newest first
 
   /** Return the context with the most of the wanted values; the value of ``fixed`` must be as wanted. */
   function nearest(wanted, fixed) {
@@ -37,6 +30,8 @@
     const possible = CONTEXTS.filter((context) => place < 0 || context[place] === wanted[fixed]);
     return (possible.length ? possible : CONTEXTS).reduce((best, one) => (fits(one) > fits(best) ? one : best));
   }
+
+  const context = () => DATA.contexts.find((one) => one.values.every((value, i) => value === state[KEYS[i]]));
 
   function rowsHere(rows, free) {
     return rows.filter((row) => KEYS.every((name) => name === free || row[name] === null || String(row[name]) === state[name]));
@@ -47,10 +42,7 @@
     nearest(state, changed).forEach((value, i) => { state[KEYS[i]] = value; });
     const here = rowsHere(CELLS), timed = here.filter((row) => !row.word);
     const labels = unique((timed.length ? timed : here).map((row) => row.label));
-    if (!labels.includes(state.baseline)) {
-      const asked = timed.filter((row) => labels.includes(row.baseline)).sort((a, b) => (a.timestamp < b.timestamp ? 1 : -1));
-      state.baseline = asked.length ? asked[0].baseline : labels[0];
-    }
+    if (!labels.includes(state.baseline)) state.baseline = context().baseline;
     const among = (chosen, all) => { const kept = (chosen || []).filter((one) => all.includes(one)); return kept.length ? kept : null; };
     state.operations = among(state.operations, unique(here.map((row) => row.case)));
     state.targets = among(state.targets, unique(here.map((row) => row.target)));
@@ -59,8 +51,7 @@
 
   /** Return the cases that were chosen, or else those that the baseline was measured on. */
   function casesShown(here) {
-    const there = here.filter((row) => row.label === state.baseline && !row.word);
-    return state.operations || unique((there.length ? there : here).map((row) => row.case));
+    return state.operations || context().baselines[state.baseline]?.cases || unique(here.map((row) => row.case));
   }
 
   function readAddress() {
@@ -139,31 +130,11 @@
 
   const speed = (value) => (value >= 0.1 ? value.toFixed(2) : value.toPrecision(2));
 
-  /** Return rows with their ratio to the chosen baseline: measured beside it, or else of medians. */
-  function against(rows, baseline) {
-    const medians = new Map();
-    for (const row of [...rows].sort((a, b) => ((a.timestamp || "") < (b.timestamp || "") ? -1 : 1))) {
-      if (row.label !== baseline || row.word) continue;
-      medians.set(key(row.case), row.median_s).set(key(row.case, row.run_id), row.median_s);
-    }
-    return rows.map((row) => {
-      const none = { ratio: null, ratio_low: null, ratio_high: null, verdict: null };
-      if (row.word) return { ...row, ...none };
-      if (row.label === baseline) return { ...row, ...none, ratio: 1, verdict: "baseline" };
-      if (row.baseline === baseline && row.ratio !== null) return row;
-      const pair = pairOf.get(key(row.run_id, row.operation, row.label, baseline));
-      if (pair) return { ...row, ...pair, target: row.target, baseline };
-      const median = medians.get(key(row.case, row.run_id)) ?? medians.get(key(row.case));
-      return { ...row, ...none, ratio: median === undefined ? null : median / row.median_s, verdict: "derived" };
-    });
-  }
-
-  /** Return the targets of one case that may be the fastest: those of which no other is surely faster. */
-  function fastest(rows) {
-    const timed = rows.filter((row) => !row.word);
-    if (timed.length < 2) return [];
-    const best = timed.reduce((one, other) => (other.median_s < one.median_s ? other : one));
-    return timed.filter((row) => row === best || against([row, best], row.label).find((one) => one.target === best.target).verdict !== "faster");
+  /** Return rows of the chosen context with their speeds relative to the chosen baseline, which Python has computed. */
+  function against(rows) {
+    const none = { ratio: null, ratio_low: null, ratio_high: null, verdict: null }, { speeds } = context().baselines[state.baseline] || { speeds: [] };
+    const of = new Map(speeds.map(([cell, ratio, ratio_low, ratio_high, verdict]) => [CELLS[cell], { ratio, ratio_low, ratio_high, verdict }]));
+    return rows.map((row) => ({ ...row, ...none, ...of.get(row) }));
   }
 
   // ---- sections ----
@@ -171,24 +142,16 @@
   function showMatrix(rows) {
     const cases = unique(rows.map((row) => row.case)), targets = unique(rows.map((row) => row.target));
     const at = new Map(rows.map((row) => [key(row.case, row.target), row]));
-    const answers = [], lines = [];
-    for (const name of cases) {
-      const mine = targets.map((target) => at.get(key(name, target))).filter(Boolean), winners = fastest(mine);
-      answers.push(answer(name, mine, winners));
-      lines.push(element("tr", null, heading(name, "row"), ...targets.map((target) => cell(at.get(key(name, target)), winners))));
-    }
-    const measured = targets.filter((target) => rows.some((row) => row.target === target && row.ratio !== null));
-    const shared = cases.filter((name) => measured.every((target) => at.get(key(name, target))?.ratio > 0));
-    const mean = (target) => Math.exp(shared.reduce((sum, name) => sum + Math.log(at.get(key(name, target)).ratio), 0) / shared.length);
-    const means = targets.map((target) => {
-      const there = shared.length > 0 && measured.includes(target), made = element("td", there ? speed(mean(target)) : "—");
-      if (there) made.dataset.value = mean(target);
+    const lines = cases.map((name) => element("tr", null, heading(name, "row"), ...targets.map((target) => cell(at.get(key(name, target))))));
+    const means = context().baselines[state.baseline]?.means || {}, all = context().baselines[state.baseline]?.cases || [];
+    if (all.length > 1 && key(...all) === key(...cases)) lines.push(element("tr", null, heading("geometric mean", "row"), ...targets.map((target) => {
+      const made = element("td", means[target] ? speed(means[target]) : "—");
+      Object.assign(made.dataset, { mean: target, value: means[target] ?? "" });
       return made;
-    });
-    if (cases.length > 1) lines.push(element("tr", null, heading(`geometric mean of ${shared.length} of ${cases.length}, which all have`, "row"), ...means));
+    })));
     const head = element("thead", null, element("tr", null, ...["operation", ...targets].map((name) => heading(name, "col"))));
     $("matrix").replaceChildren(element("caption", `Speed relative to ${state.baseline}: more than 1 is faster`), head, element("tbody", null, ...lines));
-    $("answers").replaceChildren(...answers.map((text) => element("li", text)));
+    $("answers").replaceChildren(...cases.map((name) => element("li", answer(name))));
     const reasons = rows.filter((row) => row.reason).map((row) => `${row.target}${row.word ? `: ${row.word}` : ""}: ${row.reason}`);
     $("reasons").replaceChildren(...unique(reasons).map((text) => element("li", text)));
   }
@@ -199,7 +162,9 @@
     return made;
   }
 
-  function answer(name, rows, winners) {
+  /** Say who is fastest of all targets of a case, those that the reader has left out among them. */
+  function answer(name) {
+    const rows = against(rowsHere(CELLS).filter((row) => row.case === name)), winners = rows.filter((row) => row.fastest);
     if (!winners.length) return `${name}: ${rows.some((row) => !row.word) ? "one target only" : "nothing was timed"}.`;
     if (winners.length > 1) return `${name}: cannot tell ${winners.map((row) => row.target).join(" and ")} apart; each may be the fastest.`;
     const [row] = winners, width = row.ratio_low === null ? "" : ` [${speed(row.ratio_low)}, ${speed(row.ratio_high)}]`;
@@ -207,7 +172,7 @@
     return `${name}: ${row.target} is fastest${by}.`;
   }
 
-  function cell(row, winners) {
+  function cell(row) {
     const made = element("td");
     if (!row || row.word || row.ratio === null) {
       made.textContent = !row ? "not measured" : row.word || `${seconds(row.median_s)}; no ${state.baseline}`;
@@ -215,11 +180,11 @@
       if (row?.reason) made.title = row.reason;
       return made;
     }
-    const star = winners.includes(row) ? (winners.length > 1 ? " ☆" : " ★") : "";
+    const star = { surely: " ★", maybe: " ☆" }[row.fastest] || "";
     const width = row.ratio_low === null ? "" : ` [${speed(row.ratio_low)}, ${speed(row.ratio_high)}]`;
     made.append(element("span", null, element("strong", speed(row.ratio) + star), width), element("small", `${seconds(row.median_s)}, ${row.verdict}`));
     if (row.uneven) made.lastChild.append("; uneven");
-    Object.assign(made.dataset, { value: row.ratio, median: row.median_s, case: row.case, target: row.target, verdict: row.verdict });
+    Object.assign(made.dataset, { value: row.ratio, median: row.median_s, case: row.case, target: row.target, verdict: row.verdict, low: row.ratio_low ?? "", high: row.ratio_high ?? "", fastest: row.fastest });
     const strength = Math.min(0.45, 0.06 + 0.16 * Math.abs(Math.log2(row.ratio)));
     if (["faster", "slower"].includes(row.verdict)) made.style.background = `rgba(${row.ratio > 1 ? "37, 99, 235" : "217, 119, 6"}, ${strength})`;
     if (["undecided", "control failed", "derived"].includes(row.verdict)) made.className = "undecided";
@@ -242,14 +207,16 @@
     const mine = latest ? timed.filter((row) => row.case === latest.case) : [], count = state.iterations;
     $("iterations").value = count;
     $("slider").value = Math.log10(count);
-    const total = (row, time, factor) => row.start_s * factor + count * (time ?? row.median_s);
-    const ranked = [...mine].sort((a, b) => total(a, a.median_s, 1) - total(b, b.median_s, 1)), [best] = ranked;
-    const high = best && total(best, best.ci_high_s, DATA.doubt);
-    const rivals = ranked.slice(1).filter((row) => total(row, row.ci_low_s, 1 / DATA.doubt) <= high);
-    const said = (row) => `${row.target} (${seconds(total(row, row.median_s, 1))})`;
-    $("first").textContent = !best ? "" : `${count.toLocaleString("en")} iterations of ${best.case}: ` + (rivals.length
-      ? `${said(best)} is first, but it cannot be told from ${rivals.map(said).join(", ")}.` : `${said(best)} is surely first${ranked.length > 1 ? `, before ${said(ranked[1])}` : ""}.`)
-      + ` A start is measured once, so it is taken as known within a factor of ${DATA.doubt}.`;
+    const total = (row) => row.start_s + count * row.median_s; // where its line stands
+    const mineOf = (label) => mine.find((row) => row.label === label && row.run_id === latest.run_id);
+    const said = (row) => `${row.target} (${seconds(total(row))})`;
+    const told = latest && (DATA.first[latest.run_id] || []).findLast(([from]) => from <= count);
+    const [best, ...rivals] = told ? [told[1], ...told[2]].map(mineOf) : [];
+    const others = mine.filter((row) => row.run_id !== latest.run_id).map((row) => row.target);
+    $("first").textContent = !latest ? "" : `${count.toLocaleString("en")} iterations of ${latest.case}: ` + (!best ? "the rounds of this run are not here, so nothing is said of who is first."
+      : (rivals.length ? `${said(best)} is first, but it cannot be told from ${rivals.map(said).join(", ")}.` : mine.length - others.length > 1 ? `${said(best)} is surely first.` : `${said(best)}; nothing was measured beside it.`)
+      + (others.length ? ` Measured in another run, so not compared: ${others.join(", ")}.` : "") + ` A start is measured once, so it is taken as known within a factor of ${DATA.doubt}.`);
+    Object.assign($("first").dataset, { first: best?.label ?? "", rivals: rivals.map((row) => row.label).join(" "), run: latest?.run_id ?? "" });
     return draw("pays", mine, (spec) => { spec.params.find((one) => one.name === "asked").value = count; });
   }
 
@@ -333,7 +300,7 @@
   /** Show everything for the choices; a second call waits for the first. */
   function show() {
     document.body.dataset.ready = "";
-    const here = rowsHere(CELLS), all = against(here, state.baseline);
+    const here = rowsHere(CELLS), all = against(here);
     const cases = casesShown(here);
     const wanted = (row) => cases.includes(row.case) && (!state.targets || state.targets.includes(row.target));
     const rows = all.filter(wanted);
@@ -354,7 +321,7 @@
       showScaling(loosely),
       showHistory(loosely),
       draw("memory", timed.filter((row) => row.host_peak_bytes !== null || row.device_peak_bytes !== null)),
-      draw("training", DATA.losses),
+      draw("training", LOSSES),
     ]);
     const turn = (shows = shows.then(charts).then(() => { if (turn === shows) document.body.dataset.ready = "yes"; }));
   }
@@ -363,7 +330,7 @@
 
   function csv() {
     const quoted = (value) => (value === null ? "" : /[",\n]/.test(String(value)) ? `"${String(value).replaceAll('"', '""')}"` : String(value));
-    return [DATA.cells.names, ...DATA.cells.rows].map((row) => row.map(quoted).join(",")).join("\n") + "\n";
+    return [DATA.cells.names, ...CELLS.map((row) => DATA.cells.names.map((name) => row[name]))].map((row) => row.map(quoted).join(",")).join("\n") + "\n";
   }
 
   $("csv").onclick = () => {
