@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import GanbenchError, UsageError
-from ..report import EXCHANGE_FORMATS, RUN_FORMATS
+from ..report.choices import EXCHANGE_FORMATS, RUN_FORMATS
 from ..report.escape import visible_lines
 from . import shared
 from .defaults import Command, defaults_from, project_file

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import UsageError, unknown
-from ..report import CHARTS, EXCHANGE_FORMATS, PIVOT_FORMATS, RUN_FORMATS, THEMES
+from ..report.choices import CHARTS, EXCHANGE_FORMATS, PIVOT_FORMATS, RUN_FORMATS, THEMES
 from .defaults import Command
 from .shared import details_option, format_option, output_option, results_option
 from .terminal import check_output, columns, draw, say, screen, shown, warnings_said, write

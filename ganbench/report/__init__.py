@@ -6,16 +6,16 @@ The names below take the DataFrame of ``ganbench.load_results`` and are fetched 
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from .choices import CHARTS, EXCHANGE_FORMATS, PIVOT_FORMATS, RUN_FORMATS, THEMES
+
 _HOMES = dict.fromkeys(("history", "ratio_matrix", "scaling", "style"), "pivots") | {
     "chart": "picture",
     "pack": "dataset",
 }
-__all__ = ["chart", "history", "pack", "ratio_matrix", "scaling", "style"]
-RUN_FORMATS = ("table", "markdown", "csv", "json")  # in which a run, a sweep and a difference can be written
-EXCHANGE_FORMATS = ("bmf", "github-action-benchmark")  # of services that watch speed over time: a run alone
-CHARTS = ("ratios", "pays", "roofline", "scaling", "history", "memory", "training")
-THEMES = ("light", "dark")
-PIVOT_FORMATS = ("table", "markdown", "csv", "latex", "json", "parquet")
+__all__ = [
+    "CHARTS", "EXCHANGE_FORMATS", "PIVOT_FORMATS", "RUN_FORMATS", "THEMES",
+    "chart", "history", "pack", "ratio_matrix", "scaling", "style",
+]  # fmt: skip
 
 if TYPE_CHECKING:
     from .dataset import pack

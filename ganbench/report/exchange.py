@@ -10,7 +10,7 @@ import pandas as pd
 from ..results.case import service_name
 from ..results.run import Run
 from ..results.table import run_table
-from . import EXCHANGE_FORMATS
+from .choices import EXCHANGE_FORMATS
 from .table import time
 
 

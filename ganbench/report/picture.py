@@ -9,7 +9,8 @@ import pandas as pd
 from ..errors import UnavailableError, UsageError, unknown
 from ..results.case import KEYS
 from ..results.run import RunOf
-from . import CHARTS as KINDS, THEMES, chart_rows
+from . import chart_rows
+from .choices import CHARTS, THEMES
 from .relative import baseline_of, no_run, relative
 from .selection import USUAL, Selection, contexts, select
 
@@ -37,8 +38,8 @@ def chart(
     ``kind`` is one of ``ganbench.report.CHARTS`` but training; ``baseline`` a target, by default that of the newest
     run. Raises ``UsageError`` where there is nothing to draw, ``UnavailableError`` without Altair.
     """
-    if kind not in KINDS:
-        raise unknown("chart", kind, KINDS)
+    if kind not in CHARTS:
+        raise unknown("chart", kind, CHARTS)
     found = select(df)
     rows = chart_rows.cells(found)
     series = chart_rows.varied(found) if kind == "scaling" else chart_rows.history(found, POINTS)[0]

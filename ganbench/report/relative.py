@@ -84,19 +84,22 @@ def speeds(rows: pd.DataFrame, baseline: str, run_of: RunOf, older: pd.DataFrame
     return rows.assign(**columns.astype({name: rows[name].dtype for name in SPEED}))
 
 
-def fastest(rows: pd.DataFrame, run_of: RunOf) -> "pd.Series[str]":
+def fastest(rows: pd.DataFrame, run_of: RunOf, older: pd.DataFrame | None = None) -> "pd.Series[str]":
     """Return for each row whether its target is ``surely`` the fastest of its case, or ``maybe``, or neither: ''.
 
-    The target with the lowest median may be, and each that it is not surely faster than. Where only one of a case has a
+    The target with the lowest median may be, and each that it is not surely faster than. One that was measured in
+    another run may be, unless a target of that run, in ``older``, is surely faster. Where only one of a case has a
     time, there is nothing to be faster than. ``rows`` have the speeds that ``load_results`` gives them.
     """
     found = pd.Series("", rows.index, dtype=object)
-    timed = rows[(rows["status"] == "ok") & rows["median_s"].notna()].assign(label=_labels)
-    timed = timed.sort_values("median_s", kind="stable")[["label", *NEEDED]]
-    for _, group in timed.groupby(WORK, sort=False, dropna=False):
+    timed, there = (_timed(one)[["label", *NEEDED]] for one in (rows, rows if older is None else older))
+    beside: dict[tuple[Any, ...], list[str]] = {}
+    for label, run_id, *case in there[["label", "run_id", *WORK]].itertuples(index=False):
+        beside.setdefault((run_id, *case), []).append(label)
+    for case, group in timed.sort_values("median_s", kind="stable").groupby(WORK, sort=False, dropna=False):
         best, *others = group.to_dict("records")
-        said = [_beside(best, other, run_of) for other in others]
-        first = [group.index[0], *(at for at, word in zip(group.index[1:], said, strict=True) if word != "faster")]
+        beaten = [_beaten(best, one, beside.get((one["run_id"], *case), ()), run_of) for one in others]
+        first = [group.index[0], *(at for at, so in zip(group.index[1:], beaten, strict=True) if not so)]
         if others:
             found.loc[first] = SURELY if len(first) == 1 else MAYBE
     return found
@@ -108,6 +111,11 @@ def mean(ratios: Iterable[float | None]) -> float:
     return statistics.geometric_mean(known) if known and not any(map(math.isnan, known)) else math.nan
 
 
+def _timed(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that have a time, with their labels."""
+    return rows[(rows["status"] == "ok") & rows["median_s"].notna()].assign(label=_labels)
+
+
 def _labels(rows: pd.DataFrame) -> "pd.Series[str]":
     """Return the targets, without a version behind them."""
     return rows["label"] if "label" in rows else rows["target"]
@@ -115,9 +123,8 @@ def _labels(rows: pd.DataFrame) -> "pd.Series[str]":
 
 def _medians(rows: pd.DataFrame, baseline: str) -> dict[tuple[Any, ...], float]:
     """Return the baseline's medians by run and case, and the newest of each case."""
-    mine = rows[(_labels(rows) == baseline) & (rows["status"] == "ok") & rows["median_s"].notna()]
     medians: dict[tuple[Any, ...], float] = {}
-    mine = mine.sort_values("timestamp", kind="stable", na_position="first")
+    mine = _timed(rows[_labels(rows) == baseline]).sort_values("timestamp", kind="stable", na_position="first")
     for run_id, median, *case in mine[["run_id", "median_s", *WORK]].itertuples(index=False):
         medians[run_id, *case] = medians[tuple(case)] = median
     return medians
@@ -132,11 +139,14 @@ def _paired(row: Row, label: str, baseline: str, run_of: RunOf) -> dict[str, Any
     return said and dict(zip(SPEED, (*said.ratio, said.detectable, said.outcome), strict=True))
 
 
-def _beside(best: Row, other: Row, run_of: RunOf) -> str:
-    """Return the verdict on the best against another of its case; nothing is said of two runs."""
-    same = all(best[name] == other[name] for name in ("machine", "run_id"))
-    said = _paired(best, best["label"], other["label"], run_of) if same else None
-    return DERIVED if said is None else str(said["verdict"])
+def _beaten(best: Row, row: Row, beside: Iterable[str], run_of: RunOf) -> bool:
+    """Whether the best is surely faster than a row, or where that is of another run, any target ``beside`` it."""
+    if all(best[name] == row[name] for name in ("machine", "run_id")):
+        said = _paired(best, best["label"], row["label"], run_of)
+        return said is not None and said["verdict"] == "faster"
+    run = run_of(row["machine"], row["run_id"])
+    verdicts = (verdict(run, row["operation"], name, row["label"]) for name in beside if run and name != row["label"])
+    return any(said is not None and said.outcome == "faster" for said in verdicts)
 
 
 def _unknown(ratio: float = math.nan, word: str | None = None) -> dict[str, Any]:

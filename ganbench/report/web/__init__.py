@@ -22,8 +22,9 @@ from ...results.case import KEYS
 from ...results.run import Run, RunOf, runs_below
 from ...results.statistics import BAND
 from ...results.store import cache_folder, replace_file
-from .. import THEMES, chart_rows, provenance, trained
+from .. import chart_rows, provenance, trained
 from ..across import across, parts
+from ..choices import THEMES
 from ..escape import visible
 from ..measured import measured
 from ..picture import NOTHING, look
@@ -123,7 +124,7 @@ def content(path: Path, found: Selection) -> tuple[dict[str, Any], list[Run]]:
     def run_of(machine: str, run_id: str) -> Run | None:
         return known.get((machine, run_id))
 
-    for row, word in zip(cells, fastest(rows, run_of), strict=True):
+    for row, word in zip(cells, fastest(rows, run_of, found.older), strict=True):
         row["fastest"] = word
     machines = {row["machine"] for row in cells}
     trainings = trained.trainings(path) if path.is_dir() else []
