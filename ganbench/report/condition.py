@@ -23,7 +23,7 @@ EXAMPLE = "torch/gan_iteration slower than 1.10x"
 Answer = Literal["holds", "does not hold", "undecided", "not measured"]
 EXIT_CODES: dict[Answer, int] = {"does not hold": 0, "holds": 1, "undecided": 3, "not measured": 4}
 NOT_MEASURED = EXIT_CODES["not measured"]
-GRAVITY = (1, 4, 3, 0)  # of several conditions the first of these codes counts
+GRAVITY = (0, 3, 4, 1)  # of several conditions the last of these codes counts
 
 
 class Condition(NamedTuple):
@@ -101,5 +101,4 @@ def evaluate(condition: Condition, table: "pd.DataFrame") -> Finding:
 
 def exit_code(findings: Iterable[Finding]) -> int:
     """Return the code to leave with: that of the gravest finding, 0 of none."""
-    codes = {EXIT_CODES[finding.outcome] for finding in findings}
-    return next((code for code in GRAVITY if code in codes), 0)
+    return max((EXIT_CODES[finding.outcome] for finding in findings), key=GRAVITY.index, default=0)

@@ -6,6 +6,7 @@ Wolfe & Chicken 2013, section 3.1-3.3). No normality is assumed, and no variance
 """
 
 import functools
+import itertools
 import math
 import random
 import statistics
@@ -61,16 +62,14 @@ def signed_rank_cut(n: int, confidence: float = CONFIDENCE) -> int:
     """
     counts = [1]  # how many sign patterns of the ranks so far give each value of W⁺
     for rank in range(1, n + 1):
-        grown = counts + [0] * rank
-        for value, count in enumerate(counts):
-            grown[value + rank] += count
-        counts = grown
-    tail, allowed = 0, (1 - confidence) / 2 * 2**n
-    for k, count in enumerate(counts):
-        tail += count
-        if tail > allowed:
-            return k
-    return 0
+        counts = [a + b for a, b in zip(counts + [0] * rank, [0] * rank + counts, strict=True)]
+    return _cut(counts, confidence)
+
+
+def _cut(counts: Sequence[int], confidence: float) -> int:
+    """Return how many values of a statistic, from the least, are together no likelier than half of what is left."""
+    allowed = (1 - confidence) / 2 * sum(counts)
+    return sum(below <= allowed for below in itertools.accumulate(counts))
 
 
 def walsh_averages(values: Sequence[float]) -> list[float]:
@@ -80,10 +79,13 @@ def walsh_averages(values: Sequence[float]) -> list[float]:
 
 def hodges_lehmann(values: Sequence[float]) -> Estimate:
     """Return the median of the Walsh averages and the exact interval around it."""
-    averages = walsh_averages(values)
-    cut = signed_rank_cut(len(values))
-    low, high = (averages[cut - 1], averages[-cut]) if cut else (math.nan, math.nan)
-    return Estimate(statistics.median(averages), low, high)
+    return _between(walsh_averages(values), signed_rank_cut(len(values)))
+
+
+def _between(ordered: Sequence[float], cut: int) -> Estimate:
+    """Return the median of ordered values, and the values so far from either end; no interval where that is 0."""
+    low, high = (ordered[cut - 1], ordered[-cut]) if cut else (math.nan, math.nan)
+    return Estimate(statistics.median(ordered), low, high)
 
 
 @functools.cache
@@ -105,12 +107,7 @@ def rank_sum_cut(m: int, n: int, confidence: float = CONFIDENCE) -> int:
             counts[u] -= counts[u - n - i]
         for u in range(i, m * n + 1):
             counts[u] += counts[u - i]
-    below, allowed = 0, (1 - confidence) / 2 * math.comb(m + n, n)
-    for k, count in enumerate(counts):
-        below += count
-        if below > allowed:
-            return k
-    return 0
+    return _cut(counts, confidence)
 
 
 def shift(before: Sequence[float], after: Sequence[float]) -> Estimate:
@@ -119,10 +116,7 @@ def shift(before: Sequence[float], after: Sequence[float]) -> Estimate:
     The median of all differences, with the interval that inverts the test of Mann and Whitney (Hollander,
     Wolfe & Chicken 2013, sections 4.2 and 4.3). It takes the samples to differ in location alone.
     """
-    differences = sorted(b - a for a in before for b in after)
-    cut = rank_sum_cut(len(before), len(after))
-    low, high = (differences[cut - 1], differences[-cut]) if cut else (math.nan, math.nan)
-    return Estimate(statistics.median(differences), low, high)
+    return _between(sorted(b - a for a in before for b in after), rank_sum_cut(len(before), len(after)))
 
 
 def typical(seconds: Sequence[float]) -> Estimate:
