@@ -96,9 +96,9 @@ def fastest(rows: pd.DataFrame, run_of: RunOf, older: pd.DataFrame | None = None
     beside: dict[tuple[Any, ...], list[str]] = {}
     for label, run_id, *case in there[["label", "run_id", *WORK]].itertuples(index=False):
         beside.setdefault((run_id, *case), []).append(label)
-    for case, group in timed.sort_values("median_s", kind="stable").groupby(WORK, sort=False, dropna=False):
+    for what, group in timed.sort_values("median_s", kind="stable").groupby(WORK, sort=False, dropna=False):
         best, *others = group.to_dict("records")
-        beaten = [_beaten(best, one, beside.get((one["run_id"], *case), ()), run_of) for one in others]
+        beaten = [_beaten(best, one, beside.get((one["run_id"], *what), ()), run_of) for one in others]
         first = [group.index[0], *(at for at, so in zip(group.index[1:], beaten, strict=True) if not so)]
         if others:
             found.loc[first] = SURELY if len(first) == 1 else MAYBE

@@ -186,6 +186,7 @@ def _first(rows: pd.DataFrame, run_of: RunOf) -> dict[str, Any]:
     for (machine, run_id), mine in whole.groupby(["machine", "run_id"], sort=False):
         if (run := run_of(str(machine), str(run_id))) is not None:
             taking_part, _, control = candidates(run, mine)
+            taking_part = [one for one in taking_part if one.copies]  # none where a table was changed by hand
             found[run.header.run_id] = outlook(taking_part, control) if taking_part else []
     return found
 
