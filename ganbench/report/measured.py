@@ -18,7 +18,6 @@ from ..results.statistics import Estimate, Verdict, control_failed, judge, level
 from .selection import select
 
 
-
 class Measured:
     """One case on one machine: its row in ``load_results``, and its run."""
 
