@@ -1,7 +1,7 @@
-"""Arrays and what is computed on them: the operations that every framework, and the oracle, implements.
+"""The operations on arrays that every framework and the oracle implement.
 
-Shapes and formulas are in docs/workload.md. In halves (bfloat16, float16) what flows through the layers has that
-dtype; what is kept from iteration to iteration and what is summed over a batch is float32.
+Shapes and formulas are in docs/workload.md. In halves (bfloat16, float16) the arrays of the layers have that dtype;
+parameters, moments, statistics and sums over a batch are float32.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class ArrayOps(ABC):
 
     @abstractmethod
     def to_numpy(self, array: Array) -> np.ndarray:
-        """Return a device array on the host, after whatever was to produce it."""
+        """Return a device array as a NumPy array; it waits until the array is computed."""
 
     @abstractmethod
     def matmul(self, a: Array, b: Array) -> Array:
@@ -116,7 +116,7 @@ class ArrayOps(ABC):
         """Return the new state, d_loss and g_loss after one step on D, then one on G with the updated D."""
 
     def matmul_into(self, a: Array, b: Array, out: Array) -> Array:
-        """Return ``a b``, written to ``out`` (m,n) where the framework can do that without a copy."""
+        """Return ``a b``, written to ``out`` (m,n) if the framework can do that without a copy."""
         return self.matmul(a, b)
 
     # The Wasserstein loss with gradient penalty, for those that say so in ``Backend.losses`` ----------------

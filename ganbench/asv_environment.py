@@ -1,8 +1,8 @@
-"""An asv plug-in: plain ``asv run`` measures the code that is installed, asks nothing, and keeps the result.
+"""An asv plug-in: plain ``asv run`` measures the installed code, asks no questions, and saves the result.
 
-asv's own ``existing`` environment saves nothing unless it is told the commit, and files a changed tree under
-the clean commit. This one records versions, the GPU and the changes of a dirty tree in the environment's
-name, and refuses any commit but the one that is checked out. It uses asv's internals: see pyproject.toml.
+asv's own ``existing`` environment saves a result only if the commit is named, and saves a changed tree under the clean
+commit. This environment records versions, the GPU and uncommitted changes in its name, and refuses every commit except
+the checked-out one. It uses asv's internals: see pyproject.toml.
 """
 
 import functools
@@ -74,14 +74,14 @@ class CurrentEnvironment(Environment):  # type: ignore[misc]
 
 @functools.cache
 def _lock() -> Any:
-    """Keep other runs out until asv ends; asv asks more than once."""
+    """Lock the machine until asv ends; asv calls this more than once."""
     held = run_lock(log.warning)
     held.__enter__()
     return held
 
 
 def _installed() -> dict[str, str]:
-    """Return what a result depends on: framework versions, the GPU, and a hash of uncommitted changes."""
+    """Return what a result depends on: versions of frameworks, the GPU, and a hash of uncommitted changes."""
     found = {}
     for name in registry.names():
         try:

@@ -1,4 +1,4 @@
-"""``ganbench.compare``: plan, measure, keep, and hand back what was measured."""
+"""``ganbench.compare``: make a plan, measure it, save the run, and return it."""
 
 import sys
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Comparison(Run):
-    """A run that shows itself: as a table in a terminal and in a notebook, as a DataFrame by ``to_pandas``."""
+    """A run that is shown as a table, in a terminal and in a notebook; ``to_pandas`` gives a DataFrame."""
 
     def to_pandas(self) -> "pd.DataFrame":
         """Return one row per operation and target, as ``load_results`` does."""
@@ -59,12 +59,12 @@ def compare(
     progress: "Progress | None" = None,
     **settings: Any,
 ) -> Comparison:
-    """Measure ``backends`` (targets such as ``"numpy,torch.textbook,jax@cuda"``) against one another.
+    """Compare ``backends`` (targets such as ``"numpy,torch.textbook,jax@cuda"``) with one another.
 
-    ``spec`` overrides ``preset``; ``results=None`` keeps no file; further ``settings`` are those of
+    ``spec`` overrides ``preset``; ``results=None`` saves no file; further ``settings`` are those of
     ``ganbench.measure.plan.make_plan``: devices, ops, dtype, math, threads, baseline, rigor, rounds, budget_s,
-    precision_goal, timeout_s, caches, energy, seed. Raises ``UsageError`` for what cannot be, ``StorageError`` where
-    results cannot be written; a backend that fails is a row with its reason.
+    precision_goal, timeout_s, caches, energy, seed. Raises ``UsageError`` for invalid input, ``StorageError`` if
+    results cannot be written. If a backend fails, its row has the reason.
     """
     plan = make_plan(
         spec or find_preset(preset),

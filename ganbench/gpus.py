@@ -1,7 +1,7 @@
-"""The NVIDIA GPUs that CUDA programs see, numbered as they number them: by NVML, without loading CUDA.
+"""The NVIDIA GPUs that CUDA programs see, with the same numbers: read with NVML, without loading CUDA.
 
-Workers are told to number GPUs by their place on the bus, as NVML does; ``CUDA_VISIBLE_DEVICES`` may hide and reorder
-them, and name them by number or by UUID, whole or the slices of MIG.
+Workers number GPUs by their place on the bus, as NVML does. ``CUDA_VISIBLE_DEVICES`` may hide and reorder them. It
+names them by number or by UUID, and may name slices of MIG.
 """
 
 import contextlib
@@ -28,14 +28,14 @@ T = TypeVar("T")
 
 
 class Clocks(NamedTuple):
-    """The clock of the multiprocessors in MHz, None where it cannot be read, and why it is lowered."""
+    """The clock of the multiprocessors in MHz, None if it cannot be read, and the reasons why it is lowered."""
 
     sm_mhz: int | None = None
     throttle: tuple[str, ...] = ()
 
 
 class Hold(NamedTuple):
-    """What may hold a GPU at one clock, in MHz: None where NVML does not tell. It never tells of a locked clock."""
+    """What may fix a GPU's clock, in MHz; None if NVML does not report it. NVML never reports a locked clock."""
 
     uuid: str
     highest: int | None  # that its multiprocessors can have
@@ -44,7 +44,7 @@ class Hold(NamedTuple):
 
 
 def count() -> int:
-    """Return how many NVIDIA GPUs there are to be seen."""
+    """Return the number of visible NVIDIA GPUs."""
     nvml = _nvml()
     if nvml is not None:
         return len(list(_handles(nvml)))
@@ -53,7 +53,7 @@ def count() -> int:
 
 @functools.cache
 def names() -> tuple[str, ...]:
-    """Return the names of the NVIDIA GPUs that are to be seen."""
+    """Return the names of the visible NVIDIA GPUs."""
     nvml = _nvml()
     if nvml is None:
         found = (re.search(r"Model:\s*(.+)", _read(path)) for path in _listed())
@@ -72,7 +72,7 @@ def driver() -> str:
 
 
 def holds() -> list[Hold]:
-    """Return what may hold the clock of each GPU that is to be seen; nothing without NVML."""
+    """Return what may fix the clock of each visible GPU; nothing without NVML."""
     nvml = _nvml()
     return [] if nvml is None else [_hold(nvml, handle) for handle in _handles(nvml)]
 
@@ -88,13 +88,13 @@ def _hold(nvml: Any, handle: Any) -> Hold:
 
 @functools.cache  # asked for right before something is timed
 def clocks(device: str) -> Callable[[], Clocks]:
-    """Return a function that reads the clocks of ``device``; on the host, and where nothing is told, it says so."""
+    """Return a function that reads the clocks of ``device``; without a GPU or NVML it returns empty ``Clocks``."""
     nvml, handle = _handle(device)
     return Clocks if handle is None else functools.partial(_read_clocks, nvml, handle)
 
 
 def energy(device: str) -> float | None:
-    """Return the joules that a GPU has used since its driver was loaded; None where NVML does not tell.
+    """Return the joules that a GPU has used since its driver was loaded; None if NVML does not report them.
 
     Its counter moves in steps, some 20 to 100 ms apart.
     """
@@ -105,7 +105,7 @@ def energy(device: str) -> float | None:
 
 @functools.cache
 def _handle(device: str) -> tuple[Any, Any]:
-    """Return NVML and its handle of ``device``; the handle is None where it shows no such GPU."""
+    """Return NVML and its handle of ``device``; the handle is None if there is no such GPU."""
     kind, _, index = device.partition(":")
     nvml = _nvml() if kind == "cuda" else None
     seen = [] if nvml is None else list(_handles(nvml))
@@ -113,14 +113,14 @@ def _handle(device: str) -> tuple[Any, Any]:
 
 
 def _read_clocks(nvml: Any, handle: Any) -> Clocks:
-    """Each may be refused while the other is told: slices of MIG have no clock of their own."""
+    """Read clock and reasons; NVML may refuse one of them: slices of MIG have no clock of their own."""
     clock = _asked(nvml, nvml.nvmlDeviceGetClockInfo, handle, nvml.NVML_CLOCK_SM)
     bits = _asked(nvml, nvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle) or 0
     return Clocks(clock, tuple(name for bit, name in THROTTLE.items() if bits & bit))
 
 
 def _handles(nvml: Any) -> Iterator[Any]:
-    """Yield NVML's handles in the order of CUDA, which stops at the first name that it does not know."""
+    """Yield NVML's handles in the order of CUDA, which ignores all names after the first unknown one."""
     asked = os.environ.get("CUDA_VISIBLE_DEVICES")
     number = _asked(nvml, nvml.nvmlDeviceGetCount) or 0
     for name in map(str, range(number)) if asked is None else asked.split(","):
@@ -134,7 +134,7 @@ def _handles(nvml: Any) -> Iterator[Any]:
 
 
 def _by_uuid(nvml: Any, name: str, number: int) -> Any:
-    """Return the handle of the GPU or slice whose UUID begins with ``name``; None where there is none."""
+    """Return the handle of the GPU or slice whose UUID begins with ``name``; None if there is none."""
     if name.startswith("MIG-"):
         return _asked(nvml, nvml.nvmlDeviceGetHandleByUUID, name)
     for index in range(number):
@@ -150,7 +150,7 @@ def _by_uuid(nvml: Any, name: str, number: int) -> Any:
 
 @functools.cache
 def _nvml() -> Any:
-    """Return NVML, ready to be asked; None where it is not installed, or finds no driver."""
+    """Return NVML after its initialisation; None if it is not installed, or finds no driver."""
     with contextlib.suppress(ImportError):
         import pynvml
 
@@ -161,7 +161,7 @@ def _nvml() -> Any:
 
 
 def _asked(nvml: Any, question: Callable[..., T], *arguments: Any) -> T | None:
-    """Return NVML's answer; None where it refuses."""
+    """Return NVML's answer; None if it refuses."""
     try:
         return question(*arguments)
     except nvml.NVMLError:
@@ -169,7 +169,7 @@ def _asked(nvml: Any, question: Callable[..., T], *arguments: Any) -> T | None:
 
 
 def _text(told: str | bytes) -> str:
-    """Return what NVML tells as text: its older bindings tell bytes."""
+    """Return a text of NVML as ``str``: its older bindings return bytes."""
     return told.decode() if isinstance(told, bytes) else told
 
 

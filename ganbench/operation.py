@@ -1,7 +1,7 @@
-"""What an operation is: its shape, seeded inputs, named outputs, the work it takes.
+"""An operation: its shape, its seeded inputs, its named outputs, and its work in FLOP and bytes.
 
-It says how its arrays meet a backend's method in one pure ``apply``; a mode that compiles, scans or captures
-transforms that one function. docs/workload.md has the mathematics.
+Its pure function ``apply`` calls a backend's method with its arrays. A mode that compiles, scans or captures transforms
+this function. docs/workload.md has the mathematics.
 """
 
 import contextlib
@@ -99,7 +99,7 @@ class Inputs(NamedTuple):
     batches: list[tuple[Any, ...]]
 
     def digest(self) -> str:
-        """Return a hash over every number, by which a worker proves that it has the oracle's inputs."""
+        """Return a hash over every number, with which a worker proves that it has the oracle's inputs."""
         hasher = hashlib.sha256()
         for array in arrays(self):
             hasher.update(np.ascontiguousarray(array).data)
@@ -148,7 +148,7 @@ class Operation(ABC):
 
     @property
     def loss(self) -> str | None:
-        """The loss that a backend must be written for; None where it takes none."""
+        """The loss that a backend must have for this operation; None if it needs none."""
         return None
 
     @abstractmethod
@@ -157,7 +157,7 @@ class Operation(ABC):
 
     @abstractmethod
     def outputs(self) -> list[Output]:
-        """Return what a program of this operation must produce, in order."""
+        """Return the outputs that a program of this operation must give, in order."""
 
     @abstractmethod
     def apply(self, backend: ArrayOps, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:

@@ -1,7 +1,7 @@
-"""The formats that arithmetic is done in: which there are, and what is kept wider beside them.
+"""The formats of arithmetic, and the wider formats that go with them.
 
-Halves are always mixed precision: they flow through the layers and the products, while what is carried from
-iteration to iteration and what is summed over a batch (parameters, moments, statistics, losses) is float32.
+Halves are always mixed precision: the arrays of layers and products are halves; parameters, moments, statistics and
+losses are float32.
 """
 
 from .errors import UsageError, unknown
@@ -22,7 +22,7 @@ BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}  # of one numb
 
 
 def precision_of(dtype: str, math: str = "") -> str:
-    """Return how arrays of ``dtype`` are computed: ``math``, or the dtype's default where that is empty.
+    """Return the arithmetic for arrays of ``dtype``: ``math``, or the dtype's default if ``math`` is empty.
 
     Raises ``UsageError`` naming what is valid.
     """
@@ -46,10 +46,10 @@ def name_of(dtype: str, precision: str) -> str:
 
 
 def titled(dtype: str, precision: str) -> str:
-    """Return what a title says: ``float32``, ``float32 with TF32``, ``bfloat16 (mixed precision)``."""
+    """Return the text for a title: ``float32``, ``float32 with TF32``, ``bfloat16 (mixed precision)``."""
     return {"tf32": f"{dtype} with TF32", "mixed": f"{dtype} (mixed precision)"}.get(precision, dtype)
 
 
 def accumulation_dtype(dtype: str) -> str:
-    """Return the dtype of what is carried on or summed up beside arrays of ``dtype``."""
+    """Return the dtype of parameters, moments and sums that go with arrays of ``dtype``."""
     return dtype if dtype in FULL else "float32"

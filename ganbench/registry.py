@@ -1,4 +1,4 @@
-"""Backends are found through entry points, ours and other people's in the same way; a target names one of them.
+"""Finds backends through entry points, ganbench's own and those of plug-ins; a target names one of them.
 
 A target is ``backend[.mode][@device]``: ``torch``, ``torch.textbook``, ``jax@cuda:0``.
 """
@@ -29,7 +29,7 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class BrokenBackendError(GanbenchError):
-    """An installed plug-in whose own code raises; it never takes the others down."""
+    """An installed plug-in whose own code raises; all other backends still work."""
 
 
 def names() -> list[str]:
@@ -70,7 +70,7 @@ def load(name: str) -> type[Backend]:
 
 @contextlib.contextmanager
 def _code_of(name: str, asked_for: str) -> Iterator[None]:
-    """Turn whatever a plug-in's own code raises into a ``BrokenBackendError``."""
+    """Turn every exception of a plug-in's own code into a ``BrokenBackendError``."""
     try:
         yield
     except GanbenchError:
@@ -82,14 +82,14 @@ def _code_of(name: str, asked_for: str) -> Iterator[None]:
 
 
 def probe(name: str) -> Probe:
-    """Return what the backend called ``name`` says is installed; raises ``BrokenBackendError``."""
+    """Return the ``Probe`` of the backend called ``name``; raises ``BrokenBackendError``."""
     cls = load(name)
     with _code_of(name, "what is installed"):
         return cls.probe()
 
 
 def version(name: str) -> str:
-    """Return the version of a backend's framework; '' where it is not installed or the backend does not say."""
+    """Return the version of a backend's framework; '' if it is not installed or unknown."""
     try:
         return probe(name).version
     except BrokenBackendError:
@@ -120,7 +120,7 @@ def available() -> list[str]:
 def parse_target(text: str) -> Target:
     """Return the target that ``text`` names; raises ``UsageError`` saying what is valid.
 
-    What a broken plug-in has is not known: its target is what ``text`` says, and its row will say why it failed.
+    The modes of a broken plug-in are not known: its target is taken as it is, and its row will have the reason.
     """
     rest, at, device = text.strip().partition("@")
     name, dot, mode = rest.partition(".")
@@ -138,8 +138,8 @@ def parse_target(text: str) -> Target:
 def parse_targets(texts: Sequence[str], devices: Sequence[str] = ()) -> list[Target]:
     """Return the targets named by ``texts``, those without a device once for each of ``devices``.
 
-    A backend that can never have one of ``devices`` is left out for that device; one that can have none
-    of them is an error, as is naming the same target twice.
+    If a backend can never use one of ``devices``, it is left out for that device. If it can use none of them, or if a
+    target is named twice, a ``UsageError`` is raised.
     """
     targets: list[Target] = []
     for text in texts:
@@ -166,7 +166,7 @@ def parse_targets(texts: Sequence[str], devices: Sequence[str] = ()) -> list[Tar
 
 
 def library_of(target: Target, targets: Sequence[Target]) -> Target:
-    """Return the target whose ceilings and floor stand for all of ``targets`` of the same backend and device."""
+    """Return the target whose ceilings and floor are used for all ``targets`` of the same backend and device."""
     return next(other for other in targets if (other.backend, other.device) == (target.backend, target.device))
 
 

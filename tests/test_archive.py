@@ -65,7 +65,7 @@ def test_what_is_not_ours_is_left_out_with_its_reason(theirs, tmp_path, ganbench
         "damaged.jsonl: line 2",
         "empty.jsonl: nothing was measured in it",
         "deep.jsonl: it is not a ganbench run",
-        "deep.json: not JSON, or torn off",
+        "deep.json: not JSON, or incomplete",
         "x.json: not a file of asv's",
         "benchmarks.json: asv writes it anew",
     ):
@@ -87,7 +87,7 @@ def test_files_of_asv_come_in_beside_runs(theirs, tmp_path, ganbench_cli):
     code, out, _ = ganbench_cli("results", "import", path, "--results", results)
     assert code == 0
     assert out.count("taken") == 4
-    assert "torn.json: not JSON, or torn off" in out
+    assert "torn.json: not JSON, or incomplete" in out
     assert (results / "there" / "aaaaaaaa-current-py3.11.json").read_bytes() == asv_file()
     assert (results / "there" / "machine.json").read_bytes() == about
     table = ganbench.load_results(results)
@@ -104,7 +104,7 @@ def test_files_of_asv_come_in_beside_runs(theirs, tmp_path, ganbench_cli):
     (results / "there" / "machine.json").write_text("{}")
     code, out, _ = ganbench_cli("results", "import", path, "--results", results)
     assert code == 0
-    assert "another description of this machine is here already, and is kept" in out
+    assert "another description of this machine is here already, and was not replaced" in out
     assert (results / "there" / "machine.json").read_text() == "{}"
 
 
@@ -130,8 +130,8 @@ def test_what_claims_to_hold_without_end_is_left_out(theirs, tmp_path):
     outcome = import_results(zipped(tmp_path / "a.zip", contents(theirs) | files), tmp_path / "results")
     assert len(outcome.taken) == 2
     reasons = dict(outcome.left_out)
-    assert reasons["x.json"].startswith("it claims")
-    assert reasons["many.jsonl"].startswith("it claims")
+    assert reasons["x.json"].startswith("it would have")
+    assert reasons["many.jsonl"].startswith("it would have")
     assert reasons["wide.jsonl"].endswith("is named twice")
 
 

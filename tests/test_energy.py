@@ -250,7 +250,7 @@ def test_without_a_counter_the_reason_is_shown(craft, tmp_path, ganbench_cli):
 
 @pytest.mark.parametrize(
     ("wrong", "words"),
-    [({"target": "who"}, "'who' is not among the run's targets"), ({"seconds": 0}, "1 J in no time")],
+    [({"target": "who"}, "'who' is not among the run's targets"), ({"seconds": 0}, "1 J in a time of 0 s")],
 )
 def test_an_energy_that_cannot_be_is_refused(craft, tmp_path, wrong, words):
     with pytest.raises(StorageError, match=words):

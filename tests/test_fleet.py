@@ -248,8 +248,8 @@ LIES = {
     "name": "is not a valid name of a file",
     "other": "its file names another machine, somebody-else",
     "question": "its settings are not those of its job",
-    "torn": "its last line is torn off",
-    "rubbish": "its last line is torn off",
+    "torn": "its last line is incomplete",
+    "rubbish": "its last line is incomplete",
 }
 
 

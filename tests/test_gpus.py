@@ -72,7 +72,7 @@ def test_doctor_tells_the_clocks_of_gpus_and_how_to_lock_them(nvml, ganbench_cli
 
     nvml("0", refused=[name for name in dir(Nvml) if "Clock" in name])
     _, out, _ = ganbench_cli("doctor")
-    assert "GPU 0: NVML tells no clocks\n" in out
+    assert "GPU 0: NVML reports no clocks\n" in out
     assert "--lock-gpu-clocks=MHZ,MHZ" in out
 
 

@@ -65,7 +65,7 @@ def test_every_backend_learns_the_same(parity):
     assert np.ptp(tables, axis=0).max() <= 1e-9
     assert len(np.unique(shown(folder / "parity.png"))) > 10
     assert "numpy, torch, jax: losses differ by at most " in out
-    assert "have not parted by more than 0.001 in 230" in out
+    assert "in 230 iterations the curves never differ by more than 0.001" in out
     for line in ("images/s; with shuffled data and noise: ", "feeding costs ", "complete at iteration 230"):
         assert out.count(line) == 3
 

@@ -84,7 +84,7 @@ def test_output_that_cannot_be_written_or_holds_a_training(monkeypatch, capsys, 
     before = (folder / "state.npz").read_bytes()
     code, errors = here(monkeypatch, capsys, *short, "--output", folder)
     assert code == 2
-    assert f"{folder} holds a training already: continue it with --resume {folder / 'state.npz'}" in errors
+    assert f"{folder} already has a training: continue it with --resume {folder / 'state.npz'}" in errors
     assert (folder / "state.npz").read_bytes() == before
 
 

@@ -130,7 +130,7 @@ def test_two_trainings_that_begin_together_leave_one(tmp_path):
     both = [start(*given, "--seed", seed) for seed in (0, 1)]
     codes, said = zip(*((code, errors) for code, _, errors in map(finished, both)), strict=True)
     assert sorted(codes) == [0, 2], said
-    assert "another training is writing" in "".join(said) or "holds a training already" in "".join(said)
+    assert "another training is writing" in "".join(said) or "already has a training" in "".join(said)
     assert load_state(tmp_path / "state.npz").seed == codes.index(0)
 
 

@@ -23,7 +23,7 @@ def examination() -> Iterator[str]:
     for place, hold in enumerate(gpus.holds()):
         told = {"highest clock": hold.highest, "application clock": hold.asked, "as it comes": hold.usual}
         numbers = [f"{what} {clock} MHz" for what, clock in told.items() if clock is not None]
-        yield f"           GPU {place}: {', '.join(numbers) or 'NVML tells no clocks'}"
+        yield f"           GPU {place}: {', '.join(numbers) or 'NVML reports no clocks'}"
     yield f"system     {facts['os']}, Python {facts['python']}"
     for name in registry.names():
         yield from _backend(name)

@@ -9,8 +9,8 @@ from ..results.statistics import BAND
 from .table import seconds
 
 QUEUE_LEGEND = (
-    "one call: waited for alone. queued: calls in a row. between events: the same on the device's own clock, gaps in "
-    "which it waits for the host included. held down: share of visits with a lowered clock."
+    "one call: a single call, until its result is there. queued: many calls in a row. between events: the same by the "
+    "device's own clock, with the gaps in which it waits for the host. held down: share of visits with a lowered clock."
 )
 COLUMNS = ("start of", "target", "import", "prepare", "first run", "warm cache", "has caught up with")
 

@@ -68,7 +68,7 @@ def _rows(path: Path, content: dict[str, Any]) -> list[Row]:
             continue  # another project's suite
         names = ("shape", "target", "dtype")
         if math.prod(map(len, fields["params"])) > MAX_CASES:
-            raise ValueError(f"{name} claims more than {MAX_CASES:,} cases")
+            raise ValueError(f"{name} has more than {MAX_CASES:,} cases")
         cases = itertools.product(*[[ast.literal_eval(value) for value in values] for values in fields["params"]])
         for index, case in enumerate(cases):
             key = (module, *case)
@@ -130,7 +130,7 @@ def _timed(fields: dict[str, Any], index: int) -> Row:
 
     result = pick("result")
     if result is None:
-        return {"status": "failed", "reason": "it failed under asv, which printed why"}
+        return {"status": "failed", "reason": "it failed under asv; asv printed the reason"}
     if math.isnan(result):
         return {"status": "unavailable", "reason": "skipped by asv (n/a): missing here, or not supported"}
     for seconds in (result, *(pick("samples") or ())):

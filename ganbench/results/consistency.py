@@ -49,12 +49,12 @@ def fault(records: Sequence[Line]) -> tuple[int, str] | None:
             seen = {case for case in seen if case[0] < record.round}
             continue
         if ended:
-            return number, "it comes after the end of the run"
+            return number, "this line is after the end of the run"
         ended = isinstance(record, RunEnd)
         if isinstance(record, WorkerRecord | Measurement | EnergyRecord) and record.target not in labels:
             return number, f"'{record.target}' is not among the run's targets ({', '.join(sorted(labels))})"
         if isinstance(record, EnergyRecord) and record.joules and not record.seconds:
-            return number, f"an energy of {record.joules:.6g} J in no time"
+            return number, f"an energy of {record.joules:.6g} J in a time of 0 s"
         if isinstance(record, Measurement):
             case = record.round, record.operation, record.target, record.copy
             if record.operation not in operations:

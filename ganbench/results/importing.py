@@ -70,7 +70,9 @@ def import_results(path: Path, results: Path) -> Imported:
         elif there == content:
             outcome.same.append(place)
         elif place.name == MACHINE:
-            outcome.left_out.append((str(place), "another description of this machine is here already, and is kept"))
+            outcome.left_out.append(
+                (str(place), "another description of this machine is here already, and was not replaced")
+            )
         else:
             raise UsageError(f"{kept} exists and differs: nothing was imported; rename it, or choose another --results")
     check_writable(results)
@@ -86,7 +88,7 @@ def take_run(content: bytes, results: Path, fault: Callable[[RunHeader, object],
     ``LeftOutError`` for one that is not taken, ``StorageError`` where the disk does not take it.
     """
     if whole_length(content) < len(content):
-        raise LeftOutError("its last line is torn off")
+        raise LeftOutError("its last line is incomplete")
     try:
         place = _checked("it.jsonl", content)
     except UsageError as error:
@@ -151,7 +153,7 @@ def _place_of_asv(path: str, text: bytes) -> Path:
     try:
         content: Any = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise LeftOutError("not JSON, or torn off") from error
+        raise LeftOutError("not JSON, or incomplete") from error
     if not isinstance(content, dict) or not isinstance(content.get("version"), int):
         raise LeftOutError("not a file of asv's")
     if name == MACHINE and isinstance(content.get("machine"), str):
@@ -170,12 +172,14 @@ def _place_of_asv(path: str, text: bytes) -> Path:
 
 def _bound(cases: int, rounds: int) -> None:
     if cases > MAX_CASES or rounds > MAX_ROUNDS:
-        raise LeftOutError(f"it claims {cases:,} cases of {rounds:,} rounds (at most {MAX_CASES:,} of {MAX_ROUNDS})")
+        raise LeftOutError(
+            f"it would have {cases:,} cases of {rounds:,} rounds (at most {MAX_CASES:,} of {MAX_ROUNDS})"
+        )
 
 
 def _safe(file: str, name: str) -> str:
     if not SAFE.fullmatch(name):
-        raise UsageError(f"refused: '{file}' names itself {name[:100]!a}, which is not a valid name of a file")
+        raise UsageError(f"refused: '{file}' contains the name {name[:100]!a}, which is not a valid name of a file")
     return name
 
 

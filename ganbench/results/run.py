@@ -167,6 +167,6 @@ def find_run(name: str, results: Path) -> Path:
         return found[0]
     if found:
         several = ", ".join(str(path) for path in found[:SHOWN]) + ", ..." * (len(found) > SHOWN)
-        raise UsageError(f"run '{name}' may be any of {len(found)}: {several}")
+        raise UsageError(f"run '{name}' is ambiguous, {len(found)} runs begin so: {several}")
     newest = ", ".join(path.stem for path in reversed(files[-SHOWN:])) or "none"
     raise UsageError(f"no run '{name}' in {results} (newest: {newest}); 'ganbench results list' shows all")

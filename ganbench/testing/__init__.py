@@ -1,6 +1,6 @@
-"""The conformance suite: what every backend, inside this repository or outside, must hold to.
+"""The conformance suite: the tests that every backend must pass, in this repository and outside.
 
-Name the backend in a test file of your own, and pytest does the rest:
+Write a test file that names your backend, and run pytest:
 
     from ganbench.testing import BackendConformance
 
@@ -59,7 +59,7 @@ LAYOUTS = {
 
 
 class BackendConformance:
-    """Subclass, name a backend, and pytest holds it to the interface and to the oracle."""
+    """A test class: subclass it and name a backend; pytest checks the interface, and the results with the oracle."""
 
     backend_class: ClassVar[type[Backend]]
     mode: ClassVar[str] = ""  # '' is the backend's default

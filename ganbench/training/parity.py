@@ -35,7 +35,7 @@ class Parity(NamedTuple):
             f"{', '.join(self.targets)}: losses differ by at most {self.largest:.1e} over the first {shown} iterations"
         )
         if self.parted is None:
-            return f"{text}; the curves have not parted by more than {PARTED:g} in {len(self.steps):,}"
+            return f"{text}; in {len(self.steps):,} iterations the curves never differ by more than {PARTED:g}"
         return f"{text}; the curves part at iteration {self.parted:,}, where they first differ by more than {PARTED:g}"
 
     def explain(self) -> list[str]:

@@ -29,7 +29,7 @@ def check_free(folder: Path, resume: Path | None) -> None:
     state = folder / STATE
     if state.exists() and not (resume is not None and resume.exists() and state.samefile(resume)):
         raise UsageError(
-            f"{folder} holds a training already: continue it with --resume {state}, or choose another --output"
+            f"{folder} already has a training: continue it with --resume {state}, or choose another --output"
         )
 
 

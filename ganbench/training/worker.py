@@ -60,7 +60,9 @@ def train(job: TrainJob, stopping: Callable[[], bool], tell: Callable[[Message],
     program, _, _ = first_call(backend, operation, inputs)
     gate = verify(program, operation, answers, job.dtype)
     if not gate.passed:
-        raise GanbenchError(f"its gan_iteration did not pass the gate: {gate.reason}; run 'ganbench verify'")
+        raise GanbenchError(
+            f"its gan_iteration did not pass the gate: {gate.reason}; 'ganbench verify' shows all errors"
+        )
 
     rows = np.asarray(np.load(Path(job.folder) / ROWS, mmap_mode="r"))
     start = _start(job)
