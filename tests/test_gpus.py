@@ -124,4 +124,4 @@ def test_visits_at_which_a_clock_was_held_down_are_counted_and_shown(craft, tmp_
     assert "one call queued between events clock held down" in out
     assert re.search(r"100 ms \S+ \S+ 10.0 ms 1500 MHz \d+%", out)
     assert re.search(r"GPU clock 1500 MHz \(lowest 1400\), held down by power cap at \d+ of \d+ visits", out)
-    assert "gaps in which it waits for the host included" in out
+    assert "with the gaps in which it waits for the host" in out
