@@ -24,6 +24,13 @@ if TYPE_CHECKING:
 LOOPBACK = "127.0.0.1"
 WORKERS = 3  # of ``local``
 KINDS = "local, local:N, ssh:HOST,HOST, slurm, dask:tls://HOST:PORT (or dask:tcp://127.0.0.1:PORT)"
+HOST = r"[A-Za-z0-9][A-Za-z0-9._@-]*"
+VALID = {  # what may follow each kind
+    "local": r"([1-9]\d{0,2})?",
+    "ssh": f"{HOST}(,{HOST})*",
+    "slurm": "",
+    "dask": r"(tcp|tls)://([\w.-]+|\[[0-9a-fA-F:]+\]):\d{1,5}",
+}
 CONNECT_S = 30
 LOGS = "slurm"  # below the folder of the fleet
 # Less work beside what is timed: no profiler, no dashboard, and clocks that tick rarely.
@@ -71,22 +78,17 @@ def check(kind: str, tls: Tls) -> None:
     for path in filter(None, tls):
         if not path.is_file():
             raise UsageError(f"cannot read the TLS file {path}: there is no such file")
-    if name == "local" and (not rest or re.fullmatch(r"[1-9]\d{0,2}", rest)):
-        return
-    if name == "dask" and (rest.startswith(("tcp://", "tls://"))):
-        address = urlsplit(rest)
-        if not address.hostname or not _port(rest):
-            raise UsageError(f"cluster '{kind}' is not valid: dask:tls://HOST:PORT")
-        if address.scheme == "tcp" and _is_loopback(address.hostname):
-            return
-        if address.scheme == "tcp":
-            raise UsageError(
-                f"refused: {rest} is not this machine and has no TLS, so anybody between could run code on every "
-                f"worker; start scheduler and workers with TLS, and name dask:tls://{address.netloc} and "
-                "--tls-ca, --tls-cert and --tls-key"
-            )
-    elif not (name == "slurm" and not rest) and not (name == "ssh" and _hosts(rest)):
+    if name not in VALID or not re.fullmatch(VALID[name], rest):
         raise UsageError(f"cluster '{kind}' is not valid (known: {KINDS})")
+    address = urlsplit(rest)
+    if name == "local" or (address.scheme == "tcp" and _is_loopback(address.hostname or "")):
+        return
+    if address.scheme == "tcp":
+        raise UsageError(
+            f"refused: {rest} is not this machine and has no TLS, so anybody between could run code on every "
+            f"worker; start scheduler and workers with TLS, and name dask:tls://{address.netloc} and "
+            "--tls-ca, --tls-cert and --tls-key"
+        )
     if not tls.complete:
         raise UsageError(
             f"refused: --cluster {kind} leaves this machine, and a task of dask is code that any sender can have run; "
@@ -94,23 +96,10 @@ def check(kind: str, tls: Tls) -> None:
         )
 
 
-def _port(address: str) -> int | None:
-    try:
-        return urlsplit(address).port
-    except ValueError:
-        return None
-
-
 def _is_loopback(host: str) -> bool:
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
     return host == "localhost"
-
-
-def _hosts(text: str) -> list[str]:
-    """Return the hosts that a text names, each once; none where one of them cannot be a host."""
-    hosts = list(dict.fromkeys(text.split(",")))
-    return hosts if all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._@-]*", host) for host in hosts) else []
 
 
 class Opened(NamedTuple):
@@ -138,6 +127,8 @@ def opened(kind: str, tls: Tls, plan: FleetPlan, folder: Path, dashboard: str | 
     for name in ("distributed", "tornado", "asyncio", "asyncssh"):  # what matters of it is said by us, in words
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     settings = SETTINGS | _encryption(tls)
+    if kind.startswith("ssh"):  # whoever started it may be gone without a word
+        settings["distributed.scheduler.idle-timeout"] = "10 minutes"
     lost: dict[str, str] = {}
     with dask.config.set(settings), contextlib.ExitStack() as stack:
         try:
@@ -169,24 +160,21 @@ def _cluster(
     page = {"dashboard": dashboard is not None, "dashboard_address": dashboard or f"{LOOPBACK}:0"}
     if name == "dask":
         return rest, lambda: 1
-    if name == "local":
-        from distributed import LocalCluster
-
-        count = int(rest or WORKERS)
-        protocol = "tls" if "distributed.comm.require-encryption" in settings else "tcp"
-        cluster: Any = LocalCluster(
-            n_workers=count, threads_per_worker=1, processes=True, host=LOOPBACK, memory_limit=None, silence_logs=50,
-            protocol=protocol, worker_dashboard_address=f"{LOOPBACK}:0", scheduler_kwargs=page,
-        )  # fmt: skip
-        return cluster, lambda: count
     if name == "ssh":
         from .ssh import ssh_cluster
 
-        hosts = _hosts(rest)
-        # Whoever started it may be gone without a word.
-        settings = settings | {"distributed.scheduler.idle-timeout": "10 minutes"}
-        return ssh_cluster(hosts, plan.ssh.python, settings, page, lost), lambda: len(hosts) - len(lost)
-    from .slurm import Queue, slurm_cluster
+        hosts = list(dict.fromkeys(rest.split(",")))
+        return ssh_cluster(hosts, plan.ssh.python, page, lost), lambda: len(hosts) - len(lost)
+    if name == "slurm":
+        from .slurm import slurm_cluster
 
-    queue = Queue(plan.slurm.nodes, lost)
-    return slurm_cluster(plan.slurm, settings, page, folder / LOGS, queue), queue.coming
+        return slurm_cluster(plan.slurm, settings, page, folder / LOGS, lost)
+    from distributed import LocalCluster
+
+    count = int(rest or WORKERS)
+    cluster = LocalCluster(
+        n_workers=count, threads_per_worker=1, host=LOOPBACK, memory_limit=None, silence_logs=50, scheduler_kwargs=page,
+        protocol="tls" if "distributed.comm.require-encryption" in settings else "tcp",
+        worker_dashboard_address=f"{LOOPBACK}:0",
+    )  # fmt: skip
+    return cluster, lambda: count

@@ -1,88 +1,59 @@
-"""Machines over SSH: a scheduler on the first host, and a worker on each; a host that cannot be had is told."""
+"""Machines over SSH by dask's own cluster: a worker on each host, a scheduler on the first.
 
+It gives up where one host fails, and does not tell why; so every host is tried before.
+"""
+
+import asyncio
 import shlex
 import sys
 from collections.abc import Sequence
-from json import dumps
 from typing import Any
 
 import asyncssh
-import dask
-from distributed import Security
-from distributed.core import Status
-from distributed.deploy.spec import ProcessInterface, SpecCluster
+from distributed import Security, SSHCluster
 
-SSH = {"keepalive_interval": 15, "connect_timeout": 20}
-Settings = dict[str, Any]  # of dask
-KEPT = 20  # lines of what a host says before it is ready
+OPTIONS = {"keepalive_interval": 15, "connect_timeout": 20}
+WORKER = {"nthreads": 1, "memory_limit": 0, "dashboard": False, "dashboard_address": "127.0.0.1:0"}
 
 
-class Started(ProcessInterface):
-    """A process of dask on a host; dask's own class of this kind does not tell why it did not start."""
+def ssh_cluster(hosts: Sequence[str], python: str | None, page: dict[str, Any], lost: dict[str, str]) -> Any:
+    """Return a cluster on the hosts that can be had; ``lost`` takes up why the others cannot.
 
-    def __init__(self, host: str, python: str, settings: Settings, spec: dict[str, Any], ready: str) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._host, self._python, self._settings, self._spec, self._ready = host, python, settings, spec, ready
-        self._scheduler: tuple[str, ...] = ()
-        self._connection: asyncssh.SSHClientConnection | None = None
-
-    async def start(self) -> None:
-        """Start it; raises ``OSError`` or an error of asyncssh saying why it does not."""
-        self._connection = await asyncssh.connect(self._host, **SSH)
-        inherited = dask.config.serialize(self._settings)
-        command = [
-            "env", f"DASK_INTERNAL_INHERIT_CONFIG={inherited}", self._python, "-m", "distributed.cli.dask_spec",
-            *self._scheduler, "--spec", dumps(self._spec),
-        ]  # fmt: skip
-        process = await self._connection.create_process(shlex.join(command), stdin=asyncssh.DEVNULL)
-        said: list[str] = []
-        async for line in process.stderr:
-            said = [*said, line.strip()][-KEPT:]
-            if self._ready in line:
-                self.address = line.split(self._ready)[1].strip()
-                break
-        else:
-            raise OSError(next((one for one in reversed(said) if one), "it ended without a word"))
-        await process.redirect(stdout=asyncssh.DEVNULL, stderr=asyncssh.DEVNULL)
-        await super().start()  # type: ignore[no-untyped-call]
-
-    async def close(self) -> None:
-        """Let go of the host: the process ends when its scheduler does."""
-        if self._connection is not None:
-            self._connection.close()
-        await super().close()  # type: ignore[no-untyped-call]
-
-
-class Worker(Started):
-    """A worker on a host. Where it does not start, the cluster goes on without it."""
-
-    def __init__(
-        self, scheduler: str, host: str, python: str, settings: Settings, lost: dict[str, str], name: object = None
-    ) -> None:
-        options = {"nthreads": 1, "memory_limit": 0, "dashboard": False, "dashboard_address": "127.0.0.1:0"}
-        spec = {"0": {"cls": "distributed.Nanny", "opts": options}}
-        super().__init__(host, python, settings, spec, "Start worker at:")
-        self._scheduler, self._lost, self.name = (scheduler,), lost, name
-
-    async def start(self) -> None:
-        """Start it, or note why not."""
-        try:
-            await super().start()
-        except (OSError, asyncssh.Error) as error:
-            why = " ".join(str(error).split()) or type(error).__name__
-            self._lost[self._host] = f"{why} (try: ssh {self._host})"
-            self.status = Status.running  # for the cluster, which would end with the first that is not
-
-
-def ssh_cluster(
-    hosts: Sequence[str], python: str | None, settings: Settings, page: dict[str, Any], lost: dict[str, str]
-) -> SpecCluster:
-    """Return a cluster with a worker on every host; ``lost`` takes up why some cannot be had.
-
-    Raises ``RuntimeError`` where the first cannot be had: it has the scheduler.
+    Raises ``OSError`` where none can.
     """
-    shared = {"python": python or sys.executable, "settings": settings}
-    spec = {"cls": "distributed.Scheduler", "opts": {"protocol": "tls://", **page}}
-    workers = [{"cls": Worker, "options": {"host": host, "lost": lost, **shared}} for host in hosts]
-    scheduler = {"cls": Started, "options": {"host": hosts[0], "spec": spec, "ready": "Scheduler at:", **shared}}
-    return SpecCluster(dict(enumerate(workers)), scheduler, name="ssh", security=Security())
+    interpreter = shlex.quote(python or sys.executable)
+    reasons = asyncio.run(_reasons(hosts, interpreter))
+    lost |= {host: f"{why} (try: ssh {host})" for host, why in reasons.items() if why}
+    usable = [host for host in hosts if host not in lost]
+    if not usable:
+        raise OSError("; ".join(f"{host}: {why}" for host, why in lost.items()))
+    each = [usable[0], *usable]  # the first has the scheduler
+    addresses, options = zip(*map(_destination, each), strict=True)
+    return SSHCluster(
+        list(addresses), connect_options=list(options), remote_python=interpreter, worker_options=WORKER,
+        scheduler_options={"protocol": "tls://", **page}, security=Security(),
+    )  # fmt: skip
+
+
+def _destination(host: str) -> tuple[str, dict[str, Any]]:
+    """Return the address in ``USER@HOST`` or ``HOST``, and how to connect to it."""
+    user, _, address = host.rpartition("@")
+    return address, OPTIONS | ({"username": user} if user else {})
+
+
+async def _reasons(hosts: Sequence[str], python: str) -> dict[str, str]:
+    return dict(zip(hosts, await asyncio.gather(*(_reason(host, python) for host in hosts)), strict=True))
+
+
+async def _reason(host: str, python: str) -> str:
+    """Return why a host cannot be had; '' where it can."""
+    address, options = _destination(host)
+    try:
+        async with asyncssh.connect(address, **options) as connection:
+            tried = await connection.run(f"{python} -c 'import distributed, ganbench'")
+    except (OSError, asyncssh.Error) as error:
+        return " ".join(str(error).split()) or type(error).__name__
+    if tried.exit_status == 0:
+        return ""
+    said = [line for line in str(tried.stderr).splitlines() if line.strip()]
+    return said[-1].strip() if said else f"{python} ended with {tried.exit_status}, without a word"

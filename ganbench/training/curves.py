@@ -1,7 +1,7 @@
 """Loss curves as a PNG: of one training, or of several backends laid over one another."""
 
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,9 +26,12 @@ def draw(losses: Mapping[str, np.ndarray], spec: GANSpec, title: str, parity: Pa
     from PIL import Image
 
     curves = {target: _curves(table, spec) for target, table in losses.items()}
-    panels: list[Any] = [_panel(curves, name, parity) for name in next(iter(curves.values())) if name != "iteration"]
+    panels = [_panel(curves, name) for name in next(iter(curves.values())) if name != "iteration"]
     if parity is not None:
         panels.append(_spread(parity))
+    if parity is not None and parity.parted is not None:  # mark it
+        rule = _chart([{"iteration": parity.parted}]).mark_rule(color="firebrick").encode(x="iteration:Q")
+        panels = [panel + rule for panel in panels]
     heading = alt.Title(title, subtitle=parity.explain() if parity else [], subtitleColor="#555", anchor="start")
     chart = alt.vconcat(*panels, title=heading).configure_view(stroke="#ddd")
     drawn, packed = io.BytesIO(), io.BytesIO()
@@ -46,66 +49,53 @@ def _curves(table: np.ndarray, spec: GANSpec) -> dict[str, np.ndarray]:
     return named
 
 
-def _panel(
-    curves: Mapping[str, dict[str, np.ndarray]], name: str, parity: Parity | None
-) -> "altair.LayerChart | altair.FacetChart":
+def _panel(curves: Mapping[str, dict[str, np.ndarray]], name: str) -> Any:
     import altair as alt
 
     legend = alt.Undefined if len(curves) > 1 else None
+    # The first is the widest, because curves that are the same would hide one another.
     widths = [1.2 + 2.4 * under for under in range(len(curves) - 1, -1, -1)]
     scale = alt.Scale(type="ordinal", domain=list(curves), range=widths)
     values = [
-        {"iteration": step, name: value, "backend": target}
+        point | {"backend": target}
         for target, named in curves.items()
-        for step, value in _thinned(named["iteration"], named[name], np.mean)
+        for point in _points(name, named["iteration"], named[name], np.mean)
     ]
-    lines = (
-        alt.Chart(alt.InlineData(values), width=WIDTH, height=HEIGHT)
+    return (
+        _chart(values)
         .mark_line()
         .encode(
-            x=alt.X("iteration:Q"),
+            x="iteration:Q",
             y=alt.Y(f"{name}:Q", scale=alt.Scale(zero=False)),
             color=alt.Color("backend:N", scale=alt.Scale(domain=list(curves), scheme="dark2"), legend=legend),
-            # The first is the widest, because curves that are the same would hide one another.
             strokeWidth=alt.StrokeWidth("backend:N", scale=scale, legend=legend),
         )
     )
-    return alt.layer(lines, *_rule(parity))
 
 
-def _spread(parity: Parity) -> "altair.LayerChart | altair.FacetChart":
+def _spread(parity: Parity) -> Any:
     import altair as alt
 
     name = "largest difference"
-    values = [
-        {"iteration": step, name: difference}
-        for step, difference in _thinned(parity.steps, parity.spread, np.max)
-        if difference > 0  # a logarithmic axis has no zero
-    ]
+    points = _points(name, parity.steps, parity.spread, np.max)
     lines = (
-        alt.Chart(alt.InlineData(values), width=WIDTH, height=HEIGHT)
+        _chart([point for point in points if point[name] > 0])  # a logarithmic axis has no zero
         .mark_line(strokeWidth=1.5, color="black")
-        .encode(x=alt.X("iteration:Q"), y=alt.Y(f"{name}:Q", scale=alt.Scale(type="log"), axis=alt.Axis(format=".0e")))
+        .encode(x="iteration:Q", y=alt.Y(f"{name}:Q", scale=alt.Scale(type="log"), axis=alt.Axis(format=".0e")))
     )
-    limit = alt.Chart(alt.InlineData([{name: PARTED}])).mark_rule(strokeDash=[2, 2]).encode(y=f"{name}:Q")
-    return alt.layer(lines, limit, *_rule(parity))
+    return lines + _chart([{name: PARTED}]).mark_rule(strokeDash=[2, 2]).encode(y=f"{name}:Q")
 
 
-def _rule(parity: Parity | None) -> list[Any]:
-    """Return the line that marks where the curves part, if they do."""
+def _chart(values: list[dict[str, Any]]) -> "altair.Chart":
     import altair as alt
 
-    if parity is None or parity.parted is None:
-        return []
-    chart = alt.Chart(alt.InlineData([{"iteration": parity.parted}]))
-    return [chart.mark_rule(color="firebrick").encode(x="iteration:Q")]
+    return alt.Chart(alt.InlineData(values), width=WIDTH, height=HEIGHT)
 
 
-def _thinned(
-    steps: np.ndarray, values: np.ndarray, reduce: Callable[[np.ndarray], float]
-) -> Iterator[tuple[int, float]]:
-    """Yield at most ``POINTS`` points: runs of neighbours reduced to one value, each at the last of its run."""
+def _points(
+    name: str, steps: np.ndarray, values: np.ndarray, reduce: Callable[[np.ndarray], float]
+) -> list[dict[str, Any]]:
+    """Return at most ``POINTS`` points: runs of neighbours reduced to one value, each at the last of its run."""
     run = -(-len(steps) // POINTS)
-    for start in range(0, len(steps), run):
-        part = slice(start, start + run)
-        yield int(steps[part][-1]), float(reduce(values[part]))
+    parts = [slice(start, start + run) for start in range(0, len(steps), run)]
+    return [{"iteration": int(steps[part][-1]), name: float(reduce(values[part]))} for part in parts]

@@ -1,38 +1,26 @@
-"""What a trained generator makes of noise, in plain NumPy, so that it needs no framework."""
+"""What a trained generator makes of noise, by the NumPy backend's own forward pass."""
 
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 
-from ..gan import BATCH_NORM_EPS, LEAKY_SLOPE, GANSpec, by_layer
+from .. import registry
+from ..gan import BATCH_NORM_EPS, GANSpec, by_layer
 
 
 def generate(spec: GANSpec, params: Sequence[np.ndarray], running: Sequence[np.ndarray], z: np.ndarray) -> np.ndarray:
     """Return (n, img_dim) for noise z (n, z_dim).
 
-    Batch norm takes the ``running`` statistics that training kept, not those of z: what one row becomes
-    does not depend on the others, and a single one can be made.
+    Batch norm takes the ``running`` statistics that training kept, not those of z: what one row becomes does not
+    depend on the others, and a single one can be made. With these it is linear, so weights and biases take it up.
     """
-    statistics = iter(running)
-    for layer, (w, *rest) in zip(spec.generator_layers, by_layer(spec.generator_layers, params), strict=True):
-        z = z @ w.T
+    layers, statistics, folded = spec.generator_layers, iter(running), []
+    for layer, (w, *rest) in zip(layers, by_layer(layers, params), strict=True):
         if layer.batch_norm:
-            mean, var = next(statistics), next(statistics)
-            gamma, beta = rest
-            z = gamma * (z - mean) / np.sqrt(var + BATCH_NORM_EPS) + beta
-        else:
-            z = z + rest[0]
-        z = _activate(layer.activation, z)
-    return z
-
-
-def _activate(name: str, x: np.ndarray) -> np.ndarray:
-    if name == "relu":
-        x = np.maximum(x, 0)
-    elif name == "leaky_relu":
-        x = np.maximum(x, LEAKY_SLOPE * x)
-    elif name == "tanh":
-        x = np.tanh(x)
-    elif name == "sigmoid":
-        x = 0.5 * (1 + np.tanh(0.5 * x))  # 1 / (1 + e⁻ˣ), written so that it cannot overflow
-    return x
+            gamma, beta, mean, var = *rest, next(statistics), next(statistics)
+            scale = gamma / np.sqrt(var + BATCH_NORM_EPS)
+            w, rest = scale[:, None] * w, [beta - scale * mean]
+        folded += [w, *rest]
+    plain = msgspec.structs.replace(spec, batch_norm=False)
+    return np.asarray(registry.load("numpy")().generator_forward(plain, folded, z))

@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Callable
+from typing import NamedTuple
 
 from ..registry import Target
 from .plan import Training
@@ -9,8 +10,18 @@ from .protocol import AnyMessage, Cost, Ended, Enqueued, Epoch, Started, watched
 from .run import Trained
 
 LINES = 10  # epochs shown; the log has all of them
+NAMES = {"v": "V(D,G)"}  # what fields are called on the screen
 
 Show = Callable[[float, str], None]  # (share done, what is going on)
+
+
+class Column(NamedTuple):
+    """A column of the table of epochs: a field of an ``Epoch``, its heading, width and format."""
+
+    field: str
+    name: str
+    width: int
+    form: str
 
 
 class Screen:
@@ -19,7 +30,10 @@ class Screen:
     def __init__(self, training: Training, echo: Callable[[str], None], show: Show) -> None:
         self._training, self._echo, self._show = training, echo, show
         self._finished = 0  # targets
-        self._watched = watched(training.spec)
+        beside = [Column(one, NAMES.get(one, one), max(10, len(one) + 2), ".4f") for one in watched(training.spec)]
+        self._watched = [Column("d_loss", "d_loss", 10, ".4f"), Column("g_loss", "g_loss", 10, ".4f"), *beside]
+        first = [Column("epoch", "epoch", 7, ","), Column("step", "iteration", 11, ",")]
+        self._columns = [*first, *self._watched, Column("images_per_s", "images/s", 11, ",.0f")]
         self._cost: Cost | None = None
         self._epoch: Epoch | None = None
         self._shown: Epoch | None = None
@@ -45,8 +59,7 @@ class Screen:
                 self._rates = []
                 after = f", after iteration {message.step:,}" if message.step else ""
                 self._echo(f"\n{target} ({message.framework_version}, {message.device_name}){after}")
-                names = "".join(f"{_name(field):>{_width(field)}}" for field in self._watched)
-                self._echo(f"{'epoch':>7}{'iteration':>11}{'d_loss':>10}{'g_loss':>10}{names}{'images/s':>11}")
+                self._echo("".join(f"{column.name:>{column.width}}" for column in self._columns))
             case Cost():
                 self._cost = message
             case Enqueued():
@@ -68,15 +81,12 @@ class Screen:
         last = self._epoch
         if last is None:
             return f"{target}: training"
-        beside = "".join(f", {_name(field)} {getattr(last, field):.2f}" for field in self._watched)
-        losses = f"d_loss {last.d_loss:.2f}, g_loss {last.g_loss:.2f}{beside}"
+        losses = ", ".join(f"{column.name} {getattr(last, column.field):.2f}" for column in self._watched)
         return f"{target}, epoch {last.epoch:,}: {losses}, {last.images_per_s:,.0f} images/s"
 
     def _line(self, epoch: Epoch) -> None:
         self._shown = epoch
-        losses = f"{epoch.d_loss:>10.4f}{epoch.g_loss:>10.4f}"
-        losses += "".join(f"{getattr(epoch, field):>{_width(field)}.4f}" for field in self._watched)
-        self._echo(f"{epoch.epoch:>7,}{epoch.step:>11,}{losses}{epoch.images_per_s:>11,.0f}")
+        self._echo("".join(f"{getattr(epoch, one.field):>{one.width}{one.form}}" for one in self._columns))
 
     def _conclude(self, ended: Ended) -> None:
         self._echo(
@@ -94,15 +104,6 @@ class Screen:
         if tenth >= 3:
             first, last = (statistics.median(part) for part in (self._rates[:tenth], self._rates[-tenth:]))
             self._echo(f"the last tenth of the epochs ran at {last / first:.2f} of the speed of the first")
-
-
-def _name(field: str) -> str:
-    """Return what a field of an epoch is called on the screen."""
-    return "V(D,G)" if field == "v" else field
-
-
-def _width(field: str) -> int:
-    return max(10, len(field) + 2)
 
 
 def conclusion(training: Training, trained: Trained) -> list[str]:

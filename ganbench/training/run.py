@@ -97,44 +97,32 @@ def _train_one(training: Training, target: Target, folder: str, tell: Tell) -> b
     """Return whether the training was completed; None where it was interrupted before it began."""
     plan = training.plan
     job = TrainJob(
-        target=target,
-        spec=plan.spec,
-        dtype=plan.dtype,
-        cpus=list(plan.cpus) if can_pin() else [],
-        folder=folder,
-        output=str(training.folder(target.label)),
-        iterations=training.iterations,
-        seed=plan.seed,
-        data=training.digest,
-        resume="" if training.resume is None else str(training.resume),
-        sound=training.sound,
-        parent=os.getpid(),
-    )
+        target=target, spec=plan.spec, dtype=plan.dtype, cpus=list(plan.cpus) if can_pin() else [], folder=folder,
+        output=str(training.folder(target.label)), iterations=training.iterations, seed=plan.seed,
+        data=training.digest, resume=str(training.resume or ""), sound=training.sound, parent=os.getpid(),
+    )  # fmt: skip
     extra = registry.environment(target, plan.dtype, plan.precision, str(Path(folder) / "cache"))
     child = Child("ganbench.training.worker", job, child_environment(extra, plan.threads), timeout_s=None)
-    reached: bool | None = None
+    reached: bool | None = None  # False once training has begun, True once it is complete
+
+    def follow() -> None:
+        nonlocal reached
+        for message in _messages(child, target):
+            if isinstance(message, Started | Ended):
+                reached = isinstance(message, Ended) and message.reason == "complete"
+            tell(target, message)
+
     try:
         try:
-            for message in _messages(child, target):
-                reached = _reached(message, reached)
-                tell(target, message)
+            follow()
         except KeyboardInterrupt:
             if reached is not None:  # a second Ctrl-C does not wait for this
                 child.timeout_s = GRACE_S
                 child.send(b"stop")
-                for message in _messages(child, target):
-                    reached = _reached(message, reached)
-                    tell(target, message)
+                follow()
         return reached
     finally:
         child.stop()
-
-
-def _reached(message: AnyMessage, before: bool | None) -> bool | None:
-    """Return False once a training has begun, True once it is complete."""
-    if isinstance(message, Started):
-        return False
-    return message.reason == "complete" if isinstance(message, Ended) else before
 
 
 def _messages(child: Child, target: Target) -> Iterator[AnyMessage]:

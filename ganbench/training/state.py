@@ -7,6 +7,7 @@ Keys: ``generator.W1``, ``generator.b1``, ... in the shapes of ``torch.nn.Linear
 """
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from ..gan import GANSpec, parameters
 from ..results.store import replace_file
 
 STATE_FORMAT = 1
+BESIDE = ("seed", "data", "losses", "strip_steps", "strip")  # fields of a ``TrainingState`` under their own names
 
 
 class TrainingState(NamedTuple):
@@ -64,14 +66,10 @@ def entries(spec: GANSpec) -> list[tuple[str, tuple[int, ...]]]:
 
 def assemble(spec: GANSpec, arrays: Sequence[np.ndarray], step: int) -> GANState:
     """Return the GAN whose arrays stand in the order of ``entries``."""
-    left, networks = list(arrays), []
+    left, networks = iter(arrays), []
     for layers in (spec.generator_layers, spec.discriminator_layers):
-        n_params, n_running = len(parameters(layers)), 2 * sum(layer.batch_norm for layer in layers)
-        parts = []
-        for count in (n_params, n_params, n_params, n_running):
-            parts.append(left[:count])
-            del left[:count]
-        networks.append(NetworkState(*parts))
+        counts = [len(parameters(layers))] * 3 + [2 * sum(layer.batch_norm for layer in layers)]
+        networks.append(NetworkState(*(list(islice(left, count)) for count in counts)))
     return GANState(networks[0], networks[1], np.int32(step))
 
 
@@ -79,17 +77,9 @@ def save_state(path: Path, state: TrainingState) -> None:
     """Write ``state`` so that ``path`` is at every moment a whole file; raises ``StorageError``."""
     flat = [array for network in state.gan[:2] for part in network for array in part]
     arrays: dict[str, Any] = {key: array for (key, _), array in zip(entries(state.spec), flat, strict=True)}
-    arrays |= {
-        "format": np.array(STATE_FORMAT),
-        "spec": np.array(msgspec.json.encode(state.spec).decode()),
-        "step": np.array(state.step),
-        "seed": np.array(state.seed),
-        "data": np.array(state.data),
-        "losses": state.losses,
-        "strip_steps": state.strip_steps,
-        "strip": state.strip,
-    }
-
+    spec = msgspec.json.encode(state.spec).decode()
+    arrays |= {"format": STATE_FORMAT, "spec": spec, "step": state.step}
+    arrays |= {name: getattr(state, name) for name in BESIDE}
     replace_file(path, lambda file: np.savez(file, **arrays))
 
 
@@ -139,24 +129,16 @@ def _interpret(arrays: dict[str, np.ndarray]) -> TrainingState:
     if int(arrays["format"]) != STATE_FORMAT:
         raise DataError(f"has format {int(arrays['format'])}; this ganbench reads format {STATE_FORMAT}")
     spec = msgspec.json.decode(str(arrays["spec"]), type=GANSpec)
-    dtype = arrays.get("generator.W1", np.empty(0)).dtype
-    for key, shape in entries(spec):
+    named = entries(spec)
+    for key in (*(key for key, _ in named), "step", *BESIDE):
         if key not in arrays:
             raise DataError(f"lacks '{key}'")
+    dtype = arrays[named[0][0]].dtype
+    for key, shape in named:
         if arrays[key].shape != shape or arrays[key].dtype != dtype:
             raise DataError(f"'{key}' is {arrays[key].dtype} {arrays[key].shape} instead of {dtype} {shape}")
         if not np.isfinite(arrays[key]).all():
             raise DataError(f"'{key}' is not finite")
-    for key in ("step", "seed", "data", "losses", "strip_steps", "strip"):
-        if key not in arrays:
-            raise DataError(f"lacks '{key}'")
-    gan = assemble(spec, [arrays[key] for key, _ in entries(spec)], int(arrays["step"]))
-    return TrainingState(
-        spec,
-        gan,
-        int(arrays["seed"]),
-        str(arrays["data"]),
-        arrays["losses"],
-        arrays["strip_steps"],
-        arrays["strip"],
-    )
+    gan = assemble(spec, [arrays[key] for key, _ in named], int(arrays["step"]))
+    seed, data, *others = (arrays[name] for name in BESIDE)
+    return TrainingState(spec, gan, int(seed), str(data), *others)

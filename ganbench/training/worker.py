@@ -5,6 +5,7 @@ second one, or its end, asks to save and stop. So Ctrl-C loses nothing, and wher
 nobody trains on.
 """
 
+import contextlib
 import os
 import sys
 import threading
@@ -70,38 +71,21 @@ def train(job: TrainJob, stopping: Callable[[], bool], tell: Callable[[Message],
     cost = cost_of_feeding(backend, operation, program, stream(rows, spec, job.seed, 0))
     saver = Saver(Path(job.output), start, job.iterations, job.sound)
     saver.keep(start.gan, start.losses)  # before the first iteration: a disk that takes no state is found now
-    log = Log(Path(job.output), spec, start.step, goal.per_epoch)
-    try:
-        for message in (
-            Started(
-                format=LOG_FORMAT,
-                version=version("ganbench"),
-                timestamp=datetime.now(UTC).isoformat(timespec="seconds"),
-                target=target.label,
-                framework_version=cls.probe().version,
-                device_name=facts.device_name(target.device),
-                denormals=facts.denormals(backend),
-                spec=spec,
-                dtype=job.dtype,
-                threads=int(os.environ.get("OMP_NUM_THREADS", "1")),
-                seed=job.seed,
-                data=job.data,
-                rows=len(rows),
-                per_epoch=goal.per_epoch,
-                step=start.step,
-                iterations=job.iterations,
-                max_rel_error=gate.max_rel_error,
-            ),
-            cost,
-        ):
+    about = Started(
+        format=LOG_FORMAT, version=version("ganbench"), timestamp=datetime.now(UTC).isoformat(timespec="seconds"),
+        target=target.label, framework_version=cls.probe().version, device_name=facts.device_name(target.device),
+        denormals=facts.denormals(backend), spec=spec, dtype=job.dtype,
+        threads=int(os.environ.get("OMP_NUM_THREADS", "1")), seed=job.seed, data=job.data, rows=len(rows),
+        per_epoch=goal.per_epoch, step=start.step, iterations=job.iterations, max_rel_error=gate.max_rel_error,
+    )  # fmt: skip
+    with contextlib.closing(Log(Path(job.output), spec, start.step, goal.per_epoch)) as log:
+        for message in (about, cost):
             log.write(message)
             tell(message)
         fed = Fed(backend, program, stream(rows, spec, job.seed, start.step), start.gan)
         ended = Loop(goal, program, fed, start.step, start.losses, log, saver, tell).run(stopping)
         log.write(ended)
         log.sync()
-    finally:
-        log.close()
     return ended
 
 

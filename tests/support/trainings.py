@@ -1,6 +1,6 @@
 """``ganbench train`` as a process, and what it leaves."""
 
-import csv
+import json
 import subprocess
 import sys
 import time
@@ -22,7 +22,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 SPEECH = EXAMPLES / "speech"
 TINY = preset("tiny")
 NORMED = replace(TINY, name="tiny-bn", batch_norm=True)
-FILES = {"curves.png", "log.csv", "log.jsonl", "losses.csv", "samples.png", "state.npz", "strip.png"}
+FILES = {"curves.png", "log.jsonl", "losses.csv", "samples.png", "state.npz", "strip.png"}
 
 
 def start(*arguments, program=("-m", "ganbench.cli"), **settings):
@@ -54,9 +54,9 @@ def train(backend, output, **settings):
 
 
 def table(folder):
-    """Return the rows of log.csv without their rates, which differ from run to run."""
-    with (folder / "log.csv").open() as file:
-        return [{k: v for k, v in row.items() if k != "images_per_s"} for row in csv.DictReader(file)]
+    """Return the epochs of a log without their rates, which differ from run to run."""
+    lines = map(json.loads, (folder / "log.jsonl").read_text().splitlines())
+    return [{k: v for k, v in line.items() if k != "images_per_s"} for line in lines if line["type"] == "epoch"]
 
 
 def shown(path):
