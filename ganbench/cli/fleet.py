@@ -1,8 +1,11 @@
 """``ganbench fleet``: one plan measured on many machines."""
 
+import collections
 import contextlib
+import itertools
+import math
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,32 +18,30 @@ from .terminal import columns, progress_bar, say, write
 
 if TYPE_CHECKING:
     from ..fleet.clusters import Tls
+    from ..fleet.journal import Seen
     from ..fleet.plan import FleetPlan, Job
     from ..fleet.scheduler import Conductor
+    from ..fleet.status import Standing
 
 FILE = click.Path(path_type=Path)
 PLAN = click.argument("plan", type=FILE, metavar="PLAN.toml")
+CLUSTER = "local (workers here, for trying it), ssh:HOST,HOST, slurm, or dask:tls://HOST:PORT."
 SHOWN = 20  # reasons
+STATES = ("done", "running", "to do", "failed", "cannot")
+MACHINES = ("machine", *STATES, "cores", "notes")
 
 
-def cluster_options(required: bool) -> Callable[[CommandFunction], CommandFunction]:
-    """Return the options that say where the machines come from."""
-
-    def add(command: CommandFunction) -> CommandFunction:
-        options = [
-            click.option("--cluster", required=required, metavar="CLUSTER",
-                         help="local (workers here, for trying it), ssh:HOST,HOST, slurm, or dask:tls://HOST:PORT."),
-            click.option("--tls-ca", type=FILE, metavar="FILE", help="Certificate of who signs, for TLS."),
-            click.option("--tls-cert", type=FILE, metavar="FILE", help="Certificate of these machines, for TLS."),
-            click.option("--tls-key", type=FILE, metavar="FILE", help="Its private key, for TLS."),
-            click.option("--dashboard", metavar="HOST:PORT",
-                         help="Serve the scheduler's page there, such as 127.0.0.1:8787.  [default: none]"),
-        ]  # fmt: skip
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return add
+def cluster_options(command: CommandFunction) -> CommandFunction:
+    """Add the options that say how machines are reached, but for --cluster itself."""
+    for option in (
+        click.option("--dashboard", metavar="HOST:PORT",
+                     help="Serve the scheduler's page there, such as 127.0.0.1:8787.  [default: none]"),
+        click.option("--tls-key", type=FILE, metavar="FILE", help="Its private key, for TLS."),
+        click.option("--tls-cert", type=FILE, metavar="FILE", help="Certificate of these machines, for TLS."),
+        click.option("--tls-ca", type=FILE, metavar="FILE", help="Certificate of who signs, for TLS."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
 
 
 @click.group("fleet")
@@ -57,23 +58,23 @@ def fleet_command() -> None:
 
 @fleet_command.command("run", cls=Command)
 @PLAN
-@cluster_options(required=True)
+@click.option("--cluster", required=True, metavar="CLUSTER", help=CLUSTER)
+@cluster_options
 @results_option
 def run_command(plan: Path, cluster: str, results: Path, dashboard: str | None, **tls: Path | None) -> None:
     """Carry out PLAN.toml on every machine of a cluster that can; the same command goes on after an interruption.
 
     Every run comes home into --results, below the name of its machine. What is there already is not measured again.
     """
+    read, jobs, files = _ready(plan, tls)
     from ..fleet.clusters import opened
-    from ..fleet.journal import Journal, Started, now
+    from ..fleet.journal import Journal
     from ..fleet.scheduler import Conductor
     from ..results.store import check_writable
 
-    read, jobs, files = _ready(plan, tls)
     check_writable(results)
     journal = Journal(results)
     with journal.alone(), opened(cluster, files, read, journal.folder, dashboard) as there, progress_bar() as show:
-        journal.write(Started(at=now(), plan=plan.name, cluster=cluster))
 
         def tell(conductor: "Conductor") -> None:
             show(*_progress(conductor, jobs))
@@ -89,7 +90,8 @@ def run_command(plan: Path, cluster: str, results: Path, dashboard: str | None, 
 
 @fleet_command.command("plan", cls=Command)
 @PLAN
-@cluster_options(required=False)
+@click.option("--cluster", metavar="CLUSTER", help=CLUSTER)
+@cluster_options
 @results_option
 def plan_command(plan: Path, cluster: str | None, results: Path, dashboard: str | None, **tls: Path | None) -> None:
     """Show what would run where, how long it should take, and what no machine can do; nothing is measured.
@@ -173,21 +175,52 @@ def _table(jobs: "list[Job]", results: Path, conductor: "Conductor | None") -> N
     """Print the machines, what each has done and is to do, and why the rest cannot be."""
     from ..fleet.answers import answers
     from ..fleet.journal import Journal
-    from ..fleet.status import remaining_s, standings
-    from ..fleet.words import MACHINES, first_lines, machine_lines, reason_lines, rest
+    from ..fleet.status import ANY, remaining_s, standings
 
     journal = Journal(results)
     seen = journal.seen if conductor is None else conductor.seen
     if not seen:
         say(f"{len(jobs)} jobs; no machine is known yet: 'ganbench fleet plan --cluster ...' asks those of a cluster")
-        for line in first_lines(jobs):
-            click.echo(line)
+        for job in jobs:
+            needs = f" with {', '.join(sorted(job.needs))}" if job.needs else ""
+            click.echo(f"{job.name} ({'every machine' if job.every else ANY}{needs})")
         return
     rows = standings(jobs, seen, answers(results), journal.open, journal.live() and conductor is None)
-    columns(MACHINES, machine_lines(rows, seen), "notes")
-    if found := reason_lines(jobs, rows):
+    columns(MACHINES, _machine_lines(rows, seen), "notes")
+    told = sorted((row for row in rows if row.state in ("running", "failed", "cannot")), key=_reason)
+    groups = [(reason, list(group)) for reason, group in itertools.groupby(told, key=_reason)]
+    click.echo(nl=bool(groups))
+    for (machine, state, why), group in groups[:SHOWN]:
         # Lines, not a table: names of jobs are long, and a reason must not be cut.
-        write("\n" + "".join(": ".join(filter(None, line)) + "\n" for line in found[:SHOWN]), None)
-        if len(found) > SHOWN:
-            click.echo(f"... and {len(found) - SHOWN} more")
-    click.echo(f"\n{rest(rows, remaining_s(jobs, rows))}")
+        more = f" and {len(group) - 1} more" if len(group) > 1 else ""
+        text = ": ".join(filter(None, [machine, state, jobs[group[0].number].name + more, why]))
+        write(f"{text}\n", None)
+    if len(groups) > SHOWN:
+        click.echo(f"... and {len(groups) - SHOWN} more")
+    left = sum(row.state in ("to do", "running", "failed") for row in rows)
+    done = sum(row.state == "done" for row in rows)
+    rest = f"; {left} to do: {_duration(remaining_s(jobs, rows))}" if left else ""
+    click.echo(f"\n{done} of {done + left} runs are done{rest}")
+
+
+def _reason(row: "Standing") -> tuple[str, str, str]:
+    return row.machine, row.state, row.why
+
+
+def _machine_lines(rows: "Sequence[Standing]", seen: "Mapping[str, Seen]") -> Iterator[tuple[str, ...]]:
+    """Yield a line for each machine with ``MACHINES``: the number of jobs in each state, and a note."""
+    counts = collections.Counter((row.machine, row.state) for row in rows)
+    for name in dict.fromkeys([*seen, *(row.machine for row in rows)]):
+        line = seen.get(name)
+        notes = "" if line is None else f"refused: {line.refused}" if line.refused else "; ".join(line.remarks)
+        cores = str(line.about.cores) if line else ""
+        yield name, *(str(counts[name, state] or "") for state in STATES), cores, notes
+
+
+def _duration(seconds: float) -> str:
+    """Return a duration as text; NaN: unknown."""
+    if math.isnan(seconds):
+        return "it is not known how long, because runs with 'rounds' have no budget, and none is done yet"
+    if seconds < 120:
+        return f"about {seconds:.0f} s"
+    return f"about {seconds / 60:.0f} minutes" if seconds < 7200 else f"about {seconds / 3600:.1f} hours"

@@ -26,13 +26,6 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     at: float
 
 
-class Started(Entry, tag="started", frozen=True, kw_only=True):
-    """A fleet began, or went on."""
-
-    plan: str
-    cluster: str
-
-
 class Seen(Entry, tag="seen", frozen=True, kw_only=True):
     """A machine answered; ``refused`` says why no job may go there."""
 
@@ -66,7 +59,7 @@ class Failed(OfJob, tag="failed", frozen=True, kw_only=True):
     why: str
 
 
-Line = Started | Seen | Given | Came | Failed
+Line = Seen | Given | Came | Failed
 _decoder = msgspec.json.Decoder(Line)
 
 
