@@ -22,12 +22,14 @@ from fleets import (
     write_plan,
 )  # fmt: skip
 from hosts import asked, slurm, ssh_host, system
+from msgspec.structs import replace
 from patience import LIMIT_S
 
 from ganbench.fleet import scheduler
 from ganbench.fleet.clusters import Opened
 from ganbench.fleet.journal import Journal
-from ganbench.fleet.plan import jobs_of, read_plan
+from ganbench.fleet.plan import as_toml, jobs_of, read_plan
+from ganbench.gan import preset, read_spec
 
 pytestmark = pytest.mark.fleet
 
@@ -135,6 +137,12 @@ def test_the_plan_in_the_documents_is_one(tmp_path, env):
     written = fleet("script", plan, "--slurm", env=env)
     assert written.returncode == 2
     assert "the matrices of this plan need different machines (nothing; gpu)" in written.stderr
+
+
+def test_a_model_goes_to_a_machine_with_the_name_it_has(tmp_path):
+    """TOML knows no surrogates, as JSON writes letters beyond the basic plane."""
+    (tmp_path / "model.toml").write_text(as_toml(replace(preset("tiny"), name="panda-🐼")), encoding="utf-8")
+    assert read_spec(tmp_path / "model.toml").name == "panda-🐼"
 
 
 def test_workers_that_never_come_are_told(tmp_path, monkeypatch):

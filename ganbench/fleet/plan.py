@@ -174,4 +174,5 @@ def arguments(plan: Plan, known: bool, threads: int | None) -> tuple[str, ...]:
 
 def as_toml(spec: GANSpec) -> str:
     """Return a model as ``read_spec`` reads it: its numbers, texts and lists are written alike in JSON and TOML."""
-    return "".join(f"{name} = {json.dumps(value)}\n" for name, value in msgspec.to_builtins(spec).items())
+    fields = msgspec.to_builtins(spec).items()
+    return "".join(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in fields)

@@ -147,7 +147,7 @@ def _compare(order: Order, folder: Path, wanted: Callable[[], None]) -> Outcome:
     private = Path(tempfile.mkdtemp(dir=folder))
     try:
         if order.model:
-            (private / order.model_file).write_text(order.model)
+            (private / order.model_file).write_text(order.model, encoding="utf-8")
         asked = [*order.arguments, "--machine", order.machine, "--results", "results"]
         with (private / "said").open("wb+") as said:
             process = subprocess.Popen(

@@ -56,8 +56,8 @@ def _files(path: Path) -> Iterator[tuple[str, Callable[[], IO[bytes] | Any]]]:
         plain = (file for file in found if file.is_file() and not file.is_symlink())
         yield from ((file.relative_to(path).as_posix(), partial(file.open, "rb")) for file in plain)
         return
-    if not path.is_file():
-        raise UsageError(f"cannot import {path}: there is no such file or folder")
+    if not path.is_file() or not name.endswith((".zip", ".tar.gz", ".tgz", *WANTED)):
+        raise UsageError(f"cannot import {path}: no folder, .zip, .tar.gz, .jsonl or .json file is there")
     _check_size(path, "has", path.stat().st_size, MAX_ARCHIVE)
     if name.endswith(".zip"):
         with zipfile.ZipFile(path) as archive:
@@ -65,16 +65,14 @@ def _files(path: Path) -> Iterator[tuple[str, Callable[[], IO[bytes] | Any]]]:
                 if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                     raise ValueError("it is not packed by deflate")  # of others zipfile unpacks more than was asked for
                 yield entry.filename, partial(archive.open, entry)
-    elif name.endswith((".tar.gz", ".tgz")):
+    elif name.endswith(WANTED):
+        yield path.name, partial(path.open, "rb")
+    else:
         with gzip.open(path) as packed:
             unpacked = packed.read(MAX_TOTAL + 1)
         _check_size(path, "unpacks to", len(unpacked), MAX_TOTAL)
         with tarfile.open(fileobj=io.BytesIO(unpacked), mode="r:") as archive:
             yield from ((entry.name if entry.isreg() else "", partial(archive.extractfile, entry)) for entry in archive)
-    elif name.endswith(WANTED):
-        yield path.name, partial(path.open, "rb")
-    else:
-        raise UsageError(f"cannot import {path}: not a folder, a .zip, a .tar.gz, a .jsonl or a .json file")
 
 
 def _check_size(path: Path, does: str, size: int, most: int) -> None:
