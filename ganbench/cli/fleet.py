@@ -209,7 +209,7 @@ def _reason(row: "Standing") -> tuple[str, str, str]:
 
 def _machine_lines(rows: "Sequence[Standing]", seen: "Mapping[str, Seen]") -> Iterator[tuple[str, ...]]:
     """Yield a line for each machine with ``MACHINES``: the number of jobs in each state, and a note."""
-    counts = collections.Counter((row.machine, row.state) for row in rows)
+    counts: collections.Counter[tuple[str, str]] = collections.Counter((row.machine, row.state) for row in rows)
     for name in dict.fromkeys([*seen, *(row.machine for row in rows)]):
         line = seen.get(name)
         notes = "" if line is None else f"refused: {line.refused}" if line.refused else "; ".join(line.remarks)
