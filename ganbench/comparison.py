@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .gan import GANSpec, preset as find_preset
+from .gan import GANSpec
 from .measure.plan import make_plan
 from .measure.session import carry_out
 from .results.run import Run
@@ -51,27 +51,19 @@ class Comparison(Run):
 def compare(
     backends: str | Sequence[str],
     *,
-    preset: str = "mnist-mlp",
     spec: GANSpec | None = None,
     results: str | Path | None = "results",
     machine: str | None = None,
-    data: str | Path | None = None,
     progress: "Progress | None" = None,
     **settings: Any,
 ) -> Comparison:
     """Compare ``backends`` (targets such as ``"numpy,torch.textbook,jax@cuda"``) with one another.
 
-    ``spec`` overrides ``preset``; ``results=None`` saves no file; further ``settings`` are those of
-    ``ganbench.measure.plan.make_plan``: devices, ops, dtype, math, threads, baseline, rigor, rounds, budget_s,
-    precision_goal, timeout_s, caches, energy, seed. Raises ``UsageError`` for invalid input, ``StorageError`` if
-    results cannot be written. If a backend fails, its row has the reason.
+    ``settings`` are those of ``ganbench.settings.Settings``: ``preset``, ``ops``, ``dtype``, ``rounds`` and others;
+    ``spec`` takes the place of those that name a model. ``results=None`` saves no file. Raises ``UsageError`` for
+    invalid input, ``StorageError`` if results cannot be written. If a backend fails, its row has the reason.
     """
-    plan = make_plan(
-        spec or find_preset(preset),
-        backends=backends,
-        data=None if data is None else Path(data),
-        **settings,
-    )
+    plan = make_plan(spec, backends=backends, **settings)
     folder = None if results is None else Path(results)
     run = carry_out(plan, folder, machine, _say, progress or (lambda *_: None))
     return Comparison(run.records, run.path, run.ended)

@@ -24,6 +24,11 @@ class Target(msgspec.Struct, frozen=True):
     device: str
     label: str  # as short as it can be said: the default mode and the default device are left out
 
+    @property
+    def whole(self) -> str:
+        """The name with mode and device, which says the same whatever the defaults are."""
+        return f"{self.backend}.{self.mode}@{self.device}" if self.mode else self.label
+
     def __str__(self) -> str:
         return self.label
 
@@ -159,8 +164,7 @@ def parse_targets(texts: Sequence[str], devices: Sequence[str] = ()) -> list[Tar
     seen: dict[str, str] = {}
     for target in targets:
         if target.label in seen:
-            full = f"{target.backend}.{target.mode}@{target.device}"
-            raise UsageError(f"target '{target.label}' is named twice: {full}")
+            raise UsageError(f"target '{target.label}' is named twice: {target.whole}")
         seen[target.label] = target.label
     return targets
 

@@ -10,7 +10,6 @@ from commands import GANBENCH
 from hypothesis import assume, given, settings, strategies as st
 
 import ganbench
-from ganbench import cli
 from ganbench.cli.quantities import seconds, share
 from ganbench.errors import GanbenchError, StorageError, UsageError
 from ganbench.gan import preset
@@ -263,9 +262,7 @@ def test_what_is_no_quantity_is_shown_with_examples(read, text):
 
 
 def test_precision_and_budget_reach_the_plan():
-    options = {"backends": "numpy", "ops": None, "timeout": 1.0}
-    given = {"preset": "tiny", "model": None, "generator": None, "discriminator": None, "batch": None, "loss": None}
-    plan = cli._plan({**options, **given, "precision": share("1%"), "budget": seconds("2m")})
+    plan = make_plan(preset="tiny", backends="numpy", precision_goal=share("1%"), budget_s=seconds("2m"))
     assert (plan.rigor.goal, plan.rigor.budget_s) == (0.01, 120)
     assert make_plan(preset("tiny"), backends="numpy").rigor.goal == 0.03
     assert make_plan(preset("tiny"), backends="numpy", precision_goal=0.2).precision == "ieee"

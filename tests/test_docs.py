@@ -10,6 +10,7 @@ import click
 import pytest
 
 from ganbench import cli
+from ganbench.measure.plan import make_plan
 from ganbench.report.condition import parse
 from ganbench.report.table import COLUMNS
 
@@ -44,9 +45,9 @@ def test_every_command_is_one_that_exists(line, monkeypatch):
             apart = ("form", "details", "output", "picture", "results", "machine", "fail_if", "resume", "sweep")
             options = {k: v for k, v in context.params.items() if k not in apart}
             if sweep := context.params["sweep"]:
-                assert cli.planned(context, sweep, *cli._settings(options))
+                assert cli.planned(context, sweep, options)
                 return
-            plan = cli._plan(options)
+            plan = make_plan(**options)
             assert plan.targets
             assert all(parse(text, plan.targets, plan.operations, plan.baseline) for text in context.params["fail_if"])
 

@@ -15,7 +15,6 @@ from . import shared
 from .defaults import Command, defaults_from, project_file
 from .fail_if import conclude, evaluate_all, fail_if_option, failures_leave
 from .fleet import fleet_command
-from .quantities import seconds, share
 from .recommend import recommend_command
 from .report import diff_command, report_command, results_command
 from .sweep import carry_out as carry_out_sweep, planned, sweep_option
@@ -34,17 +33,15 @@ from .terminal import (
 from .train import train_command
 
 if TYPE_CHECKING:
-    from ..gan import GANSpec
-    from ..measure.plan import Plan
     from ..measure.rounds import Progress
     from ..results.run import Run
 
 VERIFY_LEGEND = """
 error: relative error of a group of outputs, ‖output - reference‖ / ‖reference‖, after so many iterations.
 ok: the error is within the tolerance, which follows from the rounding errors of correct programs in this model."""
-WITH_RESUME = (
-    "resume rounds budget precision fail_if form details output picture results".split()
-)  # all else is the run's own
+TARGETS = "targets operations spec dtype threads data math timeout_s"  # settings: what is measured, on what
+LIMITS = ("rounds", "budget_s", "precision_goal")
+WITH_RESUME = "resume fail_if form details output picture results".split()  # all else is the run's own
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -60,48 +57,15 @@ def cli() -> None:
     """
 
 
-def target_options(command: shared.Command) -> shared.Command:
-    """Add the options for targets, operations and model."""
-    options: list[Callable[[shared.Command], shared.Command]] = [
-        click.option("--backends", default="numpy,torch,jax", show_default=True, metavar="TARGETS",
-                     help="Targets backend[.mode][@device], separated by commas."),
-        shared.devices_option,
-        click.option("--ops", metavar="LIST",
-                     help="Operations to run, or 'all'.  [default: five; see 'list']"),
-        shared.model_options,
-        shared.math_option,
-        shared.timeout_option,
-    ]  # fmt: skip
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-@cli.command(cls=Command)
-@target_options
-@click.option("--baseline", metavar="TARGET", help="The target that speeds are relative to.  [default: the first]")
-@click.option(
-    "--rigor", default="quick", show_default=True, metavar="quick|full", help="How long and how carefully to measure."
-)
-@click.option("--rounds", type=int, metavar="N",
-              help="Measure exactly N rounds.  [default: until precise, or the budget is spent]")  # fmt: skip
-@click.option("--precision", type=share, metavar="SHARE",
-              help="Stop when no interval is wider than ± this: 1%, 0.01.  [default: 3% quick, 1% full]")  # fmt: skip
-@click.option("--budget", type=seconds, metavar="TIME",
-              help="Stop after this time, precise or not: 120s, 2m.  [default: 85s quick, 300s full]")  # fmt: skip
-@click.option("--caches", "--l2", default="warm", show_default=True, metavar="warm|cold",
-              help="cold: before each call of a single operation, the caches (of a GPU: L2) are emptied.")  # fmt: skip
-@click.option("--energy", is_flag=True,
-              help="Measure energy, too: half a second more for each case in each round.")  # fmt: skip
-@click.option("--fresh-ceilings", is_flag=True,
-              help="Measure the ceilings of this machine again.  [default: use those of an earlier run]")  # fmt: skip
+@cli.command(cls=Command, settings=f"{TARGETS} *", replaces={"resume": LIMITS, "caches=cold": ["energy"]})
 @sweep_option
 @fail_if_option
 @shared.format_option(RUN_FORMATS + EXCHANGE_FORMATS)
 @shared.details_option
 @shared.output_option
-@click.option("--picture", type=click.Path(path_type=Path), metavar="FILE",
-              help="Draw the speeds with their intervals: .png, .svg or .pdf.")  # fmt: skip
+@click.option(
+    "--picture", type=shared.FILE, metavar="FILE", help="Draw the speeds with their intervals: .png, .svg or .pdf."
+)
 @shared.results_option
 @click.option(
     "--machine", metavar="NAME", help="Name of this machine's folder there.  [default: made from the hardware]"
@@ -110,13 +74,16 @@ def target_options(command: shared.Command) -> shared.Command:
 @click.pass_context
 def compare(
     context: click.Context, /, form: str, details: bool, output: Path | None, picture: Path | None, results: Path,
-    machine: str | None, fail_if: tuple[str, ...], resume: str | None, sweep: str | None, **options: Any,
+    machine: str | None, fail_if: tuple[str, ...], resume: str | None, sweep: str | None, **settings: Any,
 ) -> None:  # fmt: skip
     """Check, time and compare targets. Saves the run and prints a table."""
+    from ..measure.plan import make_plan
+    from ..measure.resume import examine, resume as go_on
     from ..measure.session import carry_out
     from ..report.condition import NOT_MEASURED, parse
     from ..report.exchange import left_out
     from ..report.export import render
+    from ..results.run import find_run
 
     check_output(output)
     check_picture(picture)
@@ -125,14 +92,18 @@ def compare(
             raise UsageError(f"--format {form} holds one run, not a sweep: 'ganbench results show RUN' writes each")
         if picture is not None:
             raise UsageError("--picture cannot be given with --sweep: 'ganbench report --picture' draws it afterwards")
-        return carry_out_sweep(*planned(context, sweep, *_settings(options)), results, machine, form, output)
+        return carry_out_sweep(*planned(context, sweep, settings), results, machine, form, output)
     failure = NOT_MEASURED if fail_if else 1
     with failures_leave(failure):
         if resume is None:
-            plan = _plan(options)
+            plan = make_plan(**settings)
             work: Callable[[Progress], Run] = partial(carry_out, plan, results, machine, say)
         else:
-            plan, work = _resuming(context, resume, results, options)
+            beside = "--resume: the run goes on as it was planned; to compare something else, start another"
+            shared.refuse(context, set(context.params) - {*LIMITS, *WITH_RESUME}, beside)
+            path, limits = find_run(resume, results), {name: settings[name] for name in LIMITS}
+            plan = examine(path, **limits).plan
+            work = partial(go_on, path, say, **limits)
         conditions = [parse(text, plan.targets, plan.operations, plan.baseline) for text in fail_if]
         run = shown(work)
         unwritten = ""
@@ -158,18 +129,17 @@ def compare(
     sys.exit(code)
 
 
-@cli.command(cls=Command)
-@target_options
-def verify(**options: Any) -> None:
+@cli.command(cls=Command, settings=TARGETS)
+def verify(**settings: Any) -> None:
     """Check correctness only, without timing.
 
     Shows the error of every group of outputs against the float64 reference. Exits with 1 if a program is wrong, or if
     nothing could be checked.
     """
+    from ..measure.plan import make_plan
     from ..measure.session import carry_out
 
-    plan = _plan({**options, "timed": False})
-    run = shown(partial(carry_out, plan, None, None, say))
+    run = shown(partial(carry_out, make_plan(timed=False, **settings), None, None, say))
     lines: list[tuple[str, ...]] = []
     for record in run.measurements:
         about = (record.operation, record.target)
@@ -214,48 +184,6 @@ def doctor_command() -> None:
 
 for command in (recommend_command, train_command, report_command, diff_command, results_command, fleet_command):
     cli.add_command(command)
-
-
-def _plan(options: dict[str, Any]) -> "Plan":
-    from ..measure.plan import make_plan
-
-    spec, settings = _settings(options)
-    return make_plan(spec, **settings)
-
-
-def _settings(options: dict[str, Any]) -> "tuple[GANSpec, dict[str, Any]]":
-    """Return the model that the options describe, and all else as ``make_plan`` takes it."""
-    from ..operations import DEFAULT_OPERATIONS, OPERATIONS
-
-    spec = shared.spec_from(options)
-    ops = options.pop("ops")
-    options["ops"] = DEFAULT_OPERATIONS if ops is None else OPERATIONS if ops.strip() == "all" else ops
-    options["timeout_s"] = options.pop("timeout")
-    if "budget" in options:
-        options["budget_s"] = options.pop("budget")
-        options["precision_goal"] = options.pop("precision")
-    return spec, options
-
-
-def _resuming(
-    context: click.Context, run: str, results: Path, options: dict[str, Any]
-) -> "tuple[Plan, Callable[[Progress], Run]]":
-    """Return the plan of a run that is to go on, and what goes on with it."""
-    from ..measure.resume import examine, resume
-    from ..results.run import find_run
-
-    for name in shared.given(context, *(name for name in context.params if name not in WITH_RESUME)):
-        raise UsageError(
-            f"--{name.replace('_', '-')} cannot be given with --resume: the run goes on as it was planned; "
-            "to compare something else, start another"
-        )
-    path = find_run(run, results)
-    # As the command line says alone: a project's defaults were those of the run.
-    rounds, budget, precision = (
-        options[name] if shared.given(context, name) else None for name in ("rounds", "budget", "precision")
-    )
-    asked = rounds, budget, precision
-    return examine(path, *asked).plan, partial(resume, path, *asked, say)
 
 
 def main() -> None:

@@ -1,15 +1,20 @@
-"""Defaults of options, from ``[tool.ganbench]`` in the nearest ``pyproject.toml``, and where each value came from."""
+"""Commands whose options may have defaults in ``[tool.ganbench]`` of the nearest ``pyproject.toml``."""
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
 from ..errors import UsageError, unknown
+from .shared import given, option_of
 from .terminal import columns, say
+
+if TYPE_CHECKING:
+    from ..settings import Setting
 
 TABLE = "[tool.ganbench]"
 # What names a file to write, or one run, belongs to one command and not to a project.
@@ -22,12 +27,62 @@ SOURCES = {
 
 
 class Command(click.Command):
-    """A command whose options may have defaults in a project, and which can show them."""
+    """A command whose options may have defaults in a project, and which can show them.
 
-    def __init__(self, *arguments: Any, **settings: Any) -> None:
-        super().__init__(*arguments, **settings)
+    ``settings`` are names of ``ganbench.settings``, or of the fields that record them; ``*`` is all the others.
+    ``changes`` are of their declarations, for this command alone. ``replaces`` says for an option, or for
+    ``option=value``, with which others it cannot stand: where it is given, their defaults in a project do not count.
+    """
+
+    def __init__(
+        self, *arguments: Any, settings: str = "", changes: Mapping[str, dict[str, Any]] | None = None,
+        replaces: Mapping[str, Sequence[str]] | None = None, **more: Any,
+    ) -> None:  # fmt: skip
+        super().__init__(*arguments, **more)
+        self._settings, self._changes, self._replaces = settings.split(), changes or {}, replaces or {}
         text = f"Show each option's value and where it came from ({TABLE} in pyproject.toml), and stop."
         self.params.append(click.Option(["--show-config"], is_flag=True, help=text))
+
+    @cached_property
+    def _declared(self) -> "list[Setting]":
+        """The settings that are options of this command; only who needs them waits for their declaration, 20 ms."""
+        if not self._settings:
+            return []
+        from ..settings import SETTINGS
+
+        found: dict[str, Setting] = {}
+        for word in self._settings:
+            found |= {name: one for name, one in SETTINGS.items() if word in (name, one.recorded, "*")} | found
+        return [one._replace(**self._changes.get(name, {})) for name, one in found.items()]
+
+    @cached_property
+    def _of_settings(self) -> list[click.Option]:
+        return [option_of(one) for one in self._declared]
+
+    @property
+    def options(self) -> list[click.Option]:
+        """All options, but help."""
+        return self._of_settings + [one for one in self.params if isinstance(one, click.Option)]
+
+    @property
+    def replaces(self) -> dict[str, Sequence[str]]:
+        """For each option, of which others it replaces the defaults of a project."""
+        return {**{one.name: one.instead for one in self._declared}, **self._replaces}
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Return arguments and options, those made from settings first."""
+        return [*self._of_settings, *super().get_params(ctx)]
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Read the command line; a project's defaults that do not fit it are dropped."""
+        context = super().make_context(info_name, list(args), parent, **extra)
+        unfit = {other for option, others in self.replaces.items() if _said(context, option) for other in others}
+        if not unfit & (context.default_map or {}).keys():
+            return context
+        kept = {name: value for name, value in (context.default_map or {}).items() if name not in unfit}
+        return super().make_context(info_name, args, parent, **{**extra, "default_map": kept})
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the command line; an error in a project's default says whose it is."""
@@ -41,12 +96,19 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Carry out the command, saying which defaults are the project's."""
+        sources = {one: ctx.get_parameter_source(str(one.name)) for one in self.options if one.name != "show_config"}
         if ctx.params.pop("show_config"):
-            return columns(("option", "value", "from"), _shown(ctx))
-        taken = [option.opts[0] for option in _options(self) if _source(ctx, option) is ParameterSource.DEFAULT_MAP]
+            return columns(("option", "value", "from"), (_line(ctx, *pair) for pair in sources.items()))
+        taken = [option.opts[0] for option, source in sources.items() if source is ParameterSource.DEFAULT_MAP]
         if taken:
             say(f"defaults from {TABLE} in {ctx.obj}: {', '.join(taken)}")
         return super().invoke(ctx)
+
+
+def _said(ctx: click.Context, option: str) -> bool:
+    """Whether an option stands on the command line; for ``option=value``, whether it has that value."""
+    name, equals, value = option.partition("=")
+    return str(ctx.params.get(name)) == value if equals else given(ctx, name) != []
 
 
 def project_file(folder: Path) -> Path | None:
@@ -69,8 +131,9 @@ def defaults_from(path: Path, group: click.Group) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot read {path}: {error}") from error
     general = {key: value for key, value in table.items() if not isinstance(value, dict)}
+    known = {key for command in _commands(group) for key in _keys(command)}
     for key in general:
-        if key not in (known := set(_keys(group))):
+        if key not in known:
             raise unknown(f"option in {TABLE} of {path}", key, known)
     return _of_group(path, "tool.ganbench", group, table, general)
 
@@ -88,32 +151,27 @@ def _of_group(
         if isinstance(command, click.Group):
             made[key] = _of_group(path, whole, command, below, general)
             continue
-        options = {_key(option): option for option in _options(command)}
+        assert isinstance(command, Command)
+        options = _keys(command)
         for one in below:
             if one not in options:
                 raise unknown(f"option in [{whole}] of {path}", one, options)
-        made[key] = {
-            option.name: _value(path, option, below.get(one, general.get(one)))
-            for one, option in options.items()
-            if one in below or one in general
-        }
+        replaced = {other for one in below for other in command.replaces.get(str(options[one].name), ())}
+        mine = {one: value for one, value in general.items() if one in options and options[one].name not in replaced}
+        made[key] = {options[one].name: _value(path, options[one], value) for one, value in {**mine, **below}.items()}
     return made
 
 
-def _keys(command: click.Command) -> Iterator[str]:
-    """Yield the options of a command, or of all commands of a group."""
-    if isinstance(command, click.Group):
-        for one in command.commands.values():
-            yield from _keys(one)
-    yield from map(_key, _options(command))
+def _commands(group: click.Group) -> Iterator[Command]:
+    for one in group.commands.values():
+        if isinstance(one, click.Group):
+            yield from _commands(one)
+        elif isinstance(one, Command):
+            yield one
 
 
-def _options(command: click.Command) -> list[click.Option]:
-    return [one for one in command.params if isinstance(one, click.Option) and one.name not in ONCE]
-
-
-def _key(option: click.Option) -> str:
-    return max(option.opts, key=len).lstrip("-")
+def _keys(command: Command) -> dict[str, click.Option]:
+    return {max(one.opts, key=len).lstrip("-"): one for one in command.options if one.name not in ONCE}
 
 
 def _value(path: Path, option: click.Option, value: Any) -> Any:
@@ -122,21 +180,18 @@ def _value(path: Path, option: click.Option, value: Any) -> Any:
     if not all(isinstance(word, str | int | float) for word in words) or (
         option.is_flag and value not in (True, False)
     ):
-        raise UsageError(f"{_key(option)} = {value!r} in {TABLE} of {path} is not valid: a text, a number or a list")
+        raise UsageError(
+            f"{option.opts[0][2:]} = {value!r} in {TABLE} of {path} is not valid: a text, a number or a list"
+        )
     if option.is_flag:
         return value
     return [str(word) for word in words] if option.multiple else ",".join(map(str, words))
 
 
-def _source(ctx: click.Context, option: click.Option) -> ParameterSource | None:
-    return ctx.get_parameter_source(str(option.name))
-
-
-def _shown(ctx: click.Context) -> Iterator[tuple[str, str, str]]:
-    """Yield each option with its value and where that came from."""
-    for option in (one for one in ctx.command.params if isinstance(one, click.Option) and one.name != "show_config"):
-        value, source = ctx.params.get(str(option.name)), _source(ctx, option)
-        words = value if isinstance(value, list | tuple) else [value]
-        origin = SOURCES.get(source, "default") if source else "default"
-        where = f" in {ctx.obj}" if source is ParameterSource.DEFAULT_MAP else ""
-        yield option.opts[0], ", ".join(str(word) for word in words if word is not None), origin + where
+def _line(ctx: click.Context, option: click.Option, source: ParameterSource | None) -> tuple[str, str, str]:
+    """Return an option with its value and where that came from."""
+    value = ctx.params.get(str(option.name))
+    words = value if isinstance(value, list | tuple) else [value]
+    origin = SOURCES.get(source, "default") if source else "default"
+    where = f" in {ctx.obj}" if source is ParameterSource.DEFAULT_MAP else ""
+    return option.opts[0], ", ".join(str(word) for word in words if word is not None), origin + where

@@ -11,22 +11,21 @@ from ..errors import UsageError
 from . import shared
 from .defaults import Command
 from .fail_if import conclude
-from .quantities import seconds
 from .terminal import say, shown, warnings_said, write
 
 WITH_RUN = ("iterations", "run", "form", "results")  # all else is the run's own
 
 
-@click.command("recommend", cls=Command)
+@click.command(
+    "recommend", cls=Command, settings="targets spec dtype threads data math budget_s timeout_s",
+    changes={
+        "backends": {"default": None, "usual": "every mode of everything installed"},
+        "budget_s": {
+            "help": "Stop measuring after this time: 120s, 2m. A round measures every target.", "default": 300.0,
+        },
+    },
+)  # fmt: skip
 @click.option("--iterations", type=int, required=True, metavar="N", help="How many iterations you want to train.")
-@click.option("--backends", metavar="TARGETS",
-              help="Targets backend[.mode][@device].  [default: every mode of everything installed]")  # fmt: skip
-@shared.devices_option
-@shared.model_options
-@shared.math_option
-@click.option("--budget", type=seconds, default="5m", show_default=True, metavar="TIME",
-              help="Stop measuring after this time: 120s, 2m. A round measures every target.")  # fmt: skip
-@shared.timeout_option
 @click.option("--run", metavar="RUN", help="Do not measure: use an earlier run; RUN is its id or file.")
 @shared.format_option(("table", "json"))
 @shared.results_option
@@ -39,13 +38,12 @@ def recommend_command(
     The time to start is included. Measures gan_iteration as 'ganbench compare' does, and saves the run. If it cannot
     decide, it says why.
     """
-    from ..measure.plan import LARGEST_INTEGER
+    from ..settings import LARGEST_INTEGER
 
     if not 1 <= iterations <= LARGEST_INTEGER:
         raise UsageError(f"iterations {iterations} is not valid: 1 to {LARGEST_INTEGER}")
     if run is not None:
-        for name in shared.given(context, *(name for name in context.params if name not in WITH_RUN)):
-            raise UsageError(f"--{name} cannot be given with --run, which says what was measured")
+        shared.refuse(context, set(context.params) - {*WITH_RUN}, "--run, which says what was measured")
     from ..report.recommendation import candidates
     from ..report.recommendation_text import render
     from ..results.run import find_run, open_run
@@ -78,14 +76,7 @@ def _measure(results: Path, options: dict[str, Any], progress: Any) -> Any:
     from ..measure.session import carry_out
     from ..report.recommendation import OPERATION
 
-    backends = options.pop("backends")
-    targets = registry.available() if backends is None else registry.split_list(backends)
-    plan = make_plan(
-        shared.spec_from(options),
-        backends=targets,
-        ops=[OPERATION],
-        budget_s=options.pop("budget"),
-        timeout_s=options.pop("timeout"),
-        **options,
-    )
+    if options["backends"] is None:
+        options["backends"] = registry.available()
+    plan = make_plan(ops=[OPERATION], **options)
     return carry_out(plan, results, None, say, progress)

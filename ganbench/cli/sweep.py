@@ -8,23 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import UsageError
-from .shared import MODEL, given
+from .shared import given, refuse
 from .terminal import say, screen, shown, write
 
 if TYPE_CHECKING:
-    from ..gan import GANSpec
     from ..measure.plan import Plan
     from ..results.run import Sweep, Swept
 
 APART = ("details", "fail_if", "resume")  # speak of one run
-SAID = {  # by the sweep itself
-    "batch": ("batch",),
-    "threads": ("threads",),
-    "width": (),
-    "critic_steps": (),
-    "n": (*MODEL, "data"),
-}
 
 sweep_option = click.option(
     "--sweep", metavar="VARIABLE=VALUES",
@@ -33,19 +24,19 @@ sweep_option = click.option(
 )  # fmt: skip
 
 
-def planned(
-    context: click.Context, text: str, spec: "GANSpec", settings: dict[str, Any]
-) -> "tuple[Sweep, tuple[Plan, ...]]":
+def planned(context: click.Context, text: str, settings: dict[str, Any]) -> "tuple[Sweep, tuple[Plan, ...]]":
     """Return the sweep that the command line asks for, and the plan of each value; raises ``UsageError``."""
+    from ..measure.plan import model_of
     from ..measure.sweep import PRODUCTS, parse, plans
+    from ..settings import OF_MODEL, Settings
 
     sweep = parse(text)
-
-    for name in given(context, *APART, *SAID[sweep.variable]):
-        raise UsageError(f"--{name.replace('_', '-')} cannot be given with --sweep {sweep.variable}=...")
+    said = {"n": (*OF_MODEL, "data")}.get(sweep.variable, (sweep.variable,))
+    refuse(context, (*APART, *said), f"--sweep {sweep.variable}=...")
+    left = {name: value for name, value in settings.items() if name not in said}
     if sweep.variable == "n" and not given(context, "ops"):
-        settings = {**settings, "ops": PRODUCTS[:1]}
-    return sweep, plans(sweep, spec, **settings)
+        left["ops"] = PRODUCTS[:1]
+    return sweep, plans(sweep, model_of(Settings(**left)), **left)
 
 
 def carry_out(

@@ -1,31 +1,33 @@
 """``ganbench train``: reads the arguments, prints a line now and then, and says where the files are."""
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from .defaults import Command
-from .shared import MODEL, given, model_options, spec_from
+from .shared import FILE, given
 from .terminal import progress_bar, say
 
 if TYPE_CHECKING:
     from ..gan import GANSpec
 
 
-@click.command("train", cls=Command)
+@click.command(
+    "train", cls=Command, settings="spec dtype threads data seed",
+    changes={"seed": {
+        "help": "Seed of the initial weights, the order of the data and the noise.", "default": None, "usual": "0",
+    }},
+    replaces={"resume": ["dtype", "seed", "loss"], "epochs": ["iterations"], "iterations": ["epochs"]},
+)  # fmt: skip
 @click.option("--backend", "--backends", "backends", required=True, metavar="TARGETS",
               help="A target backend[.mode][@device]. Give several, separated by commas, to see whether they learn "
               "the same.")  # fmt: skip
-@model_options
 @click.option("--epochs", type=int, metavar="N", help="How many times to go through the data.")
 @click.option("--iterations", type=int, metavar="N", help="How many iterations to make, instead of --epochs.")
-@click.option("--seed", type=int, metavar="N",
-              help="Seed of the initial weights, the order of the data and the noise.  [default: 0]")  # fmt: skip
-@click.option("--output", required=True, type=click.Path(path_type=Path), metavar="DIR",
+@click.option("--output", required=True, type=FILE, metavar="DIR",
               help="Folder for the log, the state and the pictures; several targets get a subfolder each.")  # fmt: skip
-@click.option("--resume", type=click.Path(path_type=Path), metavar="FILE",
+@click.option("--resume", type=FILE, metavar="FILE",
               help="Continue from a state.npz, with its model, loss, seed and dtype. --epochs and --iterations are "
               "totals.")  # fmt: skip
 @click.pass_context
@@ -64,8 +66,11 @@ def train_command(context: click.Context, /, **options: Any) -> None:
 
 def _spec(context: click.Context, options: dict[str, Any]) -> "GANSpec | None":
     """Return the model asked for; None where it is that of the state, but for the loss, which stays an option."""
-    loss, model = options["loss"], spec_from(options)
-    if options["resume"] is None or given(context, *(name for name in MODEL if name != "loss")):
-        return model
-    options["loss"] = loss
+    from ..measure.plan import model_of
+    from ..settings import OF_MODEL, Settings
+
+    asked = {name: options.pop(name) for name in OF_MODEL}
+    if options["resume"] is None or given(context, *(name for name in OF_MODEL if name != "loss")):
+        return model_of(Settings(**asked))
+    options["loss"] = asked["loss"]
     return None

@@ -2,39 +2,33 @@
 
 import hashlib
 import warnings
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from ..errors import StorageError
-from ..measure.engine import VERSION
-from ..results.records import DIGITS, RunEnd, RunHeader
+from ..measure.plan import ASKED, record
+from ..results.records import RunEnd, RunHeader
 from ..results.run import Run, open_run
 from ..results.store import DamagedResultsWarning
 from .plan import Job
 
-FACTS = "spec operations baseline dtype precision caches seed rigor timeout_s".split()
-
 
 def question(job: Job, cores: int) -> str:
     """Return what ``job`` asks of a machine with so many cores, as a hash: equal questions need one run."""
-    plan = job.plan
-    facts = {name: getattr(plan, name) for name in FACTS if name != "rigor"} | {"rigor": plan.rigor_name}
-    settings = {"engine": VERSION, **msgspec.to_builtins(plan.rigor)}
-    return _hash(facts, settings, [target.label for target in plan.targets], job.threads or cores, DIGITS)
+    return _hash({**record(job.plan), "threads": job.threads or cores})
 
 
 def answered(header: RunHeader) -> str:
     """Return the question that a run answers, as ``question`` does."""
-    facts = {name: getattr(header, name) for name in FACTS}
-    return _hash(facts, header.settings, [one.label for one in header.targets], header.threads, header.data)
+    return _hash(msgspec.structs.asdict(header))
 
 
-def _hash(facts: dict[str, Any], settings: dict[str, Any], targets: Iterable[str], threads: int, data: str) -> str:
-    said = msgspec.json.encode([facts, settings, list(targets), threads, data], order="sorted")
-    return hashlib.sha256(said).hexdigest()[:16]
+def _hash(said: dict[str, Any]) -> str:
+    """Return a hash of what a header records of its plan."""
+    facts = {**{name: said[name] for name in ASKED}, "targets": [target.label for target in said["targets"]]}
+    return hashlib.sha256(msgspec.json.encode(facts, order="sorted")).hexdigest()[:16]
 
 
 def answers(results: Path) -> dict[tuple[str, str], Run]:

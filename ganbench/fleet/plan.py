@@ -2,17 +2,19 @@
 
 import json
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
 from ..errors import UsageError
-from ..gan import PRESETS, GANSpec, preset, read_spec
-from ..measure.plan import DEFAULT_TIMEOUT_S, LARGEST_INTEGER, Plan, make_plan
-from ..measure.sweep import PRODUCTS, altered, parse
-from ..operations import DEFAULT_OPERATIONS
+from ..gan import PRESETS, GANSpec
+from ..machine.environment import usable_cpus
+from ..measure.plan import Plan, asked_again, model_of, record
+from ..measure.sweep import PRODUCTS, parse, plans
 from ..results.run import Sweep
+from ..settings import LARGEST_INTEGER, OF_MODEL, SETTINGS, Settings
 
 MODEL = "model.toml"  # beside a run whose model no preset describes
 Word = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -20,28 +22,33 @@ Count = Annotated[int, msgspec.Meta(ge=1, le=LARGEST_INTEGER)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 
 
-class Matrix(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+KEYS = {setting.key.replace("-", "_"): setting for setting in SETTINGS.values() if setting.fleet}
+_Asked: Any = msgspec.defstruct(
+    "_Asked", [(key, one.hint, one.default) for key, one in KEYS.items()], kw_only=True, frozen=True,
+    forbid_unknown_fields=True,
+)  # fmt: skip
+
+
+class Matrix(_Asked):  # type: ignore[misc]  # not known before it is run
     """What is compared with what: a job for each model, dtype, number of threads and value of the sweep.
 
-    All ``backends`` are compared side by side in every job. No ``threads``: all cores of each machine.
+    All ``backends`` are compared side by side in every job. No ``threads``: all cores of each machine. Every other
+    setting of a run may be given, too, by its name on the command line.
     """
 
     backends: Annotated[list[Text], msgspec.Meta(min_length=1)]
-    presets: list[Text] = []
-    models: list[Text] = []  # TOML files, relative to the plan
-    ops: list[Text] = []
-    dtypes: list[Text] = []  # none: float32
-    math: str = ""
-    threads: list[Count] = []
+    presets: tuple[Text, ...] = ()
+    models: tuple[Text, ...] = ()  # TOML files, relative to the plan
+    dtypes: tuple[Text, ...] = ()  # none: float32
+    threads: tuple[Count, ...] = ()
     sweep: str = ""
-    baseline: str | None = None
-    rigor: str = "quick"
-    rounds: int | None = None
-    budget: float | None = None  # seconds
-    precision: float | None = None
-    timeout: float = DEFAULT_TIMEOUT_S  # seconds
-    needs: list[Word] = []
+    needs: tuple[Word, ...] = ()
     on: Literal["every", "any"] = "every"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What is asked for in every job."""
+        return {setting.name: getattr(self, key) for key, setting in KEYS.items()}
 
 
 class Slurm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -117,38 +124,34 @@ def jobs_of(plan: FleetPlan, folder: Path) -> list[Job]:
 
 
 def _jobs(matrix: Matrix, folder: Path) -> Iterator[Job]:
-    specs = [preset(name) for name in matrix.presets] + [read_spec(folder / name) for name in matrix.models]
-    sweep = parse(matrix.sweep) if matrix.sweep else Sweep("", (0,))
-    if sweep.variable == "threads" and matrix.threads:
-        raise UsageError("threads and a sweep of threads cannot be given together: choose one of them")
-    if sweep.variable == "n" and specs:
-        raise UsageError("a sweep of n has its own models: leave out presets and models")
-    operations = matrix.ops or list(PRODUCTS[:1] if sweep.variable == "n" else DEFAULT_OPERATIONS)
-    if sweep.variable == "n" and (others := set(operations) - set(PRODUCTS)):
-        raise UsageError(f"sweep of n: {', '.join(sorted(others))} is not a matrix product ({', '.join(PRODUCTS)})")
-    for spec in specs or [preset("mnist-mlp")]:
-        for value in sweep.values:
-            model = altered(spec, sweep.variable, value)
-            counts: list[int | None] = [value] if sweep.variable == "threads" else [*matrix.threads] or [None]
-            for dtype in matrix.dtypes or ["float32"]:
-                for threads in counts:
-                    yield _job(matrix, model, operations, dtype, threads)
+    asked, sweep = matrix.settings, parse(matrix.sweep) if matrix.sweep else Sweep("", (0,))
+    said = [name for name in OF_MODEL if asked.get(name)]
+    if sweep.variable in said + ["threads"] * bool(matrix.threads):
+        name = sweep.variable
+        raise UsageError(f"{name} and a sweep of {name} cannot be given together: choose one of them")
+    if sweep.variable == "n" and (matrix.presets or matrix.models or said):
+        raise UsageError("a sweep of n has its own models: leave out presets, models and what else says a model")
+    ops = asked["ops"] or (PRODUCTS[:1] if sweep.variable == "n" else None)
+    models = [{"preset": name} for name in matrix.presets] + [{"model": folder / name} for name in matrix.models]
+    of_threads = sweep.variable == "threads"
+    for model, value, dtype in product(models or [{}], sweep.values, matrix.dtypes or ["float32"]):
+        one, spec = Sweep("" if of_threads else sweep.variable, (value,)), model_of(Settings(**asked, **model))
+        for threads in [value] if of_threads else [*matrix.threads] or [None]:
+            # This machine may have fewer cores than the one that will measure.
+            here = None if threads is None else min(threads, len(usable_cpus()))
+            (plan,) = plans(one, spec, **{**asked, "ops": ops, "dtype": dtype, "threads": here})
+            yield _job(matrix, plan, threads)
 
 
-def _job(matrix: Matrix, spec: GANSpec, operations: list[str], dtype: str, threads: int | None) -> Job:
-    # Without threads: this machine may have fewer cores than the one that will measure.
-    plan = make_plan(
-        spec, backends=matrix.backends, ops=operations, dtype=dtype, math=matrix.math, baseline=matrix.baseline,
-        rigor=matrix.rigor, rounds=matrix.rounds, budget_s=matrix.budget, precision_goal=matrix.precision,
-        timeout_s=matrix.timeout,
-    )  # fmt: skip
+def _job(matrix: Matrix, plan: Plan, threads: int | None) -> Job:
+    spec = plan.spec
     known = spec.name in PRESETS and msgspec.structs.replace(PRESETS[spec.name], batch=spec.batch) == spec
     size = "" if threads is None else f", {threads} thread{'s' * (threads != 1)}"
-    name = f"{spec.name} batch {spec.batch}, {dtype}{size}: {','.join(plan.operations)}"
-    model = "" if known else as_toml(spec)
+    name = f"{spec.name} batch {spec.batch}, {plan.dtype}{size}: {','.join(plan.operations)}"
     return Job(
-        name, plan, threads, arguments(plan, known, threads), model, frozenset(matrix.needs), matrix.on == "every"
-    )
+        name, plan, threads, arguments(plan, known, threads), "" if known else as_toml(spec),
+        frozenset(matrix.needs), matrix.on == "every",
+    )  # fmt: skip
 
 
 def arguments(plan: Plan, known: bool, threads: int | None) -> tuple[str, ...]:
@@ -156,20 +159,16 @@ def arguments(plan: Plan, known: bool, threads: int | None) -> tuple[str, ...]:
 
     A model that is not ``known`` as a preset is in a file called ``MODEL``.
     """
-    options = {
-        "--backends": ",".join(target.label for target in plan.targets),
-        "--baseline": plan.baseline,
-        "--ops": ",".join(plan.operations),
-        **({"--preset": plan.spec.name, "--batch": plan.spec.batch} if known else {"--model": MODEL}),
-        "--dtype": plan.dtype,
-        "--math": plan.precision,
-        **({} if threads is None else {"--threads": threads}),
-        "--rigor": plan.rigor_name,
-        **({"--rounds": plan.rigor.rounds} if plan.rigor.rounds else {"--precision": plan.rigor.goal}),
-        "--budget": plan.rigor.budget_s,
-        "--timeout": plan.timeout_s,
-    }
-    return tuple(str(word) for pair in options.items() for word in pair)
+    asked = {**asked_again(record(plan)), "threads": threads, "fresh_ceilings": plan.fresh_ceilings}
+    asked |= {"preset": plan.spec.name, "batch": plan.spec.batch} if known else {"model": MODEL}
+    words: list[str] = []
+    for name, value in asked.items():
+        key = SETTINGS[name].key
+        if isinstance(value, bool):
+            words.append(f"--{key}" if value else f"--no-{key}")
+        elif value is not None:
+            words += [f"--{key}", ",".join(map(str, value)) if isinstance(value, list) else str(value)]
+    return tuple(words)
 
 
 def as_toml(spec: GANSpec) -> str:

@@ -1,42 +1,22 @@
-"""From what was asked for to a list of cases, or an error that says what is valid."""
+"""From what was asked for to a list of cases, or an error that says what is valid; and from a record back to that."""
 
-from collections.abc import Sequence
-from math import inf
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from .. import registry
 from ..errors import UsageError, unknown
-from ..gan import GANSpec
+from ..gan import GANSpec, preset, read_spec, with_loss
 from ..machine.environment import usable_cpus
 from ..operations import DEFAULT_OPERATIONS, OPERATIONS
 from ..operations.products import FLOOR
 from ..precision import precision_of
 from ..registry import Target, library_of
-from ..results.records import CACHES, Caches
-
-DEFAULT_TIMEOUT_S = 120.0
-LARGEST_INTEGER = 2**63 - 1  # of the messages to a worker
-
-
-class Rigor(msgspec.Struct, frozen=True):
-    """How much care a run takes; times in seconds, ``goal`` is the half-width of an interval.
-
-    ``case_s`` goes to the visits of a case in one round, until the run's own noise says how many are worth it.
-    """
-
-    case_s: float
-    warm_cap_s: float
-    budget_s: float
-    goal: float
-    rounds: int = 0  # 0: until the goal or the budget is reached
-
-
-RIGORS = {
-    "quick": Rigor(case_s=0.4, warm_cap_s=0.1, budget_s=85.0, goal=0.03),
-    "full": Rigor(case_s=0.5, warm_cap_s=1.0, budget_s=300.0, goal=0.01),
-}
+from ..results.records import DIGITS
+from ..settings import RIGORS, SETTINGS, Recorded, Rigor, Settings
+from . import engine
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -47,27 +27,22 @@ class Case(msgspec.Struct, frozen=True):
     copy: bool = False
 
 
-class Plan(msgspec.Struct, frozen=True):
+class Plan(Recorded, frozen=True, kw_only=True):
     """One run: the model, and what is compared on it, how."""
 
     spec: GANSpec
     operations: tuple[str, ...]
     targets: tuple[Target, ...]
     baseline: str
-    dtype: str
     precision: str
     cpus: tuple[int, ...]
     data: Path | None
-    seed: int
     rigor_name: str
     rigor: Rigor
-    timeout_s: float
+    fresh_ceilings: bool  # measure them anew, some seconds, even where an earlier run has kept them
     timed: bool = True
     control: bool = False  # the A/A control even where there is nothing to compare
-    caches: Caches = "warm"
-    energy: bool = False  # a stretch of each case in each round, and one in which nothing is done
     ceilings: bool = True  # hold the rows against what the hardware could do at best
-    fresh_ceilings: bool = False  # measure that anew, some seconds, even where an earlier run has kept it
 
     @property
     def threads(self) -> int:
@@ -107,73 +82,107 @@ class Plan(msgspec.Struct, frozen=True):
         return [Case(name, *member) for name in self.operations for member in self.members]
 
 
-def make_plan(
-    spec: GANSpec,
-    *,
-    backends: str | Sequence[str],
-    devices: str | Sequence[str] = (),
-    ops: str | Sequence[str] = DEFAULT_OPERATIONS,
-    dtype: str = "float32",
-    math: str = "",
-    threads: int | None = None,
-    data: Path | None = None,
-    baseline: str | None = None,
-    rigor: str = "quick",
-    rounds: int | None = None,
-    budget_s: float | None = None,
-    precision_goal: float | None = None,
-    timeout_s: float = DEFAULT_TIMEOUT_S,
-    seed: int = 0,
-    timed: bool = True,
-    caches: Caches = "warm",
-    energy: bool = False,
-    ceilings: bool = True,
-    fresh_ceilings: bool = False,
-) -> Plan:
+def make_plan(spec: GANSpec | None = None, *, timed: bool = True, ceilings: bool = True, **asked: Any) -> Plan:
     """Return a plan whose every name exists; raises ``UsageError`` naming what is valid.
 
+    ``asked`` are fields of ``Settings``, of which ``spec`` takes the place of those that name a model.
     ``precision_goal`` is the half-width that every ratio's 95 % interval must reach, as a fraction; it has
     nothing to do with the precision of the arithmetic, which ``dtype`` and ``math`` say. ``budget_s`` outranks it.
     Either is the rigor's unless given.
     """
-    targets = registry.parse_targets(registry.split_list(backends), registry.split_list(devices))
-    operations = registry.split_list(ops)
-    for name in operations:
-        if name not in OPERATIONS:
-            raise unknown("operation", name, OPERATIONS)
-    if not operations:
-        raise UsageError(f"no operations named (known: {', '.join(OPERATIONS)})")
-    precision = precision_of(dtype, math)
-    if rigor not in RIGORS:
-        raise unknown("rigor", rigor, RIGORS)
-    if caches not in CACHES:
-        raise unknown("caches", caches, CACHES)
-    cpus = usable_cpus()
+    settings = Settings(**asked)
+    targets = registry.parse_targets(registry.split_list(settings.backends), registry.split_list(settings.devices))
+    operations = _operations(settings.ops)
+    precision = precision_of(settings.dtype, settings.math)
+    cpus, threads = usable_cpus(), settings.threads
     if threads is not None and not 1 <= threads <= len(cpus):
         raise UsageError(f"threads {threads} is not valid: this machine offers 1 to {len(cpus)}")
-    if caches == "cold":
-        _check_cold(operations, any(target.device == "cpu" for target in targets), threads or len(cpus), energy)
-    _check_count("seed", seed)
-    _check_seconds("timeout", timeout_s)
+    cpus = cpus[:threads]
+    if settings.caches == "cold":
+        _check_cold(operations, any(target.device == "cpu" for target in targets), len(cpus), settings.energy)
     return Plan(
-        spec=spec,
-        operations=tuple(dict.fromkeys(operations)),
+        **{name: getattr(settings, name) for name in Recorded.__struct_fields__},
+        spec=spec or model_of(settings),
+        operations=operations,
         targets=tuple(targets),
-        baseline=_baseline(baseline, targets),
-        dtype=dtype,
+        baseline=_baseline(settings.baseline, targets),
         precision=precision,
-        cpus=tuple(cpus[: threads or len(cpus)]),
-        data=data,
-        seed=seed,
-        rigor_name=rigor,
-        rigor=reaching(RIGORS[rigor], rounds, budget_s, precision_goal),
-        timeout_s=timeout_s,
+        cpus=tuple(cpus),
+        data=None if settings.data is None else Path(settings.data),
+        rigor_name=settings.rigor,
+        rigor=reaching(RIGORS[settings.rigor], settings.rounds, settings.budget_s, settings.precision_goal),
+        fresh_ceilings=settings.fresh_ceilings,
         timed=timed,
-        caches=caches,
-        energy=energy,
         ceilings=ceilings,
-        fresh_ceilings=fresh_ceilings,
     )
+
+
+ASKED = (*Recorded.__struct_fields__, *"spec operations targets baseline precision threads data rigor settings".split())
+
+
+def record(plan: Plan) -> dict[str, Any]:
+    """Return what the header of a run says of its plan, in its fields ``ASKED``."""
+    return {
+        **{name: getattr(plan, name) for name in Recorded.__struct_fields__},
+        "spec": plan.spec,
+        "operations": list(plan.operations),
+        "targets": list(plan.targets),
+        "baseline": plan.baseline,
+        "precision": plan.precision,
+        "threads": plan.threads,
+        "data": str(plan.data or DIGITS),
+        "rigor": plan.rigor_name,
+        "settings": {"engine": engine.VERSION, **msgspec.to_builtins(plan.rigor)},
+    }
+
+
+def asked_again(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what to ask ``make_plan`` for, besides the model, to get the plan that was recorded so."""
+    rounds, goal = said["settings"]["rounds"], said["settings"]["goal"]
+    return {
+        **{name: said[name] for name in (*Recorded.__struct_fields__, "baseline", "threads", "rigor")},
+        "backends": [target.whole for target in said["targets"]],
+        "ops": said["operations"],
+        "math": said["precision"],
+        "data": None if said["data"] == DIGITS else said["data"],
+        "budget_s": said["settings"]["budget_s"],
+        **({"rounds": rounds} if rounds else {"precision_goal": goal}),
+    }
+
+
+def model_of(settings: Settings) -> GANSpec:
+    """Return the model that is asked for; raises ``UsageError``, or ``SpecError`` for one that cannot exist."""
+    widths = {role: widths for role in ("generator", "discriminator") if (widths := getattr(settings, role))}
+    if bool(widths) + bool(settings.model) + bool(settings.preset) > 1 or len(widths) == 1:
+        raise UsageError("a model is one of --preset, --model FILE, or --generator and --discriminator together")
+    changes: dict[str, Any] = {} if settings.batch is None else {"batch": settings.batch}
+    if widths:
+        spec = GANSpec(**{"batch": 128, **changes, **{role: _widths(role, said) for role, said in widths.items()}})
+    else:
+        spec = read_spec(Path(settings.model)) if settings.model else preset(settings.preset or "mnist-mlp")
+        spec = msgspec.structs.replace(spec, **changes)
+    return spec if settings.loss is None else with_loss(spec, settings.loss)
+
+
+def _widths(role: str, widths: str | Sequence[int]) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in (widths.split(",") if isinstance(widths, str) else widths))
+    except ValueError:
+        raise UsageError(
+            f"--{role} '{widths}' is not valid: integers separated by commas, such as 64,256,784"
+        ) from None
+
+
+def _operations(asked: str | Sequence[str] | None) -> tuple[str, ...]:
+    if asked is None:
+        return tuple(DEFAULT_OPERATIONS)
+    names = registry.split_list(asked)
+    for name in names:
+        if name not in (*OPERATIONS, "all"):
+            raise unknown("operation", name, OPERATIONS)
+    if not names:
+        raise UsageError(f"no operations named (known: {', '.join(OPERATIONS)})")
+    return tuple(OPERATIONS if "all" in names else dict.fromkeys(names))
 
 
 def _check_cold(operations: Sequence[str], on_cpu: bool, threads: int, energy: bool) -> None:
@@ -196,14 +205,8 @@ def reaching(care: Rigor, rounds: int | None, budget_s: float | None, precision_
 
     None: for rounds, until one of the others is reached; else the value of ``care``. Raises ``UsageError``.
     """
-    if rounds is not None:
-        _check_count("rounds", rounds, 1)
-    if budget_s is not None:
-        _check_seconds("budget", budget_s)
-    if precision_goal is not None and not 0 < precision_goal < 1:
-        raise UsageError(
-            f"precision {precision_goal:.6g} is not valid: more than 0 and less than 1, such as 0.01 or 1%"
-        )
+    for name, value in (("rounds", rounds), ("budget_s", budget_s), ("precision_goal", precision_goal)):
+        SETTINGS[name].check(value)
     if rounds and precision_goal is not None:
         raise UsageError(
             f"rounds {rounds} and precision {precision_goal:.6g} cannot be given together: choose one of them"
@@ -211,18 +214,6 @@ def reaching(care: Rigor, rounds: int | None, budget_s: float | None, precision_
     return msgspec.structs.replace(
         care, rounds=rounds or 0, budget_s=budget_s or care.budget_s, goal=precision_goal or care.goal
     )
-
-
-def _check_count(name: str, value: int, least: int = 0) -> None:
-    if value < least:
-        raise UsageError(f"{name} {value} is not valid: at least {least}")
-    if value > LARGEST_INTEGER:
-        raise UsageError(f"{name} {value} is not valid: at most {LARGEST_INTEGER}")
-
-
-def _check_seconds(name: str, value: float) -> None:
-    if not 0 < value < inf:
-        raise UsageError(f"{name} {value:g} is not valid: a positive number of seconds")
 
 
 def _baseline(text: str | None, targets: Sequence[Target]) -> str:

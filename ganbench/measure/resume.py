@@ -1,36 +1,39 @@
 """``ganbench compare --resume``: continues an interrupted run in its own file, or says why it cannot."""
 
+import time
 import warnings
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import msgspec
 import numpy as np
+from msgspec import convert
+from msgspec.structs import asdict, replace
 
 from ..errors import StorageError, UsageError
-from ..machine.environment import usable_cpus
 from ..machine.lock import run_lock
 from ..results.differences import shown, since_it_began
-from ..results.records import DIGITS, RUN_FORMAT, Line, Resumed, RunEnd, RunHeader
+from ..results.records import RUN_FORMAT, Line, Measurement, Resumed, RunEnd, RunHeader
 from ..results.run import Run
 from ..results.store import DamagedResultsWarning, RunWriter, parse_run, whole_length, without_void
-from .past import finished_rounds, spent
-from .plan import Plan, Rigor, reaching
+from ..settings import Rigor
+from .ledger import Ledger
+from .plan import Case, Plan, asked_again, make_plan, reaching
 from .rounds import Progress, stage
 from .session import Say, describe, go_on
 
 
-def resume(
-    path: Path, rounds: int | None, budget_s: float | None, precision_goal: float | None, say: Say, progress: Progress
-) -> Run:
+def resume(path: Path, say: Say, progress: Progress, **limits: Any) -> Run:
     """Go on with the run that ``examine`` lets pass; its finished rounds and spent time count."""
     with run_lock(say):
-        run = examine(path, rounds, budget_s, precision_goal)  # while it waited, another may have ended this run
+        run = examine(path, **limits)  # while it waited, another may have ended this run
         if run.torn:
             say(f"the last line of {path} was incomplete and has been removed")
         with RunWriter(path, run.keep) as writer:
             writer.write(run.resumed)
-            return go_on(run.plan, run.images, without_void([*run.records, run.resumed]), writer, progress)
+            before = without_void([*run.records, run.resumed])
+            return go_on(run.plan, run.images, before, writer, progress, partial(recall, run.plan, before))
 
 
 class Interrupted(NamedTuple):
@@ -64,7 +67,10 @@ def examine(path: Path, rounds: int | None, budget_s: float | None, precision_go
             f"run {header.run_id} was begun by an earlier ganbench (format {header.format}, now {RUN_FORMAT}): "
             "it can be read, but not continued; start a new run"
         )
-    plan = _plan(records, header, (rounds, budget_s, precision_goal))
+    rigor = convert(next(line.settings for line in reversed(records) if isinstance(line, Resumed | RunHeader)), Rigor)
+    if (rounds, budget_s, precision_goal) != (None, None, None):
+        rigor = reaching(rigor, rounds, budget_s, precision_goal)
+    plan = replace(make_plan(header.spec, **asked_again(asdict(header))), rigor=rigor)
     end = records[-1]
     more = isinstance(end, RunEnd) and (
         (rounds or 0) > end.rounds or (budget_s or 0) > end.seconds or (precision_goal and end.reason == "precision")
@@ -93,25 +99,44 @@ def examine(path: Path, rounds: int | None, budget_s: float | None, precision_go
     return Interrupted(keep, keep < len(content), records, plan, images, resumed)
 
 
-def _plan(records: list[Line], header: RunHeader, asked: tuple[int | None, float | None, float | None]) -> Plan:
-    """Return the plan that the run was made by, with what it is to reach now."""
-    settings = next((line.settings for line in reversed(records) if isinstance(line, Resumed)), header.settings)
-    rigor = msgspec.convert(settings, Rigor)
-    if asked != (None, None, None):
-        rigor = reaching(rigor, *asked)
-    return Plan(
-        spec=header.spec,
-        operations=tuple(header.operations),
-        targets=tuple(header.targets),
-        baseline=header.baseline,
-        dtype=header.dtype,
-        precision=header.precision,
-        cpus=tuple(usable_cpus()[: header.threads]),
-        data=None if header.data == DIGITS else Path(header.data),
-        seed=header.seed,
-        rigor_name=header.rigor,
-        rigor=rigor,
-        timeout_s=header.timeout_s,
-        caches=header.caches,
-        energy=header.energy,
-    )
+def finished_rounds(plan: Plan, records: Sequence[Line]) -> int:
+    """Return how many rounds were measured whole: every case that had not failed has a row."""
+    rows = measurements(plan, records)
+    failed: set[Case] = set()
+    for number in range(1, max((row.round for _, row in rows), default=0) + 1):
+        found = {case for case, row in rows if row.round == number}
+        failed |= {case for case, row in rows if row.round == number and row.status != "ok"}
+        if not set(plan.cases) <= found | failed:
+            return number - 1
+    return max((row.round for _, row in rows), default=0)
+
+
+def recall(plan: Plan, records: Sequence[Line], ledger: Ledger) -> int:
+    """Fill ``ledger`` with the finished rounds in ``records`` and the time they took; return their number."""
+    finished = finished_rounds(plan, records)
+    rows = measurements(plan, records)
+    ledger.start = time.monotonic() - spent(records)
+    for case, row in rows:
+        if row.round > finished:
+            continue
+        if row.status != "ok":
+            ledger.failed.add(case)
+        elif row.samples:
+            ledger.numbers[row.target, row.operation] = row.iterations // row.iterations_per_call
+            ledger.visits.setdefault(case, {})[row.round] = dict(zip(row.passes, row.samples, strict=True))
+    return finished
+
+
+def spent(records: Sequence[Line]) -> float:
+    """Return the seconds that a run has taken, those of a round that was not finished among them."""
+    return max((line.elapsed_s for line in records if isinstance(line, Measurement | Resumed)), default=0.0)
+
+
+def measurements(plan: Plan, records: Sequence[Line]) -> list[tuple[Case, Measurement]]:
+    """Return every measurement with its case."""
+    targets = {target.label: target for target in plan.targets}
+    return [
+        (Case(record.operation, targets[record.target], record.copy), record)
+        for record in records
+        if isinstance(record, Measurement)
+    ]

@@ -8,7 +8,7 @@ their threads would spin beside the timed one.
 import contextlib
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from ..machine.energy import at_rest
 from ..machine.environment import can_pin
 from ..machine.workspace import workspace
 from ..registry import Target
-from ..results.records import Ceiling, CeilingRecord, EnergyRecord, Line, Record, RunEnd, StrayRecord, digits
+from ..results.records import Ceiling, CeilingRecord, EnergyRecord, Record, RunEnd, StrayRecord, digits
 from ..results.statistics import MIN_ROUNDS, Estimate
 from ..verification.answers import IMAGES
 from . import protocol
@@ -35,7 +35,6 @@ from .ledger import Ledger
 from .member import Member
 from .oracle_client import OracleClient
 from .passes import Share, orders, turns
-from .past import recall
 from .plan import Case, Plan
 from .schedule import Reason, Schedule
 
@@ -50,11 +49,11 @@ def stage(plan: Plan) -> np.ndarray:
 
 
 def run_rounds(
-    plan: Plan, images: np.ndarray, write: Callable[[Record], None], progress: Progress, before: Sequence[Line] = ()
+    plan: Plan, images: np.ndarray, write: Callable[[Record], None], progress: Progress, recall: Callable[[Ledger], int]
 ) -> Reason:
     """Carry out ``plan``, writing each record as it is known; return why it ended.
 
-    ``before`` holds the records of a run that goes on: its finished rounds count.
+    ``recall`` fills the ledger of a run that goes on, and says how many rounds of it are finished.
 
     Raises ``GanbenchError`` if the oracle fails. On KeyboardInterrupt all processes are killed before it is raised
     again.
@@ -72,8 +71,7 @@ def run_rounds(
         made = fork_servers(plan, folder, stack)
         oracle = OracleClient(plan, folder)
         stack.callback(oracle.stop)
-        finished = recall(ledger, plan, before)
-        return Rounds(plan, folder, ledger, oracle, progress, finished, made).run()
+        return Rounds(plan, folder, ledger, oracle, progress, recall(ledger), made).run()
 
 
 class Rounds:

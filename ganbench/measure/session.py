@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from .. import registry
@@ -16,11 +15,11 @@ from ..data import data_digest
 from ..errors import GanbenchError, StorageError, UsageError
 from ..machine import environment
 from ..machine.lock import run_lock
-from ..results.records import DIGITS, RUN_FORMAT, Line, Measurement, Record, RunHeader
+from ..results.records import RUN_FORMAT, Line, Measurement, Record, RunHeader
 from ..results.run import Ending, Run
 from ..results.store import RunWriter, check_writable, new_run_id, run_path
-from . import engine
-from .plan import Plan
+from .ledger import Ledger
+from .plan import Plan, record
 from .rounds import Progress, run_rounds, stage
 
 Say = Callable[[str], None]  # tells the user one thing besides the report
@@ -45,8 +44,14 @@ def carry_out(plan: Plan, results: Path | None, machine: str | None, say: Say, p
             return go_on(plan, images, [header], writer, progress)
 
 
-def go_on(plan: Plan, images: np.ndarray, before: Sequence[Line], writer: RunWriter | None, progress: Progress) -> Run:
-    """Carry out what is left of ``plan`` after the records ``before``, which ``writer`` has written."""
+def go_on(
+    plan: Plan, images: np.ndarray, before: Sequence[Line], writer: RunWriter | None, progress: Progress,
+    recall: Callable[[Ledger], int] = lambda _: 0,
+) -> Run:  # fmt: skip
+    """Carry out what is left of ``plan`` after the records ``before``, which ``writer`` has written.
+
+    ``recall`` fills the ledger with them, and says how many rounds are finished.
+    """
     records = list(before)
 
     def keep(record: Record) -> None:
@@ -55,7 +60,7 @@ def go_on(plan: Plan, images: np.ndarray, before: Sequence[Line], writer: RunWri
             writer.write(record)
 
     try:
-        ended = Ending(run_rounds(plan, images, keep, progress, before))
+        ended = Ending(run_rounds(plan, images, keep, progress, recall))
     except KeyboardInterrupt:
         ended = Ending("interrupted")
     except StorageError as error:  # the disk filled up: what was measured is still worth showing
@@ -80,21 +85,8 @@ def describe(plan: Plan, machine: str | None) -> RunHeader:
         commit=commit,
         dirty=dirty,
         command=[Path(sys.argv[0]).name, *sys.argv[1:]],
-        spec=plan.spec,
-        data=str(plan.data) if plan.data else DIGITS,
-        operations=list(plan.operations),
-        targets=list(plan.targets),
-        baseline=plan.baseline,
-        dtype=plan.dtype,
-        precision=plan.precision,
-        threads=plan.threads,
-        rigor=plan.rigor_name,
-        settings={"engine": engine.VERSION, **msgspec.to_builtins(plan.rigor)},
-        seed=plan.seed,
-        timeout_s=plan.timeout_s,
+        **record(plan),
         data_digest=data_digest(plan.data),
         versions={name: registry.version(name) for name in dict.fromkeys(t.backend for t in plan.targets)},
         changes=environment.source_changes(),
-        caches=plan.caches,
-        energy=plan.energy,
     )

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from ..settings import SETTINGS
 from .case import named_data, same_data
 from .records import RunHeader, WorkerRecord
 from .run import Run
@@ -98,11 +99,8 @@ def _conditions(run: RunHeader) -> dict[str, Any]:
     facts: dict[str, Any] = {"machine": run.machine}
     facts |= {name: run.environment.get(key, NOT_RECORDED) for key, name in HARDWARE.items()}
     cpus = run.environment.get("cpus")
-    facts |= {
-        "threads": run.threads,
-        "processors used": cpus[: run.threads] if isinstance(cpus, list) else NOT_RECORDED,
-    }
-    facts |= {"dtype": run.dtype, "precision": run.precision, "caches": run.caches}
+    facts["processors used"] = cpus[: run.threads] if isinstance(cpus, list) else NOT_RECORDED
+    facts |= _settings(run, "refused")
     facts |= {f"model's {name}": value for name, value in msgspec.to_builtins(run.spec).items() if name != "name"}
     facts["preset"] = run.spec.name
     return facts | {name: value for name, value in run.settings.items() if name not in STOPPING}
@@ -122,7 +120,16 @@ def _code(run: RunHeader) -> dict[str, Any]:
     facts: dict[str, Any] = {"ganbench": run.version, "commit": commit}
     facts |= {name: run.environment.get(key, NOT_RECORDED) for name, key in (("system", "os"), ("Python", "python"))}
     facts["tuning variables"] = run.environment.get("tuning", [])
-    return facts | {"driver": run.environment.get("driver", ""), "seed": run.seed}
+    return facts | {"driver": run.environment.get("driver", "")} | _settings(run, "told")
+
+
+def _settings(run: RunHeader, differing: str) -> dict[str, Any]:
+    """Return those settings of a run that are declared to be so where two runs differ in them, but for the data.
+
+    Of these the content counts.
+    """
+    names = [one.recorded for one in SETTINGS.values() if one.differing == differing and one.name != "data"]
+    return {name: getattr(run, name) for name in names}
 
 
 def _software(name: str, worker: WorkerRecord) -> dict[str, Any]:

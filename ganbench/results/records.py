@@ -7,12 +7,13 @@ import math
 from collections.abc import Sequence
 from datetime import datetime
 from statistics import fmean
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from ..gan import GANSpec
 from ..registry import Target
+from ..settings import Caches as Caches, Recorded
 
 RUN_FORMAT = 2
 DIGITS = "UCI handwritten digits"  # what a header calls the packaged data
@@ -26,8 +27,6 @@ Positive = Annotated[float, msgspec.Meta(gt=0, le=1e30)]
 Average = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 Error = Annotated[float, msgspec.Meta(ge=0)]
 
-Caches = Literal["warm", "cold"]  # whether an operation finds its arrays there, or nowhere near
-CACHES = get_args(Caches)
 Status = Literal["ok", "invalid", "impossible", "unavailable", "unsupported", "failed", "timeout", "out of memory"]
 
 
@@ -138,7 +137,7 @@ class Record(msgspec.Struct, frozen=True, tag_field="type"):
     """Base of the lines of a run file."""
 
 
-class RunHeader(Record, tag="run", frozen=True):
+class RunHeader(Recorded, Record, tag="run", frozen=True, kw_only=True):
     """What was asked for, of which machine, by which code."""
 
     format: int
@@ -155,19 +154,16 @@ class RunHeader(Record, tag="run", frozen=True):
     operations: list[str]
     targets: list[Target]
     baseline: str
-    dtype: str
     precision: str
     threads: Number
     rigor: str
     settings: dict[str, Any]  # of the rigor: seconds for a case, budget, goal
+    dtype: str  # this and the seed are in the files of every version
     seed: int
     # What resuming needs besides; empty in files of earlier versions, which cannot be resumed.
-    timeout_s: float = 120.0
     data_digest: str = ""  # of all that the data holds
     versions: dict[str, str] = {}  # of each backend's framework
     changes: str = ""  # a hash of how the code differs from the commit
-    caches: Caches = "warm"  # what an operation found there when it began
-    energy: bool = False  # whether that was measured as well
 
     def __post_init__(self) -> None:
         check_time(self.timestamp)

@@ -1,0 +1,217 @@
+"""Every setting of a run, declared once: its name, type, default and meaning, what is valid, what differs by it.
+
+All else is made from these declarations: the options of the commands, the defaults in ``[tool.ganbench]``, the keywords
+of ``ganbench.compare``, the keys of a fleet's plan, the record in a run's header, what a run that is resumed takes up
+again, what two runs differ in, and the table in the documentation.
+"""
+
+from collections.abc import Callable, Sequence
+from math import inf
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, get_args
+
+import msgspec
+
+from .errors import UsageError, unknown
+
+Caches = Literal["warm", "cold"]  # whether an operation finds its arrays there, or nowhere near
+LARGEST_INTEGER = 2**63 - 1  # of the messages to a worker
+
+
+class Rigor(msgspec.Struct, frozen=True):
+    """How much care a run takes; times in seconds, ``goal`` is the half-width of an interval.
+
+    ``case_s`` goes to the visits of a case in one round, until the run's own noise says how many are worth it.
+    """
+
+    case_s: float
+    warm_cap_s: float
+    budget_s: float
+    goal: float
+    rounds: int = 0  # 0: until the goal or the budget is reached
+
+
+RIGORS = {
+    "quick": Rigor(case_s=0.4, warm_cap_s=0.1, budget_s=85.0, goal=0.03),
+    "full": Rigor(case_s=0.5, warm_cap_s=1.0, budget_s=300.0, goal=0.01),
+}
+
+
+def _each(form: str) -> str:
+    return ", ".join(f"{form.format(rigor)} {name}" for name, rigor in RIGORS.items())
+
+
+def _count(least: int) -> Callable[[str, int], None]:
+    def check(name: str, value: int) -> None:
+        if value < least:
+            raise UsageError(f"{name} {value} is not valid: at least {least}")
+        if value > LARGEST_INTEGER:
+            raise UsageError(f"{name} {value} is not valid: at most {LARGEST_INTEGER}")
+
+    return check
+
+
+def _seconds(name: str, value: float) -> None:
+    if not 0 < value < inf:
+        raise UsageError(f"{name} {value:g} is not valid: a positive number of seconds")
+
+
+def _share(name: str, value: float) -> None:
+    if not 0 < value < 1:
+        raise UsageError(f"{name} {value:.6g} is not valid: more than 0 and less than 1, such as 0.01 or 1%")
+
+
+class Setting(NamedTuple):
+    """What there is to say of a setting; its ``name``, ``hint`` and ``default`` are those of the field that it is."""
+
+    help: str
+    metavar: str = ""  # what the command line takes, which is read accordingly; '' for a flag
+    key: str = ""  # its name there, in [tool.ganbench] and in a fleet's plan, where it is not the field's
+    also: tuple[str, ...] = ()  # further names on the command line
+    usual: str = ""  # the default in words, where None stands for it
+    choices: tuple[str, ...] = ()
+    valid: Callable[[str, Any], None] | None = None  # raises ``UsageError``
+    instead: tuple[str, ...] = ()  # of which other settings it may be given
+    recorded: str = ""  # the field of a run's header that holds it, where that has another name; '-' for none
+    differing: Literal["", "told", "refused"] = ""  # what two runs are that differ in it, when they are compared
+    fleet: bool = True  # whether it is a key of a fleet's plan; not if that lists values of it, or no machine has it
+    name: str = ""
+    hint: Any = None
+    default: Any = None
+
+    def check(self, value: Any) -> None:
+        """Raise ``UsageError`` unless ``value`` is valid; None always is."""
+        if value is not None and self.choices and value not in self.choices:
+            raise unknown(self.key, value, self.choices)
+        if value is not None and self.valid:
+            self.valid(self.key, value)
+
+
+class Recorded(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings that a plan and a run's header hold as they are asked for; defaults are those of files without them."""
+
+    dtype: Annotated[
+        str,
+        Setting("float32, float64, bfloat16 or float16.", "NAME", differing="refused", fleet=False),
+    ] = "float32"
+    timeout_s: Annotated[
+        float,
+        Setting("Stop a worker that does not answer within this time.", "TIME", key="timeout", valid=_seconds),
+    ] = 120.0
+    seed: Annotated[
+        int,
+        Setting("Seed of the choice of real data, and of the order in which all is visited.", "N", valid=_count(0),
+                differing="told"),
+    ] = 0  # fmt: skip
+    caches: Annotated[
+        Caches,
+        Setting("cold: before each call of a single operation, the caches (of a GPU: L2) are emptied.", also=("--l2",),
+                choices=get_args(Caches), differing="refused"),
+    ] = "warm"  # fmt: skip
+    energy: Annotated[
+        bool,
+        Setting("Measure energy, too: half a second more for each case in each round.", differing="told"),
+    ] = False
+
+
+class Settings(Recorded, frozen=True, kw_only=True):
+    """All that a run is asked for. Raises ``UsageError`` for a value that no run could have."""
+
+    backends: Annotated[
+        str | Sequence[str],
+        Setting("Targets backend[.mode][@device], separated by commas.", "TARGETS", recorded="targets"),
+    ] = "numpy,torch,jax"
+    devices: Annotated[
+        str | Sequence[str],
+        Setting("Devices to run every backend on: cpu, cuda, cuda:1.", "LIST", recorded="targets"),
+    ] = ""
+    ops: Annotated[
+        str | Sequence[str] | None,
+        Setting("Operations to run, or 'all'.", "LIST", usual="five; see 'list'", recorded="operations"),
+    ] = None
+    preset: Annotated[
+        str | None,
+        Setting("A model by name; see 'list'.", "NAME", usual="mnist-mlp", recorded="spec", fleet=False,
+                instead=("model", "generator", "discriminator")),
+    ] = None  # fmt: skip
+    model: Annotated[
+        str | Path | None,
+        Setting("A model described in a TOML file.", "FILE", recorded="spec", fleet=False,
+                instead=("preset", "generator", "discriminator")),
+    ] = None  # fmt: skip
+    generator: Annotated[
+        str | Sequence[int] | None,
+        Setting("Layer widths of the generator, such as 64,256,784.", "WIDTHS", recorded="spec",
+                instead=("preset", "model")),
+    ] = None  # fmt: skip
+    discriminator: Annotated[
+        str | Sequence[int] | None,
+        Setting("Layer widths of the discriminator, such as 784,128,1.", "WIDTHS", recorded="spec",
+                instead=("preset", "model")),
+    ] = None  # fmt: skip
+    batch: Annotated[int | None, Setting("Batch size.", "N", usual="the model's own", recorded="spec")] = None
+    loss: Annotated[
+        str | None,
+        Setting("non-saturating, saturating or wgan-gp.", "NAME", usual="the model's own", recorded="spec"),
+    ] = None
+    threads: Annotated[
+        int | None,
+        Setting("Threads that every framework gets.", "N", usual="all cores", differing="refused", fleet=False),
+    ] = None
+    data: Annotated[
+        str | Path | None,
+        Setting("Real data: IDX (.gz), .npy or .npz images, or a folder of WAV files.", "PATH",
+                usual="UCI handwritten digits", differing="refused", fleet=False),
+    ] = None  # fmt: skip
+    math: Annotated[
+        str,
+        Setting("How matrix products are computed: ieee, tf32 or mixed.", "NAME",
+                usual="ieee; mixed for float16 and bfloat16", recorded="precision", differing="refused"),
+    ] = ""  # fmt: skip
+    baseline: Annotated[
+        str | None,
+        Setting("The target that speeds are relative to.", "TARGET", usual="the first"),
+    ] = None
+    rigor: Annotated[str, Setting("How long and how carefully to measure.", choices=tuple(RIGORS))] = "quick"
+    rounds: Annotated[
+        int | None,
+        Setting("Measure exactly N rounds.", "N", usual="until precise, or the budget is spent", valid=_count(1),
+                instead=("precision_goal",), recorded="settings"),
+    ] = None  # fmt: skip
+    precision_goal: Annotated[
+        float | None,
+        Setting("Stop when no interval is wider than ± this: 1%, 0.01.", "SHARE", key="precision",
+                usual=_each("{0.goal:.0%}"), valid=_share, instead=("rounds",), recorded="settings"),
+    ] = None  # fmt: skip
+    budget_s: Annotated[
+        float | None,
+        Setting("Stop after this time, precise or not: 120s, 2m.", "TIME", key="budget", usual=_each("{0.budget_s:g}s"),
+                valid=_seconds, recorded="settings"),
+    ] = None  # fmt: skip
+    fresh_ceilings: Annotated[
+        bool,
+        Setting("Measure the ceilings of this machine again, without those of an earlier run.", recorded="-"),
+    ] = False
+
+    def __post_init__(self) -> None:
+        for setting in SETTINGS.values():
+            setting.check(getattr(self, setting.name))
+
+
+def _declared() -> dict[str, Setting]:
+    found = {}
+    for field in msgspec.structs.fields(Settings):
+        hint, said = get_args(field.type)
+        found[field.name] = said._replace(
+            key=said.key or field.name.replace("_", "-"),
+            metavar=said.metavar or "|".join(said.choices),
+            recorded=said.recorded or field.name,
+            name=field.name,
+            hint=hint,
+            default=field.default,
+        )
+    return found
+
+
+SETTINGS = _declared()
+OF_MODEL = tuple(name for name, setting in SETTINGS.items() if setting.recorded == "spec")  # what makes a GANSpec
