@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from ganbench.cli import cli
+from ganbench.cli.defaults import defaults_from
+
 DOCUMENT = (Path(__file__).resolve().parents[1] / "docs" / "configuration.md").read_text()
 EXAMPLE = re.search(r"```toml\n(.*?)```", DOCUMENT, re.DOTALL)[1]
 
@@ -144,3 +147,52 @@ def test_the_shell_completes(words, offered):
 
 def test_the_example_is_toml():
     assert tomllib.loads(EXAMPLE)["tool"]["ganbench"]["compare"]["rounds"] == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        ('baseline = "torch"', ["report", "--html", "page.html"]),
+        ('baseline = "torch"', ["report", "--by", "batch"]),
+        ('baseline = "torch"', ["report", "--across"]),
+        ('format = "json"', ["report", "--html", "page.html"]),
+        ('format = "bmf"', ["report"]),
+        ("[tool.ganbench.report]\nby = 'machine'", ["report", "--across"]),
+        ("baseline = 'torch'\n[tool.ganbench.report]\nby = 'threads'", ["report"]),
+        ("[tool.ganbench.report]\nagainst = 'here'", ["report"]),
+        ("[tool.ganbench.report]\nacross = true", ["report", "--no-across", "--baseline", "torch"]),
+    ],
+)
+def test_a_default_that_does_not_fit_what_was_asked_is_dropped(project, ganbench_cli, craft, tmp_path, text, command):
+    craft(tmp_path / "kept")
+    project(f"[tool.ganbench]\n{text}\n")
+    code, _, err = ganbench_cli(*command, tmp_path / "kept")
+    assert code == 0, err
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "found"),
+    [
+        ("rounds = 6", ["--precision", "2%"], {"rounds": None, "precision_goal": 0.02}),
+        ("precision = '1%'", ["--rounds", "2"], {"rounds": 2, "precision_goal": None}),
+        ("precision = '1%'\n[tool.ganbench.compare]\nrounds = 6", [], {"rounds": 6, "precision_goal": None}),
+        ("energy = true", ["--no-energy"], {"energy": False}),
+        ("energy = true", ["--caches", "cold"], {"energy": False, "caches": "cold"}),
+        ("energy = true", ["--caches", "warm"], {"energy": True}),
+        ("generator = '4,36'\ndiscriminator = '36,1'", ["--preset", "tiny"], {"generator": None, "preset": "tiny"}),
+        ("preset = 'tiny'\nbatch = 5", ["--model", "x.toml"], {"preset": None, "batch": 5}),
+        ("rounds = 6", ["--resume", "x"], {"rounds": None}),
+    ],
+)
+def test_what_stands_on_the_command_line_counts_before(project, tmp_path, text, arguments, found):
+    path = project(f"[tool.ganbench]\n{text}\n")
+    defaults = defaults_from(path, cli)["compare"]
+    with cli.commands["compare"].make_context("compare", arguments, default_map=defaults, obj=path) as context:
+        assert found.items() <= {name: getattr(value, "name", value) for name, value in context.params.items()}.items()
+
+
+def test_a_value_that_fits_no_command_is_refused(project, ganbench_cli):
+    path = project("[tool.ganbench]\nformat = 'xml'\n")
+    code, _, err = ganbench_cli("list")
+    assert code == 2
+    assert f"unknown format in [tool.ganbench] of {path} 'xml' (known: bmf, csv" in err

@@ -3,7 +3,6 @@
 import json
 
 import msgspec
-import numpy as np
 import pytest
 
 from ganbench.cli import cli, defaults
@@ -83,7 +82,7 @@ def test_a_fleets_job_asks_for_it(setting, tmp_path):
 
 def test_a_header_records_it_and_resume_takes_it_up(setting):
     plan = make_plan(**asked(setting))
-    header = msgspec.structs.asdict(describe(plan, np.zeros(1), "here"))
+    header = msgspec.structs.asdict(describe(plan, "here"))
     usual = record(make_plan(backends="jax", ops="adam_step"))
     assert setting.recorded == "-" or header[setting.recorded] != usual[setting.recorded]
     again = make_plan(plan.spec, **asked_again(header))

@@ -131,10 +131,16 @@ def defaults_from(path: Path, group: click.Group) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot read {path}: {error}") from error
     general = {key: value for key, value in table.items() if not isinstance(value, dict)}
-    known = {key for command in _commands(group) for key in _keys(command)}
-    for key in general:
+    known: dict[str, list[click.Option]] = {}
+    for command in _commands(group):
+        for key, option in _keys(command).items():
+            known.setdefault(key, []).append(option)
+    for key, value in general.items():
         if key not in known:
             raise unknown(f"option in {TABLE} of {path}", key, known)
+        if not any(_fits(option, value) for option in known[key]):
+            valid = {name for one in known[key] if isinstance(one.type, click.Choice) for name in one.type.choices}
+            raise unknown(f"{key} in {TABLE} of {path}", value, valid)
     return _of_group(path, "tool.ganbench", group, table, general)
 
 
@@ -157,7 +163,11 @@ def _of_group(
             if one not in options:
                 raise unknown(f"option in [{whole}] of {path}", one, options)
         replaced = {other for one in below for other in command.replaces.get(str(options[one].name), ())}
-        mine = {one: value for one, value in general.items() if one in options and options[one].name not in replaced}
+        mine = {
+            one: value
+            for one, value in general.items()
+            if one in options and options[one].name not in replaced and _fits(options[one], value)
+        }
         made[key] = {options[one].name: _value(path, options[one], value) for one, value in {**mine, **below}.items()}
     return made
 
@@ -172,6 +182,11 @@ def _commands(group: click.Group) -> Iterator[Command]:
 
 def _keys(command: Command) -> dict[str, click.Option]:
     return {max(one.opts, key=len).lstrip("-"): one for one in command.options if one.name not in ONCE}
+
+
+def _fits(option: click.Option, value: Any) -> bool:
+    """Whether a value that counts for all commands may be that of this option."""
+    return not isinstance(option.type, click.Choice) or value in option.type.choices
 
 
 def _value(path: Path, option: click.Option, value: Any) -> Any:

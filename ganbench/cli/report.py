@@ -17,11 +17,19 @@ if TYPE_CHECKING:
     from ..report.charts import Chart
 
 BY = ("ratio", "batch", "critic_steps", "threads", "dtype", "commit", "machine")
+# What of a project's defaults does not fit these: see ``Command``.
+REPLACES = {
+    "html": ("by", "across", "form", "baseline"),
+    "picture": ("by", "across", "form"),
+    "across": ("by", "baseline"),
+    "across=False": ("against",),
+    **{f"by={one}": ("baseline", "across", "against") for one in BY if one != "ratio"},
+}
 FILE = click.Path(path_type=Path)
 PATH = click.argument("path", default="results", type=click.Path(path_type=Path))
 
 
-@click.command("report", cls=Command)
+@click.command("report", cls=Command, replaces=REPLACES)
 @PATH
 @click.option("--by", default="ratio", show_default=True, type=click.Choice(BY), help="What the columns show.")
 @click.option(
@@ -29,7 +37,7 @@ PATH = click.argument("path", default="results", type=click.Path(path_type=Path)
 )
 @click.option("--ops", metavar="LIST", help="Only these operations.")
 @click.option("--machine", metavar="NAME", help="Only results of this machine.")
-@click.option("--across", is_flag=True, help="All machines side by side: times, and speeds relative to one machine.")
+@click.option("--across/--no-across", help="All machines side by side: times, and speeds relative to one machine.")
 @click.option(
     "--against", metavar="MACHINE", help="With --across: the machine that speeds are relative to.  [default: the first]"
 )

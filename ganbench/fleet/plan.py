@@ -1,7 +1,7 @@
 """The plan of a fleet: a TOML file of matrices, and the jobs that they mean. A job is one ``ganbench compare``."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -136,7 +136,8 @@ def _jobs(matrix: Matrix, folder: Path) -> Iterator[Job]:
     of_threads = sweep.variable == "threads"
     for model, value, dtype in product(models or [{}], sweep.values, matrix.dtypes or ["float32"]):
         one, spec = Sweep("" if of_threads else sweep.variable, (value,)), model_of(Settings(**asked, **model))
-        for threads in [value] if of_threads else [*matrix.threads] or [None]:
+        counts: Sequence[int | None] = [value] if of_threads else matrix.threads or [None]
+        for threads in counts:
             # This machine may have fewer cores than the one that will measure.
             here = None if threads is None else min(threads, len(usable_cpus()))
             (plan,) = plans(one, spec, **{**asked, "ops": ops, "dtype": dtype, "threads": here})
