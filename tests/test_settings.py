@@ -3,6 +3,7 @@
 import json
 
 import msgspec
+import numpy as np
 import pytest
 
 from ganbench.cli import cli, defaults
@@ -40,8 +41,9 @@ def asked(setting):
 
 @pytest.fixture(autouse=True)
 def place(tmp_path, monkeypatch):
-    """Stand beside the model that ``NAMES`` names, on a machine with two processors."""
+    """Stand beside the model and the data that ``NAMES`` names, on a machine with two processors."""
     (tmp_path / "model.toml").write_text("generator = [4, 36]\ndiscriminator = [36, 1]\nbatch = 3\n")
+    np.save(tmp_path / "rows.npy", np.full((4, 28, 28), 0.5))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("ganbench.measure.plan.usable_cpus", lambda: [0, 1])
 
