@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,10 +85,8 @@ class Record:
             file.write("\n" * torn + json.dumps(line | {"code": self._code}) + "\n")
 
     def _lines(self) -> list[dict]:
-        if not self.path.exists():
-            return []
         lines = []
-        for text in self.path.read_text().splitlines():
+        for text in self.path.read_text().splitlines() if self.path.exists() else ():
             with contextlib.suppress(ValueError):  # a torn line says nothing
                 lines.append(json.loads(text))
         return lines
@@ -130,29 +129,22 @@ def command(log: Path, seconds: float, arguments: Sequence[str], environment: di
         try:
             return process.wait(max(1.0, seconds))
         except subprocess.TimeoutExpired:
-            _stop(process, signal.SIGINT)  # as Ctrl-C does: what is measured is kept
             return 124
-        except BaseException:
-            _stop(process, signal.SIGINT)
-            raise
         finally:
-            _shorten(log)
+            if process.poll() is None:
+                _stop(process)
+            said = log.read_bytes()
+            if len(said) > MOST_SAID:  # its beginning and its end are left
+                log.write_bytes(said[: MOST_SAID // 2] + b"\n[...]\n" + said[-MOST_SAID // 2 :])
 
 
-def _shorten(log: Path) -> None:
-    """Leave the beginning and the end of a log that is too long."""
-    said = log.read_bytes()
-    if len(said) > MOST_SAID:
-        log.write_bytes(said[: MOST_SAID // 2] + b"\n[...]\n" + said[-MOST_SAID // 2 :])
-
-
-def _stop(process: subprocess.Popen, how: signal.Signals) -> None:
-    os.killpg(process.pid, how)
-    try:
-        process.wait(GRACE)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+def _stop(process: subprocess.Popen) -> None:
+    """Interrupt a command as Ctrl-C does, so that what is measured is kept; kill it where it does not end."""
+    for how in (signal.SIGINT, signal.SIGKILL):
+        os.killpg(process.pid, how)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE)
+            return
 
 
 def outcome_of(code: int, log: Path) -> Outcome:
@@ -168,14 +160,10 @@ def outcome_of(code: int, log: Path) -> Outcome:
 
 def all_steps(folder: Path, record: Record, targets: Sequence[str], results: Path = RESULTS) -> Iterator[Step]:
     """Yield every step, in order of importance."""
-    yield Step("tests", SECONDS["tests"], lambda seconds: tests(folder / "tests.log", seconds))
+    yield Step("tests", SECONDS["tests"], partial(tests, folder / "tests.log"))
     for name in PRECISIONS:
-        yield Step(
-            name,
-            SECONDS.get(name, OTHER_PRECISION),
-            lambda seconds, name=name: compared(name, folder, record, targets, results, seconds),
-        )
-    yield Step("asv", SECONDS["asv"], lambda seconds: suite(folder / "asv.log", seconds))
+        yield Step(name, SECONDS.get(name, OTHER_PRECISION), partial(compared, name, folder, record, targets, results))
+    yield Step("asv", SECONDS["asv"], partial(suite, folder / "asv.log"))
 
 
 def tests(log: Path, seconds: float) -> Outcome:

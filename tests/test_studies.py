@@ -32,65 +32,9 @@ def test_the_study_of_limits_has_a_line_for_every_goal_and_mode(tmp_path):
     assert "mode: jax.scan" in [line["target"] for line in lines if not line["goal"]]
 
 
-def test_the_kernels_of_an_iteration_are_named(tmp_path):
-    path = tmp_path / "kernels.jsonl"
-    done = run("kernels", "--short", "--output", path, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    _, *pieces, verdict = map(json.loads, path.read_text().splitlines())
-    named = {"torch.manual": "aten::_fused_adam_", "jax": "sub", "jax.scan": "dot_general", "numpy.inplace": "adam"}
-    for target, kernel in named.items():
-        own = [piece for piece in pieces if piece["target"] == target]
-        assert kernel in {piece["kernel"] for piece in own}
-        assert 0.9 < sum(piece["share"] for piece in own) <= 1.0001
-    assert verdict["measured"] in done.stdout
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("short")
-
-
-def test_the_study_of_overhead_has_a_line_for_every_target_and_operation(study, tmp_path):
-    path = tmp_path / "framework_overhead.jsonl"
-    done = run("framework_overhead", "--short", "--output", path, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    head, *pieces, verdict = map(json.loads, path.read_text().splitlines())
-    assert head["settings"]["short"]
-    assert [(piece["operation"], piece["target"]) for piece in pieces] == [
-        ("smallest call", "numpy"),
-        *(("matmul", "numpy"), ("adam_step", "numpy")),
-        *(("gan_iteration", "numpy"), ("gan_iteration", "numpy.inplace")),
-    ]
-    assert all(piece["seconds"] > 0 for piece in pieces)
-    assert not verdict["passed"]  # two targets of eight, in one round
-    assert verdict["measured"] in done.stdout
-    module = study("framework_overhead")
-    text = module.written(f"before\n{module.BEGIN}old\n{module.END}\nafter\n", path)
-    assert "| gan_iteration | numpy.inplace | " in text
-    assert text.startswith("before\n")
-    assert text.endswith("\nafter\n")
-    assert module.written(text, path) == text
-
-
-def overhead(**changed):
-    piece = {"operation": "gan_iteration", "seconds": 1e-4, "low": 9e-5, "high": 2e-4, "arithmetic_s": 5e-6}
-    return lambda target: piece | {"target": target} | changed
-
-
-@pytest.mark.parametrize(
-    ("changed", "passed"),
-    [({}, True), ({"arithmetic_s": 2e-5}, False), ({"low": None}, False), ({"seconds": None}, False)],
-)
-def test_overhead_is_claimed_only_where_arithmetic_is_small_and_all_was_measured(study, changed, passed):
-    module = study("framework_overhead")
-    assert module.judge(list(map(overhead(**changed), module.TARGETS)))["passed"] is passed
-    assert not module.judge(list(map(overhead(**changed), module.TARGETS[1:])))["passed"]
-
-
-def test_the_page_on_limits_shows_what_the_file_says(study):
-    module = study("framework_overhead")
-    text = (ROOT / module.DOCUMENT).read_text()
-    assert text == module.written(text, ROOT / module.RESULTS / "framework_overhead.jsonl")
 
 
 @pytest.mark.parametrize("name", [name for name in (*NAMES, *UNPICTURED) if name != "interval_coverage"])
@@ -219,35 +163,12 @@ def test_what_was_recorded_is_judged_again(tmp_path, study):
     assert run("rejudge", "torch_timer", cwd=tmp_path).returncode == 2
 
 
-WAITING = ("baseline", "control", "numpy_waits.5a", "numpy_waits.uneven")
-
-
-def visited(seed):
-    """One round of made-up visits: operation, target, pass, place, scale, seconds."""
-    rng = np.random.default_rng(seed)
-    labels = ("numpy", "control", "torch", "jax")
-    places = [dict(zip(labels, rng.permutation(4).tolist(), strict=True)) for _ in range(12)]
-    return [
-        ["matmul", label, number, place[label], scale, float(rng.lognormal(0, 0.01))]
-        for number, place in enumerate(places)
-        for label in labels
-        for scale in (0.5, 1.0, 2.0)
-    ]
-
-
 def test_every_study_has_a_picture(tmp_path):
     head = {"type": "study", "machine": "here", "date": "2026-01-02T03:04:05+00:00"}
     rng = np.random.default_rng(0)
     rounds_of_two = [{0: 1.0 + i / 99, 1: 1.0} for i in range(6)]
     waiting = {"baseline": rounds_of_two, "control": rounds_of_two, "numpy_waits.5a": rounds_of_two}
     pieces = {
-        "placement": [
-            {"kind": kind, "visits": visited(i)}
-            for i in range(3)
-            for kind in ("left alone", "same processor", "forked")
-        ],
-        "visits": [{"visits": visited(i)} for i in range(6)],
-        "estimators": [{"disturbed": False, "visits": {"matmul": dict.fromkeys(WAITING, rounds_of_two)}}],
         "aa_verdicts": aa_runs(runs=1),
         "interval_coverage": [{"kind": "recorded", "excluded": 3, "intervals": 100}],
         "repeatability": repeated(rng, 0.02, runs=3),

@@ -53,9 +53,7 @@ def main() -> None:
     study = Study(chosen, frameworks=frameworks, copies=copies, operations=operations, preset=preset,
                   rigor="quick", budget_s=chosen.budget)  # fmt: skip
     use_plugin()
-    for number, framework in enumerate(frameworks):
-        if number < len(study.pieces):
-            continue
+    for number, framework in list(enumerate(frameworks))[len(study.pieces) :]:
         start = time.monotonic()
         targets = [framework, *(f"{framework}_{letter}" for letter in copies)]
         comparison = ganbench.compare(

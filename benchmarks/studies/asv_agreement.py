@@ -33,9 +33,7 @@ def main() -> None:
         run_asv("track_call\\('128x256x784', 'numpy'" if chosen.short else None)
         study.add({"asv_run_s": time.monotonic() - start})
         study.say(f"asv run: {study.pieces[0]['asv_run_s']:.0f} s")
-    wanted = "|".join(
-        f"track_call\\('{shape}', '{target}', 'float32'" for shape in shapes.values() for target in TARGETS
-    )
+    wanted = f"track_call\\('({'|'.join(shapes.values())})', '({'|'.join(TARGETS)})', 'float32'"
     for number in range(len(study.pieces), turns + 1):
         sides = [lambda: by_asv(shapes, wanted), lambda: by_compare(shapes)]
         found = [side() for side in (sides if number % 2 else reversed(sides))]

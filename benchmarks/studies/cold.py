@@ -16,11 +16,10 @@ from ganbench.backends.numpy_backend import NumpyBackend
 from study import Study, options
 
 from ganbench.backend import DISPLACING, Program
-from ganbench.gan import preset
 from ganbench.machine.cache import displacer, last_level_cache
 from ganbench.machine.environment import usable_cpus
 from ganbench.measure import cold, engine
-from ganbench.operations import operation
+from ganbench.operations.layers import Matmul
 
 LEVELS = [2**power for power in range(16, 24)]  # bytes of all three arrays; what is larger follows from the caches
 SHARED = 2**21  # for writing less and more: more than the second-level cache, and a small part of the last
@@ -63,7 +62,7 @@ def main() -> None:
 
 def in_turns(size: int, visits: int, ways: dict[str, float | None]) -> dict[str, float]:
     """Return bytes/s of each way, the median of visits made in turns: warm (None), or after so much writing."""
-    backend, made, program = NumpyBackend(), operation("matmul", preset("tiny")), Sum(size)
+    backend, made, program = NumpyBackend(), Matmul(16, 16, 36), Sum(size)
     timers: dict[str, engine.Timer] = {}
     for name, times in ways.items():
         timers[name] = engine.time_visit

@@ -99,10 +99,10 @@ def in_words(line: dict) -> str:
     return f"{line['target']:<36} {ratio:<20}  {share:<18}  {line['goal']:<24} {verdict}".rstrip()
 
 
-def yardstick(threads: int, pairs: int) -> dict:
-    """Return what the independent loop measures on the same processors, in so many pairs of blocks."""
+def yardstick(threads: int, blocks: int) -> dict:
+    """Return what the independent loop measures on the same processors, in so many blocks."""
     done = subprocess.run(
-        [sys.executable, str(YARDSTICK), str(pairs)], env=child_environment({}, threads), stdout=subprocess.PIPE,
+        [sys.executable, str(YARDSTICK), str(blocks)], env=child_environment({}, threads), stdout=subprocess.PIPE,
         check=True, preexec_fn=lambda: os.sched_setaffinity(0, usable_cpus()[:threads]),
     )  # fmt: skip
     return json.loads(done.stdout)

@@ -17,10 +17,8 @@ from ganbench.backends.numpy_backend import NumpyBackend
 from study import Study, options
 
 from ganbench.backend import BoundProgram, Program
-from ganbench.data import load_images, staged_images
-from ganbench.gan import preset
 from ganbench.measure.engine import calibrate, time_visit
-from ganbench.operations import operation as make_operation
+from ganbench.operations.layers import Matmul
 
 SPIN_S = 100e-6
 LIMIT = 0.01
@@ -58,10 +56,8 @@ def main() -> None:
     chosen = options("loop_overhead", __doc__).parse_args()
     visits = 5 if chosen.short else 200
     study = Study(chosen, spin_s=SPIN_S, times=TIMES, visits=visits)
-    spec = preset("tiny")
-    operation = make_operation("matmul", spec)
-    inputs = operation.inputs(0, "float32", staged_images(load_images(spec, None), spec, 0))
-    backend = NumpyBackend()
+    operation, backend = Matmul(16, 16, 36), NumpyBackend()
+    inputs = operation.inputs(0, "float32", np.empty(0))
     nothing = BoundProgram(backend, operation, inputs, lambda fixed, state, batch: (state, ()))
     programs: list[tuple[str, Program]] = [("empty program", Empty()), ("empty operation", nothing)]
     for name, program in [*programs, *[("spin", Spin())] * TIMES]:

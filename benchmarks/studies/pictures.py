@@ -5,17 +5,13 @@
 
 import argparse
 import io
-import math
 from collections.abc import Callable
 from pathlib import Path
 
 import altair as alt
-from estimators import rows_of
 from PIL import Image
-from placement import scatters
 from sensitivity import waits
 from study import BASELINE, CONTROL, RESULTS, read_lines, said, speed
-from visits import changes
 
 from ganbench.results.statistics import BAND, speed_ratio
 
@@ -77,55 +73,10 @@ def noise(pieces: list[dict]) -> alt.Chart:
         for name in (BASELINE, CONTROL)
         for number, seconds in visits.get(name, [{}])[0].items()
     ]
-    x, y = (
-        alt.X("pass:Q", axis=alt.Axis(tickMinStep=1)),
-        alt.Y("ms:Q", title="ms an iteration", scale=alt.Scale(zero=False)),
-    )
+    x = alt.X("pass:Q", axis=alt.Axis(tickMinStep=1))
+    y = alt.Y("ms:Q", title="ms an iteration", scale=alt.Scale(zero=False))
     chart = alt.Chart(alt.InlineData(rows), width=WIDTH, height=HEIGHT // 2)
     return chart.mark_line(point=True).encode(x=x, y=y, color=alt.Color("process:N", title=None))
-
-
-def placement(pieces: list[dict]) -> alt.Chart:
-    rows = [
-        {"scatter": scatter, "of": of, "case": f"{operation}, {'copy' if target == CONTROL else target}",
-         "workers": kind}
-        for (operation, target, kind), both in scatters(pieces).items()
-        for of, scatter in zip(("one pair of visits", "between rounds"), both, strict=True)
-    ]  # fmt: skip
-    x = alt.X("scatter:Q", axis=alt.Axis(format="%"), title="standard deviation of the log-ratio")
-    chart = alt.Chart(alt.InlineData(rows), width=WIDTH // 2, height=HEIGHT // 2)
-    return chart.mark_point(filled=True, size=60).encode(
-        x=x,
-        y=alt.Y("case:N", title=None),
-        color=alt.Color("workers:N", title=None),
-        column=alt.Column("of:N", title=None),
-    )
-
-
-def visits(pieces: list[dict]) -> alt.LayerChart:
-    rows = [
-        ratio_row([100 * math.expm1(bound) for bound in change], change=name)
-        for name, change in changes(pieces).items()
-    ]
-    data = alt.Chart(alt.InlineData(rows))
-    x, y = alt.X("low:Q", title="change of the ratio, %"), alt.Y("change:N", title=None, axis=alt.Axis(labelLimit=400))
-    bars = data.mark_rule().encode(x=x, x2="high:Q", y=y)
-    points = data.mark_point(filled=True).encode(x="ratio:Q", y=y)
-    edges = alt.Chart(alt.InlineData([{"from": -100 * BAND, "to": 100 * BAND}]))
-    stripe = edges.mark_rect(color="#ddd").encode(x="from:Q", x2="to:Q")
-    return alt.layer(stripe, bars, points).properties(width=WIDTH // 2, height=HEIGHT)
-
-
-def estimators(pieces: list[dict]) -> alt.Chart:
-    rows = [
-        {**row, "off": 100 * row["off"], "beside": "a neighbour" if row["disturbed"] else "nobody"}
-        for row in rows_of(pieces)
-    ]
-    x = alt.X("off:Q", title="off by, %")
-    chart = alt.Chart(alt.InlineData(rows), width=WIDTH, height=HEIGHT // 2)
-    return chart.mark_point(size=40).encode(
-        x=x, y=alt.Y("estimator:N", title=None, axis=alt.Axis(labelLimit=250)), color="target:N", shape="beside:N"
-    )
 
 
 def aa_verdicts(pieces: list[dict]) -> alt.LayerChart:
@@ -189,7 +140,7 @@ def torch_timer(pieces: list[dict]) -> alt.LayerChart:
 
 PICTURES: dict[str, Callable[[list[dict]], alt.TopLevelMixin]] = {
     draw.__name__: draw
-    for draw in (noise, placement, visits, estimators, aa_verdicts, interval_coverage, repeatability, sensitivity,
+    for draw in (noise, aa_verdicts, interval_coverage, repeatability, sensitivity,
                  loop_overhead, torch_timer)
 }  # fmt: skip
 OF = {"noise": "aa_verdicts"}  # the study that a picture is of, where that has another name

@@ -6,13 +6,11 @@ when; it also says when it was judged, and by which commit.
 
 import argparse
 import importlib
-import json
 from datetime import UTC, datetime
 
-from study import RESULTS, read_lines
+from study import RESULTS, read_lines, write_lines
 
 from ganbench.machine import environment
-from ganbench.results.store import replace_file
 
 
 def main() -> None:
@@ -25,8 +23,7 @@ def main() -> None:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         head["judged"] = {"date": now, "commit": commit, "dirty": dirty}
         verdict = {"type": "verdict", **importlib.import_module(name).judge(pieces)}
-        lines = [json.dumps(line, allow_nan=False) + "\n" for line in (head, *pieces, verdict)]
-        replace_file(path, lambda file, lines=lines: file.write("".join(lines).encode()))
+        write_lines(path, [head, *pieces, verdict])
         print(f"{name}: {'passed' if verdict['passed'] else 'NOT PASSED'}: {verdict['measured']}")
 
 

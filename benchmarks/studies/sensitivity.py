@@ -17,15 +17,13 @@ import subprocess
 import sys
 import time
 
-from study import BASELINE, CONTROL, Study, options, round_visits, said, use_plugin
+from study import BASELINE, CONTROL, Study, options, prepared, round_visits, said, use_plugin
 
 import ganbench
 from ganbench import registry
-from ganbench.data import load_images, staged_images
-from ganbench.gan import preset as find_preset
 from ganbench.machine.environment import usable_cpus
 from ganbench.measure.process import child_environment
-from ganbench.operations import DEFAULT_OPERATIONS, operation as make_operation
+from ganbench.operations import DEFAULT_OPERATIONS
 from ganbench.results.statistics import Verdict
 
 FRAMEWORKS = ("numpy", "torch")
@@ -95,13 +93,10 @@ def injected(framework: str, preset: str, bursts: int) -> dict[str, dict[str, fl
 
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, usable_cpus())
-    spec = find_preset(preset)
-    images = staged_images(load_images(spec, None), spec, 0)
     backend = registry.load(framework)()
     fractions: dict[str, dict[str, float]] = {}
     for name in DEFAULT_OPERATIONS:
-        operation = make_operation(name, spec)
-        bare = backend.prepare(operation, operation.inputs(0, "float32", images))
+        _, bare = prepared(backend, name, preset)
         programs = {percent: Waiting(bare, percent / 100) for percent in (0, *PERCENTS)}
         calls = max(1, round(BURST_S / min(burst(bare, 20) for _ in range(5))))
         times: dict[int, list[float]] = {percent: [] for percent in programs}

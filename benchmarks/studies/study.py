@@ -16,8 +16,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
+from scipy import stats
+
 from ganbench import __version__
+from ganbench.backend import Backend, Program
+from ganbench.data import load_images, staged_images
+from ganbench.gan import preset as find_preset
 from ganbench.machine import environment
+from ganbench.operation import Operation
+from ganbench.operations import operation as make_operation
 from ganbench.results.run import Run
 from ganbench.results.statistics import Estimate, Verdict, hodges_lehmann, judge, round_logs
 from ganbench.results.store import replace_file
@@ -86,20 +93,15 @@ class Study:
     def add(self, piece: dict) -> None:
         """Keep one finished piece."""
         self.pieces.append({"type": "piece", **piece})
-        self._write(self._part, [self.head, *self.pieces])
+        write_lines(self._part, [self.head, *self.pieces])
 
     def conclude(self, verdict: dict) -> None:
         """Write the file with its verdict (``passed``, ``goal`` and ``measured`` in words, figures), and print it."""
-        self._write(self.path, [self.head, *self.pieces, {"type": "verdict", **verdict}])
+        write_lines(self.path, [self.head, *self.pieces, {"type": "verdict", **verdict}])
         self._part.unlink(missing_ok=True)
         outcome = "passed" if verdict["passed"] else "NOT PASSED"
         print(f"{self.head['study']}: {outcome}\n  goal      {verdict['goal']}\n  measured  {verdict['measured']}")
         print(f"written to {self.path}")
-
-    @staticmethod
-    def _write(path: Path, lines: list[dict]) -> None:
-        text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
-        replace_file(path, lambda file: file.write(text.encode()))
 
 
 def _without_output(arguments: list[str]) -> list[str]:
@@ -119,6 +121,20 @@ def read_lines(path: Path) -> list[dict]:
     if not path.exists():
         stop(f"no study at {path}: run it first")
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def write_lines(path: Path, lines: list[dict]) -> None:
+    """Write a study's file, whole or not at all."""
+    text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
+    replace_file(path, lambda file: file.write(text.encode()))
+
+
+def prepared(backend: Backend, name: str, preset: str) -> tuple[Operation, Program]:
+    """Return an operation of a preset in float32, and its program."""
+    spec = find_preset(preset)
+    images = staged_images(load_images(spec, None), spec, 0)
+    operation = make_operation(name, spec)
+    return operation, backend.prepare(operation, operation.inputs(0, "float32", images))
 
 
 def round_visits(run: Run) -> dict[str, dict[str, Recorded]]:
@@ -153,11 +169,4 @@ def said(visits: dict[str, Recorded], name: str) -> Verdict:
 
 def upper_bound(hits: int, trials: int, confidence: float = 0.95) -> float:
     """Return the exact one-sided upper bound of a proportion (Clopper & Pearson 1934): without hits about 3/trials."""
-    if hits >= trials:
-        return 1.0
-    low, high = hits / trials, 1.0
-    for _ in range(60):
-        p = (low + high) / 2
-        tail = sum(math.comb(trials, k) * p**k * (1 - p) ** (trials - k) for k in range(hits + 1))
-        low, high = (p, high) if tail > 1 - confidence else (low, p)
-    return high
+    return 1.0 if hits >= trials else float(stats.beta.ppf(confidence, hits + 1, trials - hits))

@@ -12,9 +12,8 @@ from pathlib import Path
 from study import RESULTS
 
 STUDIES = (
-    "default_run", "placement", "visits", "estimators", "unevenness", "aa_verdicts", "interval_coverage",
-    "repeatability", "sensitivity", "doctor", "loop_overhead", "torch_timer", "cold", "asv_agreement", "starts",
-    "gate_cost", "tolerance", "critic_tolerance", "large_report", "double_backward", "fleet_scale",
+    "default_run", "aa_verdicts", "interval_coverage", "repeatability", "sensitivity", "doctor", "loop_overhead",
+    "torch_timer", "cold", "asv_agreement", "gate_cost", "tolerance", "critic_tolerance", "large_report", "fleet_scale",
     "fleet_overhead",
 )  # fmt: skip
 DOCUMENT = Path("docs/methodology.md")

@@ -40,10 +40,7 @@ def main() -> None:
     pieces: list[tuple[str, int]] = [("random", number) for number in range(models)] + draws
     for name, number in pieces[len(study.pieces) :]:
         start = time.monotonic()
-        if name == "random":
-            rows = gated(model(random.Random(number)), backends)
-        else:
-            rows = drawn(name, number)
+        rows = gated(model(random.Random(number)), backends) if name == "random" else drawn(name, number)
         study.add({"model": f"{name} {number}", "rows": rows, "seconds": time.monotonic() - start})
         if len(study.pieces) % 50 == 0:
             study.say(f"{len(study.pieces)} of {len(pieces)}: {judge(study.pieces)['measured']}")
@@ -60,11 +57,8 @@ def drawn(name: str, number: int) -> list[list]:
 def gated(spec: GANSpec, targets: tuple[str, ...]) -> list[list]:
     """Return the rows of one random model, in both dtypes."""
     case, seen = GANIteration(spec), images(spec)
-    return [
-        row
-        for dtype in ("float32", "float64")
-        for row in shares(case, answer(case, dtype, "ieee", seen), dtype, seen, targets)
-    ]
+    both = ((dtype, answer(case, dtype, "ieee", seen)) for dtype in ("float32", "float64"))
+    return [row for dtype, expected in both for row in shares(case, expected, dtype, seen, targets)]
 
 
 def shares(case: GANIteration, expected: Answers, dtype: str, seen: np.ndarray, targets: tuple[str, ...]) -> list[list]:

@@ -10,14 +10,12 @@ A minute: ``python benchmarks/studies/torch_timer.py``
 
 import os
 
-from study import Study, options
+from study import Study, options, prepared
 
 from ganbench import registry
-from ganbench.data import load_images, staged_images
-from ganbench.gan import preset as find_preset
 from ganbench.machine.environment import usable_cpus
 from ganbench.measure.engine import MAX_ITERATIONS, VISIT_S, calibrate, time_visit, warm_up
-from ganbench.operations import DEFAULT_OPERATIONS, operation as make_operation
+from ganbench.operations import DEFAULT_OPERATIONS
 from ganbench.results.statistics import speed_ratio
 
 LIMIT = 0.02
@@ -43,10 +41,8 @@ def in_turns(name: str, preset: str, pairs: int, visit_s: float, threads: int) -
     from torch.utils.benchmark import Timer
 
     torch.set_num_threads(threads)
-    spec = find_preset(preset)
-    operation, backend = make_operation(name, spec), registry.load("torch")()
-    images = staged_images(load_images(spec, None), spec, 0)
-    program = backend.prepare(operation, operation.inputs(0, "float32", images))
+    backend = registry.load("torch")()
+    operation, program = prepared(backend, name, preset)
     # One turn of either must not carry the state too far: the Timer cannot be told to reset in the middle.
     number = min(calibrate(backend, operation, program, visit_s), MAX_ITERATIONS * 9 // 10)
     warm_up(backend, operation, program, 1.0, number)

@@ -11,8 +11,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 STUDIES = ROOT / "benchmarks" / "studies"
 NAMES = (
-    "placement", "visits", "estimators", "aa_verdicts", "interval_coverage", "repeatability", "sensitivity",
-    "loop_overhead", "torch_timer",
+    "aa_verdicts", "interval_coverage", "repeatability", "sensitivity", "loop_overhead", "torch_timer",
 )  # fmt: skip
 UNPICTURED = ("large_report", "cold", "fleet_scale", "fleet_overhead")
 

@@ -5,8 +5,6 @@ whatever the machine is doing. What watching the clock costs, all of them pay: t
 watches it and does not wait.
 """
 
-import itertools
-import random
 import time
 from typing import Any, ClassVar
 
@@ -20,27 +18,21 @@ from ganbench.operation import Inputs, Operation
 MODES = {
     "0": "watches the clock only",
     **{f"{percent}{copy}": f"{percent} % slower" for percent in (3, 5) for copy in "ab"},
-    "uneven": "one call in ten takes twice as long",
 }
-ONE_IN = 10
 
 
 class Waiting(Program):
-    """A program that waits ``fraction`` of the time of the one it wraps, after each call or one in so many.
+    """A program that waits ``fraction`` of the time of the one it wraps, after each call."""
 
-    Which, is left to chance: every tenth would fall into the same place of every visit.
-    """
-
-    def __init__(self, program: Program, fraction: float, one_in: int = 1) -> None:
+    def __init__(self, program: Program, fraction: float) -> None:
         self.program, self.fraction = program, fraction
         self.iterations = program.iterations
-        self.waits = itertools.cycle(random.Random(0).choices([1, 0], [1, one_in - 1], k=1000)).__next__
 
     def __call__(self) -> None:
         start = time.perf_counter()
         self.program()
         now = time.perf_counter()
-        until = now + self.fraction * (now - start) * self.waits()
+        until = now + self.fraction * (now - start)
         while time.perf_counter() < until:
             pass
 
@@ -57,7 +49,7 @@ class Waiting(Program):
 
 def waiting(program: Program, mode: str) -> Waiting:
     """Return ``program`` slower by what the mode says."""
-    return Waiting(program, 1.0, ONE_IN) if mode == "uneven" else Waiting(program, int(mode.rstrip("ab")) / 100)
+    return Waiting(program, int(mode.rstrip("ab")) / 100)
 
 
 class NumpyWaits(NumpyBackend):
