@@ -5,7 +5,8 @@ import re
 from pathlib import Path
 
 from ganbench.report.export import render
-from ganbench.report.table import heading, markdown, summary
+from ganbench.report.table import heading, summary
+from ganbench.report.text import markdown
 from ganbench.results.run import open_run
 from ganbench.results.table import run_table
 

@@ -12,8 +12,8 @@ from ..results.differences import Difference, changes, differing, shown
 from ..results.statistics import BAND
 from .difference import interval
 from .measured import Measured, compared
-from .table import fitting, markdown, time, verdict
-from .text import PAPER, Screen, grid, text_of
+from .table import time, verdict
+from .text import PAPER, Part, Screen, document
 
 COLUMNS = (
     "model dtype precision operation shape target machine threads status reason median_s ci_low_s ci_high_s rounds "
@@ -145,18 +145,12 @@ def parts(table: pd.DataFrame) -> dict[str, list[tuple[str, list[str]]]]:
 
 def render(table: pd.DataFrame, form: str, screen: Screen = PAPER) -> str:
     """Return what ``across`` found as ``table`` or ``markdown``: hardware × framework, a table for each model."""
-    title, notes, machines = (table.attrs[name] for name in ("title", "notes", "machines"))
-    texts = [title]
-    for heading, lines in parts(table).items():
-        shown_table = pd.DataFrame([[name, *cells] for name, cells in lines], columns=["", *machines])
-        if form == "markdown":
-            texts.append(f"{heading}\n\n{markdown(shown_table.map(lambda cell: cell.replace(chr(10), ', ')))}")
-        else:
-            fit = [
-                text_of(grid(list(one), one.to_numpy().tolist()), screen) for one in fitting(shown_table, screen.width)
-            ]
-            texts.append("\n\n".join([heading, *fit]) if len(fit) > 1 else f"{heading}\n{fit[0]}")
-    return "\n\n".join([*texts, *(note if form == "markdown" else text_of(note, screen) for note in notes)]) + "\n"
+    names = ["", *table.attrs["machines"]]
+    tables = [
+        Part(pd.DataFrame([[name, *cells] for name, cells in lines], columns=names), heading, repeated=1)
+        for heading, lines in parts(table).items()
+    ]
+    return document(table.attrs["title"], tables, table.attrs["notes"], form, screen)
 
 
 def _heading(of: Mapping[str, Measured], threads: str) -> str:

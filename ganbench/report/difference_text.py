@@ -3,20 +3,17 @@
 import pandas as pd
 
 from .difference import interval
-from .formats import render as render_pivot
-from .table import markdown, seconds, verdict
-from .text import by_operation, grid, page
+from .formats import data
+from .table import seconds, verdict
+from .text import Part, document
 
 
 def render(table: pd.DataFrame, form: str) -> str:
     """Return what ``ganbench.diff`` found as ``table``, ``markdown``, ``csv`` or ``json``."""
     if form in ("csv", "json"):
-        return render_pivot(table, form)
-    shown = readable(table)
-    title, notes = table.attrs["title"], [*_reasons(table), *table.attrs["notes"]]
-    if form == "markdown":
-        return "\n\n".join((*title.splitlines(), markdown(shown), *notes)) + "\n"
-    return page(title, [grid(list(shown), by_operation(shown.to_numpy().tolist()), "verdict", ("A", "B"))], notes)
+        return data(table.reset_index(), form)
+    part = Part(readable(table), wraps="verdict", right=("A", "B"), grouped=True)
+    return document(table.attrs["title"], [part], [*_reasons(table), *table.attrs["notes"]], form)
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:

@@ -7,11 +7,11 @@ import pandas as pd
 
 from ..precision import titled
 from ..results.case import Case
-from ..results.statistics import BAND, Estimate, typical
+from ..results.statistics import BAND, typical
 from .difference import interval
 from .measured import Measured, compared, hardware_of
-from .table import markdown, seconds, verdict
-from .text import PAPER, Screen, grid, text_of
+from .table import time, verdict
+from .text import PAPER, Part, Screen, document
 
 POOLED = "all together"
 COLUMNS = (
@@ -88,20 +88,14 @@ def _named(table: pd.DataFrame) -> list[str]:
 
 def render(table: pd.DataFrame, form: str, screen: Screen = PAPER) -> str:
     """Return what ``nodes`` found as ``table`` or ``markdown``: a table for each kind of machine and model."""
-    texts = [table.attrs["title"]]
-    for key, rows in table.reset_index().groupby(COLUMNS[:5], sort=False):
-        hardware, model, dtype, precision, threads = key
+    parts = []
+    for (hardware, model, dtype, precision, threads), rows in table.reset_index().groupby(COLUMNS[:5], sort=False):
         heading = f"{hardware}, {model}, {titled(str(dtype), str(precision))}, {threads} thread{'s' * (threads != 1)}"
-        shown = pd.DataFrame([_line(row) for row in rows.to_dict("records")], columns=list(SHOWN))
-        body = markdown(shown) if form == "markdown" else text_of(grid(list(shown), shown.to_numpy().tolist()), screen)
-        texts.append(f"{heading}\n{body}" if form == "table" else f"{heading}\n\n{body}")
-    notes = table.attrs["notes"]
-    return "\n\n".join([*texts, *(note if form == "markdown" else text_of(note, screen) for note in notes)]) + "\n"
+        parts.append(Part(pd.DataFrame([_line(row) for row in rows.to_dict("records")], columns=list(SHOWN)), heading))
+    return document(table.attrs["title"], parts, table.attrs["notes"], form, screen)
 
 
 def _line(row: dict[Any, Any]) -> tuple[str, ...]:
-    time = Estimate(*(row[name] for name in ("median_s", "ci_low_s", "ci_high_s")))
-    width = f" ±{(time.high - time.low) / 2 / time.value:.1%}" if time.has_interval else ""
     speed = "" if row["machine"] == POOLED else interval(*(row[f"speed{end}"] for end in ("", "_low", "_high")))
     said = verdict(row["verdict"], row["detectable"], row["rounds"])
-    return (*(str(row[name]) for name in SHOWN[:3]), seconds(time.value) + width, speed, said)
+    return (*(str(row[name]) for name in SHOWN[:3]), time(row), speed, said)

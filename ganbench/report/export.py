@@ -1,7 +1,5 @@
 """A run written in the format that was asked for."""
 
-import json
-
 import pandas as pd
 from rich.text import Text
 
@@ -9,12 +7,13 @@ from ..results.run import Run
 from ..results.table import run_table
 from . import exchange, memory
 from .energy import energy_table
+from .formats import data
 from .intervals import drawing
 from .notes import details, remarks
 from .relative import SURELY
 from .start import QUEUE_LEGEND, queue_table, start_table
-from .table import INTERVALS, LEGEND, MARKS, NUMBERS, STYLES, heading, markdown, summary, widths
-from .text import PAPER, Screen, by_operation, grid, page
+from .table import INTERVALS, LEGEND, MARKS, NUMBERS, STYLES, heading, summary
+from .text import PAPER, Part, Screen, document, widths
 
 
 def render(run: Run, form: str, with_details: bool = False, screen: Screen = PAPER) -> str:
@@ -26,12 +25,8 @@ def render(run: Run, form: str, with_details: bool = False, screen: Screen = PAP
     if form in exchange.FORMATS:
         return exchange.FORMATS[form](run)
     table = run_table(run)
-    if form == "csv":
-        return str(table.drop(columns="samples").to_csv(index=False))
-    if form == "json":
-        # Not DataFrame.to_json: it rounds to ten decimals, which is four digits of a microsecond.
-        rows = table.astype(object).where(table.notna(), None).to_dict("records")
-        return json.dumps(rows, indent=1, default=str, allow_nan=False) + "\n"
+    if form in ("csv", "json"):
+        return data(table.drop(columns="samples") if form == "csv" else table, form)
     title, shown, legend = heading(run.header), summary(run, table), list(LEGEND)
     further = _further(table) if with_details or form == "markdown" else []
     notes = remarks(run, table)
@@ -39,8 +34,9 @@ def render(run: Run, form: str, with_details: bool = False, screen: Screen = PAP
         notes += details(run, table)
         legend += [] if memory.memory_table(table).empty else [memory.LEGEND]
         legend += [] if queue_table(table).empty else [QUEUE_LEGEND]
+    parts = [Part(one, wraps=str(one.columns[-1])) for one in further]
     if form == "markdown":
-        return "\n\n".join([title, *map(markdown, (shown, *further)), *notes, *legend]) + "\n"
+        return document(title, [Part(shown), *parts], [*notes, *legend], form)
     reasons: dict[str, None] = {}  # each once, in order
     for row, (status, reason) in enumerate(table[["status", "reason"]].itertuples(index=False)):
         if status != "ok":
@@ -51,10 +47,9 @@ def render(run: Run, form: str, with_details: bool = False, screen: Screen = PAP
         shown.insert(list(shown).index("speed") + 1, drawn.name, drawn)
         legend.append(INTERVALS)
     words = table["verdict"].where(table["status"] == "ok", table["status"]).fillna("")
-    lines = by_operation([_styled(line, word) for line, word in zip(shown.to_numpy().tolist(), words, strict=True)])
-    grids = [grid(list(shown), lines, "verdict", NUMBERS)]
-    grids += [grid(list(one), one.to_numpy().tolist(), str(one.columns[-1])) for one in further]
-    return page(title, grids, (*reasons, *notes, *legend), screen)
+    lines = [_styled(line, word) for line, word in zip(shown.to_numpy().tolist(), words, strict=True)]
+    first = Part(pd.DataFrame(lines, columns=shown.columns), wraps="verdict", right=NUMBERS, grouped=True)
+    return document(title, [first, *parts], (*reasons, *notes, *legend), form, screen)
 
 
 def _styled(line: list[str], word: str) -> list[object]:

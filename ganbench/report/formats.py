@@ -10,9 +10,8 @@ from typing import Any
 import pandas as pd
 
 from ..errors import UnavailableError
-from .escape import visible
-from .table import fitting, is_number, markdown, text
-from .text import PAPER, Screen, grid, text_of
+from .table import is_number, text
+from .text import PAPER, Part, Screen, document
 
 NEEDS = {"latex": "jinja2", "parquet": "pyarrow"}  # pandas writes them through these
 
@@ -24,43 +23,56 @@ def check_format(form: str) -> None:
         raise UnavailableError(f'{form} needs {module}: pip install "ganbench[report]"')
 
 
+def records(table: pd.DataFrame) -> list[dict[Hashable, Any]]:
+    """Return the rows of a table as JSON has them: None where there is no value."""
+    rows = table.astype(object)
+    return rows.where(rows.notna(), None).to_dict("records")
+
+
+def as_json(found: object) -> str:
+    """Return rows, or what holds them, as JSON text.
+
+    Not by ``DataFrame.to_json``: it rounds to ten decimals, which is four digits of a microsecond.
+    """
+    return json.dumps(found, indent=1, default=str, allow_nan=False) + "\n"
+
+
+def data(table: pd.DataFrame, form: str) -> str:
+    """Return a table with every digit, as ``csv`` or ``json``."""
+    return as_json(records(table)) if form == "json" else str(table.to_csv(index=False))
+
+
 def render(pivot: pd.DataFrame, form: str, screen: Screen = PAPER) -> str:
     """Return a pivot as text in any of ``PIVOT_FORMATS`` but Parquet; a table has a part for each context."""
-    if form == "csv":
-        return str(pivot.reset_index().to_csv(index=False))
-    if form == "json":
-        # Not DataFrame.to_json: it rounds to ten decimals, which is four digits of a microsecond.
-        rows = pivot.reset_index().astype(object)
-        return json.dumps(rows.where(rows.notna(), None).to_dict("records"), indent=1, default=str) + "\n"
+    if form in ("csv", "json"):
+        return data(pivot.reset_index(), form)
     title, notes = pivot.attrs["title"], pivot.attrs["notes"]
-    if form == "markdown":
-        return "\n\n".join((title, markdown(readable(pivot)), *notes)) + "\n"
-    # To the right goes what holds any number, whether or not a status stands among them.
-    numeric = [False] * pivot.index.nlevels + [any(map(is_number, pivot[name])) for name in pivot.columns]
     if form == "latex":
+        # To the right goes what holds any number, whether or not a status stands among them.
+        numeric = [False] * pivot.index.nlevels + [any(map(is_number, pivot[name])) for name in pivot.columns]
         return _latex(readable(pivot), " ".join(f"{part}." for part in (title, *notes)), numeric)
-    parts = [_part(pivot, context, screen) for context in pivot.attrs["contexts"]]
-    return "\n\n".join([visible(title), *parts, *(text_of(note, screen) for note in notes)]) + "\n"
+    parts = [Part(readable(pivot))] if form == "markdown" else [_part(pivot, one) for one in pivot.attrs["contexts"]]
+    return document(title, parts, notes, form, screen)
 
 
-def _part(pivot: pd.DataFrame, context: tuple[object, ...], screen: Screen) -> str:
-    """Return the tables of one context, without what was available nowhere in it, which a line names."""
+def _part(pivot: pd.DataFrame, context: tuple[object, ...]) -> Part:
+    """Return the table of one context, without what was available nowhere in it, which a line names."""
     mine = pivot
     for value in context:
         mine = mine[mine.index.get_level_values(0) == value].droplevel(0)
     seen = mine[[name for name in mine if not _absent(mine[name])]]
     seen = seen[[not _absent(row) for _, row in seen.iterrows()]]
     absent = sorted({str(name[-1] if isinstance(name, tuple) else name) for name in mine.index.difference(seen.index)})
-    lines = [", ".join(map(str, context))] * bool(context)
-    if not seen.empty:
-        seen.attrs = pivot.attrs
-        numeric = [name for name in seen.columns if any(map(is_number, seen[name]))]
-        for one in fitting(readable(seen), screen.width, seen.index.nlevels):
-            right = [name for name in one.columns[seen.index.nlevels :] if {name, f"{name}_s"} & set(map(str, numeric))]
-            cells = _without_repeats(one.to_numpy(dtype=object).tolist(), seen.index.nlevels)
-            lines += [text_of(grid(list(one.columns), cells, right=right), screen), ""]
-        lines.pop()
-    return "\n".join([*lines, *[text_of(f"not available: {', '.join(absent)}", screen)] * bool(absent)])
+    seen.attrs, levels = pivot.attrs, seen.index.nlevels
+    shown = readable(seen)
+    numeric = [
+        name for name, source in zip(shown.columns[levels:], seen, strict=True) if any(map(is_number, seen[source]))
+    ]
+    cells = _without_repeats(shown.to_numpy(dtype=object).tolist(), levels)
+    below = f"not available: {', '.join(absent)}" * bool(absent)
+    return Part(
+        pd.DataFrame(cells, columns=shown.columns), ", ".join(map(str, context)), "", numeric, levels, below=below
+    )
 
 
 def _absent(values: "pd.Series[Any]") -> bool:

@@ -11,8 +11,8 @@ from .chart_rows import Row, cells, within
 from .picture import subtitle
 from .relative import DERIVED, baseline_of, mean, no_run, relative
 from .selection import contexts, select
-from .table import STYLES, fitting, text
-from .text import PAPER, Screen, grid, text_of
+from .table import STYLES, text
+from .text import PAPER, Screen, fitting, grid, text_of
 
 MEAN = "geometric mean"
 MARKS = {"undecided": "?", "control failed": "?", DERIVED: "~"}

@@ -13,7 +13,7 @@ from ..results.statistics import BAND, MIN_ROUNDS, Estimate
 from .notes import control_line
 from .recommendation import START_DOUBT, Candidate, Recommendation, Standing, recommend, turns
 from .table import heading, seconds, verdict
-from .text import grid, page
+from .text import Part, document
 
 LEGEND = (
     "total: start + iterations x time of one, from a fresh process with an empty compile cache, [95 % interval]; "
@@ -49,8 +49,9 @@ def render(
             f"timed within the first {MAX_ITERATIONS} iterations: where units die, denormal moments may slow "
             f"{', '.join(slow)} later on; 'ganbench train' shows it"
         )
-    lines = [_line(standing, cold.rounds) for standing in cold.standings]
-    shown = page(heading(run.header), [grid(COLUMNS, lines, "verdict")], [note for note in (*notes, LEGEND) if note])
+    lines = pd.DataFrame([_line(standing, cold.rounds) for standing in cold.standings], columns=list(COLUMNS))
+    parts = [Part(lines, wraps="verdict")]
+    shown = document(heading(run.header), parts, [note for note in (*notes, LEGEND) if note], "table")
     return "\n".join(said) + "\n\n" + shown
 
 

@@ -87,9 +87,9 @@ def contexts(rows: Iterable[Mapping[Any, Any]], keys: Sequence[str] = KEYS) -> l
 
 
 def _models(rows: pd.DataFrame) -> "pd.Series[str]":
-    """Return the models by names that tell them apart: with their widths, where several have one name."""
-    several = rows.groupby("model")["widths"].transform("nunique") > 1
-    return rows["model"].where(~several.fillna(False), rows["model"] + " " + rows["widths"])
+    """Return names that tell the models apart: with their widths, where shapes do not tell those of one name."""
+    several = rows.groupby(["model", "operation", "shape"])["widths"].transform("nunique") > 1
+    return rows["model"].mask(rows["model"].isin(rows.loc[several, "model"]), rows["model"] + " " + rows["widths"])
 
 
 def _data(rows: pd.DataFrame) -> "pd.Series[str]":

@@ -1,7 +1,6 @@
 """A sweep made readable: a table for each operation, and where one target overtakes another."""
 
 import itertools
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -11,9 +10,10 @@ import pandas as pd
 from ..results.run import Run, Swept
 from ..results.statistics import BAND
 from ..results.table import run_table
+from .formats import as_json, data, records
 from .relative import verdict
-from .table import LEGEND, fitting, heading, markdown, marks, time
-from .text import PAPER, Screen, grid, page
+from .table import LEGEND, heading, marks, time
+from .text import PAPER, Part, Screen, document
 
 COLUMNS = (
     "sweep value operation target status reason median_s ci_low_s ci_high_s "
@@ -94,12 +94,10 @@ def render(swept: Swept, form: str, screen: Screen = PAPER) -> str:
     """Return a sweep as ``table``, ``markdown``, ``csv`` or ``json``."""
     table = tidy(swept)
     if form == "csv":
-        return str(table.to_csv(index=False))
+        return data(table, form)
     if form == "json":
-        rows = table.astype(object).where(table.notna(), None).to_dict("records")
-        whole = {"sweep": swept.sweep.variable, "values": swept.sweep.values, "rows": rows}
-        whole["crossings"] = [crossing._asdict() for crossing in crossings(swept)]
-        return json.dumps(whole, indent=1, default=str, allow_nan=False) + "\n"
+        whole = {"sweep": swept.sweep.variable, "values": swept.sweep.values, "rows": records(table)}
+        return as_json(whole | {"crossings": [crossing._asdict() for crossing in crossings(swept)]})
     notes = [*sentences(swept), *_reasons(table), *_runs(swept), _legend(swept)]
     stars = {
         (point.value, *case): mark
@@ -107,12 +105,8 @@ def render(swept: Swept, form: str, screen: Screen = PAPER) -> str:
         if point.run is not None
         for case, mark in marks(point.run, run_table(point.run)).items()
     }
-    grids = [pivot(table, name, stars) for name in dict.fromkeys(table["operation"])]
-    if form == "markdown":
-        flat = [markdown(one.map(lambda cell: cell.replace("\n", ", "))) for one in grids]
-        return "\n\n".join([_title(swept), *flat, *notes]) + "\n"
-    parts = [grid(list(part), part.to_numpy().tolist()) for one in grids for part in fitting(one, screen.width)]
-    return page(_title(swept), parts, notes, screen)
+    parts = [Part(pivot(table, name, stars), repeated=1) for name in dict.fromkeys(table["operation"])]
+    return document(_title(swept), parts, notes, form, screen)
 
 
 def pivot(table: pd.DataFrame, operation: str, stars: Mapping[tuple[int, str, str], str]) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 import math
 import numbers
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -138,29 +138,3 @@ def heading(run: RunHeader) -> str:
     model, precision = f"{run.spec.name} ({run.spec.describe()})", titled(run.dtype, run.precision)
     cold = ", cold caches" * (run.caches == "cold")
     return f"{model}, {precision}{cold}, {run.threads} thread{'s' * (run.threads != 1)}, {run.machine}, {run.rigor}"
-
-
-def widths(shown: pd.DataFrame) -> dict[Hashable, int]:
-    """Return how many columns of letters each column of a table of text takes, with the space behind it."""
-    cells = {name: [line for cell in (name, *shown[name]) for line in str(cell).split("\n")] for name in shown}
-    return {name: max(map(len, lines)) + 1 for name, lines in cells.items()}
-
-
-def fitting(shown: pd.DataFrame, width: int, first: int = 1) -> Iterator[pd.DataFrame]:
-    """Yield a table of text in parts of at most so many columns of letters, the ``first`` columns before each."""
-    taken, repeated = widths(shown), list(shown.columns[:first])
-    part: list[Hashable] = []
-    for name in shown.columns[first:]:
-        if part and sum(taken[column] for column in (*repeated, *part, name)) > width:
-            yield shown[[*repeated, *part]]
-            part = []
-        part.append(name)
-    yield shown[[*repeated, *part]]
-
-
-def markdown(shown: pd.DataFrame) -> str:
-    """Return a summary as a Markdown table."""
-    lines = ["| " + " | ".join(shown.columns) + " |", "|" + " --- |" * len(shown.columns)]
-    for row in shown.itertuples(index=False):
-        lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |")
-    return "\n".join(lines)

@@ -1,14 +1,17 @@
-"""Text for the terminal: a title, aligned columns, notes below."""
+"""Reports as text: a title, tables, notes below them, aligned for a terminal or as Markdown."""
 
 import io
-from collections.abc import Container, Iterable, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Container, Hashable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from .escape import visible
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 UNBOUNDED = 10_000  # columns for tables whose cells must not be broken
 
@@ -23,12 +26,37 @@ class Screen(NamedTuple):
 PAPER = Screen()
 
 
-def page(title: str, grids: Iterable[Table], notes: Iterable[str], screen: Screen = PAPER) -> str:
-    """Return a title, tables and notes as text as wide as ``screen``; only the title may be longer."""
-    parts = [visible(title, keep="\n"), ""]
-    for one in grids:
-        parts += [text_of(one, screen), ""]
-    return "\n".join([*parts, *(text_of(note, screen) for note in notes)]) + "\n"
+class Part(NamedTuple):
+    """A table of text in a report, with a line above and a line below it.
+
+    ``wraps`` is a column that may break, ``right`` are those set to the right. A table that is too wide is cut, its
+    first ``repeated`` columns before each piece, unless these are 0. ``grouped``: each first cell stands once.
+    """
+
+    table: "pd.DataFrame"
+    heading: str = ""
+    wraps: str = ""
+    right: Container[object] = ()
+    repeated: int = 0
+    grouped: bool = False
+    below: str = ""
+
+
+def document(title: str, parts: Iterable[Part], notes: Iterable[str], form: str, screen: Screen = PAPER) -> str:
+    """Return a report as ``markdown``, or as ``table``: text as wide as ``screen``; only its title may be longer."""
+    if form == "markdown":
+        shown = [block for part in parts for block in (part.heading, markdown(part.table), part.below) if block]
+        return "\n\n".join([*title.splitlines(), *shown, *notes]) + "\n"
+    lines = [visible(title, keep="\n"), ""]
+    for part in parts:
+        lines += [visible(part.heading)] * bool(part.heading)
+        for piece in fitting(part.table, screen.width, part.repeated) if part.repeated else [part.table]:
+            cells = piece.to_numpy(dtype=object).tolist()
+            rows = by_operation(cells) if part.grouped else cells
+            lines += [text_of(grid(list(piece), rows, part.wraps, part.right), screen), ""]
+        if part.below:
+            lines[-1:] = [text_of(part.below, screen), ""]
+    return "\n".join([*lines, *(text_of(note, screen) for note in notes)]) + "\n"
 
 
 def text_of(shown: Table | str, screen: Screen = PAPER) -> str:
@@ -68,3 +96,29 @@ def by_operation(rows: Iterable[Sequence[object]]) -> list[Sequence[object]]:
         grouped.append(["" if name == before else name, *cells])
         before = name
     return grouped
+
+
+def widths(shown: "pd.DataFrame") -> dict[Hashable, int]:
+    """Return how many columns of letters each column of a table of text takes, with the space behind it."""
+    cells = {name: [line for cell in (name, *shown[name]) for line in str(cell).split("\n")] for name in shown}
+    return {name: max(map(len, lines)) + 1 for name, lines in cells.items()}
+
+
+def fitting(shown: "pd.DataFrame", width: int, first: int = 1) -> "Iterator[pd.DataFrame]":
+    """Yield a table of text in parts of at most so many columns of letters, the ``first`` columns before each."""
+    taken, repeated = widths(shown), list(shown.columns[:first])
+    part: list[Hashable] = []
+    for name in shown.columns[first:]:
+        if part and sum(taken[column] for column in (*repeated, *part, name)) > width:
+            yield shown[[*repeated, *part]]
+            part = []
+        part.append(name)
+    yield shown[[*repeated, *part]]
+
+
+def markdown(shown: "pd.DataFrame") -> str:
+    """Return a table of text as Markdown; a line that ends inside a cell ends with a comma."""
+    lines = ["| " + " | ".join(shown.columns) + " |", "|" + " --- |" * len(shown.columns)]
+    for row in shown.itertuples(index=False):
+        lines.append("| " + " | ".join(str(cell).replace("\n", ", ").replace("|", "\\|") for cell in row) + " |")
+    return "\n".join(lines)
