@@ -1,4 +1,4 @@
-"""What the hardware could do, from the ceilings measured in a run, and how near a case came to it.
+"""The bound of an operation, from the ceilings of a run, and how near a case came to it.
 
 The roofline model of Williams, Waterman & Patterson 2009: an operation takes at least its FLOP at the rate of
 the best matrix product, and at least its bytes at the bandwidth of the memory that holds them; the larger
@@ -13,7 +13,7 @@ from .records import Caches, Ceiling, CeilingRecord, Line
 
 
 class Bound(NamedTuple):
-    """The least seconds of an operation on a device, and whether ``compute`` or ``memory`` asks for them."""
+    """The least seconds of an operation on a device, and whether ``compute`` or ``memory`` limits it."""
 
     seconds: float
     by: str

@@ -1,7 +1,7 @@
-"""Whether the lines of a run file fit together: one run, and each case once a round, of the same work.
+"""Checks that the lines of a run file fit together: one run, each case once in a round, always with the same work.
 
-What one line may hold is said by the types in ``records``. Here is what no line can know of the others, so that
-whatever is read can also be shown, and no number stands in a row where it does not belong.
+The types in ``records`` check single lines. The checks here compare lines, so that every file that is read can be
+shown, and no number gets into a wrong row.
 """
 
 from collections import Counter

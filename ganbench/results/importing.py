@@ -1,7 +1,7 @@
-"""Copies someone else's results into one's own folder: checked, nothing overwritten, a reason for each file left out.
+"""Copies someone else's results into the user's folder: each file is checked, nothing is overwritten.
 
-Where a file goes follows from what it says inside, not from where it lay. A file is taken only if
-``load_results`` makes rows of it, so that an import cannot spoil what is read afterwards.
+The content of a file decides its place, not its path. A file is imported only if ``load_results`` makes rows of it, so
+an import cannot break a later reading. Each file that is left out has a reason.
 """
 
 import collections
@@ -29,12 +29,12 @@ MACHINE = "machine.json"  # what asv knows of a machine, beside its results
 
 
 class LeftOutError(GanbenchError):
-    """Why a file is not taken; it does not keep the others from being taken."""
+    """The reason why a file is not imported; other files still are."""
 
 
 @dataclass
 class Imported:
-    """What became of the files: paths below the results folder, or names inside the archive with a reason."""
+    """The result of an import: paths below the results folder, and names of files left out with their reasons."""
 
     taken: list[Path] = field(default_factory=list)
     same: list[Path] = field(default_factory=list)  # there already, byte for byte

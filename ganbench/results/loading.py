@@ -1,4 +1,4 @@
-"""Everything that was measured, as one tidy DataFrame."""
+"""All results as one tidy DataFrame."""
 
 import contextlib
 import warnings

@@ -1,6 +1,6 @@
-"""What a run writes: one header line, then one line per worker and per measurement, as strict JSON.
+"""The lines of a run file: a header, then a line for each worker and each measurement, as strict JSON.
 
-``RUN_FORMAT`` is raised whenever a reader of the old form would misunderstand the new one.
+``RUN_FORMAT`` is raised when a reader of the old format would misunderstand the new one.
 """
 
 import math
@@ -31,9 +31,9 @@ Status = Literal["ok", "invalid", "impossible", "unavailable", "unsupported", "f
 
 
 class GroupError(msgspec.Struct, frozen=True):
-    """The relative error of one group of outputs after ``iterations``; ``worst`` is its worst member.
+    """The relative error of one group of outputs after ``iterations``; ``worst`` names its worst output.
 
-    ``tolerance`` is the group's own; 0 in files of earlier versions, where the verification's counts for all.
+    ``tolerance`` is that of the group; 0 in files of earlier versions, in which all groups have the verification's.
     """
 
     group: str
@@ -44,7 +44,7 @@ class GroupError(msgspec.Struct, frozen=True):
 
 
 class Verification(msgspec.Struct, frozen=True):
-    """What the gate found; ``reason`` is empty where the program passed."""
+    """The result of the gate; ``reason`` is empty if the program passed."""
 
     tolerance: Error
     loose: bool
@@ -63,12 +63,12 @@ class Verification(msgspec.Struct, frozen=True):
 
     @property
     def max_rel_error(self) -> float:
-        """The largest error of any group; NaN where none could be taken."""
+        """The largest error of any group; NaN if there is none."""
         return max((entry.error for entry in self.errors), default=math.nan)
 
 
 class Disturbance(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What else happened during a visit; None where the system does not tell."""
+    """The disturbance during a visit; None if the system does not report it."""
 
     steal: Average | None = None  # processor time taken by the host, all cores, over wall time
     switches: Average | None = None  # times the process was taken off a processor against its will
@@ -78,7 +78,7 @@ class Disturbance(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Disturbances(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What else happened during all visits of a case in a round: on average, and at worst."""
+    """The disturbance during all visits of a case in a round: the mean and the worst."""
 
     mean: Disturbance
     worst: Disturbance
@@ -107,7 +107,7 @@ def check_seconds(seconds: float) -> None:
 
 
 def check_time(text: str) -> None:
-    """Raise ``ValueError`` unless ``text`` is a moment in ISO 8601 that every reader can take."""
+    """Raise ``ValueError`` unless ``text`` is a time in ISO 8601 of this or the next century."""
     if datetime.fromisoformat(text).year not in YEARS:
         raise ValueError(f"'{text}' is not a time of this or the next century")
 
@@ -117,12 +117,12 @@ def _disturbance(values: dict[str, float], throttle: list[str]) -> Disturbance:
 
 
 def digits(value: float, count: int = 5) -> float:
-    """Return ``value`` to so many significant digits: files stay small, and no clock is that exact."""
+    """Return ``value`` with ``count`` significant digits: files stay small, and no clock is more exact."""
     return float(f"{value:.{count}g}")
 
 
 class Ceiling(msgspec.Struct, frozen=True):
-    """The best that one library, or the processor itself, did on one device.
+    """A ceiling: the best that one library, or the processor itself, reached on one device.
 
     ``kind`` is ``product`` (FLOP/s of square matrix products, ``size`` their width), ``bandwidth`` (bytes/s
     of adding arrays, ``size`` the bytes of all three) or ``latency`` (seconds of a product of two numbers).
@@ -138,7 +138,7 @@ class Record(msgspec.Struct, frozen=True, tag_field="type"):
 
 
 class RunHeader(Recorded, Record, tag="run", frozen=True, kw_only=True):
-    """What was asked for, of which machine, by which code."""
+    """The settings of a run, its machine, and its code."""
 
     format: int
     run_id: str
@@ -170,7 +170,7 @@ class RunHeader(Recorded, Record, tag="run", frozen=True, kw_only=True):
 
 
 class WorkerRecord(Record, tag="worker", frozen=True):
-    """One fresh process: what it imported and how long that took."""
+    """One new process: its framework, and the time of the import."""
 
     round: Round
     target: str
@@ -235,7 +235,7 @@ class Resumed(Record, tag="resumed", frozen=True):
 
 
 class CeilingRecord(Record, tag="ceilings", frozen=True):
-    """What the hardware could do, as measured by ``library``; ``host`` is no framework's."""
+    """The ceilings of the hardware, as measured by ``library``; ``host`` means the processor, without a framework."""
 
     library: str
     device: str
@@ -244,7 +244,7 @@ class CeilingRecord(Record, tag="ceilings", frozen=True):
 
 
 class PowerRecord(Record, tag="power", frozen=True, kw_only=True):
-    """What a device used in a round while every worker was stopped; None, and why, where nothing tells."""
+    """The idle power of a device in a round, while every worker was stopped; None with the reason if unknown."""
 
     round: Round
     device: str
@@ -254,9 +254,9 @@ class PowerRecord(Record, tag="power", frozen=True, kw_only=True):
 
 
 class EnergyRecord(Record, tag="energy", frozen=True, kw_only=True):
-    """What an iteration used in a round, all that its device did; ``reason`` where that is not known.
+    """The energy and time of an iteration in a round, for the whole device; ``reason`` if it is not known.
 
-    Measured over ``stretch_s`` of calls in a row; ``doubt`` is the share by which either number may be off.
+    It is measured over ``stretch_s`` seconds of calls in a row; ``doubt`` is the relative error of both numbers.
     """
 
     round: Round
@@ -270,7 +270,7 @@ class EnergyRecord(Record, tag="energy", frozen=True, kw_only=True):
 
 
 class StrayRecord(Record, tag="strays", frozen=True):
-    """Processes that workers had started were busy while an operation was timed; ``cores`` of processor time."""
+    """Processes of backends were busy while an operation was timed; they used ``cores`` of processor time."""
 
     round: Round
     operation: str
@@ -279,7 +279,7 @@ class StrayRecord(Record, tag="strays", frozen=True):
 
 
 class RunEnd(Record, tag="end", frozen=True):
-    """That the run reached what it was to reach; the file of one that was interrupted or failed lacks this line."""
+    """The end of a complete run; the file of an interrupted or failed run has no such line."""
 
     reason: Literal["complete", "precision", "budget"]
     rounds: Number

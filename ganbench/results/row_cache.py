@@ -1,7 +1,7 @@
-"""The rows of many run files, kept for the next time: only the rows of new files are computed again.
+"""A cache of the rows of run files: only the rows of new files are computed.
 
-What is kept belongs to the content of a file and to the code that made rows of it, so it is never out of date. It lies
-in the folder that the system has for such things, and may be deleted at any time.
+An entry belongs to the content of a file and to the version of the code, so it is never out of date. The cache is in
+the user's cache folder, and may be deleted at any time.
 """
 
 import contextlib

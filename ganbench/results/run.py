@@ -1,4 +1,4 @@
-"""A run, and a sweep of runs, as values: what was measured, where it is kept, how it ended; and finding runs."""
+"""A run and a sweep of runs: their records, their files and how they ended; and how to find a run."""
 
 import contextlib
 from collections.abc import Callable, Sequence

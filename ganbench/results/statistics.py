@@ -1,4 +1,4 @@
-"""From rounds to a claim: pure functions on plain numbers.
+"""From rounds to a verdict: pure functions on plain numbers.
 
 Rounds are paired: every target is measured in each, beside the others. The log-ratios of the rounds give
 a Hodges–Lehmann estimate and the exact interval that inverts Wilcoxon's signed-rank test (Hollander,
@@ -42,10 +42,10 @@ Outcome = Literal["faster", "slower", "same", "undecided", "baseline", "control 
 
 
 class Verdict(NamedTuple):
-    """What may be said of a target's speed against the baseline's.
+    """The conclusion about a target's speed relative to the baseline.
 
-    ``detectable`` is the smallest relative difference that would have been called one; NaN where the rounds are too
-    few for any. ``control`` is the baseline against its second copy, where there was one.
+    ``detectable`` is the smallest relative difference that would have been called faster or slower; NaN if there are
+    too few rounds. ``control`` is the baseline against its second copy, if there was one.
     """
 
     outcome: Outcome
@@ -130,7 +130,7 @@ def speed_ratio(baseline: Sequence[float], target: Sequence[float]) -> Estimate:
 
 
 def unpaired_ratio(before: Sequence[float], after: Sequence[float]) -> Estimate:
-    """Return after ÷ before for positive values of two runs, whose rounds have nothing to do with one another."""
+    """Return after ÷ before for positive values of two runs, whose rounds are independent."""
     return _exp(shift([math.log(value) for value in before], [math.log(value) for value in after]))
 
 
@@ -140,7 +140,7 @@ def level(visits: Visits) -> float:
 
 
 def undisturbed(visits: Visits) -> float:
-    """Return the seconds of one round's visits that little disturbed: the tenth percentile."""
+    """Return the undisturbed seconds of one round's visits: the tenth percentile."""
     ordered = sorted(visits.values())
     return ordered[len(ordered) // 10]
 
@@ -148,8 +148,8 @@ def undisturbed(visits: Visits) -> float:
 def trimmed_mean(values: Sequence[float]) -> float:
     """Return the mean without the highest and the lowest twentieth, at least one each of three values or more.
 
-    A mean, because a program that takes longer now and then by itself costs its user just that; trimmed, because a
-    stall of the machine says nothing of the program.
+    It is a mean, because a program that is sometimes slow by itself costs its user that time. It is trimmed, because a
+    stall of the machine does not belong to the program.
     """
     cut = max(1, int(TRIM * len(values))) if len(values) > 2 else 0
     return statistics.fmean(sorted(values)[cut : len(values) - cut])
@@ -158,8 +158,8 @@ def trimmed_mean(values: Sequence[float]) -> float:
 def pass_logs(baseline: Visits, target: Visits) -> list[float]:
     """Return the logarithm of baseline time ÷ target time for every pass in which both were visited.
 
-    The visits of one pass are neighbours in time, so what slows the machine for some tenths of a second
-    cancels; in the quotient of two times of a whole round it would not.
+    The visits of one pass are neighbours in time. So a slowdown of the machine for some tenths of a second cancels out;
+    in the ratio of two times of a whole round it would not.
     """
     return [math.log(baseline[number] / target[number]) for number in sorted(baseline.keys() & target.keys())]
 
@@ -167,8 +167,8 @@ def pass_logs(baseline: Visits, target: Visits) -> list[float]:
 def round_logs(baseline: Sequence[Rounds], target: Sequence[Rounds]) -> dict[int, float]:
     """Return the logarithm of baseline time ÷ target time of every round in which both were visited in a common pass.
 
-    Either may have copies, each in a process of its own. Then it is the mean over all pairs of one with the other, so
-    an unlucky process changes it only half as much: docs/decisions/0006.
+    Both may have copies, each in a process of its own. Then it is the mean over all pairs of copies, so a slow process
+    changes it only half as much: docs/decisions/0006.
     """
     found: dict[int, list[float]] = {}
     for ours in baseline:
@@ -192,7 +192,7 @@ def verdict_of(baseline: Sequence[Rounds], target: Sequence[Rounds], control: Es
 
 
 class Components(NamedTuple):
-    """Variances of a log-ratio: of one pass ``within`` a round, and of a round's own luck ``between`` rounds."""
+    """Variances of a log-ratio: of one pass ``within`` a round, and of whole rounds ``between`` rounds."""
 
     within: float
     between: float
@@ -201,7 +201,7 @@ class Components(NamedTuple):
 def components(rounds: Sequence[Sequence[float]]) -> Components:
     """Return the variance components of log-ratios by round, two rounds or more (Kalibera & Jones 2013, section 6).
 
-    The component between rounds is 0 where the rounds scatter no more than their passes let expect.
+    The component between rounds is 0 if the rounds vary no more than expected from their passes.
     """
     within = statistics.fmean(statistics.variance(logs) if len(logs) > 1 else 0.0 for logs in rounds)
     expected = statistics.fmean(within / len(logs) for logs in rounds)
@@ -213,15 +213,15 @@ def _exp(estimate: Estimate) -> Estimate:
 
 
 def half_width(ratio: Estimate) -> float:
-    """Return half the interval's width, relative; infinite where there is no interval."""
+    """Return half of the interval's relative width; infinite if there is no interval."""
     return (math.log(ratio.high) - math.log(ratio.low)) / 2 if ratio.has_interval else math.inf
 
 
 @functools.cache
 def expected_width(rounds: int) -> float:
-    """Return the half-width that an interval of so many rounds has on average, in standard deviations of a round.
+    """Return the mean half-width of an interval of this many rounds, in standard deviations of a round.
 
-    From intervals on normal numbers, 400 of them; infinite where there are too few rounds for any.
+    It is computed from 400 intervals on normal numbers; infinite if there are too few rounds for an interval.
     """
     draw = random.Random(rounds)
     found = [hodges_lehmann([draw.gauss(0, 1) for _ in range(rounds)]) for _ in range(400)]
@@ -229,10 +229,10 @@ def expected_width(rounds: int) -> float:
 
 
 def judge(ratio: Estimate, rounds: int, control: Estimate | None, margin: float = MARGIN) -> Verdict:
-    """Return what may be said of ``ratio``, of so many rounds, given the A/A control measured beside it.
+    """Return the verdict on ``ratio``, given the number of its rounds and the control of the same run.
 
-    Where the control's interval leaves out 1, what it is off by may be in ``ratio`` too: a difference must be larger
-    by that, and nothing is called the same.
+    If the control's interval does not contain 1, ``ratio`` may have the same error. Then a difference must be larger by
+    that error, and no ratio is called the same.
     """
     outcome: Outcome = "undecided"
     doubt = 0.0 if control is None or contains_one(control) else abs(math.log(control.value))
@@ -249,36 +249,36 @@ def judge(ratio: Estimate, rounds: int, control: Estimate | None, margin: float 
 
 
 def _scatter(ratio: Estimate, control: Estimate | None) -> float:
-    """Return the half-width of ``ratio``, or of the control where that is wider: a second look at the same noise."""
+    """Return the half-width of ``ratio`` or of the control, whichever is wider: both measure the same noise."""
     return max(half_width(one) for one in (ratio, control or ratio) if one is ratio or one.has_interval)
 
 
 def detectable(scatter: float, doubt: float = 0.0, margin: float = MARGIN) -> float:
-    """Return the smallest relative difference that is called one, where intervals are ± ``scatter`` wide.
+    """Return the smallest relative difference that is called faster or slower, if intervals are ± ``scatter`` wide.
 
-    ``doubt`` is what the control is off by, as a logarithm.
+    ``doubt`` is the error of the control, as a logarithm.
     """
     return math.expm1(margin * scatter + doubt + math.log1p(BAND))
 
 
 def control_failed(control: Estimate, margin: float = MARGIN) -> bool:
-    """Whether the baseline and its copy differ so clearly that nothing measured beside them can be believed.
+    """Return whether the baseline and its copy differ so clearly that no verdict of this operation can be trusted.
 
-    As clearly as any ratio must leave the band: a false alarm here takes the word from every row of an operation.
+    They must differ as clearly as for a verdict, because a false alarm removes all verdicts of an operation.
     """
     return control.has_interval and _leaves(control, detectable(half_width(control), margin=margin))
 
 
 def _leaves(ratio: Estimate, smallest: float) -> bool:
-    """Whether a ratio and its whole interval lie beyond the band, the ratio by no less than ``smallest``."""
+    """Return whether a ratio and its whole interval lie beyond the band, the ratio by at least ``smallest``."""
     return beyond_band(ratio) and abs(math.log(ratio.value)) > math.log1p(smallest)
 
 
 def contains_one(ratio: Estimate) -> bool:
-    """Whether the interval has room for no difference at all; so it has where there is none."""
+    """Return whether the interval contains 1; also true if there is no interval."""
     return not ratio.has_interval or ratio.low <= 1 <= ratio.high
 
 
 def beyond_band(ratio: Estimate) -> bool:
-    """Whether the whole interval lies beyond the band."""
+    """Return whether the whole interval lies beyond the band."""
     return ratio.has_interval and (ratio.low > 1 + BAND or ratio.high < 1 / (1 + BAND))

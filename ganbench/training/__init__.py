@@ -1,1 +1,1 @@
-"""Training: the measured iteration fed with real data, from the first epoch to a picture of what was learned."""
+"""Training: the measured iteration with real data, its log, its saved state, and its pictures."""

@@ -1,7 +1,7 @@
-"""What an iteration is fed: shuffled real rows and noise, the same numbers for every backend.
+"""The batches of a training: shuffled real rows and noise, the same numbers for every backend.
 
-Each epoch has a random stream of its own, derived from the seed and the epoch's number. So a training that
-is resumed at any iteration is fed what it would have been fed without the interruption.
+Each epoch has its own random stream, which follows from the seed and the epoch's number. So a resumed training gets the
+same batches as without the interruption.
 """
 
 from collections.abc import Iterator
@@ -20,8 +20,8 @@ Batch = tuple[np.ndarray, ...]  # real, z_d, z_g; for a critic u as well, and re
 def stream(rows: np.ndarray, spec: GANSpec, seed: int, step: int) -> Iterator[Batch]:
     """Yield the batches of every iteration after ``step``, without end, in the dtype of ``rows``.
 
-    An epoch is a new permutation of the rows, cut into what whole iterations take; the rows left over, fewer than
-    that, are others in every epoch.
+    An epoch is a new permutation of the rows, divided into the batches of whole iterations. The rows that are left over
+    are other rows in every epoch.
     """
     taken = spec.real_rows
     per_epoch = len(rows) // taken

@@ -1,4 +1,4 @@
-"""A program that gets new data for every call: for training, and to measure what feeding costs."""
+"""A program that gets new data for every call: for training, and to measure the cost of feeding."""
 
 import statistics
 import time
@@ -24,8 +24,8 @@ PAIRS = (MIN_ROUNDS, 15)  # but at least and at most so many
 class Fed(Program):
     """Takes the next batches from a stream in every call, and reads the losses of the call before.
 
-    Those are read only once new work is enqueued, so that a device need not wait for the host. The first
-    call begins at ``start``, or where the program stands.
+    The losses are read only after new work is enqueued, so that a device need not wait for the host. The first call
+    begins at ``start``, or at the present state of the program.
     """
 
     iterations = STAGED_BATCHES
@@ -76,9 +76,9 @@ class Fed(Program):
 
 
 def cost_of_feeding(backend: Backend, operation: Operation, program: Program, batches: Iterator[Batch]) -> Cost:
-    """Time ``program`` alone and fed, in pairs of visits, and return what feeding adds.
+    """Time ``program`` alone and fed, in pairs of visits, and return the cost of feeding.
 
-    Both begin at the staged state, so that neither has the denormals of a long training to carry.
+    Both begin at the staged state, so neither is slowed by the denormal numbers of a long training.
     """
     fed = Fed(backend, program, batches)
     number = calibrate(backend, operation, program, VISIT_S)

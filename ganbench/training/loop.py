@@ -19,7 +19,7 @@ PROGRESS_S = 0.1  # no more often: whoever reads it shares the processor
 
 
 class Goal(NamedTuple):
-    """How far a training goes: iterations are counted from the very first."""
+    """The length of a training; iterations are counted from the very first."""
 
     spec: GANSpec
     iterations: int
@@ -39,7 +39,7 @@ class Loop:
         self._mark, self._last_rate = (step, 0.0), 0.0  # iterations and seconds at the last line of the log
 
     def run(self, stopping: Callable[[], bool]) -> Ended:
-        """Train to the goal, or until ``stopping``; either way what was reached is then saved."""
+        """Train to the goal, or until ``stopping``; then save the state."""
         goal = self._goal
         self._began, self._saved_s, self._told = time.perf_counter(), self._saver.seconds, 0.0
         while self.step < goal.iterations and not stopping():

@@ -1,4 +1,4 @@
-"""How far apart the loss curves of several backends are that began with the same numbers."""
+"""The differences between the loss curves of several backends that began with the same numbers."""
 
 import functools
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ class Parity(NamedTuple):
         return f"{text}; the curves part at iteration {self.parted:,}, where they first differ by more than {PARTED:g}"
 
     def explain(self) -> list[str]:
-        """Return lines for a picture: what was found, and where the curves part, why."""
+        """Return lines for a picture: the largest difference, and the reason if the curves part."""
         lines = self.describe().split("; ")
         if self.parted is not None:
             lines.append(

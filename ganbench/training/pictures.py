@@ -24,7 +24,7 @@ def grid(rows: np.ndarray, data_range: tuple[float, float], sound: bool) -> byte
 
 
 def strip(rows_over_time: np.ndarray, steps: Sequence[int], data_range: tuple[float, float], sound: bool) -> bytes:
-    """Return a PNG with one line for each moment: what the same noise became after so many iterations."""
+    """Return a PNG with one line for each moment: the rows generated from the same noise after these iterations."""
     return _sheet(list(rows_over_time), [f"{step:,}" for step in steps], data_range, sound)
 
 

@@ -1,4 +1,4 @@
-"""From what was asked for to a training that can begin, or an error that says what is valid."""
+"""Makes a training from its settings, or raises an error that says what is valid."""
 
 import hashlib
 import importlib.util
@@ -25,7 +25,7 @@ EXTRA = {"PIL": "Pillow", "altair": "Altair", "vl_convert": "vl-convert-python"}
 
 
 class Training(NamedTuple):
-    """What to train on what, how far, and where to leave it; ``plan`` names targets, dtype and processors."""
+    """The data, length and output folder of a training; ``plan`` has targets, dtype and processors."""
 
     plan: Plan
     rows: np.ndarray
@@ -44,11 +44,11 @@ class Training(NamedTuple):
 
     @property
     def per_epoch(self) -> int:
-        """For how many iterations the rows are enough."""
+        """The number of iterations in an epoch."""
         return len(self.rows) // self.spec.real_rows
 
     def folder(self, label: str) -> Path:
-        """Return where the files of a target go: one folder each, where there are several."""
+        """Return the folder for the files of a target; each target has its own if there are several."""
         return self.output / label if len(self.plan.targets) > 1 else self.output
 
 
@@ -66,9 +66,9 @@ def make_training(
     resume: str | Path | None = None,
     loss: str | None = None,
 ) -> Training:
-    """Return a training whose every name exists, with its data; nothing has been written yet.
+    """Check all settings and return the training with its data; nothing is written yet.
 
-    What is left out comes from the state that is resumed, or is the default. Raises ``UsageError``,
+    A setting that is not given comes from the resumed state, or else is the default. Raises ``UsageError``,
     ``DataError``, ``SpecError`` or ``UnavailableError``.
     """
     _check_length(epochs, iterations)
@@ -130,7 +130,7 @@ def _check_length(epochs: int | None, iterations: int | None) -> None:
 
 
 def _check_installed(plan: Plan) -> None:
-    """Raise ``UnavailableError`` now for what would be missed later."""
+    """Raise ``UnavailableError`` now if something is missing that is needed later."""
     for target in plan.targets:
         probe = registry.probe(target.backend)
         reason = probe.reasons.get(target.device.partition(":")[0])
@@ -151,7 +151,7 @@ def _rows(plan: Plan) -> tuple[np.ndarray, str, bool]:
 
 
 def _check_output(training: Training) -> None:
-    """Raise ``UsageError`` where files could not be written, or would take the place of another training."""
+    """Raise ``UsageError`` if files could not be written, or would replace those of another training."""
     for target in training.plan.targets:
         folder = training.folder(target.label)
         check_free(folder, training.resume)

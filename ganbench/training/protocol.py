@@ -1,4 +1,4 @@
-"""What a training is told, what it says while it runs, and what it writes into its log: one JSON line each."""
+"""The messages to and from the process of a training, which also make its log: one JSON line each."""
 
 from typing import Literal
 
@@ -12,7 +12,7 @@ LOG_FORMAT = 1
 
 
 class TrainJob(ChildJob, frozen=True, kw_only=True):
-    """What the process of one target must do; the folder holds its rows and the images of the gate."""
+    """The job for the process of one target; the folder has its rows and the images of the gate."""
 
     target: Target
     spec: GANSpec
@@ -27,7 +27,7 @@ class TrainJob(ChildJob, frozen=True, kw_only=True):
 
 
 class Message(msgspec.Struct, frozen=True, tag_field="type"):
-    """Base of what a training says."""
+    """Base of the messages of a training."""
 
 
 class Started(Message, tag="start", frozen=True, kw_only=True):
@@ -53,7 +53,7 @@ class Started(Message, tag="start", frozen=True, kw_only=True):
 
 
 class Cost(Message, tag="cost", frozen=True):
-    """Seconds per iteration of the program alone and fed; what feeding adds, as a share, in its 95 % interval."""
+    """Seconds per iteration of the program alone and fed; the cost of feeding as a share, with its 95 % interval."""
 
     alone_s: float
     fed_s: float
@@ -101,7 +101,7 @@ class Ended(Message, tag="end", frozen=True):
 
 
 class Failed(Message, tag="failed", frozen=True):
-    """Why it cannot go on: the name of one of our errors, and its message."""
+    """Why the training cannot go on: the name of a ganbench error, and its message."""
 
     error: str
     reason: str

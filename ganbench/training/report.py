@@ -1,4 +1,4 @@
-"""What a user sees of a training: some of its epochs, what it cost, and where it was left."""
+"""What a user sees of a training: some of its epochs, the cost of feeding, and where the files are."""
 
 import statistics
 from collections.abc import Callable
@@ -25,7 +25,7 @@ class Column(NamedTuple):
 
 
 class Screen:
-    """Turns what trainings say into lines for ``echo`` and, where there is a bar, into its state."""
+    """Turns the messages of trainings into lines for ``echo``, and into the state of a progress bar if there is one."""
 
     def __init__(self, training: Training, echo: Callable[[str], None], show: Show) -> None:
         self._training, self._echo, self._show = training, echo, show
@@ -40,7 +40,7 @@ class Screen:
         self._rates: list[float] = []
 
     def begin(self) -> None:
-        """Say what will be trained on what."""
+        """Print the model and the data."""
         training, plan = self._training, self._training.plan
         threads = f"{plan.threads} thread{'s' * (plan.threads != 1)}"
         self._echo(f"{plan.spec.name} ({plan.spec.describe()}), {plan.dtype}, {threads}, seed {plan.seed}")
@@ -107,7 +107,7 @@ class Screen:
 
 
 def conclusion(training: Training, trained: Trained) -> list[str]:
-    """Return what is to be said at the end."""
+    """Return the lines to print at the end."""
     lines = [""] if trained.folders else []
     if trained.parity is not None:
         lines.append(trained.parity.describe())

@@ -35,7 +35,7 @@ _decoder: msgspec.json.Decoder[AnyMessage] = msgspec.json.Decoder(AnyMessage)
 
 
 class Trained(NamedTuple):
-    """The folder of every target that was trained; ``interrupted`` where somebody stopped it."""
+    """The folder of every trained target; ``interrupted`` is true if somebody stopped the training."""
 
     folders: dict[str, Path]
     parity: Parity | None
@@ -54,7 +54,7 @@ def train(
     """Train a GAN on each of ``backends`` (targets such as ``"numpy,torch,jax"``), with the same numbers.
 
     ``settings`` are those of ``ganbench.training.plan.make_training``: epochs or iterations, seed, dtype,
-    threads, data, resume, loss. ``tell`` receives whatever a training says while it runs.
+    threads, data, resume, loss. ``tell`` receives the messages of each training.
     """
     if spec is None and preset is not None:
         spec = find_preset(preset)
@@ -64,7 +64,7 @@ def train(
 def carry_out(training: Training, tell: Tell) -> Trained:
     """Train every target in a process of its own, one after the other.
 
-    Raises the error that stopped one; what the others, and this one, have saved remains.
+    If a training fails, its error is raised; everything that was saved remains.
     """
     folders: dict[str, Path] = {}
     with contextlib.ExitStack() as stack:
@@ -94,7 +94,7 @@ def carry_out(training: Training, tell: Tell) -> Trained:
 
 
 def _train_one(training: Training, target: Target, folder: str, tell: Tell) -> bool | None:
-    """Return whether the training was completed; None where it was interrupted before it began."""
+    """Return whether the training was completed; None if it was interrupted before it began."""
     plan = training.plan
     job = TrainJob(
         target=target, spec=plan.spec, dtype=plan.dtype, cpus=list(plan.cpus) if can_pin() else [], folder=folder,
@@ -126,7 +126,7 @@ def _train_one(training: Training, target: Target, folder: str, tell: Tell) -> b
 
 
 def _messages(child: Child, target: Target) -> Iterator[AnyMessage]:
-    """Yield what a training says, to its end; raises the error that it fails with."""
+    """Yield the messages of a training; raises the error if it fails."""
     while True:
         try:
             message = child.receive("save", _decoder)

@@ -1,4 +1,4 @@
-"""The folder of a training: it belongs to one, and holds its state and pictures of what it makes beside its log."""
+"""The folder of a training: it belongs to one training, and has its state, its pictures and its log."""
 
 import contextlib
 import time
@@ -25,7 +25,7 @@ STRIP_COLUMNS = 10
 
 
 def check_free(folder: Path, resume: Path | None) -> None:
-    """Raise ``UsageError`` where ``folder`` holds a training other than the one that is resumed."""
+    """Raise ``UsageError`` if ``folder`` has another training than the resumed one."""
     state = folder / STATE
     if state.exists() and not (resume is not None and resume.exists() and state.samefile(resume)):
         raise UsageError(
@@ -35,9 +35,9 @@ def check_free(folder: Path, resume: Path | None) -> None:
 
 @contextlib.contextmanager
 def sole_writer(folder: Path) -> Iterator[None]:
-    """Keep other trainings out of ``folder``; the system frees it when this process ends, however it ends.
+    """Lock ``folder`` against other trainings; the system unlocks it when this process ends, however it ends.
 
-    Raises ``UsageError`` where another training has it.
+    Raises ``UsageError`` if another training has locked it.
     """
     with try_lock(folder) as free:
         if not free:
@@ -46,7 +46,7 @@ def sole_writer(folder: Path) -> Iterator[None]:
 
 
 class Saver:
-    """Saves one training into ``folder``; each file is at every moment a whole one."""
+    """Saves one training into ``folder``; each file is complete at every moment."""
 
     def __init__(self, folder: Path, start: TrainingState, iterations: int, sound: bool) -> None:
         self._folder, self._last, self._iterations, self._sound = folder, start, iterations, sound
@@ -66,10 +66,10 @@ class Saver:
         return self._line_due(step) or self._state_due()
 
     def keep(self, gan: GANState, losses: np.ndarray, finished: bool = False) -> None:
-        """Do what is due: a line of the strip, the state with its pictures; raises ``StorageError``.
+        """Save what is due: a line of the strip, the state with its pictures; raises ``StorageError``.
 
-        ``losses`` are those of the unfinished epoch. The state is saved in any case at the beginning and
-        where training has ``finished``.
+        ``losses`` are those of the unfinished epoch. At the beginning, and when the training has ``finished``, the
+        state is always saved.
         """
         began = time.perf_counter()
         rows = generate(self._last.spec, gan.generator.params, gan.generator.running, self._noise)
@@ -92,7 +92,7 @@ class Saver:
         return now > before
 
     def _add_line(self, step: int, rows: np.ndarray) -> None:
-        """Add to the strip; where that makes too many lines, one of the closest goes."""
+        """Add a line to the strip; if it then has too many lines, remove one of the two closest."""
         self._strip_steps = np.append(self._strip_steps, step)
         self._strip = np.concatenate([self._strip, rows[None].astype(np.float16)])
         while len(self._strip) > STRIP_PARTS + 1:  # a training that was resumed for longer

@@ -74,7 +74,7 @@ def assemble(spec: GANSpec, arrays: Sequence[np.ndarray], step: int) -> GANState
 
 
 def save_state(path: Path, state: TrainingState) -> None:
-    """Write ``state`` so that ``path`` is at every moment a whole file; raises ``StorageError``."""
+    """Write ``state`` so that ``path`` is a complete file at every moment; raises ``StorageError``."""
     flat = [array for network in state.gan[:2] for part in network for array in part]
     arrays: dict[str, Any] = {key: array for (key, _), array in zip(entries(state.spec), flat, strict=True)}
     spec = msgspec.json.encode(state.spec).decode()
@@ -84,10 +84,10 @@ def save_state(path: Path, state: TrainingState) -> None:
 
 
 def load_state(path: str | Path, spec: GANSpec | None = None) -> TrainingState:
-    """Return what ``save_state`` wrote.
+    """Return the state in a file of ``save_state``.
 
-    Raises ``DataError`` for a file that is none or damaged, ``SpecError`` naming what differs where it is
-    of another model than ``spec``.
+    Raises ``DataError`` if the file is damaged or no state, and ``SpecError`` with the differences if its model is not
+    ``spec``.
     """
     arrays = _read(Path(path))
     try:
@@ -100,7 +100,7 @@ def load_state(path: str | Path, spec: GANSpec | None = None) -> TrainingState:
 
 
 def differences(saved: GANSpec, asked: GANSpec) -> str:
-    """Return in what two models differ, besides their name; '' where they are the same."""
+    """Return the differences between two models, without their names; '' if there are none."""
     return "; ".join(
         f"{field} is {_shown(getattr(saved, field))} in the state, {_shown(getattr(asked, field))} asked for"
         for field in GANSpec.__struct_fields__

@@ -1,8 +1,7 @@
-"""The process of one target: import the framework, pass the gate, train, and leave the files.
+"""The process of one target: import the framework, pass the gate, train, and write the files.
 
-Run as ``python -m ganbench.training.worker``; the first line on standard input is the ``TrainJob``, a
-second one, or its end, asks to save and stop. So Ctrl-C loses nothing, and where the parent has died
-nobody trains on.
+It is ``python -m ganbench.training.worker``. The first line on standard input is the ``TrainJob``. A second line, or
+the end of the input, asks to save and stop. So Ctrl-C loses nothing, and the training stops if the parent has died.
 """
 
 import contextlib
@@ -50,7 +49,7 @@ def main() -> None:
 
 
 def train(job: TrainJob, stopping: Callable[[], bool], tell: Callable[[Message], None]) -> Ended:
-    """Do the job; every message but the last goes through ``tell`` while it runs."""
+    """Do the job; all messages except the last go through ``tell``."""
     target, spec = job.target, job.spec
     cls = registry.load(target.backend)
     backend = cls(target.mode, target.device)
@@ -90,7 +89,7 @@ def train(job: TrainJob, stopping: Callable[[], bool], tell: Callable[[Message],
 
 
 def _start(job: TrainJob) -> TrainingState:
-    """Return where training begins: a state that was saved, in the dtype asked for, or a fresh model."""
+    """Return the state at the start: a saved one, in the dtype asked for, or a new model."""
     if not job.resume:
         return beginning(job.spec, job.dtype, job.seed, job.data)
     saved = load_state(job.resume, job.spec)
@@ -114,7 +113,7 @@ def beginning(spec: GANSpec, dtype: str, seed: int, data: str) -> TrainingState:
 
 
 def failure(error: Exception) -> Failed:
-    """Return what to tell the user of an exception, in one line."""
+    """Return an exception as one line for the user."""
     status, text = explained(error)
     if isinstance(error, GanbenchError):
         return Failed(type(error).__name__, text)
