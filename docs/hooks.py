@@ -18,6 +18,7 @@ from mkdocs.structure.pages import Page
 import ganbench
 from ganbench.cli import cli
 from ganbench.report import THEMES, web
+from ganbench.settings import SETTINGS, Setting
 
 ROOT = Path(__file__).resolve().parents[1]
 # Where these stand in the site. Of the folder of results the site shows the page that ganbench makes of it.
@@ -30,6 +31,8 @@ PLACES = {
 LINK = re.compile(r"(?<=\]\()[^)#\s]+")
 # A browser chooses by the system's theme, but a reader of the site has a switch; Material hides the other one.
 PICTURE = re.compile(r'<picture>\n<source .* srcset="(.+)">\n<img alt="(.+)" src="(.+)">\n</picture>')
+SETTINGS_HERE = "<!-- The site has a table of all settings here. -->"
+DIFFERING = {"refused": "they are not compared", "told": "it is said", "": ""}
 DRAWS = re.compile(r"^```console\n\$ ganbench (report .*--picture (\w+)\.svg.*)\n```$", re.M)
 
 
@@ -65,9 +68,24 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
             files.append(File.generated(config, place, abs_src_path=str(path)))
         return posixpath.relpath(place, posixpath.dirname(page.file.src_uri))
 
+    markdown = markdown.replace(SETTINGS_HERE, settings_table())
     if page.file.src_uri == "gallery.md":
         markdown = DRAWS.sub(drawn, markdown)
     return LINK.sub(led, PICTURE.sub(r"![\2](\3#only-light)![\2](\1#only-dark)", markdown))
+
+
+def settings_table() -> str:
+    """Return a table of every setting, made from the declarations."""
+    lines = ["| option | in Python | in a fleet's plan | default | meaning | if runs differ |", "|---" * 6 + "|"]
+    lines += [f"| {' | '.join(_cells(setting))} |" for setting in SETTINGS.values()]
+    return "\n".join(lines)
+
+
+def _cells(setting: Setting) -> tuple[str, ...]:
+    option = f"--{setting.key} {setting.metavar}".strip().replace("|", " or ")
+    default = setting.usual or ("" if setting.default is None else f"{setting.default}" if setting.metavar else "no")
+    fleet = f"`{setting.key.replace('-', '_')}`" if setting.fleet else ""
+    return f"`{option}`", f"`{setting.name}`", fleet, default, setting.help, DIFFERING[setting.differing]
 
 
 def chart(command: str, theme: str) -> bytes:

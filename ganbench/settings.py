@@ -6,6 +6,7 @@ again, what two runs differ in, and the table in the documentation.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import inf
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args
@@ -87,30 +88,29 @@ class Setting(NamedTuple):
             self.valid(self.key, value)
 
 
+_of_model = partial(Setting, recorded="spec", differing="refused")
+Names = str | Sequence[str]
+Widths = str | Sequence[int] | None
+
+
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     """Settings that a plan and a run's header hold as they are asked for; defaults are those of files without them."""
 
     dtype: Annotated[
-        str,
-        Setting("float32, float64, bfloat16 or float16.", "NAME", differing="refused", fleet=False),
+        str, Setting("float32, float64, bfloat16 or float16.", "NAME", differing="refused", fleet=False)
     ] = "float32"
     timeout_s: Annotated[
-        float,
-        Setting("Stop a worker that does not answer within this time.", "TIME", key="timeout", valid=_seconds),
+        float, Setting("Stop a worker that does not answer within this time.", "TIME", key="timeout", valid=_seconds)
     ] = 120.0
     seed: Annotated[
-        int,
-        Setting("Seed of the choice of real data, and of the order in which all is visited.", "N", valid=_count(0),
-                differing="told"),
-    ] = 0  # fmt: skip
+        int, Setting("Seed of the chosen real data and of the order of visits.", "N", valid=_count(0), differing="told")
+    ] = 0
     caches: Annotated[
-        Caches,
-        Setting("cold: before each call of a single operation, the caches (of a GPU: L2) are emptied.", also=("--l2",),
-                choices=get_args(Caches), differing="refused"),
+        Caches, Setting("cold: before each call of a single operation, the caches (of a GPU: L2) are emptied.",
+                        choices=get_args(Caches), also=("--l2",), differing="refused")
     ] = "warm"  # fmt: skip
     energy: Annotated[
-        bool,
-        Setting("Measure energy, too: half a second more for each case in each round.", differing="told"),
+        bool, Setting("Measure energy, too: half a second more for each case in each round.", differing="told")
     ] = False
 
 
@@ -118,79 +118,64 @@ class Settings(Recorded, frozen=True, kw_only=True):
     """All that a run is asked for. Raises ``UsageError`` for a value that no run could have."""
 
     backends: Annotated[
-        str | Sequence[str],
-        Setting("Targets backend[.mode][@device], separated by commas.", "TARGETS", recorded="targets"),
+        Names, Setting("Targets backend[.mode][@device], separated by commas.", "TARGETS", recorded="targets")
     ] = "numpy,torch,jax"
     devices: Annotated[
-        str | Sequence[str],
-        Setting("Devices to run every backend on: cpu, cuda, cuda:1.", "LIST", recorded="targets"),
+        Names, Setting("Devices to run every backend on: cpu, cuda, cuda:1.", "LIST", recorded="targets")
     ] = ""
     ops: Annotated[
-        str | Sequence[str] | None,
-        Setting("Operations to run, or 'all'.", "LIST", usual="five; see 'list'", recorded="operations"),
+        Names | None, Setting("Operations to run, or 'all'.", "LIST", usual="five; see 'list'", recorded="operations")
     ] = None
     preset: Annotated[
-        str | None,
-        Setting("A model by name; see 'list'.", "NAME", usual="mnist-mlp", recorded="spec", fleet=False,
-                instead=("model", "generator", "discriminator")),
+        str | None, _of_model("A model by name; see 'list'.", "NAME", usual="mnist-mlp", fleet=False,
+                              instead=("model", "generator", "discriminator"))
     ] = None  # fmt: skip
     model: Annotated[
-        str | Path | None,
-        Setting("A model described in a TOML file.", "FILE", recorded="spec", fleet=False,
-                instead=("preset", "generator", "discriminator")),
+        str | Path | None, _of_model("A model described in a TOML file.", "FILE", fleet=False,
+                                     instead=("preset", "generator", "discriminator"))
     ] = None  # fmt: skip
     generator: Annotated[
-        str | Sequence[int] | None,
-        Setting("Layer widths of the generator, such as 64,256,784.", "WIDTHS", recorded="spec",
-                instead=("preset", "model")),
-    ] = None  # fmt: skip
+        Widths, _of_model("Layer widths of the generator, such as 64,256,784.", "WIDTHS", instead=("preset", "model"))
+    ] = None
     discriminator: Annotated[
-        str | Sequence[int] | None,
-        Setting("Layer widths of the discriminator, such as 784,128,1.", "WIDTHS", recorded="spec",
-                instead=("preset", "model")),
-    ] = None  # fmt: skip
-    batch: Annotated[int | None, Setting("Batch size.", "N", usual="the model's own", recorded="spec")] = None
+        Widths, _of_model("Layer widths of the discriminator, such as 784,1.", "WIDTHS", instead=("preset", "model"))
+    ] = None
+    batch: Annotated[int | None, _of_model("Batch size.", "N", usual="the model's own")] = None
     loss: Annotated[
-        str | None,
-        Setting("non-saturating, saturating or wgan-gp.", "NAME", usual="the model's own", recorded="spec"),
+        str | None, _of_model("non-saturating, saturating or wgan-gp.", "NAME", usual="the model's own")
     ] = None
     threads: Annotated[
-        int | None,
-        Setting("Threads that every framework gets.", "N", usual="all cores", differing="refused", fleet=False),
-    ] = None
+        int | None, Setting("Threads that every framework gets.", "N", usual="all cores", differing="refused",
+                            fleet=False)
+    ] = None  # fmt: skip
     data: Annotated[
-        str | Path | None,
-        Setting("Real data: IDX (.gz), .npy or .npz images, or a folder of WAV files.", "PATH",
-                usual="UCI handwritten digits", differing="refused", fleet=False),
+        str | Path | None, Setting("Real data: IDX (.gz), .npy or .npz images, or a folder of WAV files.", "PATH",
+                                   usual="UCI handwritten digits", differing="refused", fleet=False)
     ] = None  # fmt: skip
     math: Annotated[
-        str,
-        Setting("How matrix products are computed: ieee, tf32 or mixed.", "NAME",
-                usual="ieee; mixed for float16 and bfloat16", recorded="precision", differing="refused"),
+        str, Setting("How matrix products are computed: ieee, tf32 or mixed.", "NAME", differing="refused",
+                     usual="ieee; mixed for float16 and bfloat16", recorded="precision")
     ] = ""  # fmt: skip
     baseline: Annotated[
-        str | None,
-        Setting("The target that speeds are relative to.", "TARGET", usual="the first"),
-    ] = None
-    rigor: Annotated[str, Setting("How long and how carefully to measure.", choices=tuple(RIGORS))] = "quick"
+        str | None, Setting("The target that speeds are relative to.", "TARGET", usual="the first")
+    ] = None  # fmt: skip
+    rigor: Annotated[
+        str, Setting("How long and how carefully to measure.", choices=tuple(RIGORS), differing="refused")
+    ] = "quick"
     rounds: Annotated[
-        int | None,
-        Setting("Measure exactly N rounds.", "N", usual="until precise, or the budget is spent", valid=_count(1),
-                instead=("precision_goal",), recorded="settings"),
+        int | None, Setting("Measure exactly N rounds.", "N", usual="until precise, or the budget is spent",
+                            valid=_count(1), instead=("precision_goal",), recorded="settings")
     ] = None  # fmt: skip
     precision_goal: Annotated[
-        float | None,
-        Setting("Stop when no interval is wider than ± this: 1%, 0.01.", "SHARE", key="precision",
-                usual=_each("{0.goal:.0%}"), valid=_share, instead=("rounds",), recorded="settings"),
+        float | None, Setting("Stop when no interval is wider than ± this: 1%, 0.01.", "SHARE", key="precision",
+                              usual=_each("{0.goal:.0%}"), valid=_share, instead=("rounds",), recorded="settings")
     ] = None  # fmt: skip
     budget_s: Annotated[
-        float | None,
-        Setting("Stop after this time, precise or not: 120s, 2m.", "TIME", key="budget", usual=_each("{0.budget_s:g}s"),
-                valid=_seconds, recorded="settings"),
+        float | None, Setting("Stop after this time, precise or not: 120s, 2m.", "TIME", key="budget",
+                              usual=_each("{0.budget_s:g}s"), valid=_seconds, recorded="settings")
     ] = None  # fmt: skip
     fresh_ceilings: Annotated[
-        bool,
-        Setting("Measure the ceilings of this machine again, without those of an earlier run.", recorded="-"),
+        bool, Setting("Measure the ceilings of this machine again, without those of an earlier run.", recorded="-")
     ] = False
 
     def __post_init__(self) -> None:

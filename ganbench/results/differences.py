@@ -124,12 +124,9 @@ def _code(run: RunHeader) -> dict[str, Any]:
 
 
 def _settings(run: RunHeader, differing: str) -> dict[str, Any]:
-    """Return those settings of a run that are declared to be so where two runs differ in them, but for the data.
-
-    Of these the content counts.
-    """
-    names = [one.recorded for one in SETTINGS.values() if one.differing == differing and one.name != "data"]
-    return {name: getattr(run, name) for name in names}
+    """Return the settings of a run that are declared so, but model and data, whose content counts."""
+    declared = [one.recorded for one in SETTINGS.values() if one.differing == differing]
+    return {name: getattr(run, name) for name in declared if name not in ("spec", "data")}
 
 
 def _software(name: str, worker: WorkerRecord) -> dict[str, Any]:
