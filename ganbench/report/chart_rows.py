@@ -17,18 +17,12 @@ from typing import Any
 import pandas as pd
 
 from ..results.case import KEYS, without
+from ..results.columns import COLUMNS
 from .escape import visible
 from .selection import Selection, instead
 
 Row = dict[str, Any]
-FIELDS = [
-    *KEYS,
-    *"case operation shape target label word status reason run_id timestamp commit framework_version denormals "
-    "median_s ci_low_s ci_high_s undisturbed_s rounds uneven baseline ratio ratio_low ratio_high verdict detectable "
-    "control_ratio control_low control_high start_s import_s first_call_s first_call_warm_s compile_s flops bytes "
-    "intensity gflops roof_gflops percent_of_ceiling bound percent_of_floor max_rel_error "
-    "host_peak_bytes device_peak_bytes joules joules_low joules_high joules_above_idle watts".split(),
-]
+FIELDS = [*(name for name in COLUMNS if name != "samples"), *"case label word start_s intensity roof_gflops".split()]
 TIMES = [*KEYS, *"case target median_s ci_low_s ci_high_s timestamp commit framework_version run_id".split()]
 VARIED = [*KEYS, *"variable value case target median_s ci_low_s ci_high_s".split()]
 ITERATION = "gan_iteration"  # what a training repeats, and starts are paid for
@@ -46,9 +40,10 @@ def cells(found: Selection) -> list[Row]:
     return plain(rows, FIELDS)
 
 
-def within(rows: Iterable[Row], context: Sequence[Any]) -> list[Row]:
-    """Return the rows of one context."""
-    return [row for row in rows if all(row[name] == value for name, value in zip(KEYS, context, strict=True))]
+def within(rows: Iterable[Row], context: Sequence[Any], free: str = "") -> list[Row]:
+    """Return the rows of one context, whatever the key ``free`` is."""
+    wanted = [(name, value) for name, value in zip(KEYS, context, strict=True) if name != free]
+    return [row for row in rows if all(row[name] == value for name, value in wanted)]
 
 
 def forest(rows: Sequence[Row]) -> list[Row]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import altair as alt
 
+from ..results.columns import DECLARED
 from ..results.statistics import BAND
 
 WIDTH, HEIGHT = 560, 260
@@ -121,7 +122,7 @@ def training(data: Any) -> Chart:
     return _by_case(layers, data, "of")
 
 
-def _over(data: Any, x: alt.X, told: list[Any], *more: alt.Chart) -> Chart:
+def _over(data: Any, x: alt.X, told: list[str], *more: alt.Chart) -> Chart:
     seconds = alt.Y("median_s:Q", scale=LOG, title=None, axis=_axis())
     layers = alt.layer(
         *more,
@@ -147,9 +148,9 @@ def _axis(form: str = "") -> alt.Axis:
     return alt.Axis(format=form, tickCount=6) if form else alt.Axis(labelExpr=TIME, tickCount=6)
 
 
-def _told(*names: str) -> list[Any]:
+def _told(*names: str) -> list[str]:
     """Return what a pointer that rests on a mark is told: whose it is, and these fields."""
-    kinds = {"timestamp": "T"} | dict.fromkeys(("commit", "framework_version", "bound"), "N")
+    kinds = {name: {"time": "T", "text": "N"}.get(column.type, "Q") for name, column in DECLARED.items()}
     return ["case:N", "target:N", *(f"{name}:{kinds.get(name, 'Q')}" for name in names)]
 
 

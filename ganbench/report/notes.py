@@ -90,8 +90,7 @@ def control_line(table: pd.DataFrame) -> str:
         control = Estimate(first["control_ratio"], first["control_low"], first["control_high"])
         if math.isnan(control.value):
             continue
-        bounds = f" [{control.low:.2f}, {control.high:.2f}]" if control.has_interval else ""
-        parts.append(f"{operation} {control.value:.2f}{bounds}")
+        parts.append(f"{operation} {control.shown('{:.2f}'.format)}")
         if control_failed(control):
             failed.append(str(operation))
     if not parts:

@@ -142,12 +142,7 @@ def look(theme: str) -> dict[str, Any]:
 def _one_variable(rows: list[chart_rows.Row], context: tuple[Any, ...]) -> list[chart_rows.Row]:
     """Return the rows of one context in which the first of batch, critic_steps, width, n and threads was varied."""
     for variable in ("batch", "critic_steps", "width", "n", "threads"):
-        fixed = [name for name in KEYS if name != variable]
-        wanted = dict(zip(KEYS, context, strict=True))
-        found = [
-            row for row in rows if row["variable"] == variable and all(row[name] == wanted[name] for name in fixed)
-        ]
-        if found:
+        if found := [row for row in chart_rows.within(rows, context, variable) if row["variable"] == variable]:
             return found
     return []
 

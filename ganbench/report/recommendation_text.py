@@ -91,27 +91,22 @@ def turning_points(found: Recommendation) -> list[str]:
 
 def more(against: Estimate) -> str:
     """Return a ratio of totals in words: ``6 % [2, 10] more``, or ``2.3 [2.1, 2.4] times as long``."""
-    value, low, high = against
-    if value >= 2:
-        return f"{value:.1f}{'' if math.isnan(low) else f' [{low:.1f}, {high:.1f}]'} times as long"
-    interval = "" if math.isnan(low) else f" [{100 * (low - 1):.0f}, {100 * (high - 1):.0f}]"
-    return f"{100 * (value - 1):.0f} %{interval} more"
+    if against.value >= 2:
+        return f"{against.shown('{:.1f}'.format)} times as long"
+    percent = Estimate(*(100 * (value - 1) for value in against)).shown("{:.0f}".format)
+    return f"{percent.replace(' ', ' % ', 1) if against.has_interval else f'{percent} %'} more"
 
 
 def _total(standing: Standing) -> str:
-    return f"{standing.target}, {_interval(standing.total)}"
-
-
-def _interval(total: Estimate) -> str:
-    return seconds(total.value) + (f" [{seconds(total.low)}, {seconds(total.high)}]" if total.has_interval else "")
+    return f"{standing.target}, {standing.total.shown(seconds)}"
 
 
 def _line(standing: Standing, rounds: int) -> list[str]:
-    candidate, (value, low, high), said = standing.candidate, standing.against, standing.verdict
+    candidate, said = standing.candidate, standing.verdict
     times = [seconds(time) for time in (candidate.start_s, candidate.warm_start_s, candidate.iteration.value)]
-    compared = "1" if said is None else f"{value:.2f}" + ("" if math.isnan(low) else f" [{low:.2f}, {high:.2f}]")
+    compared = "1" if said is None else standing.against.shown("{:.2f}".format)
     words = "" if said is None else verdict(said.outcome, said.detectable, rounds)
-    return [standing.target, *times, _interval(standing.total), compared, words]
+    return [standing.target, *times, standing.total.shown(seconds), compared, words]
 
 
 def _plain(standing: Standing) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pandas as pd
 from ..precision import titled
 from ..results.records import RunHeader
 from ..results.run import Run
-from ..results.statistics import BAND
+from ..results.statistics import BAND, Estimate
 from .relative import MAYBE, SURELY, fastest
 
 COLUMNS = ("operation", "target", "time", "speed", "verdict", "ceiling")
@@ -92,8 +92,7 @@ def _speed(entry: "pd.Series[Any]") -> str:
         return ""
     if entry["verdict"] == "baseline":
         return "1"
-    text = f"{entry['ratio']:.2f}"
-    return text if math.isnan(entry["ratio_low"]) else f"{text} [{entry['ratio_low']:.2f}, {entry['ratio_high']:.2f}]"
+    return Estimate(entry["ratio"], entry["ratio_low"], entry["ratio_high"]).shown("{:.2f}".format)
 
 
 def _verdict(entry: "pd.Series[Any]") -> str:

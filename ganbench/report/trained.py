@@ -1,5 +1,6 @@
 """The trainings below a folder: their losses, and the images that they ended with."""
 
+import contextlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,33 +45,19 @@ def rows(found: list[Trained]) -> list[dict[str, Any]]:
 def _read(path: Path, folder: Path) -> Trained | None:
     began: Started | None = None
     losses: list[tuple[int, float, float]] = []
-    try:
-        with path.open("rb") as lines:
-            for line in lines:
-                match _parsed(line):
+    with contextlib.suppress(OSError), path.open("rb") as lines:
+        for line in lines:
+            with contextlib.suppress(msgspec.MsgspecError):  # a line of another log
+                match _line.decode(line):
                     case Started() as began:
                         pass
                     case Epoch() as epoch:
                         losses.append((epoch.step, epoch.d_loss, epoch.g_loss))
-    except OSError:
-        return None
     if began is None or len(losses) < 2:
         return None
     name = visible(path.relative_to(folder).with_suffix("").as_posix())
     title = f"{began.spec.name}, {began.target} {began.framework_version}, {began.dtype}, {losses[-1][0]:,} iterations"
     every = -(-len(losses) // POINTS)
-    return Trained(name, visible(title), losses[::-every][::-1], _picture(path))
-
-
-def _parsed(line: bytes) -> Started | Epoch | Ended | None:
-    try:
-        return _line.decode(line)
-    except msgspec.MsgspecError:
-        return None
-
-
-def _picture(log: Path) -> Path | None:
-    for path in (log.with_suffix(".png"), log.parent / PICTURE):
-        if path.is_file() and path.stat().st_size <= LARGEST:
-            return path
-    return None
+    pictures = (path.with_suffix(".png"), path.parent / PICTURE)
+    picture = next((one for one in pictures if one.is_file() and one.stat().st_size <= LARGEST), None)
+    return Trained(name, visible(title), losses[::-every][::-1], picture)

@@ -10,7 +10,7 @@ import itertools
 import math
 import random
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 CONFIDENCE = 0.95
@@ -36,6 +36,11 @@ class Estimate(NamedTuple):
     def has_interval(self) -> bool:
         """Whether there were rounds enough for an interval."""
         return not math.isnan(self.low)
+
+    def shown(self, form: Callable[[float], str]) -> str:
+        """Return ``value [low, high]``, each as ``form`` writes it; the value alone where there is no interval."""
+        bounds = f" [{form(self.low)}, {form(self.high)}]" if self.has_interval else ""
+        return form(self.value) + bounds
 
 
 Outcome = Literal["faster", "slower", "same", "undecided", "baseline", "control failed"]
