@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from ganbench import registry
-from ganbench.report.recommendation import START_DOUBT, Candidate, outlook, ratio, recommend, turns
+from ganbench.report.recommendation import START_DOUBT, Candidate, outlook, ratio, recommend
 from ganbench.report.recommendation_text import more, sentence, turning_points
 from ganbench.results.statistics import Estimate
 
@@ -87,7 +87,7 @@ def test_what_is_recommended_is_ahead_of_all_others_by_more_than_the_band(found,
 def test_a_control_that_failed_leaves_nothing_to_recommend(found, iterations):
     result = recommend(found, iterations, Estimate(1.1, 1.08, 1.12))
     assert len(result.rivals) == len(found) - 1
-    assert turns(result) == (None, None)
+    assert turning_points(result) == []
     assert "the control failed" in sentence(result)
 
 

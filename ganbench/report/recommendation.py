@@ -14,13 +14,11 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from ..errors import UsageError
-from ..gan import MAX_ITERATIONS
 from ..results.run import Run
 from ..results.statistics import (
     Estimate,
     Rounds,
     Verdict,
-    control_failed,
     judge,
     level,
     round_logs,
@@ -28,7 +26,6 @@ from ..results.statistics import (
     typical,
     verdict_of,
 )
-from .start import break_even
 
 OPERATION = "gan_iteration"
 # A start may be this factor longer or shorter than what was seen of it. In one run on xeon-2c the import of JAX
@@ -93,11 +90,6 @@ class Standing(NamedTuple):
         """Its label."""
         return self.candidate.target
 
-    @property
-    def behind(self) -> bool:
-        """Whether it surely takes longer than the first."""
-        return self.verdict is not None and self.verdict.outcome == "slower"
-
 
 class Recommendation(NamedTuple):
     """Every target by its total, the quickest first.
@@ -117,23 +109,12 @@ class Recommendation(NamedTuple):
     @property
     def rivals(self) -> tuple[Standing, ...]:
         """Those that cannot be told from the first."""
-        return tuple(standing for standing in self.standings[1:] if not standing.behind)
+        return tuple(one for one in self.standings[1:] if one.verdict is None or one.verdict.outcome != "slower")
 
     @property
     def rounds(self) -> int:
         """In how many rounds the first was measured."""
         return len(self.first.candidate.copies[0])
-
-    @property
-    def control_failed(self) -> bool:
-        """Whether nothing can be believed of this run."""
-        return self.control is not None and control_failed(self.control)
-
-    @property
-    def may_slow_down(self) -> list[str]:
-        """Which of those that may be first were timed before denormal numbers could slow them down."""
-        ahead = (self.first, *self.rivals) if self.iterations > MAX_ITERATIONS else ()
-        return [standing.target for standing in ahead if standing.candidate.denormals == "kept"]
 
 
 def recommend(
@@ -162,23 +143,6 @@ def _said(first: Candidate, other: Candidate, against: Estimate, control: Estima
     """Return what may be said of the speed of the other, which is 1 ÷ ``against``."""
     speed = Estimate(1 / against.value, 1 / against.high, 1 / against.low)
     return judge(speed, len(round_logs(first.copies, other.copies)), control)
-
-
-def turns(found: Recommendation) -> tuple[tuple[str, float] | None, tuple[str, float] | None]:
-    """Return who is quicker below and who beyond about how many iterations, where iterations surely differ."""
-    first = found.first.candidate
-    below: list[tuple[str, float]] = []
-    beyond: list[tuple[str, float]] = []
-    for other in (standing.candidate for standing in found.standings[1:]):
-        said = verdict_of(first.copies, other.copies, found.control)
-        if said is None or said.outcome not in ("slower", "faster"):
-            continue
-        later, sooner = (first, other) if said.outcome == "slower" else (other, first)
-        at = break_even(later.start_s, later.iteration.value, sooner.start_s, sooner.iteration.value)
-        if 0 < at < math.inf:
-            (below if later is first else beyond).append((other.target, at))
-    # The last to be caught up with, and the first to catch up.
-    return max(below, key=lambda turn: turn[1], default=None), min(beyond, key=lambda turn: turn[1], default=None)
 
 
 def outlook(candidates: Sequence[Candidate], control: Estimate | None) -> list[tuple[int, str, list[str]]]:

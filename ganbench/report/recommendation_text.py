@@ -9,9 +9,10 @@ import pandas as pd
 
 from ..gan import MAX_ITERATIONS
 from ..results.run import Run
-from ..results.statistics import BAND, MIN_ROUNDS, Estimate
+from ..results.statistics import BAND, MIN_ROUNDS, Estimate, control_failed, verdict_of
 from .notes import control_line
-from .recommendation import START_DOUBT, Candidate, Recommendation, Standing, recommend, turns
+from .recommendation import START_DOUBT, Candidate, Recommendation, Standing, recommend
+from .start import break_even
 from .table import heading, seconds, verdict
 from .text import Part, document
 
@@ -44,7 +45,8 @@ def render(
         }  # fmt: skip
         return json.dumps(plain, indent=1, allow_nan=False) + "\n"
     notes = [*(f"left out: {target}: {reason}" for target, reason in left_out.items()), control_line(table)]
-    if slow := cold.may_slow_down:
+    slow = [s.target for s in (cold.first, *cold.rivals) if s.candidate.denormals == "kept"]
+    if slow and iterations > MAX_ITERATIONS:
         notes.append(
             f"timed within the first {MAX_ITERATIONS} iterations: where units die, denormal moments may slow "
             f"{', '.join(slow)} later on; 'ganbench train' shows it"
@@ -65,7 +67,7 @@ def sentence(found: Recommendation) -> str:
         return f"for {count}: {_total(first)}; the runner-up, {second.target}, takes {more(second.against)}"
     names = [standing.target for standing in (first, *found.rivals)]
     apart = f"cannot tell {', '.join(names[:-1])} and {names[-1]} apart for {count}"
-    if found.control_failed:
+    if found.control is not None and control_failed(found.control):
         return f"{apart}: the control failed, something else disturbed this machine; measure again when it is quiet"
     if found.rounds < MIN_ROUNDS:
         rounds = f"{found.rounds} round{'s' * (found.rounds != 1)} of the {MIN_ROUNDS} that it takes"
@@ -80,12 +82,21 @@ def sentence(found: Recommendation) -> str:
 
 def turning_points(found: Recommendation) -> list[str]:
     """Return for how many iterations another target would be quicker than the first, a sentence each."""
-    below, beyond = turns(found)
-    lines = [f"below about {below[1]:,.0f} iterations {below[0]} is quicker: it starts sooner"] if below else []
-    if beyond:
-        lines.append(
-            f"beyond about {beyond[1]:,.0f} iterations {beyond[0]} is quicker: by then its longer start has paid off"
-        )
+    first, below, beyond = found.first.candidate, dict[str, float](), dict[str, float]()
+    for other in (standing.candidate for standing in found.standings[1:]):
+        said = verdict_of(first.copies, other.copies, found.control)
+        if said is not None and said.outcome in ("slower", "faster"):
+            later, sooner = (first, other) if said.outcome == "slower" else (other, first)
+            at = break_even(later.start_s, later.iteration.value, sooner.start_s, sooner.iteration.value)
+            if 0 < at < math.inf:
+                (below if later is first else beyond)[other.target] = at
+    lines = []
+    if below:  # the last to be caught up with
+        name, at = max(below.items(), key=lambda turn: turn[1])
+        lines.append(f"below about {at:,.0f} iterations {name} is quicker: it starts sooner")
+    if beyond:  # the first to catch up
+        name, at = min(beyond.items(), key=lambda turn: turn[1])
+        lines.append(f"beyond about {at:,.0f} iterations {name} is quicker: by then its longer start has paid off")
     return lines
 
 
