@@ -8,6 +8,7 @@ import pandas as pd
 from ..errors import unknown
 from ..precision import titled
 from ..results.case import Case
+from ..results.columns import unit_of
 from ..results.differences import Difference, changes, differing, shown
 from ..results.statistics import BAND
 from .difference import interval
@@ -48,7 +49,7 @@ def across(found: Sequence[Measured], against: str | None) -> pd.DataFrame:
     if len(machines) == 1:
         notes.append(f"{first} is the only machine here: 'ganbench results import' and 'ganbench fleet' bring others")
     table.attrs = {
-        "title": title, "notes": notes, "units": {name: "seconds" * name.endswith("_s") for name in COLUMNS},
+        "title": title, "notes": notes, "units": {name: unit_of(name) for name in COLUMNS},
         "best": "", "contexts": [()], "machines": machines,
         "cells": [
             (_heading(of, threads), f"{case.operation} {case.target}", {name: one.key for name, one in of.items()})

@@ -1,38 +1,21 @@
 """The energy of an iteration, as it is shown: with what the device uses at rest, and without it."""
 
-import math
 from statistics import fmean
 
 import pandas as pd
 
 from ..results.records import EnergyRecord, PowerRecord
 from ..results.run import Run
+from .table import declared, with_width
 
-COLUMNS = ("energy of", "target", "per iteration", "above idle", "power")
-UNITS = ((1.0, "J"), (1e-3, "mJ"), (1e-6, "µJ"))
-
-
-def joules(value: float) -> str:
-    """Return an energy with three digits; '' for NaN."""
-    if math.isnan(value):
-        return ""
-    scale, unit = next(((s, u) for s, u in UNITS if abs(value) >= s), UNITS[-1])
-    return f"{value / scale:.3g} {unit}"
+JOULES = ("joules", "joules_low", "joules_high")
 
 
 def energy_table(table: pd.DataFrame) -> pd.DataFrame:
     """Return, as text, the energy of each case; empty where none is known."""
-    rows = [
-        [row["operation"], row["target"], _with_width(row), joules(row["joules_above_idle"]), f"{row['watts']:.3g} W"]
-        for _, row in table[table["joules"].notna()].iterrows()
-    ]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
-
-
-def _with_width(row: "pd.Series[float]") -> str:
-    if math.isnan(row["joules_low"]):
-        return joules(row["joules"])
-    return f"{joules(row['joules'])} ±{(row['joules_high'] - row['joules_low']) / 2 / row['joules']:.1%}"
+    known = table[table["joules"].notna()]
+    shown = declared(known, "energy of", ("joules", "joules_above_idle", "watts"))
+    return shown.assign(**{"per iteration": [with_width(row, *JOULES) for row in known.to_dict("records")]})
 
 
 def notes(run: Run) -> list[str]:

@@ -7,6 +7,7 @@ import pandas as pd
 
 from ..precision import titled
 from ..results.case import Case
+from ..results.columns import unit_of
 from ..results.statistics import BAND, typical
 from .difference import interval
 from .measured import Measured, compared, hardware_of
@@ -47,7 +48,7 @@ def nodes(found: Sequence[Measured]) -> pd.DataFrame:
         [*_named(table.reset_index()), LEGEND] if rows else ["no two machines of one kind have measured the same here"]
     )
     notes += [f"the only one of its kind: {', '.join(alone)}"] if alone else []
-    units = {name: "seconds" * name.endswith("_s") for name in COLUMNS}
+    units = {name: unit_of(name) for name in COLUMNS}
     equal = sum(len(machines) for machines in kinds.values() if len(machines) > 1)
     title = f"do equal machines give equal results? {equal} machines that have equals"
     table.attrs = {"title": title, "notes": notes, "units": units, "best": "", "contexts": [()]}

@@ -1,18 +1,17 @@
 """What it costs to start: imports, first calls, and after how many iterations the slower starter has caught up."""
 
 import math
-from collections.abc import Sequence
 
 import pandas as pd
 
 from ..results.statistics import BAND
-from .table import seconds
+from .table import declared
 
 QUEUE_LEGEND = (
     "one call: a single call, until its result is there. queued: many calls in a row. between events: the same by the "
     "device's own clock, with the gaps in which it waits for the host. held down: share of visits with a lowered clock."
 )
-COLUMNS = ("start of", "target", "import", "prepare", "first run", "warm cache", "has caught up with")
+STARTS = ("import_s", "prepare_s", "first_run_s", "first_call_warm_s")
 
 
 def break_even(start_a: float, per_a: float, start_b: float, per_b: float) -> float:
@@ -36,31 +35,18 @@ def start_table(table: pd.DataFrame) -> pd.DataFrame:
     """
     timed = table[table["median_s"].notna()]
     if timed.empty or timed["import_s"].isna().all():
-        return pd.DataFrame(columns=list(COLUMNS))
+        return timed[:0]
     timed = timed[timed["operation"] == timed.groupby("operation", sort=False)["flops"].max().idxmax()]
     starts = list(zip(timed["target"], timed["import_s"] + timed["first_call_s"], timed["median_s"], strict=True))
-    rows = []
-    for (target, *mine), row in zip(starts, timed.to_dict("records"), strict=True):
+    caught = []
+    for _, *mine in starts:
         counts = {other: break_even(*mine, *theirs) for other, *theirs in starts}
-        caught = [f"{other} after {count:,.0f}" for other, count in counts.items() if 0 < count < math.inf]
-        times = [seconds(row[name]) for name in ("import_s", "prepare_s", "first_run_s", "first_call_warm_s")]
-        rows.append([row["operation"], target, *times, ", ".join(caught)])
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+        caught.append(", ".join(f"{other} after {n:,.0f}" for other, n in counts.items() if 0 < n < math.inf))
+    return declared(timed, "start of", STARTS).assign(**{"has caught up with": caught})
 
 
 def queue_table(table: pd.DataFrame) -> pd.DataFrame:
     """Return, as text, latency, throughput, device time and clock on devices that queue work; empty without any."""
-    times = ("latency_s", "median_s", "device_s")
-    rows: Sequence[list[str]] = [
-        [row["operation"], row["target"], *(seconds(row[name]) for name in times), *_clock(row)]
-        for _, row in table[table[["latency_s", "device_s"]].notna().any(axis=1)].iterrows()
-    ]
-    return pd.DataFrame(
-        rows, columns=["operation", "target", "one call", "queued", "between events", "clock", "held down"]
-    )
-
-
-def _clock(row: "pd.Series[float]") -> tuple[str, str]:
-    """Return the clock of a GPU, and at which share of the visits it was held down."""
-    clock, held = row["sm_mhz"], row["throttled"]
-    return "" if math.isnan(clock) else f"{clock:.0f} MHz", "" if math.isnan(held) else f"{held:.0%}"
+    queued = table[table[["latency_s", "device_s"]].notna().any(axis=1)]
+    shown = declared(queued, "operation", ("latency_s", "median_s", "device_s", "sm_mhz", "throttled"))
+    return shown.rename(columns={"time": "queued"})

@@ -2,12 +2,13 @@
 
 import math
 import numbers
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from ..precision import titled
+from ..results.columns import DECLARED, unit_of
 from ..results.records import RunHeader
 from ..results.run import Run
 from ..results.statistics import BAND, Estimate
@@ -21,16 +22,34 @@ STYLES = {  # of a verdict or a status, on a terminal
     **dict.fromkeys(("control failed", "invalid", "impossible", "failed", "timeout", "out of memory"), "red"),
     **dict.fromkeys(("unavailable", "unsupported", "not timed"), "dim"),
 }  # fmt: skip
-UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+ENERGIES = ((1.0, "J"), (1e-3, "mJ"), (1e-6, "µJ"))
 
 
 def seconds(value: float) -> str:
     """Return a time in the unit that leaves one to three digits before the point; '' for NaN."""
     if math.isnan(value):
         return ""
-    scale, unit = next(((s, u) for s, u in UNITS if value >= s), UNITS[-1])
+    scale, unit = next(((s, u) for s, u in TIMES if value >= s), TIMES[-1])
     shown = value / scale
     return f"{shown:.{0 if shown >= 100 else 1 if shown >= 10 else 2}f} {unit}"
+
+
+def _mebibytes(count: float) -> str:
+    value = count / 2**20
+    return f"{value:,.{2 if value < 10 else 1 if value < 100 else 0}f} MiB"
+
+
+def _joules(value: float) -> str:
+    scale, unit = next(((s, u) for s, u in ENERGIES if abs(value) >= s), ENERGIES[-1])
+    return f"{value / scale:.3g} {unit}"
+
+
+WRITTEN: dict[str, Callable[[Any], str]] = {  # by unit
+    "seconds": seconds, "bytes": _mebibytes, "joules": _joules, "W": "{:.3g} W".format, "MHz": "{:.0f} MHz".format,
+    "ratio": lambda value: f"{value:.2f}" if value >= 0.1 else f"{value:.2g}",  # of two digits, one must be left
+    "share": "{:.0%}".format, "change": "{:+.1%}".format, "time": "{:%Y-%m-%d %H:%M}".format,
+}  # fmt: skip
 
 
 def is_number(value: Any) -> bool:
@@ -39,18 +58,27 @@ def is_number(value: Any) -> bool:
 
 
 def text(value: Any, unit: str) -> str:
-    """Return a cell as it is shown; ``unit`` is ``ratio``, ``seconds``, ``change``, ``time`` or ''."""
+    """Return a cell as it is shown: a word as it is, a value by its unit, '' where there is none."""
     if isinstance(value, str):
         return value
     if value is None or (pd.api.types.is_scalar(value) and pd.isna(value)):
         return ""
-    if unit == "seconds":
-        return seconds(float(value))
-    if unit == "ratio":  # a hundredth is enough, except where it would leave no digit
-        return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
-    if unit == "change":
-        return f"{value:+.1%}"
-    return f"{value:%Y-%m-%d %H:%M}" if unit == "time" else str(value)
+    return WRITTEN.get(unit, str)(float(value) if is_number(value) else value) if unit else str(value)
+
+
+def with_width(row: "pd.Series[Any] | Mapping[Any, Any]", name: str, low: str, high: str) -> str:
+    """Return a cell with half of its interval, such as ``5.56 ms ±12.3%``."""
+    shown = text(row[name], unit_of(name))
+    return shown if math.isnan(row[low]) else f"{shown} ±{(row[high] - row[low]) / 2 / row[name]:.1%}"
+
+
+def declared(rows: pd.DataFrame, first: str, names: Sequence[str]) -> pd.DataFrame:
+    """Return columns of a table of ``load_results`` as text, under their own headings, behind operation and target."""
+    lines = [
+        [row["operation"], row["target"], *(text(row[name], unit_of(name)) for name in names)]
+        for row in rows.to_dict("records")
+    ]
+    return pd.DataFrame(lines, columns=[first, "target", *(DECLARED[name].heading for name in names)])
 
 
 def summary(run: Run, table: pd.DataFrame) -> pd.DataFrame:
@@ -79,12 +107,9 @@ def _row(entry: "pd.Series[Any]", mark: str) -> dict[str, str]:
     }
 
 
-def time(entry: "pd.Series[Any] | Mapping[Any, Any]") -> str:
-    """Return a row's median with half its interval, such as ``5.56 ms ±12.3%``."""
-    text = seconds(entry["median_s"])
-    if math.isnan(entry["ci_low_s"]):
-        return text
-    return f"{text} ±{(entry['ci_high_s'] - entry['ci_low_s']) / 2 / entry['median_s']:.1%}"
+def time(row: "pd.Series[Any] | Mapping[Any, Any]") -> str:
+    """Return a row's median with half its interval."""
+    return with_width(row, "median_s", "ci_low_s", "ci_high_s")
 
 
 def _speed(entry: "pd.Series[Any]") -> str:
