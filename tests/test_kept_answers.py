@@ -7,9 +7,13 @@ import numpy as np
 import pytest
 
 from ganbench.errors import GanbenchError
+from ganbench.gan import preset
+from ganbench.operations import operation
+from ganbench.operations.layers import Matmul
 from ganbench.testing import KEPT, kept
 from ganbench.verification.answers import Answers
 
+CASE = operation("matmul", preset("tiny"))
 GOOD = Answers(3, "abc", 8, {1: [np.ones((2, 3)), np.zeros(1)], 8: [np.full((2, 3), 7.0), np.ones(1)]},
                {("params", 8): 0.5}, {("params", 1): 0.25}, {1: {0: np.full((2, 3), 1e-9)}, 8: {}})  # fmt: skip
 
@@ -36,47 +40,48 @@ def same(one, other):
 
 
 def test_an_answer_is_computed_once(store):
-    same(store.get("a", lambda: GOOD), GOOD)
-    read = store.get("a", refuse)
+    same(store.get(CASE, "a", lambda: GOOD), GOOD)
+    read = store.get(CASE, "a", refuse)
     assert read.allowed.get(8, {}) == {}
     same(read._replace(allowed=read.allowed | {8: {}}), GOOD)
     with pytest.raises(GanbenchError):
-        store.get("b", refuse)
+        store.get(CASE, "b", refuse)
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK rubbish", "torn", "turned"])
 def test_a_damaged_file_is_computed_anew(store, tmp_path, damage):
-    store.get("a", lambda: GOOD)
+    store.get(CASE, "a", lambda: GOOD)
     (file,) = tmp_path.rglob("answers.npz")
     whole = file.read_bytes()
     middle = whole.index(np.full((2, 3), 7.0).tobytes())  # a bit of one number
     turned = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
     file.write_bytes({"torn": whole[: len(whole) // 2], "turned": turned}.get(damage, damage))
-    same(store.get("a", lambda: GOOD), GOOD)
+    same(store.get(CASE, "a", lambda: GOOD), GOOD)
     assert np.load(file)["after/8/0"][0, 0] == 7
-    store.get("a", refuse)
+    store.get(CASE, "a", refuse)
 
 
 def test_other_code_and_other_kernels_have_answers_of_their_own(store, tmp_path, monkeypatch):
-    store.get("a", lambda: GOOD)
+    store.get(CASE, "a", lambda: GOOD)
     monkeypatch.setattr(kept, "_kernels", lambda: "those of another processor")
-    store.get("a", lambda: GOOD)
+    store.get(CASE, "a", lambda: GOOD)
     assert len([*tmp_path.rglob("answers.npz")]) == 2
     monkeypatch.setattr(kept, "_code", lambda: "changed")
-    store.get("a", lambda: GOOD)
+    store.get(CASE, "a", lambda: GOOD)
     assert [path.name for path in tmp_path.iterdir()] == ["changed"], "what belongs to other code is of no use"
 
 
 def test_a_second_process_waits_for_the_first(tmp_path):
     code = (
         "import pathlib, sys, time\nimport numpy as np\n"
+        "from ganbench.gan import preset\nfrom ganbench.operations import operation\n"
         "from ganbench.testing import kept\nfrom ganbench.verification.answers import Answers\n"
         "store = kept.KeptAnswers(); store.folder = pathlib.Path(sys.argv[1])\n"
         "def compute():\n"
         "    print('computes', flush=True); input()\n"
         "    return Answers(int(sys.argv[2]), '', 1, {1: [np.ones(3)]}, {}, {})\n"
         "print('asks', flush=True)\n"
-        "print(store.get('a', compute).seed)\n"
+        "print(store.get(operation('matmul', preset('tiny')), 'a', compute).seed)\n"
     )
     start = [sys.executable, "-c", code, str(tmp_path)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
@@ -91,17 +96,30 @@ def test_a_second_process_waits_for_the_first(tmp_path):
 def test_without_a_place_every_process_computes_its_own(store, tmp_path):
     store.folder = tmp_path / "file"
     store.folder.touch()
-    same(store.get("a", lambda: GOOD), GOOD)
+    same(store.get(CASE, "a", lambda: GOOD), GOOD)
     store.folder = None
-    same(store.get("a", lambda: GOOD), GOOD)
+    same(store.get(CASE, "a", lambda: GOOD), GOOD)
 
 
 def test_every_file_that_an_answer_comes_from_is_in_its_key():
     """What ``emulation`` imports of ganbench lies in the folders that are hashed, or is no mathematics."""
-    code = "import sys, ganbench.verification.emulation\nprint(*[n for n in sys.modules if n.startswith('ganbench.')])"
+    code = (
+        "import sys, ganbench\nbefore = {*sys.modules}\nimport ganbench.verification.emulation\n"
+        "print(*[name for name in {*sys.modules} - before if name.startswith('ganbench.')])"
+    )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     folders = {name.split(".")[1] for name in loaded if name.count(".") > 1}
     assert folders - {"results"} <= set(kept.MAKERS), "records alone come from results"
+
+
+def test_an_operation_of_a_test_is_not_kept(store, tmp_path):
+    """Its code is in no hash."""
+
+    class Own(Matmul):
+        pass
+
+    same(store.get(Own(2, 3, 4), "a", lambda: GOOD), GOOD)
+    assert not [*tmp_path.iterdir()]
 
 
 def test_the_suite_keeps_what_it_asks():

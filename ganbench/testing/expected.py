@@ -38,8 +38,8 @@ def images(model: GANSpec | Operation) -> np.ndarray:
 def answers(operation: Operation, dtype: str, math: str = "", counts: Sequence[int] = (1, GATED_ITERATIONS)) -> Answers:
     """Return what the oracle says to ``operation`` on ``images``, for arithmetic that ``precision_of`` names."""
     staged, precision = images(operation), precision_of(dtype, math)
-    question = f"{operation} {dtype} {precision} {counts}"
-    return KEPT.get(question, lambda: answer(operation, dtype, precision, staged, counts=counts))
+    conditions = dtype, precision, counts
+    return KEPT.get(operation, conditions, lambda: answer(operation, dtype, precision, staged, counts=counts))
 
 
 @functools.cache
@@ -50,4 +50,4 @@ def long_answers(operation: Operation) -> Answers:
         inputs = operation.inputs(0, "float64", images(operation))
         return Answers(0, inputs.digest(), max(LONG_RUN), collected(Reference(), operation, inputs, LONG_RUN), {}, {})
 
-    return KEPT.get(f"{operation} after {LONG_RUN}", compute)
+    return KEPT.get(operation, LONG_RUN, compute)

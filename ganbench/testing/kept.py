@@ -19,6 +19,7 @@ import threadpoolctl
 
 from ..errors import StorageError
 from ..machine.lock import try_lock
+from ..operation import Operation
 from ..results.store import replace_file
 from ..verification.answers import Answers, read_answers, write_answers
 
@@ -32,10 +33,11 @@ class KeptAnswers:
 
     folder: Path | None = None
 
-    def get(self, question: str, compute: Callable[[], Answers]) -> Answers:
-        """Return what is kept for ``question``, or else what ``compute`` returns, which is kept from then on."""
-        if self.folder is None:
+    def get(self, made: Operation, conditions: object, compute: Callable[[], Answers]) -> Answers:
+        """Return what is kept for an operation under conditions, or else return and keep what ``compute`` returns."""
+        if self.folder is None or type(made).__module__.partition(".")[0] != "ganbench":  # a test's own may change
             return compute()
+        question = f"{made} {conditions}"
         place = self.folder / _code() / hashlib.sha256(f"{question}\n{_kernels()}".encode()).hexdigest()[:32]
         try:
             place.mkdir(parents=True, exist_ok=True)
