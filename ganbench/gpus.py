@@ -137,15 +137,9 @@ def _by_uuid(nvml: Any, name: str, number: int) -> Any:
     """Return the handle of the GPU or slice whose UUID begins with ``name``; None if there is none."""
     if name.startswith("MIG-"):
         return _asked(nvml, nvml.nvmlDeviceGetHandleByUUID, name)
-    for index in range(number):
-        handle = _asked(nvml, nvml.nvmlDeviceGetHandleByIndex, index)
-        if (
-            handle is not None
-            and name.startswith("GPU-")
-            and _text(_asked(nvml, nvml.nvmlDeviceGetUUID, handle) or "").startswith(name)
-        ):
-            return handle
-    return None
+    handles = (_asked(nvml, nvml.nvmlDeviceGetHandleByIndex, index) for index in range(number))
+    known = (one for one in handles if one is not None and name.startswith("GPU-"))
+    return next((one for one in known if _text(_asked(nvml, nvml.nvmlDeviceGetUUID, one) or "").startswith(name)), None)
 
 
 @functools.cache

@@ -161,11 +161,9 @@ def parse_targets(texts: Sequence[str], devices: Sequence[str] = ()) -> list[Tar
         targets += wanted
     if not targets:
         raise UsageError(f"no backends named (known: {', '.join(names())})")
-    seen: dict[str, str] = {}
-    for target in targets:
-        if target.label in seen:
+    for place, target in enumerate(targets):
+        if target in targets[:place]:
             raise UsageError(f"target '{target.label}' is named twice: {target.whole}")
-        seen[target.label] = target.label
     return targets
 
 
@@ -177,11 +175,7 @@ def library_of(target: Target, targets: Sequence[Target]) -> Target:
 def _target(cls: type[Backend], name: str, mode: str, device: str) -> Target:
     default_mode, default_device = next(iter(cls.modes)), cls.device_kinds[0]
     mode, device = mode or default_mode, device or default_device
-    label = name
-    if mode != default_mode:
-        label += f".{mode}"
-    if device != default_device:
-        label += f"@{device}"
+    label = name + f".{mode}" * (mode != default_mode) + f"@{device}" * (device != default_device)
     return Target(name, mode, device, label)
 
 

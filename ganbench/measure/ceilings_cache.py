@@ -6,7 +6,6 @@ ceilings are measured again.
 
 import contextlib
 import hashlib
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -37,11 +36,6 @@ def keep_ceilings(plan: Plan, target: Target | None, record: CeilingRecord) -> N
         path = _path(plan, target)
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, lambda file: file.write(msgspec.json.encode(record)))
-
-
-def now() -> str:
-    """Return the time at which ceilings are being measured, ISO 8601, UTC."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _path(plan: Plan, target: Target | None) -> Path:

@@ -9,6 +9,7 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from ..results.statistics import MIN_ROUNDS, Estimate
 from ..verification.answers import IMAGES
 from . import protocol
 from .bandwidth import measure_bandwidth
-from .ceilings_cache import keep_ceilings, now, recall_ceilings
+from .ceilings_cache import keep_ceilings, recall_ceilings
 from .fork_server import ForkServer
 from .launching import fork_servers
 from .ledger import Ledger
@@ -171,7 +172,8 @@ class Rounds:
         record = None if self._plan.fresh_ceilings else recall_ceilings(self._plan, target)
         if record is None:
             self._tell(0.5, "measuring what this machine can do")
-            record = CeilingRecord(library=library, device=device, found=measure(), measured=now())
+            found, measured = measure(), datetime.now(UTC).isoformat(timespec="seconds")
+            record = CeilingRecord(library=library, device=device, found=found, measured=measured)
             if record.found:
                 keep_ceilings(self._plan, target, record)
         self._ledger.write(record)
