@@ -29,7 +29,7 @@ from ..escape import visible
 from ..measured import measured
 from ..picture import NOTHING, look
 from ..recommendation import OPERATION, START_DOUBT, candidates, outlook
-from ..relative import baseline_of, fastest, mean, speeds
+from ..relative import WORK, baseline_of, fastest, mean, speeds
 from ..selection import Selection, contexts, select
 
 CASES = 3000  # rows of the newest contexts
@@ -180,12 +180,16 @@ def _contexts(rows: pd.DataFrame, cells: list[chart_rows.Row], found: Selection,
 
 
 def _first(rows: pd.DataFrame, run_of: RunOf) -> dict[str, Any]:
-    """Return, by run, which of its targets finishes a training first, and which cannot be told from it."""
+    """Return, by run, which of its targets finishes a training first, and which cannot be told from it.
+
+    Of each model it is the newest run.
+    """
     found = {}
     whole = rows[(rows["operation"] == OPERATION) & (rows["status"] == "ok")]
-    for (machine, run_id), mine in whole.groupby(["machine", "run_id"], sort=False):
-        if (run := run_of(str(machine), str(run_id))) is not None:
-            taking_part, _, control = candidates(run, mine)
+    newest = whole[whole["median_s"].notna()].sort_values("timestamp", kind="stable").drop_duplicates(WORK, keep="last")
+    for machine, run_id in newest[["machine", "run_id"]].drop_duplicates().itertuples(index=False):
+        if (run := run_of(machine, run_id)) is not None:
+            taking_part, _, control = candidates(run, whole[whole["run_id"] == run_id])
             taking_part = [one for one in taking_part if one.copies]  # none where a table was changed by hand
             found[run.header.run_id] = outlook(taking_part, control) if taking_part else []
     return found

@@ -201,7 +201,7 @@
     });
   }
 
-  function showPays(rows) {
+  function showPays(rows, shown) {
     const timed = rows.filter((row) => row.operation === "gan_iteration" && row.start_s !== null && !row.word);
     const latest = timed.reduce((best, row) => (best && best.timestamp >= row.timestamp ? best : row), null);
     const mine = latest ? timed.filter((row) => row.case === latest.case) : [], count = state.iterations;
@@ -217,7 +217,7 @@
       : (rivals.length ? `${said(best)} is first, but it cannot be told from ${rivals.map(said).join(", ")}.` : mine.length - others.length > 1 ? `${said(best)} is surely first.` : `${said(best)}; nothing was measured beside it.`)
       + (others.length ? ` Measured in another run, so not compared: ${others.join(", ")}.` : "") + ` A start is measured once, so it is taken as known within a factor of ${DATA.doubt}.`);
     Object.assign($("first").dataset, { first: best?.label ?? "", rivals: rivals.map((row) => row.label).join(" "), run: latest?.run_id ?? "" });
-    return draw("pays", mine, (spec) => { spec.params.find((one) => one.name === "asked").value = count; });
+    return draw("pays", mine.filter(shown), (spec) => { spec.params.find((one) => one.name === "asked").value = count; });
   }
 
   function showShares(rows) {
@@ -316,7 +316,7 @@
     const timed = rows.filter((row) => !row.word);
     const charts = () => Promise.all([
       draw("ratios", forest(rows)),
-      showPays(rows),
+      showPays(all.filter((row) => cases.includes(row.case)), wanted),
       draw("roofline", timed.filter((row) => row.roof_gflops !== null && row.intensity !== null)),
       showScaling(loosely),
       showHistory(loosely),
