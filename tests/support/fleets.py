@@ -93,7 +93,7 @@ class Cluster:
 
     def start_worker(self, *arguments, **more):
         self.workers.append(
-            self._start("worker", self.address, "--nthreads", "1", "--memory-limit", "0", "--death-timeout", "10",
+            self._start("worker", self.address, "--nthreads", "1", "--memory-limit", "0", "--death-timeout", "100",
                         *arguments, **more)
         )  # fmt: skip
         return self.workers[-1]
