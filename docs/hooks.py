@@ -85,7 +85,14 @@ def _cells(setting: Setting) -> tuple[str, ...]:
     option = f"--{setting.key} {setting.metavar}".strip().replace("|", " or ")
     default = setting.usual or ("" if setting.default is None else f"{setting.default}" if setting.metavar else "no")
     fleet = f"`{setting.key.replace('-', '_')}`" if setting.fleet else ""
-    return f"`{option}`", f"`{setting.name}`", fleet, default, setting.help, DIFFERING[setting.differing]
+    return (
+        f"`{option}`",
+        f"`{setting.name}`",
+        fleet,
+        default,
+        setting.help.replace("[", "\\["),
+        DIFFERING[setting.differing],
+    )
 
 
 def chart(command: str, theme: str) -> bytes:
