@@ -26,7 +26,7 @@ def test_iteration_of_a_critic():
     assert spec.iteration_flops == 5 * step_on_critic + 213_975_040 == 1_520_762_880
     case = operation("gan_iteration", spec)
     values = 6 * (G_PARAMS + D_PARAMS) + 5 * B * (X + Z + 1) + B * Z + 3
-    assert case.shape == (5, B, Z, H, X, D, 1)
+    assert dict(case.shape) == {"critic_steps": 5, "batch": B, "generator": (Z, H, X), "discriminator": (X, D, 1)}
     assert case.bytes("float32") == 4 * values
     # Six products of matrices a step on D, seven of the step on G: 6 · 5 + 7.
     floor = operation("gan_products", spec)
