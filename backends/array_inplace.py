@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ganbench.array_ops import AdamSettings
 from ganbench.backend import Array
-from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec
+from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE
 
-from .inplace import Kernels, Loss
+from .inplace import Kernels, LossColumns
 
 
 class Counter(NamedTuple):
@@ -85,7 +86,7 @@ class ArrayKernels(Kernels):
             xp.multiply(x, 0.5, out=x)
             xp.add(x, 0.5, out=x)
 
-    def through(self, activation: str, out: Array, grad: Array) -> None:
+    def activation_grad(self, activation: str, out: Array, grad: Array) -> None:
         xp = self._xp
         if activation == "identity":
             return
@@ -150,20 +151,29 @@ class ArrayKernels(Kernels):
         xp.multiply(gamma, saved[1], out=mean)
         xp.multiply(grad, mean, out=grad)
 
-    def judge(self, logits: Array, loss: Loss, value: Array, grad: Array) -> None:
+    def loss(self, logits: Array, loss: LossColumns, value: Array, grad: Array) -> None:
         xp = self._xp
-        soft, _ = self._two(logits.shape)
+        if loss.phi == "identity":  # a shift would change nothing
+            xp.multiply(logits, loss.slope, out=grad)
+            xp.sum(grad, axis=0, out=value.reshape(1))  # over both axes, CuPy would allocate
+            self.copy(loss.slope, grad)
+            return
+        terms, _ = self._two(logits.shape)
         xp.multiply(logits, loss.sign, out=grad)
-        xp.logaddexp(0, grad, out=soft)  # softplus
-        xp.sum(soft, axis=0, out=value.reshape(1))  # over both axes, CuPy would allocate
+        if loss.shift is not None:
+            xp.add(grad, loss.shift, out=grad)
+        if loss.phi == "softplus":
+            xp.logaddexp(0, grad, out=terms)
+            self.activate("sigmoid", grad)
+        elif loss.phi == "relu":
+            xp.maximum(grad, 0, out=terms)
+            xp.sign(terms, out=grad)
+        else:
+            xp.multiply(grad, grad, out=terms)
+            xp.multiply(grad, 2, out=grad)
+        xp.sum(terms, axis=0, out=value.reshape(1))
         xp.multiply(value, loss.scale, out=value)
-        self.activate("sigmoid", grad)
         xp.multiply(grad, loss.slope, out=grad)
-
-    def weigh(self, logits: Array, loss: Loss, value: Array, grad: Array) -> None:
-        self._xp.multiply(logits, loss.slope, out=grad)
-        self._xp.sum(grad, axis=0, out=value.reshape(1))
-        self.copy(loss.slope, grad)
 
     def mix(self, real: Array, fake: Array, u: Array, out: Array) -> None:
         xp = self._xp
@@ -188,13 +198,13 @@ class ArrayKernels(Kernels):
         xp.multiply(value, weight / rows, out=value)
         xp.add(total, value, out=total)
 
-    def bend(self, activation: str, out: Array, p: Array, pi: Array, bent: Array) -> None:
+    def activation_second_grad(self, activation: str, out: Array, p: Array, pi: Array, target: Array) -> None:
         xp = self._xp
-        xp.multiply(out, -2, out=bent)
+        xp.multiply(out, -2, out=target)
         if activation == "sigmoid":
-            xp.add(bent, 1, out=bent)
-        xp.multiply(bent, p, out=bent)
-        xp.multiply(bent, pi, out=bent)
+            xp.add(target, 1, out=target)
+        xp.multiply(target, p, out=target)
+        xp.multiply(target, pi, out=target)
 
     def add(self, x: Array, out: Array) -> None:
         self._xp.add(out, x, out=out)
@@ -203,12 +213,12 @@ class ArrayKernels(Kernels):
         xp = self._xp
         return Counter(xp.ones(2, "float64"), xp.ones(2, "float64"), xp.ones(2, self._dtype))
 
-    def set_step(self, spec: GANSpec, counter: Counter, step: int) -> None:
+    def set_step(self, spec: AdamSettings, counter: Counter, step: int) -> None:
         betas = self._xp.asarray([spec.beta1, spec.beta2])
         self.copy(betas, self._betas)
         self.copy(betas**step, counter.powers)
 
-    def begin_step(self, spec: GANSpec, counter: Counter) -> None:
+    def begin_step(self, spec: AdamSettings, counter: Counter) -> None:
         """Fold both bias corrections into two scalars, as section 2 of Kingma & Ba suggests."""
         xp, scalars, rates = self._xp, counter.scalars, counter.rates
         quotient, root = scalars[:1], scalars[1:]
@@ -219,7 +229,7 @@ class ArrayKernels(Kernels):
         xp.multiply(quotient, spec.lr, out=rates[:1], casting="same_kind")
         xp.multiply(root, spec.eps, out=rates[1:], casting="same_kind")
 
-    def adam(self, spec: GANSpec, counter: Counter, flat: Sequence[Array]) -> None:
+    def adam(self, spec: AdamSettings, counter: Counter, flat: Sequence[Array]) -> None:
         xp, size = self._xp, len(flat[0])
         lr, eps = counter.rates[:1], counter.rates[1:]
         scratch, _ = self._two((min(self._piece, size),))

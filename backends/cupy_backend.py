@@ -53,9 +53,9 @@ class CupyBackend(ArrayBackend):
         self.xp = cupy
         if self.mode == "fused":  # each formula becomes one kernel, compiled at its first call
             self._activate = _fused(cupy, "activate", super()._activate)  # type: ignore[method-assign]
-            through = super()._through_activation
-            self._through_activation = _fused(cupy, "through", through)  # type: ignore[method-assign]
-            self._bend = _fused(cupy, "bend", super()._bend)  # type: ignore[method-assign]
+            grad, second_grad = super()._activation_grad, super()._activation_second_grad
+            self._activation_grad = _fused(cupy, "grad", grad)  # type: ignore[method-assign]
+            self._activation_second_grad = _fused(cupy, "second_grad", second_grad)  # type: ignore[method-assign]
             self._adam_kernel = cupy.fuse(_adam(cupy))
 
     @classmethod

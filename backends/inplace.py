@@ -14,17 +14,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ganbench.array_ops import AdamSettings, steps_on_d
 from ganbench.backend import Array, GANState, NetworkState
-from ganbench.gan import GANSpec, Layer, by_layer, parameters
+from ganbench.gan import GANSpec
+from ganbench.layers import Layer, by_layer, n_params, parameters
+from ganbench.losses import Terms
 
 
 class Network:
     """One network's parameters, gradients and moments: four flat buffers, and a view per tensor."""
 
     def __init__(self, kernels: "Kernels", layers: Sequence[Layer], start: NetworkState) -> None:
-        n_params = sum(math.prod(shape) for _, shape in parameters(layers))
         self.layers = layers
-        self.flat = [kernels.empty(n_params) for _ in range(4)]  # params, m, v, gradients
+        self.flat = [kernels.empty(n_params(layers)) for _ in range(4)]  # params, m, v, gradients
         self.params, self.m, self.v, self.grads = (views(flat, layers) for flat in self.flat)
         self.running = [kernels.empty(*array.shape) for array in start.running]
         self.cut, self.cut_grads = by_layer(layers, self.params), by_layer(layers, self.grads)
@@ -36,32 +38,34 @@ class Network:
         return NetworkState(self.params, self.m, self.v, self.running)
 
 
-class Rows:
+class Activations:
     """What each layer of a network leaves for the backward pass, for so many rows."""
 
     def __init__(self, kernels: "Kernels", layers: Sequence[Layer], rows: int) -> None:
-        self.outs = [kernels.empty(rows, layer.n_out) for layer in layers]
-        self.deltas = [kernels.empty(rows, layer.n_out) for layer in layers]
+        self.outs = [kernels.empty(rows, *layer.out_shape) for layer in layers]
+        self.deltas = [kernels.empty(rows, *layer.out_shape) for layer in layers]
         self.transposed = [delta.T for delta in self.deltas]
-        self.linear = [kernels.empty(rows, layer.n_out) if layer.batch_norm else None for layer in layers]
-        self.saved = [[kernels.empty(layer.n_out) for _ in range(2)] if layer.batch_norm else [] for layer in layers]
+        self.linear = [kernels.empty(rows, *layer.out_shape) if layer.batch_norm else None for layer in layers]
+        self.saved = [[kernels.empty(layer.channels) for _ in range(2)] if layer.batch_norm else [] for layer in layers]
 
     @staticmethod
-    def of(outs: list[Array], deltas: list[Array]) -> "Rows":
-        """Return rows in memory that others own; of a network without batch norm."""
-        rows = object.__new__(Rows)
-        rows.outs, rows.deltas, rows.transposed = outs, deltas, [delta.T for delta in deltas]
-        return rows
+    def of(outs: list[Array], deltas: list[Array]) -> "Activations":
+        """Return activations in memory that others own; of a network without batch norm."""
+        made = object.__new__(Activations)
+        made.outs, made.deltas, made.transposed = outs, deltas, [delta.T for delta in deltas]
+        return made
 
-    def cut(self, start: int, end: int) -> "Rows":
+    def cut(self, start: int, end: int) -> "Activations":
         """Return the same memory, cut to some of its rows; of a network without batch norm."""
-        return Rows.of([out[start:end] for out in self.outs], [delta[start:end] for delta in self.deltas])
+        return Activations.of([out[start:end] for out in self.outs], [delta[start:end] for delta in self.deltas])
 
 
-class Loss(NamedTuple):
-    """One network's loss: ``sign`` and ``slope = scale · sign`` (rows, 1), ``scale`` ()."""
+class LossColumns(NamedTuple):
+    """``Terms`` by row: ``sign``, ``shift`` and ``slope = scale · sign`` (rows, 1), and ``scale`` = weight / B ()."""
 
+    phi: str
     sign: Array
+    shift: Array | None  # None where it is 0 in all rows
     slope: Array
     scale: Array
 
@@ -90,7 +94,7 @@ class Kernels(ABC):
         """``x = activation(x)``."""
 
     @abstractmethod
-    def through(self, activation: str, out: Array, grad: Array) -> None:
+    def activation_grad(self, activation: str, out: Array, grad: Array) -> None:
         """``grad = grad · σ'``, with σ' written in terms of the activation's output."""
 
     @abstractmethod
@@ -110,12 +114,8 @@ class Kernels(ABC):
         """``grad`` becomes ∂L/∂x; write the gradients of gamma and beta. May overwrite x."""
 
     @abstractmethod
-    def judge(self, logits: Array, loss: Loss, value: Array, grad: Array) -> None:
-        """``value = scale Σ softplus(sign · logits)``, a scalar; ``grad`` its gradient by the logits."""
-
-    @abstractmethod
-    def weigh(self, logits: Array, loss: Loss, value: Array, grad: Array) -> None:
-        """``value = Σ slope · logits``, a scalar; ``grad`` its gradient by the logits."""
+    def loss(self, logits: Array, loss: LossColumns, value: Array, grad: Array) -> None:
+        """``value = scale Σ phi(sign · logits + shift)``, a scalar; ``grad`` its gradient by the logits."""
 
     @abstractmethod
     def mix(self, real: Array, fake: Array, u: Array, out: Array) -> None:
@@ -126,8 +126,8 @@ class Kernels(ABC):
         """``value = weight · mean((‖row‖ − 1)²)``, added to ``total``; ``slopes`` (B,n) become its gradient by them."""
 
     @abstractmethod
-    def bend(self, activation: str, out: Array, p: Array, pi: Array, bent: Array) -> None:
-        """``bent = p · π · σ''/σ'``, written in terms of the activation's output."""
+    def activation_second_grad(self, activation: str, out: Array, p: Array, pi: Array, target: Array) -> None:
+        """``target = p · π · σ''/σ'``, written in terms of the activation's output."""
 
     @abstractmethod
     def add(self, x: Array, out: Array) -> None:
@@ -138,15 +138,15 @@ class Kernels(ABC):
         """Return a new count of Adam's steps, where ``adam`` wants it."""
 
     @abstractmethod
-    def set_step(self, spec: GANSpec, counter: Any, step: int) -> None:
+    def set_step(self, spec: AdamSettings, counter: Any, step: int) -> None:
         """Set how many steps are completed."""
 
     @abstractmethod
-    def begin_step(self, spec: GANSpec, counter: Any) -> None:
+    def begin_step(self, spec: AdamSettings, counter: Any) -> None:
         """Count one step."""
 
     @abstractmethod
-    def adam(self, spec: GANSpec, counter: Any, flat: Sequence[Array]) -> None:
+    def adam(self, spec: AdamSettings, counter: Any, flat: Sequence[Array]) -> None:
         """One Adam step on flat (params, m, v, gradients) at the step last begun."""
 
 
@@ -159,21 +159,24 @@ class Iteration:
         self.spec, self.kernels, b = spec, kernels, spec.batch
         self.generator = Network(kernels, spec.generator_layers, start.generator)
         self.discriminator = Network(kernels, spec.discriminator_layers, start.discriminator)
-        self._count = kernels.counter()
-        self._made = Rows(kernels, spec.generator_layers, b)
-        self._judged = Rows(kernels, spec.discriminator_layers, self.blocks * b)
-        self._judged_fake = self._judged.cut(0, b)
-        saturating = spec.loss == "saturating"
-        self._d_loss = self._loss([-1] * b + [1] * b, 1 / b)
-        self._g_loss = self._loss([1] * b, -1 / b) if saturating else self._loss([-1] * b, 1 / b)
+        self._g_count = kernels.counter()
+        self._d_count = self._g_count if spec.critic_steps == 1 else kernels.counter()
+        self._made = Activations(kernels, spec.generator_layers, b)
+        self._seen = Activations(kernels, spec.discriminator_layers, self.blocks * b)
+        self._seen_fake = self._seen.cut(0, b)
+        self._d_loss, self._g_loss = map(self._columns, (spec.objective.d, spec.objective.g))
         self.load(start)
 
-    def _loss(self, signs: Sequence[int], scale: float) -> Loss:
-        kernels, column = self.kernels, np.array(signs, float)[:, None]
-        loss = Loss(kernels.empty(*column.shape), kernels.empty(*column.shape), kernels.empty())
-        for target, source in zip(loss, (column, scale * column, np.array(scale)), strict=True):
-            kernels.copy(source, target)
-        return loss
+    def _columns(self, terms: Terms) -> LossColumns:
+        signs, shifts = (np.repeat(part, self.spec.batch)[:, None] for part in (terms.signs, terms.shifts))
+        scale = np.array(terms.weight / self.spec.batch)
+        sign, shift, slope, share = map(self._copied, (signs, shifts, scale * signs, scale))
+        return LossColumns(terms.phi, sign, shift if shifts.any() else None, slope, share)
+
+    def _copied(self, array: np.ndarray) -> Array:
+        target = self.kernels.empty(*array.shape)
+        self.kernels.copy(array.astype(float), target)
+        return target
 
     def load(self, start: GANState) -> None:
         """Go to the state ``start``, on the host."""
@@ -182,82 +185,102 @@ class Iteration:
             for target, source in zip(itertools.chain(*live), itertools.chain(*begin), strict=True):
                 self.kernels.copy(source, target)
         self.step = int(start.step)
-        self.kernels.set_step(self.spec, self._count, self.step)
+        self.kernels.set_step(self.spec, self._g_count, self.step)
+        self.kernels.set_step(self.spec, self._d_count, self.step * self.spec.critic_steps)
 
     @property
     def state(self) -> GANState:
         """The live arrays."""
         return GANState(self.generator.state, self.discriminator.state, self.step)
 
-    def places(self) -> tuple[Array, ...]:
-        """Return where a batch is staged: real images above, fake ones are written below; and the noise."""
-        spec, empty = self.spec, self.kernels.empty
-        return empty(2 * spec.batch, spec.img_dim), empty(spec.batch, spec.z_dim), empty(spec.batch, spec.z_dim)
+    def batch_buffers(self) -> tuple[list[tuple[Array, ...]], Array]:
+        """Return where a batch is staged: what each step on D takes, and the noise of the step on G."""
+        return [self._step_buffers() for _ in range(self.spec.critic_steps)], self._noise_buffer()
 
-    def __call__(self, batch: Sequence[Array], reported: Sequence[Array]) -> None:
-        """Train on a batch that is in its ``places``; write what is reported."""
-        kernels, spec, (rows, z_d, z_g), (d_loss, g_loss) = self.kernels, self.spec, batch, reported
-        kernels.begin_step(spec, self._count)
+    def _step_buffers(self) -> tuple[Array, ...]:
+        """Real images above, fake ones are written below; and noise."""
+        return self.kernels.empty(2 * self.spec.batch, self.spec.img_dim), self._noise_buffer()
+
+    def _noise_buffer(self) -> Array:
+        return self.kernels.empty(self.spec.batch, self.spec.z_dim)
+
+    def stage(self, batch: Sequence[np.ndarray], buffers: tuple[list[tuple[Array, ...]], Array]) -> None:
+        """Copy a batch of the host to its buffers."""
+        (real, z_d, z_g, *u), (steps, noise) = batch, buffers
+        for one, targets in zip(steps_on_d(self.spec, real, z_d, *u or (None,)), steps, strict=True):
+            for source, target in zip(one, targets, strict=False):
+                self.kernels.copy(source, target[: len(source)])
+        self.kernels.copy(z_g, noise)
+
+    def __call__(self, batch: tuple[list[tuple[Array, ...]], Array], reported: Sequence[Array]) -> None:
+        """Train on a batch that is in its buffers; write what is reported."""
+        (steps, z_g), (d_loss, g_loss, *penalty) = batch, reported
+        for one in steps:
+            self.kernels.begin_step(self.spec, self._d_count)
+            self._step_on_discriminator(*one, d_loss, *penalty)
+            self.kernels.adam(self.spec, self._d_count, self.discriminator.flat)
+        if self._g_count is not self._d_count:
+            self.kernels.begin_step(self.spec, self._g_count)
         self.step += 1
-
-        self._forward(self.generator, z_d, self._made, last=rows[spec.batch :])
-        judged = self._judged
-        self._forward(self.discriminator, rows, judged)
-        kernels.judge(judged.outs[-1], self._d_loss, d_loss, judged.deltas[-1])
-        self._backward(self.discriminator, rows, judged)
-        kernels.adam(spec, self._count, self.discriminator.flat)
         self._step_on_generator(z_g, g_loss)
 
-    def _step_on_generator(self, z_g: Array, g_loss: Array) -> None:
-        kernels, made, judged = self.kernels, self._made, self._judged_fake
-        self._forward(self.generator, z_g, made)
-        self._forward(self.discriminator, made.outs[-1], judged)
-        judge = kernels.weigh if self.spec.wasserstein else kernels.judge
-        judge(judged.outs[-1], self._g_loss, g_loss, judged.deltas[-1])
-        self._to_input(judged, made.deltas[-1])
-        self._backward(self.generator, z_g, made)
-        kernels.adam(self.spec, self._count, self.generator.flat)
+    def _step_on_discriminator(self, *args: Array) -> None:
+        """Fill D's gradients, given what is in its buffers and where its losses are written."""
+        (rows, z, d_loss), seen = args, self._seen
+        self._forward(self.generator, z, self._made, last=rows[self.spec.batch :])
+        self._forward(self.discriminator, rows, seen)
+        self.kernels.loss(seen.outs[-1], self._d_loss, d_loss, seen.deltas[-1])
+        self._backward(self.discriminator, rows, seen)
 
-    def _forward(self, network: Network, x: Array, rows: Rows, last: Array | None = None) -> None:
-        """Leave every layer's output in ``rows``; the last one in ``last``, where given."""
-        outs = rows.outs if last is None else [*rows.outs[:-1], last]
+    def _step_on_generator(self, z_g: Array, g_loss: Array) -> None:
+        made, seen = self._made, self._seen_fake
+        self._forward(self.generator, z_g, made)
+        self._forward(self.discriminator, made.outs[-1], seen)
+        self.kernels.loss(seen.outs[-1], self._g_loss, g_loss, seen.deltas[-1])
+        self._to_input(seen, made.deltas[-1])
+        self._backward(self.generator, z_g, made)
+        self.kernels.adam(self.spec, self._g_count, self.generator.flat)
+
+    def _forward(self, network: Network, x: Array, kept: Activations, last: Array | None = None) -> None:
+        """Leave every layer's output in ``kept``; the last one in ``last``, where given."""
+        outs = kept.outs if last is None else [*kept.outs[:-1], last]
         normed = 0
         for index, (layer, (_, *rest), w, out) in enumerate(
             zip(network.layers, network.cut, network.transposed, outs, strict=True)
         ):
             if layer.batch_norm:
-                linear = rows.linear[index]
+                linear = kept.linear[index]
                 self.kernels.product(x, w, linear)
                 running = network.running[normed : normed + 2]
-                self.kernels.batch_norm(linear, rest[0], rest[1], running, rows.saved[index], out)
+                self.kernels.batch_norm(linear, rest[0], rest[1], running, kept.saved[index], out)
                 normed += 2
                 self.kernels.activate(layer.activation, out)
             else:
                 self.kernels.dense(x, w, rest[0], layer.activation, out)
             x = out
 
-    def _backward(self, network: Network, x: Array, rows: Rows) -> None:
+    def _backward(self, network: Network, x: Array, kept: Activations) -> None:
         """Fill the gradients of ``network``; its last delta holds ∂L/∂output and is overwritten."""
         kernels = self.kernels
         for index in range(len(network.layers) - 1, -1, -1):
             layer, (w, *rest), (grad_w, *grads) = network.layers[index], network.cut[index], network.cut_grads[index]
-            delta = rows.deltas[index]
-            kernels.through(layer.activation, rows.outs[index], delta)
+            delta = kept.deltas[index]
+            kernels.activation_grad(layer.activation, kept.outs[index], delta)
             if layer.batch_norm:
-                kernels.batch_norm_grad(rows.linear[index], rest[0], rows.saved[index], delta, grads[0], grads[1])
+                kernels.batch_norm_grad(kept.linear[index], rest[0], kept.saved[index], delta, grads[0], grads[1])
             else:
                 kernels.column_sums(delta, grads[0])
-            kernels.product(rows.transposed[index], rows.outs[index - 1] if index else x, grad_w)
+            kernels.product(kept.transposed[index], kept.outs[index - 1] if index else x, grad_w)
             if index:
-                kernels.product(delta, w, rows.deltas[index - 1])
+                kernels.product(delta, w, kept.deltas[index - 1])
 
-    def _to_input(self, rows: Rows, target: Array) -> None:
+    def _to_input(self, kept: Activations, target: Array) -> None:
         """Carry the gradient through D down to its input, ``target``; none of D's weight gradients is computed."""
         layers, cut = self.discriminator.layers, self.discriminator.cut
-        targets = [target, *rows.deltas[:-1]]
+        targets = [target, *kept.deltas[:-1]]
         for index in range(len(layers) - 1, -1, -1):
-            self.kernels.through(layers[index].activation, rows.outs[index], rows.deltas[index])
-            self.kernels.product(rows.deltas[index], cut[index][0], targets[index])
+            self.kernels.activation_grad(layers[index].activation, kept.outs[index], kept.deltas[index])
+            self.kernels.product(kept.deltas[index], cut[index][0], targets[index])
 
 
 def views(flat: Array, layers: Sequence[Layer]) -> list[Array]:

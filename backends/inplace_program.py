@@ -9,7 +9,7 @@ from ganbench.backend import Array, Backend, GANState, Program
 from ganbench.operation import Inputs, Operation
 
 from .inplace import Iteration, Kernels
-from .inplace_critic import CriticIteration
+from .inplace_penalty import PenalisedIteration
 
 
 class InPlaceProgram(Program):
@@ -18,10 +18,11 @@ class InPlaceProgram(Program):
     def __init__(self, backend: Backend, kernels: Kernels, operation: Operation, inputs: Inputs) -> None:
         self._backend, self._operation, self._start = backend, operation, inputs.state
         spec, self._kernels = operation.spec, kernels
-        self.iteration = (CriticIteration if spec.wasserstein else Iteration)(kernels, spec, inputs.state)
+        kind = PenalisedIteration if spec.objective.penalised else Iteration
+        self.iteration = kind(kernels, spec, inputs.state)
         self._losses = kernels.empty(len(spec.reported))
         self._loss_views = [self._losses[place, ...] for place in range(len(spec.reported))]
-        self._batches = [self.iteration.places() for _ in inputs.batches]
+        self._batches = [self.iteration.batch_buffers() for _ in inputs.batches]
         self.feed(inputs.batches, inputs.state)
 
     def reset(self) -> None:
@@ -38,9 +39,8 @@ class InPlaceProgram(Program):
         return [self._backend.to_numpy(array) for array in live]
 
     def feed(self, batches: Sequence[tuple[np.ndarray, ...]], state: GANState | None = None) -> None:
-        for places, batch in zip(self._batches, batches, strict=True):
-            for target, source in zip(places, batch, strict=True):
-                self._kernels.copy(source, target[: len(source)])
+        for buffers, batch in zip(self._batches, batches, strict=True):
+            self.iteration.stage(batch, buffers)
         self._next_batch = itertools.cycle(self._batches).__next__
         if state is not None:
             self._start = state

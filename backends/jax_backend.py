@@ -5,10 +5,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ganbench.array_ops import AdamSettings, Arrays, Trained, TrainedCritic, Triple, Updated
+from ganbench.array_ops import AdamSettings, Arrays, Trained, Triple, Updated
 from ganbench.backend import Array, Backend, BoundProgram, GANState, NetworkState, Program, Step, map_arrays
 from ganbench.errors import UnavailableError, UnsupportedError
-from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, DEFAULTS, LEAKY_SLOPE, GANSpec, Layer, by_layer, working
+from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec
+from ganbench.layers import Layer, by_layer, cast_weights
+from ganbench.losses import LOSSES, Terms
 from ganbench.operation import Inputs, Operation
 
 AMPERE = 8.0  # the first compute capability with TF32
@@ -24,7 +26,7 @@ class JaxBackend(Backend):
     }
     device_kinds = ("cpu", "cuda")
     formats = ("float64", "float32", "tf32", "bfloat16", "float16")
-    losses = tuple(DEFAULTS)
+    losses = tuple(LOSSES)
     forks = True
     module = "jax"
     distributions = ("jax",)
@@ -151,67 +153,54 @@ class JaxBackend(Backend):
     def discriminator_forward(self, spec: GANSpec, params: Sequence[Array], x: Array) -> Array:
         return self._forward(spec.discriminator_layers, params, x)[0]
 
-    def gan_iteration(self, spec: GANSpec, state: GANState, real: Array, z_d: Array, z_g: Array) -> Trained:
-        softplus = self.jax.nn.softplus
-        g, d, step = state.generator, state.discriminator, state.step + 1
-        fake, running = self._forward(spec.generator_layers, g.params, z_d, g.running)
+    def gan_iteration(
+        self, spec: GANSpec, state: GANState, real: Array, z_d: Array, z_g: Array, u: Array | None = None
+    ) -> Trained:
+        """Several steps on D under ``lax.scan``: compiled once, however many they are."""
+        (g, d), before = state[:2], state.step * spec.critic_steps
 
-        both = self.jax.numpy.concatenate([real, fake])  # one product of 2 B rows is faster than two of B
+        def step_on_discriminator(carried: Any, batch: Any) -> tuple[Any, Any]:
+            (d, running), (turn, real, z, u) = carried, batch
+            fake, running = self._forward(spec.generator_layers, g.params, z, running)
+            both = self.jax.numpy.concatenate([real, fake])  # one product of 2 B rows is faster than two of B
 
-        def d_loss_of(params: Any) -> Array:
-            logits = self.discriminator_forward(spec, params, both).astype(params[0].dtype)
-            return softplus(-logits[: spec.batch]).mean() + softplus(logits[spec.batch :]).mean()
+            def d_loss_of(params: Any) -> tuple[Array, tuple[Array, ...]]:
+                logits = self.discriminator_forward(spec, params, both).astype(params[0].dtype)
+                d_loss = self._loss(spec.objective.d, logits)
+                if u is None:
+                    return d_loss, ()
+                penalty = self._penalty(spec, params, u * real + (1 - u) * fake)
+                return d_loss + penalty, (penalty,)
 
-        d_loss, grads = self.jax.value_and_grad(d_loss_of)(d.params)
-        d = NetworkState(*self.adam_step(spec, d.params, grads, d.m, d.v, step), d.running)
-        g, g_loss = self._step_on_generator(spec, g._replace(running=running), d, z_g, step)
-        return GANState(g, d, step), d_loss, g_loss
+            (d_loss, penalty), grads = self.jax.value_and_grad(d_loss_of, has_aux=True)(d.params)
+            updated = self.adam_step(spec, d.params, grads, d.m, d.v, before + turn + 1)
+            return (NetworkState(*updated, d.running), running), (d_loss, *penalty)
+
+        if spec.stacked:
+            turns = self.jax.numpy.arange(spec.critic_steps, dtype="int32")
+            (d, running), stacked = self.jax.lax.scan(step_on_discriminator, (d, g.running), (turns, real, z_d, u))
+            losses = [one[-1] for one in stacked]
+        else:
+            (d, running), losses = step_on_discriminator((d, g.running), (0, real, z_d, None))
+        g, g_loss = self._step_on_generator(spec, g._replace(running=running), d, z_g, state.step + 1)
+        return GANState(g, d, state.step + 1), losses[0], g_loss, *losses[1:]
+
+    def _loss(self, terms: Terms, logits: Array) -> Array:
+        phi = {"softplus": self.jax.nn.softplus, "relu": self.jax.nn.relu, "square": self.jax.numpy.square}
+        return terms.value(terms.arguments(logits), phi.get(terms.phi, lambda x: x))
 
     def _step_on_generator(
         self, spec: GANSpec, g: NetworkState, d: NetworkState, z_g: Array, step: Array
     ) -> tuple[NetworkState, Array]:
         """Return G after one step against the updated D, and its loss."""
-        softplus = self.jax.nn.softplus
 
         def g_loss_of(params: Any) -> tuple[Array, Any]:
             images, running = self._forward(spec.generator_layers, params, z_g, g.running)
-            judged = self.discriminator_forward(spec, d.params, images).astype(params[0].dtype)
-            if spec.loss == "non-saturating":
-                return softplus(-judged).mean(), running
-            if spec.loss == "saturating":
-                return -softplus(judged).mean(), running
-            return -judged.mean(), running
+            logits = self.discriminator_forward(spec, d.params, images).astype(params[0].dtype)
+            return self._loss(spec.objective.g, logits), running
 
         (g_loss, running), grads = self.jax.value_and_grad(g_loss_of, has_aux=True)(g.params)
         return NetworkState(*self.adam_step(spec, g.params, grads, g.m, g.v, step), running), g_loss
-
-    def wasserstein_iteration(
-        self, spec: GANSpec, state: GANState, real: Array, z_d: Array, z_g: Array, u: Array
-    ) -> TrainedCritic:
-        """The steps on D under ``lax.scan``: compiled once, however many they are."""
-        g, np_ = state.generator, self.jax.numpy
-        before = state.step * spec.critic_steps
-
-        def step_on_critic(carried: Any, batch: Any) -> tuple[Any, Any]:
-            (d, running), (turn, real, z_d, u) = carried, batch
-            fake, running = self._forward(spec.generator_layers, g.params, z_d, running)
-            both, mixed = np_.concatenate([real, fake]), u * real + (1 - u) * fake
-
-            def d_loss_of(params: Any) -> tuple[Array, Array]:
-                logits = self.discriminator_forward(spec, params, both).astype(params[0].dtype)
-                penalty = self._penalty(spec, params, mixed)
-                return logits[spec.batch :].mean() - logits[: spec.batch].mean() + penalty, penalty
-
-            losses, grads = self.jax.value_and_grad(d_loss_of, has_aux=True)(d.params)
-            updated = self.adam_step(spec, d.params, grads, d.m, d.v, before + turn + 1)
-            return (NetworkState(*updated, d.running), running), losses
-
-        turns = np_.arange(spec.critic_steps, dtype=np_.int32)
-        (d, running), (d_losses, penalties) = self.jax.lax.scan(
-            step_on_critic, (state.discriminator, g.running), (turns, real, z_d, u)
-        )
-        g, g_loss = self._step_on_generator(spec, g._replace(running=running), d, z_g, state.step + 1)
-        return GANState(g, d, state.step + 1), d_losses[-1], g_loss, penalties[-1]
 
     def penalty_grad(self, spec: GANSpec, params: Sequence[Array], x: Array) -> list[Array]:
         return list(self.jax.grad(lambda params: self._penalty(spec, params, x))(list(params)))
@@ -230,9 +219,9 @@ class JaxBackend(Backend):
         """Return the output and the updated running statistics."""
         updated: list[Array] = []
         wide = self.jax.numpy.promote_types(x.dtype, "float32")
-        params = working(layers, params, lambda p: p.astype(x.dtype))
+        params = cast_weights(layers, params, lambda p: p.astype(x.dtype))
         for layer, (w, *rest) in zip(layers, by_layer(layers, params), strict=True):
-            x = x @ w.T
+            x = layer.forward(x, w)
             if layer.batch_norm:
                 x, mean, var = self.batch_norm(x, rest[0], rest[1], BATCH_NORM_EPS)
                 if running:

@@ -6,10 +6,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ganbench.array_ops import AdamSettings, Arrays, Trained, TrainedCritic, Triple, Updated
+from ganbench.array_ops import AdamSettings, Arrays, Trained, Triple, Updated, steps_on_d
 from ganbench.backend import DISPLACING, Array, Backend, GANState, NetworkState, Program
 from ganbench.errors import UnavailableError, UnsupportedError
-from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, DEFAULTS, LEAKY_SLOPE, GANSpec, Layer, by_layer, working
+from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec
+from ganbench.layers import Layer, by_layer, cast_weights
+from ganbench.losses import LOSSES, Terms
 from ganbench.operation import Inputs, Operation
 from ganbench.precision import FULL
 
@@ -17,7 +19,7 @@ from .captured import CapturedProgram
 from .inplace_program import InPlaceProgram
 from .torch_compiled import CompiledProgram, PenaltyProgram, require_compiler
 from .torch_manual import SOFTPLUS_LINEAR, TorchKernels
-from .torch_textbook import Textbook, WassersteinTextbook
+from .torch_textbook import Textbook
 
 AMPERE = (8, 0)  # the first compute capability with TF32
 
@@ -35,7 +37,7 @@ class TorchBackend(Backend):
     }
     device_kinds = ("cpu", "cuda")
     formats = ("float64", "float32", "tf32", "bfloat16", "float16")
-    losses = tuple(DEFAULTS)
+    losses = tuple(LOSSES)
     forks = True
     module = "torch"
     distributions = ("torch",)
@@ -186,52 +188,38 @@ class TorchBackend(Backend):
         with self.torch.no_grad():
             return self._forward(spec.discriminator_layers, params, x)
 
-    def gan_iteration(self, spec: GANSpec, state: GANState, real: Array, z_d: Array, z_g: Array) -> Trained:
-        softplus = partial(self.torch.nn.functional.softplus, threshold=SOFTPLUS_LINEAR)
-        g, d, step = state.generator, state.discriminator, state.step + 1
-
-        with self.torch.no_grad():
-            fake = self._forward(spec.generator_layers, g.params, z_d, g.running)
-        leaves = [p.requires_grad_() for p in d.params]
-        judged = self._judge(spec, leaves, self.torch.cat([real, fake]))
-        d_loss = softplus(-judged[: spec.batch]).mean() + softplus(judged[spec.batch :]).mean()
-        self.adam_step(spec, leaves, self.torch.autograd.grad(d_loss, leaves), d.m, d.v, step)
-        g_loss = self._step_on_generator(spec, g, d, z_g, step)
-        return GANState(g, d, step), d_loss.detach(), g_loss
+    def gan_iteration(
+        self, spec: GANSpec, state: GANState, real: Array, z_d: Array, z_g: Array, u: Array | None = None
+    ) -> Trained:
+        g, d, taken = state.generator, state.discriminator, state.step * spec.critic_steps
+        for rows, noise, share in steps_on_d(spec, real, z_d, u):
+            taken += 1
+            with self.torch.no_grad():
+                fake = self._forward(spec.generator_layers, g.params, noise, g.running)
+            leaves = [p.requires_grad_() for p in d.params]
+            d_loss = self._loss(spec.objective.d, self._logits(spec, leaves, self.torch.cat([rows, fake])))
+            penalty: tuple[Array, ...] = ()
+            if share is not None:
+                penalty = (self._penalty(spec, leaves, share * rows + (1 - share) * fake),)
+                d_loss = d_loss + penalty[0]
+            self.adam_step(spec, leaves, self.torch.autograd.grad(d_loss, leaves), d.m, d.v, taken)
+        g_loss = self._step_on_generator(spec, g, d, z_g, state.step + 1)
+        return GANState(g, d, state.step + 1), d_loss.detach(), g_loss, *(one.detach() for one in penalty)
 
     def _step_on_generator(self, spec: GANSpec, g: NetworkState, d: NetworkState, z_g: Array, step: Any) -> Array:
         """Train G in place against the updated D; return its loss."""
-        softplus = partial(self.torch.nn.functional.softplus, threshold=SOFTPLUS_LINEAR)
         for p in d.params:
             p.requires_grad_(False)
         leaves = [p.requires_grad_() for p in g.params]
         images = self._forward(spec.generator_layers, leaves, z_g, g.running)
-        judged = self._judge(spec, d.params, images)
-        if spec.loss == "non-saturating":
-            g_loss = softplus(-judged).mean()
-        elif spec.loss == "saturating":
-            g_loss = -softplus(judged).mean()
-        else:
-            g_loss = -judged.mean()
+        g_loss = self._loss(spec.objective.g, self._logits(spec, d.params, images))
         self.adam_step(spec, leaves, self.torch.autograd.grad(g_loss, leaves), g.m, g.v, step)
         return g_loss.detach()
 
-    def wasserstein_iteration(
-        self, spec: GANSpec, state: GANState, real: Array, z_d: Array, z_g: Array, u: Array
-    ) -> TrainedCritic:
-        g, d = state.generator, state.discriminator
-        for turn in range(spec.critic_steps):
-            with self.torch.no_grad():
-                fake = self._forward(spec.generator_layers, g.params, z_d[turn], g.running)
-                mixed = u[turn] * real[turn] + (1 - u[turn]) * fake
-            leaves = [p.requires_grad_() for p in d.params]
-            judged = self._judge(spec, leaves, self.torch.cat([real[turn], fake]))
-            penalty = self._penalty(spec, leaves, mixed)
-            d_loss = judged[spec.batch :].mean() - judged[: spec.batch].mean() + penalty
-            taken = state.step * spec.critic_steps + turn + 1
-            self.adam_step(spec, leaves, self.torch.autograd.grad(d_loss, leaves), d.m, d.v, taken)
-        g_loss = self._step_on_generator(spec, g, d, z_g, state.step + 1)
-        return GANState(g, d, state.step + 1), d_loss.detach(), g_loss, penalty.detach()
+    def _loss(self, terms: Terms, logits: Array) -> Array:
+        torch, softplus = self.torch, partial(self.torch.nn.functional.softplus, threshold=SOFTPLUS_LINEAR)
+        named: dict[str, Callable[[Array], Array]] = {"softplus": softplus, "relu": torch.relu, "square": torch.square}
+        return terms.value(terms.arguments(logits), named.get(terms.phi, lambda x: x))
 
     def penalty_grad(self, spec: GANSpec, params: Sequence[Array], x: Array) -> list[Array]:
         leaves = [p.detach().requires_grad_() for p in params]
@@ -246,7 +234,7 @@ class TorchBackend(Backend):
         norms = slopes.to(self.torch.promote_types(x.dtype, self.torch.float32)).norm(2, dim=1)
         return spec.penalty * (norms - 1).square().mean()
 
-    def _judge(self, spec: GANSpec, params: Sequence[Array], x: Array) -> Array:
+    def _logits(self, spec: GANSpec, params: Sequence[Array], x: Array) -> Array:
         """Return logits in the dtype of the parameters, for the losses."""
         logits = self._forward(spec.discriminator_layers, params, x)
         return logits if logits.dtype == params[0].dtype else logits.to(params[0].dtype)
@@ -256,11 +244,13 @@ class TorchBackend(Backend):
     ) -> Array:
         functional, statistics = self.torch.nn.functional, iter(running)
         if params[0].dtype != x.dtype:
-            params = working(layers, params, lambda p: p.to(x.dtype))
+            params = cast_weights(layers, params, lambda p: p.to(x.dtype))
         for layer, (w, *rest) in zip(layers, by_layer(layers, params), strict=True):
             if layer.batch_norm:
                 mean, var = next(statistics, None), next(statistics, None)
-                x = functional.batch_norm(x @ w.T, mean, var, *rest, True, BATCH_NORM_MOMENTUM, BATCH_NORM_EPS)
+                x = functional.batch_norm(
+                    layer.forward(x, w), mean, var, *rest, True, BATCH_NORM_MOMENTUM, BATCH_NORM_EPS
+                )
             else:
                 x = functional.linear(x, w, rest[0])
             x = self._activation(layer.activation)(x)
@@ -285,8 +275,7 @@ class TorchBackend(Backend):
                 f"torch.{self.mode} has only {' and '.join(FULL)}: use torch or torch.compile for halves"
             )
         if self.mode == "textbook":
-            textbook = WassersteinTextbook if operation.spec.wasserstein else Textbook
-            return textbook(self, self.torch, operation, inputs)
+            return Textbook(self, self.torch, operation, inputs)
         if self.mode == "compile":
             return CompiledProgram(self, self.torch, operation, inputs)
         if self.mode == "graph":

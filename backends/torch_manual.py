@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+from ganbench.array_ops import AdamSettings
 from ganbench.backend import Array
-from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec
+from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE
 
-from .inplace import Kernels, Loss
+from .inplace import Kernels, LossColumns
 
 SOFTPLUS_LINEAR = 40  # above this softplus(x) is x in float64 too; PyTorch's own 20 is right for float32 only
 
@@ -38,7 +39,7 @@ class TorchKernels(Kernels):
         elif activation != "identity":
             getattr(x, f"{activation}_")()
 
-    def through(self, activation: str, out: Array, grad: Array) -> None:
+    def activation_grad(self, activation: str, out: Array, grad: Array) -> None:
         aten = self._aten
         if activation == "relu":
             aten.threshold_backward.grad_input(grad, out, 0, grad_input=grad)
@@ -69,17 +70,27 @@ class TorchKernels(Kernels):
         for source, target in zip(found, (grad, grad_gamma, grad_beta), strict=True):
             target.copy_(source)
 
-    def judge(self, logits: Array, loss: Loss, value: Array, grad: Array) -> None:
+    def loss(self, logits: Array, loss: LossColumns, value: Array, grad: Array) -> None:
         torch = self._torch
+        if loss.phi == "identity":  # a shift would change nothing
+            torch.mul(logits, loss.slope, out=grad)
+            torch.sum(grad, (0, 1), out=value)
+            grad.copy_(loss.slope)
+            return
         torch.mul(logits, loss.sign, out=grad)
-        torch.sum(self._aten.softplus(grad, 1, SOFTPLUS_LINEAR), (0, 1), out=value)
+        if loss.shift is not None:
+            grad.add_(loss.shift)
+        if loss.phi == "softplus":
+            torch.sum(self._aten.softplus(grad, 1, SOFTPLUS_LINEAR), (0, 1), out=value)
+            grad.sigmoid_()
+        elif loss.phi == "relu":
+            torch.sum(grad.relu_(), (0, 1), out=value)
+            grad.sign_()
+        else:
+            torch.sum(grad.square(), (0, 1), out=value)
+            grad.mul_(2)
         value.mul_(loss.scale)
-        grad.sigmoid_().mul_(loss.slope)
-
-    def weigh(self, logits: Array, loss: Loss, value: Array, grad: Array) -> None:
-        self._torch.mul(logits, loss.slope, out=grad)
-        self._torch.sum(grad, (0, 1), out=value)
-        grad.copy_(loss.slope)
+        grad.mul_(loss.slope)
 
     def mix(self, real: Array, fake: Array, u: Array, out: Array) -> None:
         self._torch.lerp(fake, real, u, out=out)
@@ -92,11 +103,11 @@ class TorchKernels(Kernels):
         self._torch.sum(off.square_(), (0, 1), out=value)
         total.add_(value.mul_(weight / len(slopes)))
 
-    def bend(self, activation: str, out: Array, p: Array, pi: Array, bent: Array) -> None:
-        self._torch.mul(out, -2, out=bent)
+    def activation_second_grad(self, activation: str, out: Array, p: Array, pi: Array, target: Array) -> None:
+        self._torch.mul(out, -2, out=target)
         if activation == "sigmoid":
-            bent.add_(1)
-        bent.mul_(p).mul_(pi)
+            target.add_(1)
+        target.mul_(p).mul_(pi)
 
     def add(self, x: Array, out: Array) -> None:
         out.add_(x)
@@ -104,13 +115,13 @@ class TorchKernels(Kernels):
     def counter(self) -> Array:
         return self._torch.zeros((), device=self._device)  # where the fused Adam wants it
 
-    def set_step(self, spec: GANSpec, counter: Array, step: int) -> None:
+    def set_step(self, spec: AdamSettings, counter: Array, step: int) -> None:
         counter.fill_(step)
 
-    def begin_step(self, spec: GANSpec, counter: Array) -> None:
+    def begin_step(self, spec: AdamSettings, counter: Array) -> None:
         counter.add_(self._one)
 
-    def adam(self, spec: GANSpec, counter: Array, flat: Sequence[Array]) -> None:
+    def adam(self, spec: AdamSettings, counter: Array, flat: Sequence[Array]) -> None:
         params, m, v, grads = flat
         self._torch._fused_adam_(
             [params], [grads], [m], [v], [], [counter],

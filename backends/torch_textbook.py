@@ -5,8 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from ganbench.array_ops import steps_on_d
 from ganbench.backend import Array, Backend, GANState, NetworkState, Program
-from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, Layer
+from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE
+from ganbench.layers import Dense
+from ganbench.losses import Terms
 from ganbench.operation import Inputs, Operation
 
 
@@ -14,14 +17,14 @@ class Textbook(Program):
     """The loop as tutorials print it: 1.43 times the FLOP of the minimum for the same result.
 
     D learns from a fake batch that was not detached, so autograd also runs back through G; in the G step
-    D's weight gradients are computed and thrown away by the next ``zero_grad``.
+    D's weight gradients are computed and thrown away by the next ``zero_grad``. With a penalty, D sees real, fake and
+    mixed rows one after the other, as it always does here.
     """
 
     def __init__(self, backend: Backend, torch: Any, operation: Operation, inputs: Inputs) -> None:
         self._torch, self._backend, self._operation = torch, backend, operation
         self._spec, self._start = operation.spec, inputs.state
         self._batches = [tuple(map(backend.from_numpy, batch)) for batch in inputs.batches]
-        self._bce = torch.nn.BCELoss()
         self.reset()
 
     def reset(self) -> None:
@@ -29,11 +32,11 @@ class Textbook(Program):
         self._g, self._adam_g = self._network(spec.generator_layers, self._start.generator, step)
         steps = step * spec.critic_steps
         self._d, self._adam_d = self._network(spec.discriminator_layers, self._start.discriminator, steps)
-        if not spec.wasserstein:
+        if spec.objective.d.phi == "softplus":
             self._d.append(self._torch.nn.Sigmoid())
         self._turn, self.result = 0, ()
 
-    def _network(self, layers: Sequence[Layer], start: NetworkState, step: int) -> tuple[Any, Any]:
+    def _network(self, layers: Sequence[Dense], start: NetworkState, step: int) -> tuple[Any, Any]:
         """Return an ``nn.Sequential`` and its Adam, both in the state ``start``."""
         nn, spec, stage = self._torch.nn, self._spec, self._backend.from_numpy
         modules: list[Any] = []
@@ -72,23 +75,42 @@ class Textbook(Program):
 
     def _iterate(self, *batch: Array) -> tuple[Array, ...]:
         """Train on one batch; return what is reported."""
-        (real, z_d, z_g), torch, bce = batch, self._torch, self._bce
+        (real, z_d, z_g, *u), spec = batch, self._spec
+        reported: tuple[Array, ...] = ()
+        for rows, noise, share in steps_on_d(spec, real, z_d, *u or [None]):
+            fake = self._g(noise)
+            d_loss = self._loss(spec.objective.d, self._d(rows), self._d(fake))
+            if share is not None:
+                penalty = spec.penalty * self._gradient_penalty(rows, fake, share)
+                d_loss, reported = d_loss + penalty, (penalty.detach(),)
+            self._adam_d.zero_grad()
+            d_loss.backward()
+            self._adam_d.step()
 
-        p_real, p_fake = self._d(real), self._d(self._g(z_d))
-        d_loss = bce(p_real, torch.ones_like(p_real)) + bce(p_fake, torch.zeros_like(p_fake))
-        self._adam_d.zero_grad()
-        d_loss.backward()
-        self._adam_d.step()
-
-        p_fake = self._d(self._g(z_g))
-        if self._spec.loss == "non-saturating":
-            g_loss = bce(p_fake, torch.ones_like(p_fake))
-        else:
-            g_loss = -bce(p_fake, torch.zeros_like(p_fake))
+        g_loss = self._loss(spec.objective.g, self._d(self._g(z_g)))
         self._adam_g.zero_grad()
         g_loss.backward()
         self._adam_g.step()
-        return d_loss.detach(), g_loss.detach()
+        return d_loss.detach(), g_loss.detach(), *reported
+
+    def _loss(self, terms: Terms, *outputs: Array) -> Array:
+        """Return the loss of what D says, as the modules of ``torch.nn`` have it: a probability for ``BCELoss``."""
+        torch, found = self._torch, []
+        for sign, shift, output in zip(terms.signs, terms.shifts, outputs, strict=True):
+            if terms.phi == "softplus":  # softplus(−logit) is −log p
+                found.append(torch.nn.BCELoss()(output, torch.full_like(output, sign < 0)))
+            elif terms.phi == "square":
+                found.append(torch.nn.MSELoss()(sign * output, torch.full_like(output, -shift)))
+            else:
+                term = sign * output + shift
+                found.append((torch.relu(term) if terms.phi == "relu" else term).mean())
+        return terms.weight * sum(found)
+
+    def _gradient_penalty(self, real: Array, fake: Array, share: Array) -> Array:
+        mixed = (share * real + (1 - share) * fake.detach()).requires_grad_()
+        logits = self._d(mixed)
+        (slopes,) = self._torch.autograd.grad(logits, mixed, self._torch.ones_like(logits), create_graph=True)
+        return ((slopes.norm(2, dim=1) - 1) ** 2).mean()
 
     def feed(self, batches: Sequence[tuple[np.ndarray, ...]], state: GANState | None = None) -> None:
         self._batches = [tuple(map(self._backend.from_numpy, batch)) for batch in batches]
@@ -113,29 +135,3 @@ class Textbook(Program):
         m, v = ([adam.state[p][key] for p in params] for key in ("exp_avg", "exp_avg_sq"))
         running = [buffer for name, buffer in network.named_buffers() if "running" in name]
         return NetworkState(params, m, v, running)
-
-
-class WassersteinTextbook(Textbook):
-    """WGAN-GP as tutorials print it: D sees real, fake and mixed rows one after the other, the fake not detached."""
-
-    def _iterate(self, *batch: Array) -> tuple[Array, ...]:
-        real, z_d, z_g, u = batch
-        for rows, noise, share in zip(real, z_d, u, strict=True):
-            fake = self._g(noise)
-            penalty = self._spec.penalty * self._gradient_penalty(rows, fake, share)
-            d_loss = self._d(fake).mean() - self._d(rows).mean() + penalty
-            self._adam_d.zero_grad()
-            d_loss.backward()
-            self._adam_d.step()
-
-        g_loss = -self._d(self._g(z_g)).mean()
-        self._adam_g.zero_grad()
-        g_loss.backward()
-        self._adam_g.step()
-        return d_loss.detach(), g_loss.detach(), penalty.detach()
-
-    def _gradient_penalty(self, real: Array, fake: Array, share: Array) -> Array:
-        mixed = (share * real + (1 - share) * fake.detach()).requires_grad_()
-        judged = self._d(mixed)
-        (slopes,) = self._torch.autograd.grad(judged, mixed, self._torch.ones_like(judged), create_graph=True)
-        return ((slopes.norm(2, dim=1) - 1) ** 2).mean()

@@ -43,8 +43,7 @@ class GANState(NamedTuple):
     step: Any
 
 
-Trained = tuple[GANState, Array, Array]  # the new state, d_loss and g_loss
-TrainedCritic = tuple[GANState, Array, Array, Array]  # and the penalty
+Trained = tuple[Any, ...]  # the new GANState, d_loss, g_loss and, where the loss has one, the penalty
 
 
 class AdamSettings(Protocol):
@@ -112,31 +111,36 @@ class ArrayOps(ABC):
         """Return logits (B, 1) for images x (B, img_dim)."""
 
     @abstractmethod
-    def gan_iteration(self, spec: GANSpec, state: GANState, real: Array, z_d: Array, z_g: Array) -> Trained:
-        """Return the new state, d_loss and g_loss after one step on D, then one on G with the updated D."""
+    def gan_iteration(
+        self, spec: GANSpec, state: GANState, real: Array, z_d: Array, z_g: Array, u: Array | None = None
+    ) -> Trained:
+        """Return the new state, d_loss and g_loss after one step on D, then one on G with the updated D.
+
+        ``spec.objective`` says what they are trained on. Where it has a gradient penalty, ``u`` (critic_steps, B, 1) is
+        given, and the penalty, which is a part of d_loss, returned as well. Where ``spec.stacked``, D is trained
+        ``critic_steps`` times, on ``real`` (critic_steps, B, img_dim) and ``z_d`` (critic_steps, B, z_dim); d_loss and
+        penalty are those of the last. Without, ``real`` is (B, img_dim) and ``z_d`` (B, z_dim).
+        """
 
     def matmul_into(self, a: Array, b: Array, out: Array) -> Array:
         """Return ``a b``, written to ``out`` (m,n) if the framework can do that without a copy."""
         return self.matmul(a, b)
-
-    # The Wasserstein loss with gradient penalty, for those that say so in ``Backend.losses`` ----------------
-
-    def wasserstein_iteration(
-        self, spec: GANSpec, state: GANState, real: Array, z_d: Array, z_g: Array, u: Array
-    ) -> TrainedCritic:
-        """Return the new state, d_loss, g_loss and penalty after ``critic_steps`` steps on D, then one on G.
-
-        Gulrajani et al. 2017, algorithm 1. ``real`` (critic_steps, B, img_dim), ``z_d`` (critic_steps, B, z_dim) and
-        ``u`` (critic_steps, B, 1) hold what each step on D takes. d_loss, and the penalty in it, are those of the last.
-        """
-        raise UnsupportedError("this backend has no loss 'wgan-gp'")
 
     def penalty_grad(self, spec: GANSpec, params: Sequence[Array], x: Array) -> list[Array]:
         """Return the gradient of ``λ mean((‖∂D/∂x‖ − 1)²)`` for each of D's parameters, at rows x (B, img_dim).
 
         The norm is taken row by row; a row where it is 0 adds nothing to the gradient.
         """
-        raise UnsupportedError("this backend has no loss 'wgan-gp'")
+        raise UnsupportedError("this backend has no gradient penalty")
+
+
+def steps_on_d(spec: GANSpec, real: Array, z_d: Array, u: Array | None) -> Iterator[tuple[Array, Array, Array | None]]:
+    """Yield what each step on D of an iteration takes: (B, img_dim), (B, z_dim) and (B, 1) or None."""
+    if not spec.stacked:
+        yield real, z_d, None
+        return
+    for turn in range(spec.critic_steps):
+        yield real[turn], z_d[turn], None if u is None else u[turn]
 
 
 def map_arrays(function: Callable[[Any], Any], tree: Any) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import inspect
 import itertools
 import os
 from abc import ABC, abstractmethod
@@ -234,6 +235,20 @@ class Backend(ArrayOps):
         It is not called on a CPU. It needs ``event``: each call is timed alone, between two events.
         """
         raise UnsupportedError(f"backend '{self.name}' cannot displace what is in a GPU's cache: use --caches warm")
+
+    def require_loss(self, operation: Operation) -> None:
+        """Raise ``UnsupportedError`` where this backend is not written for the loss of ``operation``."""
+        if operation.loss not in (None, *self.losses):
+            has = ", ".join(self.losses)
+            raise UnsupportedError(f"backend '{self.name}' is not written for loss '{operation.loss}', only for {has}")
+        if operation.name != "gan_iteration" or "u" in inspect.signature(self.gan_iteration).parameters:
+            return
+        steps, penalised = operation.spec.critic_steps, operation.spec.objective.penalised
+        if steps > 1 and not (penalised and hasattr(self, "wasserstein_iteration")):  # the method of interface 1
+            raise UnsupportedError(
+                f"backend '{self.name}' makes one step on D in an iteration, not {steps}: "
+                "its gan_iteration has no argument u (see ganbench.array_ops.ArrayOps)"
+            )
 
     @abstractmethod
     def synchronize(self, result: Any = None) -> None:

@@ -4,54 +4,23 @@ Knows neither arrays nor frameworks. Weights are ``(n_out, n_in)`` as ``torch.nn
 """
 
 import math
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any
 
 import msgspec
 
-from .errors import SpecError, unknown
-
-Activation = Literal["relu", "leaky_relu", "tanh", "sigmoid", "identity"]
-Loss = Literal["non-saturating", "saturating", "wgan-gp"]
-T = TypeVar("T")
+from .errors import GanbenchError, SpecError, unknown
+from .layers import Activation, Dense, mlp, n_params, smooth_depth
+from .losses import DEFAULTS, LOSSES, Loss
 
 LEAKY_SLOPE = 0.2
 BATCH_NORM_EPS = 1e-5
 BATCH_NORM_MOMENTUM = 0.1
-CURVED = ("tanh", "sigmoid")  # activations whose slope changes with their input, but at a kink
-_GOODFELLOW = {"critic_steps": 1, "penalty": 0.0, "lr": 2e-4, "beta1": 0.9, "beta2": 0.999}
-# Of each loss, what a model has where it says nothing; the last are those of Gulrajani et al. 2017.
-DEFAULTS: dict[str, dict[str, float]] = {
-    "non-saturating": _GOODFELLOW,
-    "saturating": _GOODFELLOW,
-    "wgan-gp": {"critic_steps": 5, "penalty": 10.0, "lr": 1e-4, "beta1": 0.0, "beta2": 0.9},
-}
-BY_LOSS: Any = None  # the default of a field: what DEFAULTS says
+BY_LOSS: Any = None  # the default of a field: what ``LOSSES`` says
 # Units that die let Adam's first moment decay into denormals after some 800 iterations, and frameworks
 # slow down then by up to 18 times; so state is never carried further than this from where it was staged.
 MAX_ITERATIONS = 400
 STAGED_BATCHES = 8  # real images and noise rotate over these, so nothing can be cached away
-
-
-class Layer(NamedTuple):
-    """One dense layer: ``activation(batch_norm?(x Wᵀ + b))``."""
-
-    n_in: int
-    n_out: int
-    activation: Activation
-    batch_norm: bool
-
-    def parameters(self, number: int) -> tuple[tuple[str, tuple[int, ...]], ...]:
-        """Return (name, shape) of each parameter of this layer, the ``number``-th, counted from 1."""
-        weight = (f"W{number}", (self.n_out, self.n_in))
-        if self.batch_norm:  # batch norm subtracts the mean, so a bias before it would do nothing
-            return weight, (f"gamma{number}", (self.n_out,)), (f"beta{number}", (self.n_out,))
-        return weight, (f"b{number}", (self.n_out,))
-
-    def flops(self, batch: int) -> int:
-        """Return the FLOP of one product with W (or Wᵀ, or of its gradient) for ``batch`` rows."""
-        return 2 * batch * self.n_in * self.n_out
 
 
 class GANSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,7 +38,7 @@ class GANSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     generator_activations: tuple[Activation, ...] = ()
     discriminator_activations: tuple[Activation, ...] = ()
     batch_norm: bool = False
-    loss: Loss = "non-saturating"
+    loss: str = "non-saturating"
     critic_steps: int = BY_LOSS
     penalty: float = BY_LOSS
     lr: float = BY_LOSS
@@ -79,11 +48,11 @@ class GANSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     name: str = "custom"
 
     def __post_init__(self) -> None:
-        if self.loss not in DEFAULTS:
-            raise unknown("loss", self.loss, DEFAULTS)
-        for field, value in DEFAULTS[self.loss].items():
+        if self.loss not in LOSSES:
+            raise unknown("loss", self.loss, LOSSES)
+        for field in DEFAULTS:
             if getattr(self, field) is None:
-                msgspec.structs.force_setattr(self, field, value)
+                msgspec.structs.force_setattr(self, field, getattr(self.objective, field))
         for role, output in (("generator", "sigmoid"), ("discriminator", "identity")):
             widths = getattr(self, role)
             if len(widths) < 2 or min(widths) < 1:
@@ -119,10 +88,11 @@ class GANSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
                 f"critic_steps {self.critic_steps} and penalty {self.penalty} are not valid: "
                 "critic_steps must be at least 1, penalty finite and not negative"
             )
-        if not self.wasserstein and (self.critic_steps, self.penalty) != (1, 0):
+        if self.penalty and not self.objective.penalised:
+            penalised = " or ".join(name for name, loss in LOSSES.items() if loss.penalised)
             raise SpecError(
-                f"critic_steps {self.critic_steps} and penalty {self.penalty} are not valid with loss '{self.loss}', "
-                "which has one step on D and no penalty: leave them out, or choose loss 'wgan-gp'"
+                f"penalty {self.penalty} is not valid with loss '{self.loss}', which has none: "
+                f"leave it out, or choose loss '{penalised}'"
             )
         if not (0 < self.lr < math.inf and 0 <= self.beta1 < 1 and 0 <= self.beta2 < 1 and 0 < self.eps < math.inf):
             raise SpecError(
@@ -131,14 +101,29 @@ class GANSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             )
 
     @property
-    def wasserstein(self) -> bool:
-        """Whether D is a critic: trained on the Wasserstein loss with gradient penalty."""
-        return self.loss == "wgan-gp"
+    def objective(self) -> Loss:
+        """What the name of its loss stands for."""
+        return LOSSES[self.loss]
+
+    @property
+    def stacked(self) -> bool:
+        """Whether what the steps on D take lies along a first axis; without, there is one step and no penalty."""
+        return self.critic_steps > 1 or self.objective.penalised
 
     @property
     def reported(self) -> tuple[str, ...]:
         """What an iteration reports beside its state; the penalty, times λ, is a part of ``d_loss``."""
-        return ("d_loss", "g_loss", "penalty") if self.wasserstein else ("d_loss", "g_loss")
+        return ("d_loss", "g_loss", "penalty") if self.objective.penalised else ("d_loss", "g_loss")
+
+    @property
+    def wasserstein(self) -> bool:
+        """What plug-ins written for interface 1 ask; today ``objective.penalised``."""
+        return self.objective.penalised
+
+    @property
+    def curved(self) -> int:
+        """What plug-ins written for interface 1 ask; today ``ganbench.layers.smooth_depth(discriminator_layers)``."""
+        return smooth_depth(self.discriminator_layers)
 
     @property
     def real_rows(self) -> int:
@@ -161,54 +146,45 @@ class GANSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return (-1.0, 1.0) if self.generator_activations[-1] == "tanh" else (0.0, 1.0)
 
     @property
-    def generator_layers(self) -> tuple[Layer, ...]:
+    def generator_layers(self) -> tuple[Dense, ...]:
         """Layers of the generator; batch norm, where asked for, on the hidden ones."""
-        return _layers(self.generator, self.generator_activations, self.batch_norm)
+        return mlp(self.generator, self.generator_activations, self.batch_norm)
 
     @property
-    def discriminator_layers(self) -> tuple[Layer, ...]:
+    def discriminator_layers(self) -> tuple[Dense, ...]:
         """Layers of the discriminator."""
-        return _layers(self.discriminator, self.discriminator_activations, batch_norm=False)
+        return mlp(self.discriminator, self.discriminator_activations, batch_norm=False)
 
     @property
     def n_params(self) -> int:
         """Number of trained parameters of both networks."""
-        return sum(
-            math.prod(shape)
-            for layers in (self.generator_layers, self.discriminator_layers)
-            for _, shape in parameters(layers)
-        )
+        return n_params(self.generator_layers) + n_params(self.discriminator_layers)
 
     @property
     def iteration_flops(self) -> int:
         """Least FLOP of one iteration, counting 2·m·n·k for each matrix product and nothing else.
 
         D step: G forward, then on real and fake rows D forward, D's weight gradients and the gradient
-        down to D's first hidden layer; a critic takes several, each with its penalty. G step: G and D forward,
+        down to D's first hidden layer; and the penalty's. There may be several. G step: G and D forward,
         the gradient through all of D, G's weight gradients and the gradient down to G's first hidden layer.
         """
         b = self.batch
         g = [layer.flops(b) for layer in self.generator_layers]
         d = [layer.flops(b) for layer in self.discriminator_layers]
-        d_step = sum(g) + 2 * (2 * sum(d) + sum(d[1:])) + (self.penalty_flops if self.wasserstein else 0)
+        d_step = sum(g) + 2 * (2 * sum(d) + sum(d[1:])) + self.penalty_flops * self.objective.penalised
         g_step = sum(g) + 2 * sum(d) + sum(g) + sum(g[1:])
         return self.critic_steps * d_step + g_step
-
-    @property
-    def curved(self) -> int:
-        """How many of D's layers lie below an activation that curves, the layer of the last such one included."""
-        layers = enumerate(self.discriminator_layers, 1)
-        return max((number for number, layer in layers if layer.activation in CURVED), default=0)
 
     @property
     def penalty_flops(self) -> int:
         """Least FLOP of the gradient penalty's own gradient for D, counted as those of an iteration.
 
         On one batch: forward to D's last hidden layer, down to the input, up again to that layer, and the weight
-        gradients; where activations curve, the ordinary backward pass of the layers below as well.
+        gradients; where activations are smooth, the ordinary backward pass of the layers below as well.
         """
         d = [layer.flops(self.batch) for layer in self.discriminator_layers]
-        return 2 * (sum(d[:-1]) + sum(d)) + sum(d[: self.curved]) + sum(d[1 : self.curved])
+        smooth = smooth_depth(self.discriminator_layers)
+        return 2 * (sum(d[:-1]) + sum(d)) + sum(d[:smooth]) + sum(d[1:smooth])
 
     @property
     def widths(self) -> str:
@@ -217,43 +193,15 @@ class GANSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     def describe(self) -> str:
         """Return the model in one line, such as ``64-256-784 / 784-128-1, batch 128``."""
-        critic = f", {self.loss} (critic_steps {self.critic_steps}, penalty {self.penalty:g})"
-        return f"{self.widths}, batch {self.batch}" + ", batch norm" * self.batch_norm + critic * self.wasserstein
+        of_loss = f" (critic_steps {self.critic_steps}, penalty {self.penalty:g})" if self.stacked else ""
+        loss = f", {self.loss}{of_loss}" if self.stacked or self.loss != next(iter(LOSSES)) else ""
+        return f"{self.widths}, batch {self.batch}" + ", batch norm" * self.batch_norm + loss
 
 
 def with_loss(spec: GANSpec, loss: str) -> GANSpec:
     """Return ``spec`` with another loss, and its defaults where it had those of its own; raises ``UsageError``."""
-    own = {field: None for field, value in DEFAULTS[spec.loss].items() if getattr(spec, field) == value}
+    own = {field: None for field in DEFAULTS if getattr(spec, field) == getattr(spec.objective, field)}
     return msgspec.structs.replace(spec, loss=loss, **own)
-
-
-def _layers(widths: Sequence[int], activations: Sequence[Activation], batch_norm: bool) -> tuple[Layer, ...]:
-    last = len(widths) - 2
-    return tuple(
-        Layer(n_in, n_out, activation, batch_norm and index < last)
-        for index, (n_in, n_out, activation) in enumerate(zip(widths[:-1], widths[1:], activations, strict=True))
-    )
-
-
-def parameters(layers: Sequence[Layer]) -> list[tuple[str, tuple[int, ...]]]:
-    """Return (name, shape) of every parameter of a network, in the order backends receive them."""
-    return [entry for number, layer in enumerate(layers, 1) for entry in layer.parameters(number)]
-
-
-def working(layers: Sequence[Layer], params: Sequence[T], cast: Callable[[T], T]) -> list[T]:
-    """Return parameters as halves flow through them: weights and biases cast, gamma and beta as they are."""
-    names = (name for name, _ in parameters(layers))
-    return [p if name.startswith(("gamma", "beta")) else cast(p) for name, p in zip(names, params, strict=True)]
-
-
-def by_layer(layers: Sequence[Layer], params: Sequence[T]) -> list[tuple[T, ...]]:
-    """Return a network's flat parameter list cut into one tuple per layer: (W, b) or (W, gamma, beta)."""
-    cut, start = [], 0
-    for layer in layers:
-        end = start + (3 if layer.batch_norm else 2)
-        cut.append(tuple(params[start:end]))
-        start = end
-    return cut
 
 
 PRESETS: dict[str, GANSpec] = {
@@ -304,7 +252,7 @@ def read_spec(path: Path) -> GANSpec:
         return msgspec.convert({"name": path.stem, **fields}, GANSpec)
     except OSError as error:
         raise SpecError(f"cannot read model {path}: {error.strerror}") from error
-    except SpecError as error:  # msgspec wraps what __post_init__ raises only if it is a ValueError
+    except GanbenchError as error:  # msgspec wraps what __post_init__ raises only if it is a ValueError
         raise SpecError(f"model {path}: {error}") from error
     except (msgspec.MsgspecError, ValueError) as error:
         raise SpecError(

@@ -142,7 +142,8 @@ class Settings(Recorded, frozen=True, kw_only=True):
     ] = None
     batch: Annotated[int | None, _of_model("Batch size.", "N", usual="the model's own")] = None
     loss: Annotated[
-        str | None, _of_model("non-saturating, saturating or wgan-gp.", "NAME", usual="the model's own")
+        str | None,
+        _of_model("What D and G are trained on, such as wgan-gp; see 'list'.", "NAME", usual="the model's own"),
     ] = None
     threads: Annotated[
         int | None, Setting("Threads that every framework gets.", "N", usual="all cores", differing="refused",

@@ -26,12 +26,11 @@ NumpyBackend, TorchBackend, JaxBackend, CupyBackend = BUILT_IN = tuple(
 
 # torch.compile takes ten seconds and more for each model: those that reach every formula, in the strict dtype.
 ODD = {spec.name: spec for spec in testing.ODD_SPECS}
-COMPILED = (preset("tiny"), ODD["saturating-bn"], ODD["critic-activations"])
+COMPILED = (preset("tiny"), *(ODD[name] for name in ("saturating-bn", "critic-activations", "hinge", "least-squares")))
 # Under lax.scan the formulas are those of jit, tested on every model there.
 SCANNED = (
     *map(preset, ("tiny", "mnist-mlp", "mnist-mlp-bn")),
-    ODD["saturating-bn"],
-    ODD["critic-activations"],
+    *COMPILED[1:],
 )
 
 

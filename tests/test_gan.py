@@ -9,7 +9,8 @@ from msgspec.structs import replace
 from work_by_hand import D_PARAMS, G_PARAMS, B, D, H, X, Z, products_of
 
 from ganbench.errors import SpecError, UsageError
-from ganbench.gan import PRESETS, GANSpec, parameters, preset, read_spec
+from ganbench.gan import PRESETS, GANSpec, preset, read_spec
+from ganbench.layers import parameters
 from ganbench.operation import Shape
 from ganbench.operations import OPERATIONS, operation, shape_of
 
@@ -145,8 +146,8 @@ IMPOSSIBLE = [
     ({"loss": "wgan-gp", "critic_steps": 0}, "critic_steps 0 and penalty 10.0 are not valid: .*at least 1"),
     ({"loss": "wgan-gp", "penalty": -1.0}, "critic_steps 5 and penalty -1.0 are not valid: .*not negative"),
     ({"loss": "wgan-gp", "penalty": math.inf}, "penalty inf are not valid: .*finite"),
-    ({"critic_steps": 5}, "critic_steps 5 and penalty 0.0 are not valid with loss .non-saturating.*wgan-gp"),
-    ({"loss": "saturating", "penalty": 10.0}, "penalty 10.0 are not valid with loss .saturating."),
+    ({"loss": "saturating", "penalty": 10.0}, "penalty 10.0 is not valid with loss .saturating., .*choose .*wgan-gp"),
+    ({"loss": "hinge", "critic_steps": 0}, "critic_steps 0 and penalty 0.0 are not valid: .*at least 1"),
 ]
 
 
@@ -210,7 +211,7 @@ MODEL = "generator = [2, 4]\ndiscriminator = [4, 1]\nbatch = 5\n"
         (MODEL + "btach = 3\n", "`btach`.*fields: generator, discriminator, batch"),
         (MODEL.replace("5", "'five'"), r"Expected `int`, got `str` - at `\$\.batch`"),
         (MODEL.replace("2, 4", "2, 4.5"), r"Expected `int`, got `float` - at `\$\.generator"),
-        (MODEL + "loss = 'hinge'\n", r"'hinge' - at `\$\.loss`"),
+        (MODEL + "loss = 'hing'\n", r"unknown loss 'hing' \(known: hinge, least-squares"),
         (MODEL + "generator_activations = ['gelu']\n", r"'gelu' - at `\$\.generator_activations"),
         ("batch = 5\n", "missing required field `generator`"),
         ("generator = [2, 4\n", "is not valid: "),

@@ -11,7 +11,7 @@ from ganbench.verification.choose_inputs import SEEDS
 from ganbench.verification.reference import Reference
 
 ACTIVATIONS = ("relu", "leaky_relu", "tanh", "sigmoid", "identity")
-LOSSES = ("non-saturating", "saturating")
+LOSSES = ("non-saturating", "saturating", "hinge", "least-squares")
 
 
 # Finite differences -------------------------------------------------------------------------------------
@@ -102,16 +102,35 @@ def torch_network(torch, layers, start):
     nn = torch.nn
     named = {"relu": nn.ReLU(), "leaky_relu": nn.LeakyReLU(0.2), "tanh": nn.Tanh(), "sigmoid": nn.Sigmoid()}
     modules = []
-    for n_in, n_out, activation, normalised in layers:
-        modules.append(nn.Linear(n_in, n_out, bias=not normalised))
-        if normalised:
-            modules.append(nn.BatchNorm1d(n_out))
-        modules.append(named.get(activation, nn.Identity()))
+    for layer in layers:
+        modules.append(nn.Linear(layer.n_in, layer.n_out, bias=not layer.batch_norm))
+        if layer.batch_norm:
+            modules.append(nn.BatchNorm1d(layer.n_out))
+        modules.append(named.get(layer.activation, nn.Identity()))
     network = nn.Sequential(*modules).double()
     with torch.no_grad():
         for parameter, value in zip(network.parameters(), start, strict=True):
             parameter.copy_(torch.from_numpy(value))
     return network
+
+
+def losses_by_hand(torch):
+    """Return, by name, D's loss of its outputs on real and on fake rows, and G's: written as the papers write them."""
+    bce, square, relu = torch.nn.BCEWithLogitsLoss(), torch.square, torch.relu
+    one, zero = torch.ones_like, torch.zeros_like
+
+    def goodfellow(real, fake):
+        return bce(real, one(real)) + bce(fake, zero(fake))
+
+    return {
+        "non-saturating": (goodfellow, lambda fake: bce(fake, one(fake))),
+        "saturating": (goodfellow, lambda fake: -bce(fake, zero(fake))),
+        "hinge": (lambda real, fake: relu(1 - real).mean() + relu(1 + fake).mean(), lambda fake: -fake.mean()),
+        "least-squares": (
+            lambda real, fake: 0.5 * square(real - 1).mean() + 0.5 * square(fake).mean(),
+            lambda fake: 0.5 * square(fake - 1).mean(),
+        ),
+    }
 
 
 def torch_state(network, adam):
@@ -146,6 +165,7 @@ def test_training_against_torch(generator, discriminator, batch_norm, loss):
         lr=3e-3,
         beta1=0.5,
         beta2=0.99,
+        eps=1e-3 if loss == "hinge" else 1e-8,  # its gradients on real and fake rows may leave nothing but noise
     )
     state, _ = staged(spec)
     g, d = (
@@ -158,8 +178,7 @@ def test_training_against_torch(generator, discriminator, batch_norm, loss):
     adam_g, adam_d = (
         torch.optim.Adam(network.parameters(), lr=3e-3, betas=(0.5, 0.99), eps=spec.eps) for network in (g, d)
     )
-    bce = torch.nn.BCEWithLogitsLoss()
-    ones, zeros = torch.ones(23, 1).double(), torch.zeros(23, 1).double()
+    d_loss_of, g_loss_of = losses_by_hand(torch)[loss]
     rng, oracle = np.random.default_rng(1), Reference()
     for _ in range(6):
         real = rng.uniform(*spec.data_range, (23, 11))
@@ -167,12 +186,11 @@ def test_training_against_torch(generator, discriminator, batch_norm, loss):
         state, *losses = oracle.gan_iteration(spec, state, real, z_d, z_g)
 
         real, z_d, z_g = map(torch.from_numpy, (real, z_d, z_g))
-        d_loss = bce(d(real), ones) + bce(d(g(z_d).detach()), zeros)
+        d_loss = d_loss_of(d(real), d(g(z_d).detach()))
         adam_d.zero_grad()
         d_loss.backward()
         adam_d.step()
-        judged = d(g(z_g))
-        g_loss = bce(judged, ones) if loss == "non-saturating" else -bce(judged, zeros)
+        g_loss = g_loss_of(d(g(z_g)))
         adam_g.zero_grad()
         g_loss.backward()
         adam_g.step()

@@ -23,7 +23,7 @@ from ganbench.training.state import entries, load_state
         (["--preset", "huge"], 2, "unknown preset 'huge'"),
         (["--dtype", "int8"], 2, "float32, float64"),
         (["--threads", "0"], 2, "threads 0 is not valid"),
-        (["--loss", "hinge"], 2, "unknown loss 'hinge' (known: non-saturating, saturating, wgan-gp)"),
+        (["--loss", "hing"], 2, "unknown loss 'hing' (known: hinge, least-squares, non-saturating,"),
         (["--seed", "-1"], 2, "seed -1 is not valid"),
         (["--epochs", "0"], 2, "epochs 0 is not valid: at least 1"),
         (["--seed", str(2**63)], 2, "seed 9223372036854775808 is not valid: at most 9223372036854775807"),

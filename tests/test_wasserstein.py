@@ -56,7 +56,7 @@ def staged(spec, clear_of):
             for index, param in enumerate(net.params):
                 net.params[index] = param + 0.3 * rng.standard_normal(param.shape)
         batch = batch_of(spec, rng)
-        oracle.wasserstein_iteration(spec, state, *batch)
+        oracle.gan_iteration(spec, state, *batch)
         if oracle.nearest_kink > clear_of:
             return state, batch
     return None
@@ -81,13 +81,13 @@ def test_gradients_by_finite_differences(hidden, batch_norm):
     )
     state, batch = staged(spec, 50 * STEP)
     oracle, (g, d) = Reference(), state[:2]
-    after, *_ = oracle.wasserstein_iteration(spec, state, *batch)
+    after, *_ = oracle.gan_iteration(spec, state, *batch)
 
     def d_loss(params):
-        return oracle.wasserstein_iteration(spec, GANState(g, NetworkState(params, *d[1:]), state.step), *batch)[1]
+        return oracle.gan_iteration(spec, GANState(g, NetworkState(params, *d[1:]), state.step), *batch)[1]
 
     def g_loss(params):
-        return oracle.wasserstein_iteration(spec, GANState(NetworkState(params, *g[1:]), d, state.step), *batch)[2]
+        return oracle.gan_iteration(spec, GANState(NetworkState(params, *g[1:]), d, state.step), *batch)[2]
 
     # beta1 is 0, so that Adam's first moment is the gradient.
     assert relative(after.discriminator.m, differences(d_loss, d.params)) < 1e-7
@@ -98,12 +98,12 @@ def test_each_step_on_the_critic_takes_its_own_batch_and_counts():
     """Two steps are one step, and another from where it led, with G as it was."""
     spec = replace(TINY, critic_steps=2)
     state, batch = staged(spec, 0)
-    after, d_loss, g_loss, penalty = Reference().wasserstein_iteration(spec, state, *batch)
+    after, d_loss, g_loss, penalty = Reference().gan_iteration(spec, state, *batch)
     one = replace(spec, critic_steps=1)
     real, z_d, z_g, u = batch
-    first, *_ = Reference().wasserstein_iteration(one, state, real[:1], z_d[:1], z_g, u[:1])
+    first, *_ = Reference().gan_iteration(one, state, real[:1], z_d[:1], z_g, u[:1])
     between = GANState(state.generator, first.discriminator, np.int32(1))
-    second, *reported = Reference().wasserstein_iteration(one, between, real[1:], z_d[1:], z_g, u[1:])
+    second, *reported = Reference().gan_iteration(one, between, real[1:], z_d[1:], z_g, u[1:])
     assert relative(after.discriminator.params, second.discriminator.params) < 1e-15
     assert [d_loss, penalty] == [reported[0], reported[2]]
     assert g_loss == reported[1]
@@ -116,7 +116,7 @@ def test_the_oracle_is_what_double_backward_of_pytorch_gives(spec, seed):
     rng, oracle = np.random.default_rng(seed), Reference()
     state, batch = initial_state(rng, spec, "float64"), batch_of(spec, rng)
     theirs = TorchCritic(spec, state)
-    after, *reported = oracle.wasserstein_iteration(spec, state, *batch)
+    after, *reported = oracle.gan_iteration(spec, state, *batch)
     assume(oracle.nearest_kink > 1e-12)
     found = theirs(*batch)
     assert np.allclose(reported, found, rtol=1e-10, atol=1e-13)

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from ..backend import Backend, Program
-from ..errors import UnsupportedError
 from ..gan import MAX_ITERATIONS
 from ..machine.disturbance import Watch
 from ..operation import Inputs, Operation
@@ -51,9 +50,7 @@ def first_call(backend: Backend, operation: Operation, inputs: Inputs) -> tuple[
 
     Raises ``UnsupportedError`` where the backend is not written for the loss of the operation.
     """
-    if operation.loss not in (None, *backend.losses):
-        has = ", ".join(backend.losses)
-        raise UnsupportedError(f"backend '{backend.name}' is not written for loss '{operation.loss}', only for {has}")
+    backend.require_loss(operation)
     start = time.perf_counter()
     program = backend.prepare(operation, inputs)
     backend.synchronize(program.result)

@@ -9,7 +9,8 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from ..array_ops import Adam, AdamSettings, Array, ArrayOps, GANState, NetworkState
-from ..gan import STAGED_BATCHES, GANSpec, Layer, parameters, working
+from ..gan import STAGED_BATCHES, GANSpec
+from ..layers import Dense, Layer, cast_weights, initial_params, n_params, parameters
 from ..operation import Inputs, ModelOperation, Operation, Output, Shape, outputs_of
 from ..precision import accumulation_dtype
 from .rounding import to_host
@@ -40,7 +41,9 @@ class AdamStep(Operation):
     @classmethod
     def sized(cls, sizes: Sequence[int]) -> Self:
         (count,) = sizes
-        return cls((Layer(0, count, "identity", batch_norm=False),))  # biases alone: the work depends on their number
+        return cls(
+            (Dense(n_in=0, n_out=count, activation="identity", batch_norm=False),)
+        )  # biases alone: the work depends on their number
 
     @property
     def shape(self) -> Shape:
@@ -48,7 +51,7 @@ class AdamStep(Operation):
 
     @property
     def _count(self) -> int:
-        return sum(math.prod(shape) for _, shape in parameters(self.layers))
+        return n_params(self.layers)
 
     @property
     def flops(self) -> int:
@@ -101,17 +104,16 @@ class _Forward(ModelOperation):
 
     @property
     def _values_read(self) -> int:
-        return sum(math.prod(shape) for _, shape in parameters(self._layers)) + self.spec.batch * self._layers[0].n_in
+        return n_params(self._layers) + self.spec.batch * math.prod(self._layers[0].in_shape)
 
     @property
     def _kept_read(self) -> int:
-        return sum(2 * layer.n_out for layer in self._layers if layer.batch_norm)  # gamma and beta
+        return sum(2 * layer.channels for layer in self._layers if layer.batch_norm)  # gamma and beta
 
     def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
         rng = np.random.default_rng(seed)
-        params = working(
-            self._layers, initial_params(rng, self._layers, accumulation_dtype(dtype)), lambda p: to_host(p, dtype)
-        )
+        fresh = initial_params(rng, self._layers, accumulation_dtype(dtype))
+        params = cast_weights(self._layers, fresh, lambda p: to_host(p, dtype))
         return Inputs((params,), None, [(batch,) for batch in self._batches(rng, dtype, images)])
 
     @abstractmethod
@@ -152,7 +154,7 @@ class DiscriminatorForward(_Forward):
 
 
 class GANIteration(ModelOperation):
-    """One whole training iteration: a step on D, or several on a critic, then a step on G with the updated D."""
+    """One whole training iteration: one step on D, or several, then a step on G with the updated D."""
 
     name = "gan_iteration"
     stateful = True
@@ -171,9 +173,9 @@ class GANIteration(ModelOperation):
 
     @property
     def _flowing_read(self) -> int:
-        """How many values of real images, noise and, for a critic, ``u``."""
+        """How many values of real images, noise and, for a penalty, ``u``."""
         spec = self.spec
-        of_a_step = spec.img_dim + spec.z_dim + spec.wasserstein
+        of_a_step = spec.img_dim + spec.z_dim + spec.objective.penalised
         return spec.batch * (spec.critic_steps * of_a_step + spec.z_dim)
 
     @property
@@ -182,26 +184,26 @@ class GANIteration(ModelOperation):
 
     @property
     def _kept_read(self) -> int:
-        running = sum(2 * layer.n_out for layer in self.spec.generator_layers if layer.batch_norm)
+        running = sum(2 * layer.channels for layer in self.spec.generator_layers if layer.batch_norm)
         return 3 * self.spec.n_params + running
 
     def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
         rng = np.random.default_rng(seed)
         state = initial_state(rng, self.spec, accumulation_dtype(dtype))
         staged = _staged(images, self.spec, dtype)
-        if self.spec.wasserstein:
-            return Inputs((), state, [self._critic_batch(rng, dtype, staged, turn) for turn in range(STAGED_BATCHES)])
-        batches = [(real, _noise(rng, self.spec, dtype), _noise(rng, self.spec, dtype)) for real in staged]
-        return Inputs((), state, batches)
+        return Inputs((), state, [self._batch(rng, dtype, staged, turn) for turn in range(STAGED_BATCHES)])
 
-    def _critic_batch(
+    def _batch(
         self, rng: np.random.Generator, dtype: str, staged: Sequence[np.ndarray], turn: int
     ) -> tuple[np.ndarray, ...]:
-        """Return real, z_d, z_g and u of one iteration: its steps on D go on through the staged images in turn."""
+        """Return real, z_d, z_g and, for a penalty, u: the steps on D go on through the staged images in turn."""
         spec, steps = self.spec, self.spec.critic_steps
+        if not spec.stacked:
+            return staged[turn], _noise(rng, spec, dtype), _noise(rng, spec, dtype)
         real = np.stack([staged[(turn * steps + step) % len(staged)] for step in range(steps)])
         z_d = to_host(rng.standard_normal((steps, spec.batch, spec.z_dim)), dtype)
-        return real, z_d, _noise(rng, spec, dtype), to_host(rng.uniform(size=(steps, spec.batch, 1)), dtype)
+        batch = real, z_d, _noise(rng, spec, dtype)
+        return (*batch, to_host(rng.uniform(size=(steps, spec.batch, 1)), dtype)) if spec.objective.penalised else batch
 
     def outputs(self) -> list[Output]:
         named = []
@@ -211,7 +213,7 @@ class GANIteration(ModelOperation):
         ):
             named += _adam_outputs(f"{role} ", layers)
             named += [
-                Output(f"{role} {name}{number}", (layer.n_out,), f"{role} running {name}", kept=True)
+                Output(f"{role} {name}{number}", (layer.channels,), f"{role} running {name}", kept=True)
                 for number, layer in enumerate(layers, 1)
                 if layer.batch_norm
                 for name in ("mean", "var")
@@ -220,7 +222,9 @@ class GANIteration(ModelOperation):
         return [*named, *outputs_of(dict.fromkeys(reported, ()), kept=reported)]
 
     def apply(self, backend: ArrayOps, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
-        iterate = backend.wasserstein_iteration if self.spec.wasserstein else backend.gan_iteration
+        iterate = backend.gan_iteration
+        if self.spec.stacked:  # plug-ins that were written for interface 1 have a method of its own for a penalty
+            iterate = getattr(backend, "wasserstein_iteration", iterate)
         state, *losses = iterate(self.spec, state, *batch)
         return state, losses
 
@@ -230,24 +234,9 @@ class GANIteration(ModelOperation):
 
 
 def iteration_shape(spec: GANSpec) -> Shape:
-    """Return the sizes that say what an iteration costs; ``critic_steps`` only where the loss has them."""
-    steps = {"critic_steps": spec.critic_steps} if spec.wasserstein else {}
+    """Return the sizes that say what an iteration costs; ``critic_steps`` only where there may be several."""
+    steps = {"critic_steps": spec.critic_steps} if spec.stacked else {}
     return Shape(**steps, batch=spec.batch, generator=spec.generator, discriminator=spec.discriminator)
-
-
-def initial_params(rng: np.random.Generator, layers: Sequence[Layer], dtype: str) -> list[np.ndarray]:
-    """Return fresh parameters: uniform(±1/√n_in) as ``torch.nn.Linear``; gamma 1, beta 0."""
-    drawn = []
-    for number, layer in enumerate(layers, 1):
-        for name, shape in layer.parameters(number):
-            if name.startswith("gamma"):
-                drawn.append(np.ones(shape, dtype))
-            elif name.startswith("beta"):
-                drawn.append(np.zeros(shape, dtype))
-            else:
-                bound = 1 / math.sqrt(layer.n_in)
-                drawn.append(rng.uniform(-bound, bound, shape).astype(dtype))
-    return drawn
 
 
 def initial_state(rng: np.random.Generator, spec: GANSpec, dtype: str) -> GANState:
@@ -256,7 +245,7 @@ def initial_state(rng: np.random.Generator, spec: GANSpec, dtype: str) -> GANSta
     for layers in (spec.generator_layers, spec.discriminator_layers):
         params = initial_params(rng, layers, dtype)
         zeros = [np.zeros_like(p) for p in params]
-        running = [make(layer.n_out, dtype) for layer in layers if layer.batch_norm for make in (np.zeros, np.ones)]
+        running = [make(layer.channels, dtype) for layer in layers if layer.batch_norm for make in (np.zeros, np.ones)]
         networks.append(NetworkState(params, zeros, zeros, running))
     return GANState(networks[0], networks[1], np.int32(0))
 

@@ -3,7 +3,8 @@
 from typing import Any
 
 from ..array_ops import ArrayOps
-from ..gan import GANSpec, parameters, with_loss
+from ..gan import GANSpec, with_loss
+from ..layers import parameters
 from ..operation import Output
 from .networks import DiscriminatorForward
 

@@ -1,26 +1,16 @@
 """The floor: the matrix products of an iteration, and nothing else."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ..array_ops import Array, ArrayOps
-from ..gan import Layer
+from ..layers import Product, smooth_depth
 from ..operation import Inputs, ModelOperation, Output, Shape
 from .networks import iteration_shape
 from .rounding import to_host
 
 FLOOR = "gan_products"  # the operation that is the floor of gan_iteration
-
-
-class Product(NamedTuple):
-    """One matrix product, (m, k) · (k, n); an operand that is stored transposed is handed over as a view."""
-
-    m: int
-    k: int
-    n: int
-    a_transposed: bool = False
-    b_transposed: bool = False
 
 
 class GANProducts(ModelOperation):
@@ -36,13 +26,13 @@ class GANProducts(ModelOperation):
     def products(self) -> list[Product]:
         """In the order of an iteration: the steps on D, whose rows share one batch, then a step on G."""
         b, g, d = self.spec.batch, self.spec.generator_layers, self.spec.discriminator_layers
-        step = self._critic_step() if self.spec.wasserstein else self._discriminator_step()
+        step = self._penalised_step() if self.spec.objective.penalised else self._discriminator_step()
         listed = [
             *step * self.spec.critic_steps,
-            *(_forward(layer, b) for layer in (*g, *d)),
-            *(_input_gradient(layer, b) for layer in d),
-            *(_weight_gradient(layer, b) for layer in g),
-            *(_input_gradient(layer, b) for layer in g[1:]),
+            *(layer.forward_product(b) for layer in (*g, *d)),
+            *(layer.input_grad_product(b) for layer in d),
+            *(layer.weight_grad_product(b) for layer in g),
+            *(layer.input_grad_product(b) for layer in g[1:]),
         ]
         return [product for product in listed if min(product[:3]) > 1] or listed
 
@@ -50,24 +40,24 @@ class GANProducts(ModelOperation):
         """On real and fake rows."""
         b, g, d = self.spec.batch, self.spec.generator_layers, self.spec.discriminator_layers
         return [
-            *(_forward(layer, b) for layer in g),
-            *(_forward(layer, 2 * b) for layer in d),
-            *(_weight_gradient(layer, 2 * b) for layer in d),
-            *(_input_gradient(layer, 2 * b) for layer in d[1:]),
+            *(layer.forward_product(b) for layer in g),
+            *(layer.forward_product(2 * b) for layer in d),
+            *(layer.weight_grad_product(2 * b) for layer in d),
+            *(layer.input_grad_product(2 * b) for layer in d[1:]),
         ]
 
-    def _critic_step(self) -> list[Product]:
+    def _penalised_step(self) -> list[Product]:
         """On real, fake and mixed rows; the penalty's part of a weight gradient is so many more rows of its product."""
         b, g, d = self.spec.batch, self.spec.generator_layers, self.spec.discriminator_layers
-        curved = [number <= self.spec.curved for number in range(1, len(d) + 1)]
+        below = [number <= smooth_depth(d) for number in range(1, len(d) + 1)]
         return [
-            *(_forward(layer, b) for layer in g),
-            *(_forward(layer, 3 * b) for layer in d[:-1]),
-            _forward(d[-1], 2 * b),
-            *(_input_gradient(layer, b) for layer in d),  # down
-            *(_forward(layer, b) for layer in d[:-1]),  # up
-            *(_weight_gradient(layer, (3 + below) * b) for layer, below in zip(d, curved, strict=True)),
-            *(_input_gradient(layer, (2 + below) * b) for layer, below in zip(d[1:], curved[1:], strict=True)),
+            *(layer.forward_product(b) for layer in g),
+            *(layer.forward_product(3 * b) for layer in d[:-1]),
+            d[-1].forward_product(2 * b),
+            *(layer.input_grad_product(b) for layer in d),  # down
+            *(layer.forward_product(b) for layer in d[:-1]),  # up
+            *(layer.weight_grad_product((3 + more) * b) for layer, more in zip(d, below, strict=True)),
+            *(layer.input_grad_product((2 + more) * b) for layer, more in zip(d[1:], below[1:], strict=True)),
         ]
 
     @property
@@ -104,18 +94,3 @@ class GANProducts(ModelOperation):
 
     def collect(self, state: Any, results: Any) -> list[Array]:
         return list(state)
-
-
-def _forward(layer: Layer, rows: int) -> Product:
-    """``x Wᵀ``."""
-    return Product(rows, layer.n_in, layer.n_out, b_transposed=True)
-
-
-def _weight_gradient(layer: Layer, rows: int) -> Product:
-    """``δᵀ x``."""
-    return Product(layer.n_out, rows, layer.n_in, a_transposed=True)
-
-
-def _input_gradient(layer: Layer, rows: int) -> Product:
-    """``δ W``."""
-    return Product(rows, layer.n_out, layer.n_in)

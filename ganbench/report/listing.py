@@ -3,11 +3,12 @@
 from .. import registry
 from ..errors import GanbenchError
 from ..gan import PRESETS
+from ..losses import LOSSES
 from ..operations import DEFAULT_OPERATIONS, OPERATIONS
 
 
 def listing() -> str:
-    """Return backends with modes and devices, operations and presets, as text."""
+    """Return backends with modes and devices, operations, losses and presets, as text."""
     lines = ["BACKENDS  (targets are backend[.mode][@device]; the first mode and device are the default)"]
     for name in registry.names():
         lines += _backend(name)
@@ -15,6 +16,8 @@ def listing() -> str:
     for name, kind in OPERATIONS.items():
         star = "*" if name in DEFAULT_OPERATIONS else " "
         lines.append(f"  {star} {name:<22} {(kind.__doc__ or '').splitlines()[0]}")
+    lines += ["", "LOSSES  (--loss, or 'loss' of a model)"]
+    lines += [f"    {name:<22} {loss.about}" for name, loss in LOSSES.items()]
     lines += ["", "PRESETS"]
     lines += [f"    {name:<22} {spec.describe()}; {spec.n_params:,} parameters" for name, spec in PRESETS.items()]
     return "\n".join(lines) + "\n"

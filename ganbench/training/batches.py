@@ -14,7 +14,9 @@ ROWS = "rows.npy"  # the real data of a training, in its dtype, on the way to it
 SAMPLES = 100  # rows generated for the picture, from noise that never changes
 SAMPLE_STREAM = 0  # epochs are counted from 1
 
-Batch = tuple[np.ndarray, ...]  # real, z_d, z_g; for a critic u as well, and real, z_d and u of each of its steps
+Batch = tuple[
+    np.ndarray, ...
+]  # real, z_d, z_g; where there is a penalty, u as well, and real, z_d and u of each of its steps
 
 
 def stream(rows: np.ndarray, spec: GANSpec, seed: int, step: int) -> Iterator[Batch]:
@@ -35,19 +37,18 @@ def stream(rows: np.ndarray, spec: GANSpec, seed: int, step: int) -> Iterator[Ba
             noise = [array.astype(rows.dtype) for array in _drawn(rng, spec)]
             if index >= done:
                 real = rows[order[index * taken : (index + 1) * taken]]
-                shape = (spec.critic_steps, spec.batch, -1) if spec.wasserstein else real.shape
+                shape = (spec.critic_steps, spec.batch, -1) if spec.stacked else real.shape
                 yield real.reshape(shape), *noise
         done = 0
 
 
 def _drawn(rng: np.random.Generator, spec: GANSpec) -> tuple[np.ndarray, ...]:
-    """Return z_d and z_g of one iteration; for a critic u as well."""
+    """Return z_d and z_g of one iteration; where there is a penalty, u as well."""
     b, steps = spec.batch, spec.critic_steps
-    if not spec.wasserstein:
-        z_d, z_g = rng.standard_normal((2, b, spec.z_dim))
-        return z_d, z_g
     z_d, z_g = rng.standard_normal((steps, b, spec.z_dim)), rng.standard_normal((b, spec.z_dim))
-    return z_d, z_g, rng.uniform(size=(steps, b, 1))
+    if spec.objective.penalised:
+        return z_d, z_g, rng.uniform(size=(steps, b, 1))
+    return z_d if spec.stacked else z_d[0], z_g
 
 
 def sample_noise(spec: GANSpec, seed: int) -> np.ndarray:

@@ -44,7 +44,7 @@ def draw(losses: Mapping[str, np.ndarray], spec: GANSpec, title: str, parity: Pa
 def _curves(table: np.ndarray, spec: GANSpec) -> dict[str, np.ndarray]:
     """Return what is drawn by name, the iterations first."""
     named = dict(zip(("iteration", *spec.reported), table.T, strict=True))
-    if spec.wasserstein:
+    if spec.objective.penalised:
         named["wasserstein"] = named["penalty"] - named["d_loss"]
     return named
 

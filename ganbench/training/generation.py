@@ -6,7 +6,8 @@ import msgspec
 import numpy as np
 
 from .. import registry
-from ..gan import BATCH_NORM_EPS, GANSpec, by_layer
+from ..gan import BATCH_NORM_EPS, GANSpec
+from ..layers import by_layer
 
 
 def generate(spec: GANSpec, params: Sequence[np.ndarray], running: Sequence[np.ndarray], z: np.ndarray) -> np.ndarray:

@@ -85,7 +85,7 @@ class Loop:
     def _write_epoch(self, losses: np.ndarray, rate: float) -> None:
         spec = self._goal.spec
         means = dict(zip(spec.reported, losses.mean(axis=0).tolist(), strict=True))
-        if spec.wasserstein:
+        if spec.objective.penalised:
             means["wasserstein"] = means["penalty"] - means["d_loss"]
         else:
             means["v"] = -means["d_loss"]

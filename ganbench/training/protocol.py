@@ -82,7 +82,7 @@ class Epoch(Message, tag="epoch", frozen=True, omit_defaults=True):
 
 def watched(spec: GANSpec) -> tuple[str, ...]:
     """Return which fields of an ``Epoch`` stand beside its losses."""
-    return ("wasserstein", "penalty") if spec.wasserstein else ("v",)
+    return ("wasserstein", "penalty") if spec.objective.penalised else ("v",)
 
 
 class Enqueued(Message, tag="enqueued", frozen=True):

@@ -16,7 +16,8 @@ import numpy as np
 
 from ..array_ops import GANState, NetworkState
 from ..errors import DataError, SpecError
-from ..gan import GANSpec, parameters
+from ..gan import GANSpec
+from ..layers import parameters
 from ..results.store import replace_file
 
 STATE_FORMAT = 1
@@ -56,7 +57,7 @@ def entries(spec: GANSpec) -> list[tuple[str, tuple[int, ...]]]:
         for part in ("", "m.", "v."):
             found += [(f"{role}.{part}{name}", shape) for name, shape in parameters(layers)]
         found += [
-            (f"{role}.running.{name}{number}", (layer.n_out,))
+            (f"{role}.running.{name}{number}", (layer.channels,))
             for number, layer in enumerate(layers, 1)
             if layer.batch_norm
             for name in ("mean", "var")

@@ -5,13 +5,16 @@ What they are made for is in ``emulation``.
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..array_ops import AdamSettings, Array, Arrays, Triple, Updated
 from ..gan import GANSpec
-from .reference import Reference, act
+from ..layers import Layer
+from .functions import act
+from .reference import Reference
 
 Rounding = Callable[[np.ndarray], np.ndarray]
 ROWS = 64  # of a batch, by which the errors of a unit are told
@@ -56,9 +59,6 @@ class RoundingOracle(_Seeing):
     def __init__(self, dtype: str, exact: RecordingOracle) -> None:
         super().__init__(dtype)
         self._exact = iter(exact.gradients)
-        # By the identity of an array, which is kept alive: what ``allowed`` says, and the squares of gradients' terms.
-        self._allowed: dict[int, tuple[Array, Array]] = {}
-        self._terms: dict[int, tuple[Array, Array]] = {}
         self.reaches: list[list[np.ndarray]] = []  # of each step of Adam: how far noise may move each parameter
         self._rng = np.random.default_rng(0)
         self._noise = np.empty(0)
@@ -90,36 +90,31 @@ class RoundingOracle(_Seeing):
 
     def _total(self, terms: Array, more: Any = 0.0) -> Array:
         """Note that the sum may be off as if every term were, to the same side: what they leave may be much smaller."""
-        total = super()._total(terms, more)
-        self._allowed[id(total)] = total, LARGER * np.finfo(self._dtype).eps / 2 * np.abs(terms).sum()
-        return total
+        return Uncertain(super()._total(terms, more), LARGER * np.finfo(self._dtype).eps / 2 * np.abs(terms).sum())
 
-    def _note_drift(self, g_loss: Array, biases: Any, grads: Any) -> None:
+    def _drifted(self, g_loss: Array, biases: Any, grads: Any) -> Array:
         """Let g_loss be off by as much as the biases may be, whichever way each of them went."""
         pairs = zip(biases, grads, strict=True)
-        drift = sum(
-            float((np.abs(grad) * self._allowed[id(b)][1]).sum()) for b, grad in pairs if id(b) in self._allowed
-        )
-        self._allowed[id(g_loss)] = g_loss, self._allowed[id(g_loss)][1] + drift
+        drift = sum(float((np.abs(grad.value) * b.allowed).sum()) for b, grad in pairs if isinstance(b, Uncertain))
+        return Uncertain(_value(g_loss), (self.allowed(g_loss) or 0.0) + drift)
+
+    def _read(self, params: Any) -> list[Array]:
+        return [*map(_value, params)]
+
+    def to_numpy(self, array: Array) -> np.ndarray:
+        return super().to_numpy(_value(array))
 
     def _norms(self, rows: Array) -> Array:
         return self._stored(super()._norms(rows))
 
-    def _weight_gradient(self, delta: Array, a_in: Array) -> Array:
-        return self._noted(super()._weight_gradient(delta, a_in), np.square(delta.T) @ np.square(a_in))
+    def _weight_grad(self, layer: Layer, x: Array, delta: Array) -> Array:
+        return Gradient(super()._weight_grad(layer, x, delta), layer.weight_grad(np.square(x), np.square(delta)))
 
-    def _bias_gradient(self, delta: Array) -> Array:
-        return self._noted(super()._bias_gradient(delta), np.square(delta).sum(axis=0))
+    def _bias_grad(self, delta: Array) -> Array:
+        return Gradient(super()._bias_grad(delta), np.square(delta).sum(axis=0))
 
     def _added(self, a: Array, b: Array) -> Array:
-        added = super()._added(a, b)
-        if id(a) in self._terms:
-            self._noted(added, self._terms.pop(id(a))[1] + self._terms.pop(id(b))[1])
-        return added
-
-    def _noted(self, gradient: Array, squares: Array) -> Array:
-        self._terms[id(gradient)] = gradient, squares
-        return gradient
+        return Gradient(super()._added(a.value, b.value), a.squares + b.squares)
 
     def _slope(self, activation: str, pre: Array) -> Array:
         """Return the slope as most libraries take it: from what the activation gave."""
@@ -142,43 +137,66 @@ class RoundingOracle(_Seeing):
         return self._off(exact[0], grad_x), self._off(exact[1], grad_gamma), self._off(exact[2], grad_beta)
 
     def adam_step(self, spec: AdamSettings, params: Arrays, grads: Arrays, m: Arrays, v: Arrays, step: Any) -> Updated:
+        terms = [grad.squares if isinstance(grad, Gradient) else np.ones_like(grad) for grad in grads]
+        before, grads = list(map(self.allowed, params)), list(map(_value, grads))
+        off_m, off_v = (list(map(self.allowed, moments)) for moments in (m, v))
+        params, m, v = map(self._read, (params, m, v))
         after, new_m, new_v = super().adam_step(spec, params, grads, m, v, step)
-        terms = [self._terms.get(id(grad), (grad, np.ones_like(grad)))[1] for grad in grads]
-        exact = next(self._exact)
-        critic = isinstance(spec, GANSpec) and spec.wasserstein
-        least = LARGER * np.finfo(self._dtype).eps / 2 if critic else 0.0
+        exact, cancels = next(self._exact), isinstance(spec, GANSpec) and spec.objective.cancels
+        least = LARGER * np.finfo(self._dtype).eps / 2 if cancels else 0.0
         noise = [_noise(grad - true, own, least) for grad, true, own in zip(grads, exact, terms, strict=True)]
-        self._terms.clear()
         noisy = ([grad + side * n for grad, n in zip(grads, noise, strict=True)] for side in (1, -1))
         ends = [super(RoundingOracle, self).adam_step(spec, params, grads, m, v, step)[0] for grads in noisy]
         moved, reaches, alone = [], [], []
-        for old, middle, true, n, *both in zip(params, after, exact, noise, *ends, strict=True):
+        for old, known, middle, true, n, *both in zip(params, before, after, exact, noise, *ends, strict=True):
             reach = np.maximum(*(np.abs(end - middle) for end in both))
             alone.append(np.where(np.abs(true) <= n, n, 0))  # of gradients that are nothing else
-            if critic:
+            if cancels:
                 reach = np.maximum(reach, _whole_step(spec, alone[-1]))
             new = old + self._stored(middle - old)
             new = self._off(new, self._low(new))
-            before = self._allowed.pop(id(old), None)
-            self._allowed[id(new)] = new, reach if before is None else before[1] + reach
-            moved.append(new)
+            moved.append(Uncertain(new, reach if known is None else known + reach))
             reaches.append(np.asarray(reach, self._dtype))
         self.reaches.append(reaches)
         new_m, new_v = [*map(self._stored, new_m)], [*map(self._stored, new_v)]
-        if critic:
-            for old_m, old_v, made_m, made_v, n in zip(m, v, new_m, new_v, alone, strict=True):
-                self._carry(old_m, made_m, spec.beta1, n)
-                self._carry(old_v, made_v, spec.beta2, np.square(2 * n))
+        if cancels:
+            parts = list(zip(off_m, new_m, off_v, new_v, alone, strict=True))
+            new_m = [_carried(known, new, spec.beta1, n) for known, new, _, _, n in parts]
+            new_v = [_carried(known, new, spec.beta2, np.square(2 * n)) for _, _, known, new, n in parts]
         return moved, new_m, new_v
 
-    def _carry(self, old: Array, new: Array, beta: float, off: Array) -> None:
-        """Note by how much a moment may be off, since a gradient that goes into it is nothing but noise."""
-        before = self._allowed.pop(id(old), (old, 0.0))[1]
-        self._allowed[id(new)] = new, beta * before + (1 - beta) * off
-
-    def allowed(self, array: Array) -> Array | None:
+    @staticmethod
+    def allowed(array: Array) -> Array | None:
         """Return by how much each element of a parameter or moment may be off, since noise decides it."""
-        return self._allowed[id(array)][1] if id(array) in self._allowed else None
+        return array.allowed if isinstance(array, Uncertain) else None
+
+
+@dataclass(frozen=True, eq=False)
+class Uncertain:
+    """An array, and by how much each of its elements may be off because noise decides it.
+
+    No array itself: whatever computes with it must say what becomes of the two.
+    """
+
+    value: Array
+    allowed: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Gradient:
+    """A gradient, and the sums of the squares of its terms."""
+
+    value: Array
+    squares: Array
+
+
+def _value(array: Array) -> Array:
+    return array.value if isinstance(array, Uncertain | Gradient) else array
+
+
+def _carried(before: Array | None, new: Array, beta: float, off: Array) -> Uncertain:
+    """Return a moment with how much it may be off, since a gradient that goes into it is nothing but noise."""
+    return Uncertain(new, (0.0 if before is None else beta * before) + (1 - beta) * off)
 
 
 def _noise(error: Array, squares: Array, least: float) -> Array:
@@ -194,8 +212,9 @@ def _noise(error: Array, squares: Array, least: float) -> Array:
 def _whole_step(spec: AdamSettings, noise: Array) -> Array:
     """Return how far Adam moves a parameter whose gradient is nothing but noise, however long it has been so.
 
-    Such are the biases of a critic: what pushes them one way on real rows pushes them back on fake ones. The larger of
-    Adam's two longest steps is taken: under a steady gradient, or one that begins (Kingma & Ba 2015, section 2.1).
+    Such are the biases of a D whose loss is linear: what pushes them one way on real rows pushes them back on fake
+    ones. The larger of Adam's two longest steps is taken: under a steady gradient, or one that begins (Kingma & Ba
+    2015, section 2.1).
     """
     longest = max(1.0, (1 - spec.beta1) / math.sqrt(1 - spec.beta2))
     return spec.lr * longest * noise / (noise + spec.eps)

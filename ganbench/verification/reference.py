@@ -16,46 +16,15 @@ from ..array_ops import (
     GANState,
     NetworkState,
     Trained,
-    TrainedCritic,
     Triple,
     Updated,
+    steps_on_d,
 )
-from ..gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec, Layer, by_layer
+from ..gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, GANSpec
+from ..layers import Layer, by_layer
+from ..losses import Terms
 from ..operations.rounding import widened
-
-
-def act(name: str, x: Array) -> Array:
-    if name == "relu":
-        return np.maximum(x, 0.0)
-    if name == "leaky_relu":
-        return np.maximum(x, LEAKY_SLOPE * x)
-    if name == "tanh":
-        return np.tanh(x)
-    if name == "sigmoid":
-        return np.exp(np.minimum(x, 0.0)) / (1.0 + np.exp(-np.abs(x)))
-    return x
-
-
-def _act_slope(name: str, x: Array) -> Array:
-    if name == "relu":
-        return (x > 0) * 1.0
-    if name == "leaky_relu":
-        return (x > 0) * (1.0 - LEAKY_SLOPE) + LEAKY_SLOPE
-    if name == "tanh":
-        return 1.0 - np.tanh(x) ** 2
-    if name == "sigmoid":
-        tail = np.exp(-np.abs(x))
-        return tail / (1.0 + tail) ** 2
-    return np.ones_like(x)
-
-
-def _act_curvature(name: str, x: Array) -> Array:
-    """Return σ''."""
-    if name == "tanh":
-        return -2.0 * np.tanh(x) * _act_slope(name, x)
-    if name == "sigmoid":
-        return (1.0 - 2.0 * act(name, x)) * _act_slope(name, x)
-    return np.zeros_like(x)
+from .functions import PHI, act, act_curvature, act_slope
 
 
 class NearKinkError(Exception):
@@ -95,10 +64,10 @@ class Reference(ArrayOps):
         """Every sum over the rows of a batch that is a gradient of a bias."""
         return rows.sum(axis=0)
 
-    def _weight_gradient(self, delta: Array, a_in: Array) -> Array:
-        return self._product(delta.T, a_in)
+    def _weight_grad(self, layer: Layer, x: Array, delta: Array) -> Array:
+        return layer.weight_grad(x, delta, self._product)
 
-    def _bias_gradient(self, delta: Array) -> Array:
+    def _bias_grad(self, delta: Array) -> Array:
         return self._stored(self._summed(delta))
 
     def _added(self, a: Array, b: Array) -> Array:
@@ -106,10 +75,10 @@ class Reference(ArrayOps):
         return a + b
 
     def _slope(self, activation: str, pre: Array) -> Array:
-        return _act_slope(activation, pre)
+        return act_slope(activation, pre)
 
     def _total(self, terms: Array, more: Any = 0.0) -> Array:
-        """Every sum of terms that may cancel, a Wasserstein loss, and what is added to it."""
+        """Every sum of terms that may cancel, where a loss is linear, and what is added to it."""
         return terms.sum() + more
 
     def _norms(self, rows: Array) -> Array:
@@ -118,8 +87,13 @@ class Reference(ArrayOps):
         self._note_kink(norms[norms > 0])
         return norms
 
-    def _note_drift(self, g_loss: Array, biases: Any, grads: Any) -> None:
-        """Called with how g_loss depends on the biases of a critic, which have hardly a gradient of their own."""
+    def _drifted(self, g_loss: Array, biases: Any, grads: Any) -> Array:
+        """Return g_loss, given how it depends on the biases of a D that have hardly a gradient of their own."""
+        return g_loss
+
+    def _read(self, params: Any) -> list[Array]:
+        """Return parameters that are to be computed with, given as ``adam_step`` returned them."""
+        return list(params)
 
     def _before_relu(self, pre: Array) -> Array:
         """What a ReLU is applied to: kept as it is, but how near the kink any of it lies is remembered."""
@@ -170,8 +144,8 @@ class Reference(ArrayOps):
     ) -> tuple[np.ndarray, list[_Trace], list[np.ndarray]]:
         """Return the output, each layer's trace, and (mean, var) of each batch norm."""
         traces, statistics = [], []
-        for layer, (w, *rest) in zip(layers, by_layer(layers, params), strict=True):
-            linear = self._product(x, w.T)
+        for layer, (w, *rest) in zip(layers, by_layer(layers, self._read(params)), strict=True):
+            linear = layer.forward(x, w, self._product)
             if layer.batch_norm:
                 pre, mean, var = self.batch_norm(linear, rest[0], rest[1], BATCH_NORM_EPS)
                 statistics += [mean, var]
@@ -189,17 +163,18 @@ class Reference(ArrayOps):
     ) -> tuple[list[np.ndarray], np.ndarray]:
         """Return the gradient of each parameter and of the input, for ``grad`` = ∂L/∂output."""
         grads: list[np.ndarray] = []
-        for layer, (w, *rest), trace in reversed(list(zip(layers, by_layer(layers, params), traces, strict=True))):
+        cut = by_layer(layers, self._read(params))
+        for layer, (w, *rest), trace in reversed(list(zip(layers, cut, traces, strict=True))):
             delta = self._stored(grad * self._slope(layer.activation, trace.pre))
             if layer.batch_norm:
                 delta, grad_gamma, grad_beta = self.batch_norm_grad(
                     trace.linear, rest[0], rest[1], BATCH_NORM_EPS, delta
                 )
                 delta = self._stored(delta)
-                grads = [self._weight_gradient(delta, trace.a_in), grad_gamma, grad_beta, *grads]
+                grads = [self._weight_grad(layer, trace.a_in, delta), grad_gamma, grad_beta, *grads]
             else:
-                grads = [self._weight_gradient(delta, trace.a_in), self._bias_gradient(delta), *grads]
-            grad = self._product(delta, w)
+                grads = [self._weight_grad(layer, trace.a_in, delta), self._bias_grad(delta), *grads]
+            grad = layer.input_grad(delta, w, self._product)
         return grads, grad
 
     def generator_forward(self, spec: GANSpec, params: Any, z: Array) -> Array:
@@ -208,23 +183,50 @@ class Reference(ArrayOps):
     def discriminator_forward(self, spec: GANSpec, params: Any, x: Array) -> Array:
         return self._forward(spec.discriminator_layers, params, x)[0]
 
-    def gan_iteration(self, spec: GANSpec, state: GANState, real: Array, z_d: Array, z_g: Array) -> Trained:
-        """Goodfellow et al. 2014, algorithm 1 with one D step, losses written on logits."""
-        g, d, step = state.generator, state.discriminator, int(state.step) + 1
-        g_layers, d_layers = spec.generator_layers, spec.discriminator_layers
+    def _loss(self, terms: Terms, blocks: list[Array], more: Any = 0.0) -> tuple[Array, list[Array]]:
+        """Return a loss of blocks of logits (B, 1), with ``more`` added, and its gradient by each block."""
+        b, values, grads = len(blocks[0]), [], []
+        for sign, shift, logits in zip(terms.signs, terms.shifts, blocks, strict=True):
+            t = sign * logits + shift
+            if terms.phi == "relu":
+                t = self._before_relu(t)
+            value, slope = PHI[terms.phi](t)
+            values.append(value)
+            grads.append(terms.weight * sign * slope / b)
+        if terms.linear:
+            return self._total(np.concatenate(values[::-1]) / b, more), grads
+        return terms.weight * sum(value.mean() for value in values) + more, grads
 
-        # Step on D: mean softplus(-D(real)) + mean softplus(D(fake)).
-        fake, _, statistics = self._forward(g_layers, g.params, z_d)
-        running = _update_running(g.running, statistics, spec.batch)
-        logit_real, trace_real, _ = self._forward(d_layers, d.params, real)
-        logit_fake, trace_fake, _ = self._forward(d_layers, d.params, fake)
-        d_loss = np.logaddexp(0, -logit_real).mean() + np.logaddexp(0, logit_fake).mean()
-        grads_real, _ = self._backward(d_layers, d.params, trace_real, -act("sigmoid", -logit_real) / spec.batch)
-        grads_fake, _ = self._backward(d_layers, d.params, trace_fake, act("sigmoid", logit_fake) / spec.batch)
-        grads = [self._added(a, b) for a, b in zip(grads_real, grads_fake, strict=True)]
+    def gan_iteration(
+        self, spec: GANSpec, state: GANState, real: Array, z_d: Array, z_g: Array, u: Array | None = None
+    ) -> Trained:
+        """Goodfellow et al. 2014, algorithm 1; with a penalty, Gulrajani et al. 2017, algorithm 1."""
+        (g, d), step, taken = state[:2], int(state.step), int(state.step) * spec.critic_steps
+        for one in steps_on_d(spec, real, z_d, u):
+            taken += 1
+            g, d, *losses = self._step_on_discriminator(spec, g, d, *one, taken)
+        g, g_loss = self._step_on_generator(spec, g, d, z_g, step + 1)
+        return GANState(g, d, np.int32(step + 1)), losses[0], g_loss, *losses[1:]
+
+    def _step_on_discriminator(
+        self, spec: GANSpec, g: NetworkState, d: NetworkState, real: Array, z: Array, u: Array | None, step: int
+    ) -> tuple[Any, ...]:
+        """Return G, whose running statistics have moved, D after one step, its loss and the penalty in it."""
+        layers = spec.discriminator_layers
+        fake, _, statistics = self._forward(spec.generator_layers, g.params, z)
+        g = g._replace(running=_update_running(g.running, statistics, spec.batch))
+        penalty, grads_mixed = None, None
+        if u is not None:
+            penalty, grads_mixed = self._penalty(spec, d.params, self._stored(u * real + (1 - u) * fake))
+        logit_real, trace_real, _ = self._forward(layers, d.params, real)
+        logit_fake, trace_fake, _ = self._forward(layers, d.params, fake)
+        d_loss, (on_real, on_fake) = self._loss(spec.objective.d, [logit_real, logit_fake], penalty or 0.0)
+        grads, _ = self._backward(layers, d.params, trace_real, on_real)
+        grads_fake, _ = self._backward(layers, d.params, trace_fake, on_fake)
+        for more in (grads_fake, grads_mixed):
+            grads = grads if more is None else [self._added(one, other) for one, other in zip(grads, more, strict=True)]
         d = NetworkState(*self.adam_step(spec, d.params, grads, d.m, d.v, step), d.running)
-        g, g_loss = self._step_on_generator(spec, g._replace(running=running), d, z_g, step)
-        return GANState(g, d, np.int32(step)), d_loss, g_loss
+        return (g, d, d_loss) if penalty is None else (g, d, d_loss, penalty)
 
     def _step_on_generator(
         self, spec: GANSpec, g: NetworkState, d: NetworkState, z_g: Array, step: int
@@ -234,74 +236,44 @@ class Reference(ArrayOps):
         images, g_traces, statistics = self._forward(g_layers, g.params, z_g)
         running = _update_running(g.running, statistics, spec.batch)
         logit, d_traces, _ = self._forward(d_layers, d.params, images)
-        if spec.loss == "non-saturating":
-            g_loss = np.logaddexp(0, -logit).mean()
-            grad_logit = -act("sigmoid", -logit) / spec.batch
-        elif spec.loss == "saturating":
-            g_loss = -np.logaddexp(0, logit).mean()
-            grad_logit = -act("sigmoid", logit) / spec.batch
-        else:
-            g_loss = self._total(-logit / spec.batch)
-            grad_logit = np.full_like(logit, -1 / spec.batch)
+        g_loss, (grad_logit,) = self._loss(spec.objective.g, [logit])
         grads, grad_images = self._backward(d_layers, d.params, d_traces, grad_logit)
-        if spec.wasserstein:
-            self._note_drift(g_loss, d.params[1::2], grads[1::2])
+        if spec.objective.cancels:
+            g_loss = self._drifted(g_loss, d.params[1::2], grads[1::2])
         grads, _ = self._backward(g_layers, g.params, g_traces, grad_images)
         return NetworkState(*self.adam_step(spec, g.params, grads, g.m, g.v, step), running), g_loss
-
-    def wasserstein_iteration(
-        self, spec: GANSpec, state: GANState, real: Array, z_d: Array, z_g: Array, u: Array
-    ) -> TrainedCritic:
-        """Gulrajani et al. 2017, algorithm 1."""
-        g, d, step = state.generator, state.discriminator, int(state.step)
-        layers, b = spec.discriminator_layers, spec.batch
-        for turn in range(spec.critic_steps):
-            fake, _, statistics = self._forward(spec.generator_layers, g.params, z_d[turn])
-            g = g._replace(running=_update_running(g.running, statistics, b))
-            mixed = self._stored(u[turn] * real[turn] + (1 - u[turn]) * fake)
-            penalty, grads_mixed = self._penalty(spec, d.params, mixed)
-            logit_real, trace_real, _ = self._forward(layers, d.params, real[turn])
-            logit_fake, trace_fake, _ = self._forward(layers, d.params, fake)
-            d_loss = self._total(np.concatenate([logit_fake, -logit_real]) / b, penalty)
-            grads_real, _ = self._backward(layers, d.params, trace_real, np.full_like(logit_real, -1 / b))
-            grads_fake, _ = self._backward(layers, d.params, trace_fake, np.full_like(logit_fake, 1 / b))
-            both = [self._added(one, other) for one, other in zip(grads_real, grads_fake, strict=True)]
-            grads = [self._added(one, other) for one, other in zip(both, grads_mixed, strict=True)]
-            taken = step * spec.critic_steps + turn + 1
-            d = NetworkState(*self.adam_step(spec, d.params, grads, d.m, d.v, taken), d.running)
-        g, g_loss = self._step_on_generator(spec, g, d, z_g, step + 1)
-        return GANState(g, d, np.int32(step + 1)), d_loss, g_loss, penalty
 
     def penalty_grad(self, spec: GANSpec, params: Any, x: Array) -> list[Array]:
         return self._penalty(spec, params, x)[1]
 
     def _penalty(self, spec: GANSpec, params: Any, x: Array) -> tuple[Array, list[Array]]:
         """Return the penalty at rows ``x`` and its gradient for D's parameters; docs/workload.md has the names."""
-        layers, weights = spec.discriminator_layers, [w for w, _ in by_layer(spec.discriminator_layers, params)]
+        layers, weights = spec.discriminator_layers, self._read(params)[::2]
         _, traces, _ = self._forward(layers, params, x)
         slopes = [self._slope(layer.activation, trace.pre) for layer, trace in zip(layers, traces, strict=True)]
         g, down = np.ones((len(x), 1)), []
-        for w, slope in zip(reversed(weights), reversed(slopes), strict=True):
+        for layer, w, slope in reversed(list(zip(layers, weights, slopes, strict=True))):
             p = self._stored(g * slope)
             down.append((g, p))
-            g = self._product(p, w)
+            g = layer.input_grad(p, w, self._product)
         norms = self._norms(g)
         penalty = spec.penalty * np.square(norms - 1).mean()
         shrunk = np.where(norms > 0, 1 - 1 / np.where(norms > 0, norms, 1), 0)
         gamma = self._stored(2 * spec.penalty / len(x) * shrunk * g)
-        grads, bends = [], []  # of the weights, and of what the activations are applied to
+        grads, curved = [], []  # of the weights, and of what the activations are applied to
         for layer, w, slope, trace, (g, p) in zip(layers, weights, slopes, traces, reversed(down), strict=True):
-            grads.append(self._weight_gradient(p, gamma))
-            pi = self._product(gamma, w.T)
-            bends.append(self._stored(pi * g * _act_curvature(layer.activation, trace.pre)))
+            grads.append(self._weight_grad(layer, gamma, p))
+            pi = layer.forward(gamma, w, self._product)
+            curved.append(self._stored(pi * g * act_curvature(layer.activation, trace.pre)))
             gamma = self._stored(pi * slope)
         found: list[Array] = []
         above = np.zeros((len(x), 1))
-        for w, slope, bend, trace, grad in reversed(list(zip(weights, slopes, bends, traces, grads, strict=True))):
-            delta = self._stored(above * slope) + bend
-            of_weights = self._added(grad, self._weight_gradient(delta, trace.a_in))
-            found = [of_weights, self._bias_gradient(delta), *found]
-            above = self._product(delta, w)
+        parts = zip(layers, weights, slopes, curved, traces, grads, strict=True)
+        for layer, w, slope, of_slope, trace, grad in reversed(list(parts)):
+            delta = self._stored(above * slope) + of_slope
+            of_weights = self._added(grad, self._weight_grad(layer, trace.a_in, delta))
+            found = [of_weights, self._bias_grad(delta), *found]
+            above = layer.input_grad(delta, w, self._product)
         return penalty, found
 
 

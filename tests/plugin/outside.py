@@ -177,5 +177,7 @@ class EarlierBackend(OutsideBackend):
 
     name = "earlier"
     losses = Backend.losses
-    wasserstein_iteration = Backend.wasserstein_iteration
     penalty_grad = Backend.penalty_grad
+
+    def gan_iteration(self, spec, state, real, z_d, z_g):
+        return super().gan_iteration(spec, state, real, z_d, z_g)

@@ -49,31 +49,31 @@ class WeightTwice(TorchBackend):
 class OneBatch(TorchBackend):
     """Every step on D takes the first batch."""
 
-    def wasserstein_iteration(self, spec, state, real, z_d, z_g, u):
+    def gan_iteration(self, spec, state, real, z_d, z_g, u):
         first = (array[:1].expand_as(array) for array in (real, z_d))
-        return super().wasserstein_iteration(spec, state, *first, z_g, u)
+        return super().gan_iteration(spec, state, *first, z_g, u)
 
 
 class OnRealRows(TorchBackend):
     """Does not use u: the slope is taken at real rows."""
 
-    def wasserstein_iteration(self, spec, state, real, z_d, z_g, u):
-        return super().wasserstein_iteration(spec, state, real, z_d, z_g, torch.ones_like(u))
+    def gan_iteration(self, spec, state, real, z_d, z_g, u):
+        return super().gan_iteration(spec, state, real, z_d, z_g, torch.ones_like(u))
 
 
 class OneShare(TorchBackend):
     """Takes the first u for all rows."""
 
-    def wasserstein_iteration(self, spec, state, real, z_d, z_g, u):
-        return super().wasserstein_iteration(spec, state, real, z_d, z_g, u[:, :1].expand_as(u))
+    def gan_iteration(self, spec, state, real, z_d, z_g, u):
+        return super().gan_iteration(spec, state, real, z_d, z_g, u[:, :1].expand_as(u))
 
 
 class OneStepLess(TorchBackend):
     """Makes a step on D less, and counts all the same."""
 
-    def wasserstein_iteration(self, spec, state, real, z_d, z_g, u):
+    def gan_iteration(self, spec, state, real, z_d, z_g, u):
         less = replace(spec, critic_steps=spec.critic_steps - 1)
-        return super().wasserstein_iteration(less, state, real, z_d, z_g, u)
+        return super().gan_iteration(less, state, real, z_d, z_g, u)
 
 
 CRITIC_FAULTS = (

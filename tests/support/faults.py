@@ -13,8 +13,8 @@ from ganbench.backend import BoundProgram, GANState
 class WrongSlope(NumpyBackend):
     """Lets the gradient through where the ReLU did not let the value through."""
 
-    def _through_activation(self, name, out, grad):
-        return grad if name == "relu" else super()._through_activation(name, out, grad)
+    def _activation_grad(self, name, out, grad):
+        return grad if name == "relu" else super()._activation_grad(name, out, grad)
 
 
 class TransposedWeightGradient(NumpyBackend):
@@ -60,7 +60,7 @@ class FrozenDiscriminator(NumpyBackend):
 class StaleDiscriminator(NumpyBackend):
     """Trains G against D as it was before its step."""
 
-    def gan_iteration(self, spec, state, real, z_d, z_g):
+    def gan_iteration(self, spec, state, real, z_d, z_g, u=None):
         right, d_loss, _ = super().gan_iteration(spec, copy.deepcopy(state), real, z_d, z_g)
         stale, _, g_loss = FrozenDiscriminator().gan_iteration(spec, state, real, z_d, z_g)
         return GANState(stale.generator, right.discriminator, right.step), d_loss, g_loss
@@ -69,7 +69,7 @@ class StaleDiscriminator(NumpyBackend):
 class NotDetached(NumpyBackend):
     """Lets the D step move G too, along the gradient of d_loss."""
 
-    def gan_iteration(self, spec, state, real, z_d, z_g):
+    def gan_iteration(self, spec, state, real, z_d, z_g, u=None):
         moved, d, step = copy.deepcopy(state.generator), state.discriminator, state.step + 1
         made = self._forward(spec.generator_layers, moved.params, z_d, moved.running)
         judged = self._forward(spec.discriminator_layers, d.params, made[-1])
@@ -84,7 +84,7 @@ class NotDetached(NumpyBackend):
 
 
 class SwappedNoise(NumpyBackend):
-    def gan_iteration(self, spec, state, real, z_d, z_g):
+    def gan_iteration(self, spec, state, real, z_d, z_g, u=None):
         return super().gan_iteration(spec, state, real, z_g, z_d)
 
 
@@ -95,7 +95,7 @@ class FrozenStatistics(NumpyBackend):
 
 
 class SwappedLosses(NumpyBackend):
-    def gan_iteration(self, spec, state, real, z_d, z_g):
+    def gan_iteration(self, spec, state, real, z_d, z_g, u=None):
         state, d_loss, g_loss = super().gan_iteration(spec, state, real, z_d, z_g)
         return state, g_loss, d_loss
 
@@ -170,7 +170,7 @@ class FourIterations(NumpyBackend):
 class ChangesImages(NumpyBackend):
     """Uses the staged images as scratch space once it has read them."""
 
-    def gan_iteration(self, spec, state, real, z_d, z_g):
+    def gan_iteration(self, spec, state, real, z_d, z_g, u=None):
         result = super().gan_iteration(spec, state, real, z_d, z_g)
         real *= 0.5
         return result

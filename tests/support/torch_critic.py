@@ -14,11 +14,11 @@ ACTIVATIONS = {
 def network(layers, start):
     """Return an ``nn.Sequential`` in float64 with the parameters ``start``."""
     modules = []
-    for n_in, n_out, activation, normalised in layers:
-        modules.append(torch.nn.Linear(n_in, n_out, bias=not normalised))
-        if normalised:
-            modules.append(torch.nn.BatchNorm1d(n_out))
-        modules.append(ACTIVATIONS[activation]())
+    for layer in layers:
+        modules.append(torch.nn.Linear(layer.n_in, layer.n_out, bias=not layer.batch_norm))
+        if layer.batch_norm:
+            modules.append(torch.nn.BatchNorm1d(layer.n_out))
+        modules.append(ACTIVATIONS[layer.activation]())
     made = torch.nn.Sequential(*modules).double()
     with torch.no_grad():
         for parameter, value in zip(made.parameters(), start, strict=True):

@@ -89,7 +89,7 @@ def test_an_activation_is_one_kernel_in_the_dtype_of_its_array(make, calls, name
     backend = make("fused", "mixed" if dtype == "float16" else "ieee")
     x, out, grad = (backend.from_numpy(np.ones((3, 4), dtype)) for _ in range(3))
     calls()
-    assert backend._activate(name, x).dtype == backend._through_activation(name, out, grad).dtype == dtype
+    assert backend._activate(name, x).dtype == backend._activation_grad(name, out, grad).dtype == dtype
     kernels = launched(calls)
-    assert kernels == [f"activate_{name}", f"through_{name}"]
+    assert kernels == [f"activate_{name}", f"grad_{name}"]
     assert all(halves_in(kernel, dtype) == (dtype == "float16") for kernel in kernels)

@@ -1,0 +1,51 @@
+"""The fully connected layer. Its weight is (n_out, n_in), as ``torch.nn.Linear`` stores it."""
+
+from operator import matmul
+from typing import Any
+
+from .base import Layer, Matmul, Product
+
+
+class Dense(Layer, frozen=True):
+    """``x Wᵀ``, from (B, n_in) to (B, n_out)."""
+
+    n_in: int
+    n_out: int
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        return (self.n_in,)
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        return (self.n_out,)
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        return self.n_out, self.n_in
+
+    @property
+    def fan_in(self) -> int:
+        return self.n_in
+
+    @property
+    def channels(self) -> int:
+        return self.n_out
+
+    def forward(self, x: Any, w: Any, product: Matmul = matmul) -> Any:
+        return product(x, w.T)
+
+    def input_grad(self, delta: Any, w: Any, product: Matmul = matmul) -> Any:
+        return product(delta, w)
+
+    def weight_grad(self, x: Any, delta: Any, product: Matmul = matmul) -> Any:
+        return product(delta.T, x)
+
+    def forward_product(self, rows: int) -> Product:
+        return Product(rows, self.n_in, self.n_out, b_transposed=True)
+
+    def input_grad_product(self, rows: int) -> Product:
+        return Product(rows, self.n_out, self.n_in)
+
+    def weight_grad_product(self, rows: int) -> Product:
+        return Product(self.n_out, rows, self.n_in, a_transposed=True)
