@@ -18,7 +18,7 @@ from ganbench import registry
 from ganbench.data import load_images, staged_images
 from ganbench.errors import GanbenchError, UnavailableError, UnsupportedError
 from ganbench.machine.environment import can_pin, usable_cpus
-from ganbench.machine.placement import spread_threads
+from ganbench.machine.processes import spread_threads
 from ganbench.measure import engine
 from ganbench.measure.plan import RIGORS
 from ganbench.operation import ModelOperation, Operation

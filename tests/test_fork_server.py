@@ -13,7 +13,7 @@ from patience import LIMIT_S
 import ganbench
 from ganbench import registry
 from ganbench.gan import preset
-from ganbench.machine.child_processes import adopting
+from ganbench.machine.processes import adopting
 from ganbench.measure import protocol
 from ganbench.measure.fork_server import ForkServer, ForkServerLostError, can_fork
 from ganbench.measure.launching import fork_servers, launch

@@ -12,7 +12,7 @@ import ganbench
 from ganbench import gpus
 from ganbench.cli import doctor
 from ganbench.machine import environment
-from ganbench.machine.disturbance import Watch
+from ganbench.machine.environment import Watch
 from ganbench.results.records import Disturbance, summary
 
 

@@ -17,7 +17,7 @@ from commands import GANBENCH
 from kept import counted, resume
 from patience import LIMIT_S
 
-from ganbench.machine.workspace import OWNER, remove_stale
+from ganbench.machine.guard import FOLDER_OWNER, remove_stale
 
 pytestmark = pytest.mark.workers
 
@@ -104,7 +104,7 @@ def test_kill_9_leaves_nobody_and_the_run_goes_on(tmp_path, outside, moment):
 def test_folders_of_dead_runs_are_removed_and_no_others(tmp_path):
     for name, host in {"dead": platform.node(), "alive": platform.node(), "elsewhere": "another", "odd": ""}.items():
         (tmp_path / f"ganbench-{name}").mkdir()
-        (tmp_path / f"ganbench-{name}" / OWNER).write_text(host)
+        (tmp_path / f"ganbench-{name}" / FOLDER_OWNER).write_text(host)
     (tmp_path / "ganbench-new").mkdir()
     hold = (
         "import sys, pathlib\nfrom ganbench.machine.lock import try_lock\n"

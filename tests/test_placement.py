@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from patience import LIMIT_S
 
-from ganbench.machine.placement import spread_threads
+from ganbench.machine.processes import spread_threads
 from ganbench.verification.gate import norm
 
 THREADED = """

@@ -16,8 +16,7 @@ from ganbench.backends.numpy_backend import NumpyBackend
 from study import Study, options
 
 from ganbench.backend import DISPLACING, Program
-from ganbench.machine.cache import displacer, last_level_cache
-from ganbench.machine.environment import usable_cpus
+from ganbench.machine.environment import last_level_cache, usable_cpus
 from ganbench.measure import cold, engine
 from ganbench.operations.layers import Matmul
 
@@ -68,7 +67,7 @@ def in_turns(size: int, visits: int, ways: dict[str, float | None]) -> dict[str,
         timers[name] = engine.time_visit
         if times is not None:
             timers[name] = (visiting := cold.Cold(backend)).time_visit
-            visiting.displace = displacer(times)
+            visiting.displace = cold.displacer(times)
     number = engine.calibrate(backend, made, program)
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(visits):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from .. import gpus, registry
 from ..gan import preset
 from ..machine import environment
-from ..machine.workspace import workspace
+from ..machine.guard import workspace
 from ..measure.child import explained
 from ..measure.launching import launch
 from ..measure.plan import make_plan

@@ -8,17 +8,25 @@ import platform
 import re
 import signal
 import subprocess
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from .. import gpus
+from ..results.records import Disturbance
 from .lock import CAN_LOCK
 from .memory import forget_peak
-from .quota import cpu_quota
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+CGROUPS, OWN_CGROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+UNKNOWN_CACHE = 2**26
 SOURCE = Path(__file__).resolve().parents[2]  # the git tree of this ganbench, if it is in one
 # Environment variables that may change a time: threads are set by ganbench, and folders change no time.
 TUNING = re.compile(
@@ -82,6 +90,48 @@ def _affinity() -> list[int]:
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(psutil.cpu_count(logical=False) or os.cpu_count() or 1))
+
+
+def cpu_quota(root: Path = CGROUPS, own: Path = OWN_CGROUP) -> float | None:
+    """Return the number of processors whose time may be used, such as 1.5; None if there is no limit.
+
+    Limits of parent groups count, too. Groups of version 2 (``cpu.max``) and 1 (``cpu.cfs_quota_us``) are read, as
+    described in the kernel's ``cgroup-v2.rst`` and ``sched-bwc.rst``.
+    """
+    return min(_limits(root, own), default=None)
+
+
+def _limits(root: Path, own: Path) -> Iterator[float]:
+    for folder in _folders(root, own):
+        with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
+            most, period = (folder / "cpu.max").read_text().split()
+            yield int(most) / int(period)  # "max" means no limit
+        with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
+            most, period = ((folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+            if int(most) > 0:  # -1 means no limit
+                yield int(most) / int(period)
+
+
+def _folders(root: Path, own: Path) -> Iterator[Path]:
+    """Yield the folders of this process's groups and of their parent groups, if they are visible."""
+    yield root  # in a container that sees only its own group
+    for line in _read(own).splitlines():
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        tops = [root / controllers, root / "cpu"] if controllers else [root]
+        parts = [part for part in path.split("/") if part not in ("", "..")]
+        for top in tops:
+            yield top
+            yield from (top.joinpath(*parts[: n + 1]) for n in range(len(parts)))
+
+
+def last_level_cache() -> int:
+    """Return the bytes of the last-level cache of the first core, or a guess if the system does not report it."""
+    sizes = (_read(path).strip() for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"))
+    matches = (re.fullmatch(r"(\d+)([KM]?)", size) for size in sizes)
+    found = (int(match[1]) * {"": 1, "K": 2**10, "M": 2**20}[match[2]] for match in matches if match)
+    return max(found, default=UNKNOWN_CACHE)
 
 
 def can_pin() -> bool:
@@ -196,6 +246,40 @@ def disturbances() -> list[str]:
     if psutil.virtual_memory().available < 2 * 2**30:
         found.append(f"only {psutil.virtual_memory().available / 2**30:.1f} GiB of memory are free")
     return found
+
+
+class Watch:
+    """Watches the machine from its construction to ``stop``; reads nothing in between."""
+
+    def __init__(self, device: str = "cpu") -> None:
+        self._clocks = gpus.clocks(device)
+        self._start, self._steal, self._switches = time.perf_counter(), _steal(), _switches()
+
+    def stop(self) -> Disturbance:
+        """Return what happened since the start; unknown values are None. A GPU must still be busy at this moment."""
+        clocks = self._clocks()
+        wall = time.perf_counter() - self._start
+        steal, switches = _steal(), _switches()
+        return Disturbance(
+            steal=None if steal is None or self._steal is None else max(0.0, steal - self._steal) / wall,
+            switches=None if switches is None or self._switches is None else switches - self._switches,
+            load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+            sm_mhz=clocks.sm_mhz,
+            throttle=list(clocks.throttle),
+        )
+
+
+def _steal() -> float | None:
+    """Return the seconds of processor time that the host has taken from this virtual machine, of all cores."""
+    with contextlib.suppress(OSError, RuntimeError):
+        taken = getattr(psutil.cpu_times(), "steal", None)
+        return None if taken is None else float(taken)
+    return None
+
+
+def _switches() -> int | None:
+    """Return how often this process was taken off a processor against its will."""
+    return None if resource is None else int(resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw)
 
 
 def _read(path: str | Path) -> str:

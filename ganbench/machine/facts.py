@@ -8,6 +8,7 @@ import numpy as np
 from .. import gpus
 from ..array_ops import Adam
 from ..backend import Backend
+from .environment import cpu_model
 
 
 def denormals(backend: Backend) -> str:
@@ -38,6 +39,4 @@ def device_name(device: str) -> str:
     if device.startswith("cuda"):
         index, names = int(device.partition(":")[2] or 0), gpus.names()
         return names[index] if index < len(names) else device
-    from .environment import cpu_model
-
     return cpu_model() or platform.machine()

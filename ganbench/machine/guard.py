@@ -2,7 +2,11 @@
 
 All processes of a run have a mark in their environment. Their children inherit it, in every group and session. The
 guard waits until the system closes a pipe that only the parent holds open; this happens however the parent ends. Then
-the guard kills every process with the mark, running or stopped.
+the guard kills every process with the mark, running or stopped, and removes the run's folder. If the guard was killed,
+the next run removes it.
+
+A run locks its folder, so that no other run takes it for a folder of a dead run. This works also between containers
+with different process numbers, and between users.
 """
 
 import atexit
@@ -10,21 +14,26 @@ import contextlib
 import functools
 import json
 import os
+import platform
 import secrets
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 
 from .launch import command
+from .lock import is_free, try_lock
 
 MARK = "GANBENCH_OWNER"
 OWNER = f"{os.getpid()}-{secrets.token_hex(8)}"  # a process number alone may be used again
 PATIENCE_S = 10.0
+PREFIX, FOLDER_OWNER = "ganbench-", "owner"  # of the folder of a run
 
 
 def watch(folder: Path | None = None) -> None:
@@ -61,6 +70,28 @@ def _dismiss(guard: "subprocess.Popen[bytes]") -> None:
         guard.stdin.close()
     with contextlib.suppress(subprocess.TimeoutExpired):
         guard.wait(PATIENCE_S)
+
+
+@contextlib.contextmanager
+def workspace() -> Iterator[str]:
+    """Remove the folders of dead runs and yield a new temporary folder; raises ``OSError`` if there is no room."""
+    remove_stale(Path(tempfile.gettempdir()))
+    with (
+        tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as folder,
+        try_lock(Path(folder)),
+    ):
+        (Path(folder) / FOLDER_OWNER).write_text(platform.node())  # only now, when locked, may other runs see it
+        watch(Path(folder))
+        yield folder
+
+
+def remove_stale(parent: Path) -> None:
+    """Remove the folders in ``parent`` that no run has locked; a doubtful one stays."""
+    for path in parent.glob(f"{PREFIX}*/{FOLDER_OWNER}"):
+        with contextlib.suppress(OSError, ValueError):
+            # On a file system of several hosts, a lock may hold on its own host only.
+            if path.read_text() == platform.node() and is_free(path.parent):
+                shutil.rmtree(path.parent, ignore_errors=True)
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 import psutil
 
-from ..machine.cache import last_level_cache
+from ..machine.environment import last_level_cache
 from ..results.records import Ceiling
 from .child import ChildJob, begin
 from .process import Child, WorkerLostError, child_environment

@@ -8,14 +8,21 @@ On a GPU the calls are timed by events. The writing keeps the device busy while 
 import time
 from collections.abc import Callable
 
-from ..backend import Backend, Program
-from ..machine.cache import displacer
-from ..machine.disturbance import Watch
+import numpy as np
+
+from ..backend import DISPLACING, Backend, Program
+from ..machine.environment import Watch, last_level_cache
 from ..operation import Operation
 from .engine import collector_off, first, lead_in, most_calls
 from .protocol import Timed
 
 VISIT_S = 0.1  # with all that is written: what is timed is the smaller part of it
+
+
+def displacer(times: float = DISPLACING) -> Callable[[], object]:
+    """Return a function that displaces the content of its core's caches: it changes a larger array."""
+    array = np.ones(int(times * last_level_cache()) // 8)  # zeros would only be allocated when they are changed
+    return lambda: np.add(array, 1.0, out=array)  # not ``fill``, which may write past the caches
 
 
 class Cold:

@@ -12,13 +12,13 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..backend import Backend, Program
 from ..gan import MAX_ITERATIONS
-from ..machine.disturbance import Watch
+from ..machine.environment import Watch
 from ..operation import Inputs, Operation
-from .protocol import Timed
+from .protocol import Timed, Warmed
 
 VERSION = "3"  # raised when a change of this loop changes the times of the same program
 
@@ -28,18 +28,6 @@ WINDOW = 4  # visits of one warm-up window
 LOADED_S = 0.002  # untimed work, during which the clocks of a device are read
 LATENCIES = 20  # synchronised calls after a visit, on a device that queues work
 AGREEMENT = 0.01  # largest relative difference of two windows in a steady state
-
-
-class WarmUp(NamedTuple):
-    """The end of a warm-up: calls of a visit, seconds per call, and whether a steady state was reached.
-
-    ``displace_s``: seconds in which the caches were displaced before a call.
-    """
-
-    number: int
-    seconds: float
-    steady: bool
-    displace_s: float = 0.0
 
 
 Timer = Callable[[Backend, Operation, Program, int], Timed]  # makes a visit of so many calls
@@ -177,7 +165,7 @@ def calibrate(
 def warm_up(
     backend: Backend, operation: Operation, program: Program, cap_s: float, number: int = 0,
     timer: Timer = time_visit, visit_s: float = VISIT_S,
-) -> WarmUp:  # fmt: skip
+) -> Warmed:  # fmt: skip
     """Make short visits until two windows agree and show no slope, or ``cap_s`` seconds are over.
 
     With ``cap_s`` 0 one call is timed, and the result is not called steady. ``number`` fixes the calls of a visit; with
@@ -195,7 +183,7 @@ def warm_up(
         displacing.append(timed.displace_s)
         steady = len(samples) >= 2 * WINDOW and is_steady(samples[-2 * WINDOW :])
     seconds = statistics.median(samples[-2 * WINDOW :]) * program.iterations
-    return WarmUp(number, seconds, steady, statistics.median(displacing))
+    return Warmed(number, seconds, steady, statistics.median(displacing))
 
 
 def is_steady(samples: list[float]) -> bool:

@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 
 from .. import registry
-from ..machine.child_processes import adopting
 from ..machine.environment import can_pin
+from ..machine.processes import adopting
 from ..registry import Target
 from . import protocol
 from .fork_server import ForkServer, can_fork

@@ -14,7 +14,7 @@ import msgspec
 from ..machine import guard
 from ..machine.environment import can_pause
 from ..machine.launch import command
-from ..machine.placement import spread_threads
+from ..machine.processes import spread_threads
 from ..results.records import Status
 from .child import ChildJob
 from .fork_server import Forked, ForkServer, ForkServerLostError

@@ -120,14 +120,14 @@ class Waited(Reply, tag="waited", frozen=True):
 
 
 class Warmed(Reply, tag="warmed", frozen=True):
-    """The calls of a visit, whether the times became steady, and the peak memory."""
+    """The end of a warm-up: the calls of a visit, whether the times became steady, and the peak memory."""
 
     number: int
     seconds: float  # per call
     steady: bool
     displace_s: float  # per call, not timed: in which the caches were displaced
-    host_peak_bytes: int | None
-    device_peak_bytes: int | None
+    host_peak_bytes: int | None = None
+    device_peak_bytes: int | None = None
 
 
 class Timed(Reply, tag="timed", frozen=True):

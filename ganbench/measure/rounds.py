@@ -19,10 +19,9 @@ from msgspec.structs import replace
 from ..data import load_images, staged_images
 from ..errors import StorageError
 from ..machine import guard
-from ..machine.child_processes import Strays, adopting
 from ..machine.energy import at_rest
 from ..machine.environment import can_pin
-from ..machine.workspace import workspace
+from ..machine.processes import Strays, adopting
 from ..registry import Target
 from ..results.records import Ceiling, CeilingRecord, EnergyRecord, Record, RunEnd, StrayRecord, digits
 from ..results.statistics import MIN_ROUNDS, Estimate
@@ -61,7 +60,7 @@ def run_rounds(
     """
     with adopting(), contextlib.ExitStack() as stack:
         try:
-            folder = stack.enter_context(workspace())
+            folder = stack.enter_context(guard.workspace())
             np.save(Path(folder) / IMAGES, images)
         except OSError as error:
             raise StorageError(

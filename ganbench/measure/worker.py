@@ -104,7 +104,8 @@ class TargetWorker:
                 warm = warm_up(
                     self._backend, operation, program, request.cap_s, request.number, self._timer, self._visit_s
                 )
-                return protocol.Warmed(*warm, *memory.peaks())
+                host, device = memory.peaks()
+                return msgspec.structs.replace(warm, host_peak_bytes=host, device_peak_bytes=device)
             case protocol.Visit():
                 return self._timer(self._backend, operation, program, request.number)
             case protocol.Look():

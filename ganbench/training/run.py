@@ -14,7 +14,7 @@ from ..data import staged_images
 from ..errors import GanbenchError, StorageError
 from ..gan import GANSpec, preset as find_preset
 from ..machine.environment import can_pin
-from ..machine.workspace import workspace
+from ..machine.guard import workspace
 from ..measure.process import Child, WorkerLostError, child_environment
 from ..registry import Target
 from ..results.store import replace_file

@@ -1,4 +1,4 @@
-"""Processes that a backend starts beside its worker: they are found, and the processor time that they use is reported.
+"""The processes below this one: those that a backend starts beside its worker, and where a worker's threads continue.
 
 A worker's own group is stopped while others are timed, but a process in another session goes on. During a run this
 process adopts the orphans of its descendants (Linux), so no session, environment or second fork hides a process.
@@ -6,9 +6,11 @@ process adopts the orphans of its descendants (Linux), so no session, environmen
 
 import contextlib
 import ctypes
+import os
 import sys
 import time
 from collections.abc import Collection, Iterator
+from pathlib import Path
 
 import psutil
 
@@ -65,3 +67,36 @@ class Strays:
 
 def _descendants() -> list[psutil.Process]:
     return psutil.Process().children(recursive=True)
+
+
+@contextlib.contextmanager
+def spread_threads(process: int, cpu: int | None) -> Iterator[None]:
+    """Inside this context the main thread of ``process`` runs only on ``cpu``, its other threads only on others.
+
+    With None nothing is changed.
+
+    Linux may wake several threads on the same processor. If they wait for one another by spinning, each spins for its
+    whole time slice of some milliseconds, although the other thread could run on another processor.
+    """
+    if cpu is None:
+        yield
+        return
+    allowed: dict[int, set[int]] = {}
+    for thread in _threads(process):
+        with contextlib.suppress(OSError):  # the thread has ended
+            allowed[thread] = os.sched_getaffinity(thread)
+            here = {cpu} if thread == process else allowed[thread] - {cpu}
+            if here & allowed[thread]:
+                os.sched_setaffinity(thread, here & allowed[thread])
+    try:
+        yield
+    finally:
+        for thread, processors in allowed.items():
+            with contextlib.suppress(OSError):
+                os.sched_setaffinity(thread, processors)
+
+
+def _threads(process: int) -> list[int]:
+    with contextlib.suppress(OSError):
+        return [int(entry.name) for entry in Path(f"/proc/{process}/task").iterdir()]
+    return [process]
