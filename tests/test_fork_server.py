@@ -16,9 +16,8 @@ from ganbench.gan import preset
 from ganbench.machine.processes import adopting
 from ganbench.measure import protocol
 from ganbench.measure.fork_server import ForkServer, ForkServerLostError, can_fork
-from ganbench.measure.launching import fork_servers, launch
 from ganbench.measure.plan import make_plan
-from ganbench.measure.process import WorkerLostError, child_environment
+from ganbench.measure.process import Worker, WorkerLostError, child_environment, fork_servers
 from ganbench.results.records import WorkerRecord
 
 pytestmark = [
@@ -36,7 +35,7 @@ def server():
 @pytest.fixture
 def worker(server, tmp_path):
     plan = make_plan(preset("tiny"), backends="numpy")
-    found = launch(plan, plan.targets[0], str(tmp_path), server)
+    found = Worker(plan, plan.targets[0], str(tmp_path), server)
     yield found
     found.stop()
 
@@ -76,7 +75,7 @@ def test_a_fork_server_that_is_gone_costs_nothing_but_time(server, tmp_path):
     with tempfile.TemporaryFile() as errors, pytest.raises(ForkServerLostError):
         server.fork(errors)
     plan = make_plan(preset("tiny"), backends="numpy")
-    fresh = launch(plan, plan.targets[0], str(tmp_path), server)
+    fresh = Worker(plan, plan.targets[0], str(tmp_path), server)
     assert not fresh.forked
     assert fresh.wait().import_s > 0
     fresh.stop()

@@ -7,9 +7,8 @@ from ..gan import preset
 from ..machine import environment
 from ..machine.guard import workspace
 from ..measure.child import explained
-from ..measure.launching import launch
 from ..measure.plan import make_plan
-from ..measure.process import WorkerLostError
+from ..measure.process import Worker, WorkerLostError
 from .trial import trial
 
 
@@ -39,7 +38,7 @@ def _backend(name: str) -> Iterator[str]:
     try:
         plan = make_plan(preset("tiny"), backends=name)
         with workspace() as folder:
-            worker = launch(plan, plan.targets[0], folder)
+            worker = Worker(plan, plan.targets[0], folder)
             ready = worker.wait()
             worker.stop()
     except Exception as error:  # a plug-in may raise anything

@@ -9,16 +9,15 @@ whether times differ between forked workers as they do between new ones. The ser
 import contextlib
 import importlib
 import os
-import signal
 import socket
 import subprocess
 import sys
-import time
 import traceback
 from collections.abc import Sequence
 from typing import IO, NoReturn, Self
 
 import msgspec
+import psutil
 
 from .. import registry
 from ..machine import guard
@@ -40,38 +39,25 @@ class ForkServerLostError(Exception):
     """A fork server that cannot fork; its workers are started as new processes instead."""
 
 
-class Forked:
-    """A forked worker, with the methods of ``subprocess.Popen`` that are needed."""
+class Forked(psutil.Process):
+    """A forked worker, with the methods and the streams that ``subprocess.Popen`` has."""
 
     def __init__(self, pid: int, stdin: IO[bytes], stdout: IO[bytes]) -> None:
-        self.pid, self.stdin, self.stdout = pid, stdin, stdout
-        self.returncode: int | None = None
+        super().__init__(pid)
+        self.stdin, self.stdout = stdin, stdout
 
     def poll(self) -> int | None:
         """Return the exit code, negative for a signal; None while it runs."""
-        if self.returncode is None:
-            with contextlib.suppress(ChildProcessError):  # another call has already waited for it: the process is gone
-                pid, status = os.waitpid(self.pid, os.WNOHANG)
-                if pid == 0:
-                    return None
-                self.returncode = os.waitstatus_to_exitcode(status)
-                return self.returncode
-            self.returncode = 0
-        return self.returncode
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self.wait(0)
+        return None
 
     def wait(self, timeout: float | None = None) -> int:
         """Return the exit code once it has ended; raises ``subprocess.TimeoutExpired``."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while (code := self.poll()) is None:
-            if deadline is not None and time.monotonic() > deadline:
-                raise subprocess.TimeoutExpired("worker", timeout or 0.0)
-            time.sleep(0.002)
-        return code
-
-    def kill(self) -> None:
-        """Kill it."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
+        try:
+            return super().wait(timeout) or 0  # None: another call has already waited for it
+        except psutil.TimeoutExpired as error:
+            raise subprocess.TimeoutExpired("worker", timeout or 0.0) from error
 
 
 class ForkServer:

@@ -14,9 +14,8 @@ from . import protocol
 from .child import explained
 from .engine import LEAD_IN_S
 from .fork_server import ForkServer
-from .launching import launch
 from .ledger import Ledger, Timings
-from .oracle_client import OracleClient
+from .oracle import OracleClient
 from .plan import Case, Plan
 from .process import Worker, WorkerLostError
 
@@ -52,7 +51,7 @@ class Member:
         if self._worker is not None or not self._pending(self._names):
             return
         try:
-            self._worker = launch(self._plan, self.target, self._folder, self._server)
+            self._worker = Worker(self._plan, self.target, self._folder, self._server)
         except Exception as error:  # a plug-in may raise anything, or ask for variables that no process can have
             self._fail_all(*explained(error))
         self._greeted = False

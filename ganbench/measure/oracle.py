@@ -1,24 +1,41 @@
-"""The process of the oracle: it computes the right results, and checks the outputs that workers write to files.
+"""The oracle: it computes the right results, and checks the outputs that workers write to files.
 
-Its answers never leave it. It lives as long as the run, as ``python -m ganbench.measure.oracle``.
+It is a process of its own, ``python -m ganbench.measure.oracle``, which lives as long as the run. Its answers never
+leave it.
 """
 
+import contextlib
+import itertools
+import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import numpy as np
 
 from ..array_ops import map_arrays
+from ..errors import GanbenchError
 from ..gan import GANSpec
 from ..operation import Inputs, Operation
 from ..operations import operation
 from ..results.records import Verification
 from ..verification.answers import IMAGES, Answers
+from ..verification.choose_inputs import SEEDS
 from ..verification.emulation import answer, answers_from
-from ..verification.gate import Shown, check_outputs, malformed
+from ..verification.gate import GATED_ITERATIONS, Shown, check_outputs, malformed
 from .child import ChildJob, begin
+from .plan import Plan
+from .process import Child, WorkerLostError, child_environment
+
+LATER = 1  # iteration is checked in later rounds: in the first, the same program has passed with all of them
+SMALL = 2e9  # FLOP of an iteration: below this, more threads only disturb the processes that start at the same time
+# Freed arrays are used again. By default glibc would give their memory back, and the system would clear new memory.
+KEEPS_ARRAYS = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
+# By operation: the seed and the hash of its inputs, and after how many iterations it is checked.
+Drawn = dict[str, tuple[int, str, int]]
+T = TypeVar("T")
 
 
 class OracleJob(ChildJob, frozen=True, kw_only=True):
@@ -36,12 +53,6 @@ class Draw(msgspec.Struct, tag="draw", frozen=True):
 
     first_seed: int
     most: int
-
-
-class Drawn(msgspec.Struct, frozen=True):
-    """By operation: the seed and the hash of its inputs, and after how many iterations it is checked."""
-
-    inputs: dict[str, tuple[int, str, int]]
 
 
 class Compare(msgspec.Struct, tag="compare", frozen=True):
@@ -71,13 +82,13 @@ class Oracle:
     def answer(self, request: Draw | Compare | Examine) -> Drawn | Verification:
         """Do what the parent asks."""
         if isinstance(request, Draw):
-            return Drawn(self._draw(request))
+            return self._draw(request)
         try:
             return self._examine(request) if isinstance(request, Examine) else self._compare(request)
         except Exception as error:  # a backend may leave anything in its files
             return Verification(0.0, False, [], f"its outputs cannot be read: {type(error).__name__}: {error}")
 
-    def _draw(self, request: Draw) -> dict[str, tuple[int, str, int]]:
+    def _draw(self, request: Draw) -> Drawn:
         job, drawn = self._job, {}
         for name in job.operations:
             made = operation(name, job.spec)
@@ -121,6 +132,78 @@ def _read(file: str) -> list[np.ndarray]:
         while stream.peek(1):
             arrays.append(np.load(stream, allow_pickle=False))
     return arrays
+
+
+class OracleClient(Child):
+    """The parent's side of one run's oracle. Every method raises ``GanbenchError`` if the process has ended."""
+
+    def __init__(self, plan: Plan, folder: str) -> None:
+        job = OracleJob(
+            spec=plan.spec,
+            operations=list(plan.timed_operations),
+            dtype=plan.dtype,
+            precision=plan.precision,
+            folder=folder,
+            parent=os.getpid(),
+        )
+        self._files = (str(Path(folder) / f"outputs-{number}") for number in itertools.count())
+        self._drawing = False
+        self._scans = False  # whether any program makes all iterations in one call
+        self._inputs: Drawn = {}
+        threads = 1 if plan.spec.iteration_flops < SMALL else plan.threads
+        super().__init__("ganbench.measure.oracle", job, child_environment(KEEPS_ARRAYS, threads), None)
+
+    def draw(self, round_number: int) -> None:
+        """Start to draw new inputs for a round; ``inputs`` waits for them."""
+        self._drawing = True
+        most = GATED_ITERATIONS if not self._inputs or self._scans else LATER
+        self._say(Draw((round_number - 1) * SEEDS, most))
+
+    def inputs(self) -> Drawn:
+        """Return what was drawn for this round. Operations that need a larger batch are not there."""
+        if self._drawing:
+            self._inputs = self._hear(Drawn)
+            self._drawing = False
+        return self._inputs
+
+    def file(self) -> str:
+        """Return a new path, to which a worker may write its outputs."""
+        return next(self._files)
+
+    def compare(self, name: str, iterations: int, shown: list[tuple[int, str]]) -> Verification:
+        """Check outputs after different numbers of iterations; a call makes ``iterations``. The files are removed."""
+        self._scans |= iterations > 1
+        return self._ask(Compare(name, shown), [file for _, file in shown])
+
+    def examine(self, name: str, carried: int, iterations: int, files: list[str]) -> Verification:
+        """Check the state that ``Look`` wrote after ``carried`` iterations; the files are removed."""
+        return self._ask(Examine(name, carried, iterations, files), files)
+
+    def _ask(self, request: Compare | Examine, files: list[str]) -> Verification:
+        self._say(request)
+        found = self._hear(Verification)
+        for file in files:
+            Path(file).unlink(missing_ok=True)
+        return found
+
+    def _say(self, request: Draw | Compare | Examine) -> None:
+        with _as_oracle():
+            self.resume()
+            self.send(msgspec.json.encode(request))
+
+    def _hear(self, kind: type[T]) -> T:
+        with _as_oracle():
+            reply = self.receive("check outputs", msgspec.json.Decoder(kind))
+        self.pause()  # or its threads would spin while others are timed
+        return reply
+
+
+@contextlib.contextmanager
+def _as_oracle() -> Iterator[None]:
+    try:
+        yield
+    except WorkerLostError as error:
+        raise GanbenchError(error.reason.replace("the worker", "the oracle")) from error
 
 
 def main() -> None:

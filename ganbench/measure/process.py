@@ -1,4 +1,4 @@
-"""The parent's side of a worker: start it, send it requests, pause it, and kill it."""
+"""The parent's side of a worker: start or fork it, send it requests, pause it, and kill it."""
 
 import contextlib
 import os
@@ -7,17 +7,21 @@ import signal
 import subprocess
 import tempfile
 import threading
+from pathlib import Path
 from typing import IO, NoReturn, TypeVar
 
 import msgspec
 
+from .. import registry
 from ..machine import guard
-from ..machine.environment import can_pause
+from ..machine.environment import can_pause, can_pin
 from ..machine.launch import command
-from ..machine.processes import spread_threads
+from ..machine.processes import adopting, spread_threads
+from ..registry import Target
 from ..results.records import Status
 from .child import ChildJob
-from .fork_server import Forked, ForkServer, ForkServerLostError
+from .fork_server import Forked, ForkServer, ForkServerLostError, can_fork
+from .plan import Plan
 from .protocol import AnyReply, AnyRequest, Job, Ready, Refusal, Reply
 
 _decoder: msgspec.json.Decoder[AnyReply] = msgspec.json.Decoder(AnyReply)
@@ -139,21 +143,17 @@ class Child:
 
     def receive(self, doing: str, decoder: msgspec.json.Decoder[T]) -> T:
         """Return the next message. If a line is not a valid message, the process is killed."""
-        line = self._line(doing)
-        try:
-            return decoder.decode(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            shown = ascii(line.rstrip()[:SHOWN])[2:-1] + "..." * (len(line) > SHOWN)
-            self._give_up("failed", f"it was asked to {doing}, and its answer is not a message of ganbench: {shown}")
-
-    def _line(self, doing: str) -> bytes:
         try:
             line = self._replies.get(timeout=self.timeout_s)
         except queue.Empty:
             self._give_up("timeout", f"it was asked to {doing}, and did not answer within {self.timeout_s:g} s")
         if not line:
             self._lost()
-        return line
+        try:
+            return decoder.decode(line)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            shown = ascii(line.rstrip()[:SHOWN])[2:-1] + "..." * (len(line) > SHOWN)
+            self._give_up("failed", f"it was asked to {doing}, and its answer is not a message of ganbench: {shown}")
 
     def _give_up(self, status: Status, reason: str) -> NoReturn:
         """Kill a worker that still runs but cannot be used; later calls raise the same error."""
@@ -187,13 +187,27 @@ class Child:
 
 
 class Worker(Child):
-    """A running worker. Constructing it starts the process; ``wait`` returns once its framework is imported."""
+    """The process of one target; ``folder`` holds the images, its outputs, and what it compiles.
 
-    def __init__(
-        self, job: Job, environment: dict[str, str], timeout_s: float, server: ForkServer | None = None
-    ) -> None:
-        super().__init__("ganbench.measure.worker", job, environment, timeout_s, server)
-        self.target = job.target
+    The constructor starts it, forked by ``server`` if there is one; ``wait`` returns once its framework is imported.
+    Raises ``BrokenBackendError`` for a plug-in that fails, and ``OSError`` or ``ValueError`` for environment variables
+    that the system refuses.
+    """
+
+    def __init__(self, plan: Plan, target: Target, folder: str, server: ForkServer | None = None) -> None:
+        job = Job(
+            target=target,
+            spec=plan.spec,
+            dtype=plan.dtype,
+            precision=plan.precision,
+            caches=plan.caches,
+            cpus=list(plan.cpus) if can_pin() else [],
+            folder=folder,
+            parent=os.getpid(),
+        )
+        environment = _environment_of(plan, target, folder)
+        super().__init__("ganbench.measure.worker", job, environment, plan.timeout_s, server)
+        self.target = target
 
     def wait(self) -> Ready:
         """Wait until the framework is imported; return the worker's description of itself."""
@@ -218,3 +232,26 @@ class Worker(Child):
         if not isinstance(reply, expected | Refusal):
             self._give_up("failed", f"it was asked to {doing}, but answered another request ({type(reply).__name__})")
         return reply
+
+
+def _environment_of(plan: Plan, target: Target, folder: str) -> dict[str, str]:
+    """Return the environment of a target's processes; raises as ``Worker`` does."""
+    cache = Path(folder) / "cache" / target.label.replace("@", "-").replace(":", "-")
+    extra = registry.environment(target, plan.dtype, plan.precision, str(cache))
+    return child_environment(extra, plan.threads)
+
+
+def fork_servers(plan: Plan, folder: str, stack: contextlib.ExitStack) -> dict[str, ForkServer]:
+    """Return the fork server of each target that may have one, by the target's label.
+
+    The servers import while the oracle computes. ``stack`` ends them.
+    """
+    found = {}
+    stack.enter_context(adopting())
+    for target in plan.targets if plan.timed and plan.rigor.rounds != 1 else ():
+        if can_fork(target):
+            with contextlib.suppress(Exception):  # a plug-in may raise anything; its row will have the reason
+                environment = _environment_of(plan, target, folder)
+                made = ForkServer(target.backend, list(plan.cpus) if can_pin() else [], environment)
+                found[target.label] = stack.enter_context(made)
+    return found

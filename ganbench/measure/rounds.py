@@ -30,12 +30,12 @@ from . import protocol
 from .bandwidth import measure_bandwidth
 from .ceilings_cache import keep_ceilings, recall_ceilings
 from .fork_server import ForkServer
-from .launching import fork_servers
 from .ledger import Ledger
 from .member import Member
-from .oracle_client import OracleClient
+from .oracle import OracleClient
 from .passes import Share, orders, turns
 from .plan import Case, Plan
+from .process import fork_servers
 from .schedule import Reason, Schedule
 
 BUSY = 0.02  # of a core, by processes that workers have started, is told
