@@ -11,7 +11,7 @@ from commands import QUICK, cli, compared
 import ganbench
 from ganbench.cli.trial import REACHED, trial
 from ganbench.machine.environment import TUNING, usable_cpus
-from ganbench.measure.passes import LEAST
+from ganbench.measure.schedule import LEAST
 from ganbench.results.run import open_run
 from ganbench.results.statistics import pass_logs, trimmed_mean
 from ganbench.results.table import COLUMNS

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from ganbench.measure.passes import LEAST, MOST, Cost, optimal_visits, orders, shares, turns, williams
+from ganbench.measure.schedule import LEAST, MOST, Cost, optimal_visits, orders, shares, turns, williams
 from ganbench.results.statistics import (
     MARGIN,
     Components,

@@ -16,8 +16,7 @@ from torch_critic import TorchCritic, gradient_penalty, network
 from ganbench.backend import GANState, NetworkState
 from ganbench.gan import GANSpec, preset, with_loss
 from ganbench.operations import operation
-from ganbench.operations.networks import GANIteration, initial_state
-from ganbench.operations.penalty import PenaltyGrad
+from ganbench.operations.networks import GANIteration, PenaltyGrad, initial_state
 from ganbench.testing import answers, images
 from ganbench.verification.choose_inputs import SEEDS
 from ganbench.verification.emulation import answer

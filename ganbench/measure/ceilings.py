@@ -3,22 +3,34 @@
 They are matrix products of growing width, a product of two numbers for the latency, and on a GPU the sum of two large
 arrays for the bandwidth. The same backend and timing loop measure them as everything else. A ceiling is the best of a
 few visits, not their typical value.
+
+They belong to the machine and the library, and measuring them takes seconds. So they are stored for later runs, in one
+small file for each library, in the user's cache folder. If the file cannot be read or written, they are measured again.
 """
 
+import contextlib
+import hashlib
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
+from .. import registry
 from ..array_ops import ArrayOps
 from ..backend import Backend, Program
-from ..errors import GanbenchError
+from ..errors import GanbenchError, StorageError
+from ..machine import environment
 from ..operation import Inputs, Operation
 from ..operations.layers import Matmul
 from ..operations.rounding import to_host, widened
 from ..precision import BYTES
-from ..results.records import Ceiling
+from ..registry import Target
+from ..results.records import Ceiling, CeilingRecord
+from ..results.store import cache_folder, replace_file
 from ..verification.gate import TOLERANCES, norm
 from . import engine
+from .plan import Plan
 
 VISITS = 3
 NARROWEST, WIDEST = 256, 8192  # the fastest GPUs would go on for a minute
@@ -101,3 +113,29 @@ def _check(program: Program, inputs: Inputs, tolerance: float) -> None:
     if not error <= tolerance:
         wrong = f"a product of width {len(a)} is off by {error:.2g}"
         raise GanbenchError(f"{wrong}: the library computes it wrongly, so it has no ceiling")
+
+
+def recall_ceilings(plan: Plan, target: Target | None) -> CeilingRecord | None:
+    """Return the ceilings that an earlier run found under the same conditions; None if there are none.
+
+    ``target`` None means the processor itself.
+    """
+    with contextlib.suppress(OSError, RuntimeError, msgspec.MsgspecError):  # RuntimeError: no home folder
+        return msgspec.json.decode(_path(plan, target).read_bytes(), type=CeilingRecord)
+    return None
+
+
+def keep_ceilings(plan: Plan, target: Target | None, record: CeilingRecord) -> None:
+    """Keep ``record`` for later runs under the same conditions."""
+    with contextlib.suppress(OSError, RuntimeError, StorageError):
+        path = _path(plan, target)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, lambda file: file.write(msgspec.json.encode(record)))
+
+
+def _path(plan: Plan, target: Target | None) -> Path:
+    facts = environment.metadata()
+    conditions = [facts[name] for name in ("cpu", "logical_cpus", "gpus", "driver", "os", "python", "tuning")]
+    library = [] if target is None else [target.backend, target.device, registry.version(target.backend)]
+    key = msgspec.json.encode([engine.VERSION, conditions, list(plan.cpus), plan.dtype, plan.precision, library])
+    return cache_folder() / f"ceilings-{hashlib.sha256(key).hexdigest()[:16]}.json"

@@ -28,15 +28,14 @@ from ..results.statistics import MIN_ROUNDS, Estimate
 from ..verification.answers import IMAGES
 from . import protocol
 from .bandwidth import measure_bandwidth
-from .ceilings_cache import keep_ceilings, recall_ceilings
+from .ceilings import keep_ceilings, recall_ceilings
 from .fork_server import ForkServer
 from .ledger import Ledger
 from .member import Member
 from .oracle import OracleClient
-from .passes import Share, orders, turns
 from .plan import Case, Plan
 from .process import fork_servers
-from .schedule import Reason, Schedule
+from .schedule import Reason, Schedule, Share, orders, turns
 
 BUSY = 0.02  # of a core, by processes that workers have started, is told
 EXAMINED = 1 / 12  # of the later rounds: the first is always examined

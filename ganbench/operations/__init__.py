@@ -7,8 +7,7 @@ from ..errors import unknown
 from ..gan import GANSpec
 from ..operation import Operation, Shape
 from .layers import BatchNorm, BatchNormGrad, Matmul, MatmulGrad
-from .networks import AdamStep, DiscriminatorForward, GANIteration, GeneratorForward
-from .penalty import PenaltyGrad
+from .networks import AdamStep, DiscriminatorForward, GANIteration, GeneratorForward, PenaltyGrad
 from .products import GANProducts
 
 LAYERS: list[type[Operation]] = [Matmul, MatmulGrad, BatchNorm, BatchNormGrad]

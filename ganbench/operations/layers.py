@@ -1,9 +1,8 @@
 """Operations of one layer: its product, batch norm, and their gradients."""
 
 import math
-from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -16,7 +15,20 @@ from .rounding import to_host
 
 
 @dataclass(frozen=True)
-class _Product(Operation):
+class _OfSizes(Operation):
+    """An operation that is determined by its fields, which are the sizes of its shape."""
+
+    @classmethod
+    def sized(cls, sizes: Sequence[int]) -> Self:
+        return cls(**dict(zip((field.name for field in fields(cls)), sizes, strict=True)))
+
+    @property
+    def shape(self) -> Shape:
+        return Shape(**asdict(self))
+
+
+@dataclass(frozen=True)
+class _Product(_OfSizes):
     """(m, k) · (k, n); of a model, the heaviest layer of its generator: m is the batch, k goes in, n comes out."""
 
     m: int
@@ -28,19 +40,10 @@ class _Product(Operation):
         layer = max(spec.generator_layers, key=lambda layer: layer.n_in * layer.n_out)
         return cls(spec.batch, layer.n_in, layer.n_out)
 
-    @classmethod
-    def sized(cls, sizes: Sequence[int]) -> Self:
-        m, k, n = sizes
-        return cls(m, k, n)
-
     @property
-    def shape(self) -> Shape:
-        return Shape(m=self.m, k=self.k, n=self.n)
-
-    @property
-    @abstractmethod
     def _operands(self) -> list[tuple[int, int]]:
         """The shapes of what goes in."""
+        return [(self.m, self.k), (self.k, self.n)]
 
     @property
     def _values_read(self) -> int:
@@ -60,10 +63,6 @@ class Matmul(_Product):
     def flops(self) -> int:
         return 2 * self.m * self.k * self.n
 
-    @property
-    def _operands(self) -> list[tuple[int, int]]:
-        return [(self.m, self.k), (self.k, self.n)]
-
     def outputs(self) -> list[Output]:
         return outputs_of({"c": (self.m, self.n)})
 
@@ -82,7 +81,7 @@ class MatmulGrad(_Product):
 
     @property
     def _operands(self) -> list[tuple[int, int]]:
-        return [(self.m, self.k), (self.k, self.n), (self.m, self.n)]
+        return [*super()._operands, (self.m, self.n)]
 
     def outputs(self) -> list[Output]:
         return outputs_of({"grad_a": (self.m, self.k), "grad_b": (self.k, self.n)})
@@ -92,7 +91,7 @@ class MatmulGrad(_Product):
 
 
 @dataclass(frozen=True)
-class _Normalisation(Operation):
+class _Normalisation(_OfSizes):
     """``batch`` rows of ``features``; of a model, its generator's widest hidden layer, or the output without one."""
 
     batch: int
@@ -103,15 +102,6 @@ class _Normalisation(Operation):
     @classmethod
     def of(cls, spec: GANSpec) -> Self:
         return cls(spec.batch, max(spec.generator[1:-1] or spec.generator[-1:]))
-
-    @classmethod
-    def sized(cls, sizes: Sequence[int]) -> Self:
-        batch, features = sizes
-        return cls(batch, features)
-
-    @property
-    def shape(self) -> Shape:
-        return Shape(batch=self.batch, features=self.features)
 
     @property
     def _values_read(self) -> int:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from ..array_ops import Adam, AdamSettings, Array, ArrayOps, GANState, NetworkState
-from ..gan import STAGED_BATCHES, GANSpec
+from ..gan import STAGED_BATCHES, GANSpec, with_loss
 from ..layers import Dense, Layer, cast_weights, initial_params, n_params, parameters
 from ..operation import Inputs, ModelOperation, Operation, Output, Shape, outputs_of
 from ..precision import accumulation_dtype
@@ -151,6 +151,29 @@ class DiscriminatorForward(_Forward):
 
     def apply(self, backend: ArrayOps, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
         return state, (backend.discriminator_forward(self.spec, fixed[0], *batch),)
+
+
+class PenaltyGrad(DiscriminatorForward):
+    """The penalty's gradient for D's parameters, at real images: what the second derivative costs.
+
+    λ is that of the model; where its loss has none, the usual 10.
+    """
+
+    name = "penalty_grad"
+
+    @property
+    def loss(self) -> str:
+        return "wgan-gp"
+
+    @property
+    def flops(self) -> int:
+        return self.spec.penalty_flops
+
+    def outputs(self) -> list[Output]:
+        return [Output(f"grad {name}", shape, "grads") for name, shape in parameters(self._layers)]
+
+    def apply(self, backend: ArrayOps, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
+        return state, backend.penalty_grad(with_loss(self.spec, self.loss), fixed[0], *batch)
 
 
 class GANIteration(ModelOperation):

@@ -57,7 +57,17 @@ def read_asv(path: Path) -> list[Row]:
 
 
 def _rows(path: Path, content: dict[str, Any]) -> list[Row]:
-    common = _common(path, content)
+    common = {
+        "run_id": path.stem,
+        "machine": content["params"]["machine"],
+        "source": "asv",
+        "precision": "ieee",
+        "caches": "warm",
+        "data": DIGITS,
+        "threads": int(content["params"]["num_cpu"]),
+        "commit": content["commit_hash"],
+        "dirty": "dirty" in content["requirements"],
+    }
     rows: dict[tuple[str, ...], Row] = {}
     tracked: list[tuple[tuple[str, ...], str, Any]] = []
     for name, stored in content["results"].items():
@@ -76,8 +86,9 @@ def _rows(path: Path, content: dict[str, Any]) -> list[Row]:
                 tracked.append((key, TRACKED[method], fields["result"][index] if fields["result"] else None))
                 continue
             row = common | dict(zip(names, case, strict=True)) | {"operation": module}
-            row["timestamp"] = _time(fields["started_at"])
-            rows[key] = row | _target(row["target"], content["requirements"]) | _timed(fields, index)
+            row |= {"timestamp": np.datetime64(fields["started_at"], "ms"), **_parts(row["target"])}
+            row["framework_version"] = content["requirements"].get(row["backend"])
+            rows[key] = row | _timed(fields, index)
     for key, column, value in tracked:
         if key in rows and value is not None and not math.isnan(value):
             rows[key][column] = value
@@ -86,39 +97,15 @@ def _rows(path: Path, content: dict[str, Any]) -> list[Row]:
     return list(rows.values())
 
 
-def _common(path: Path, content: dict[str, Any]) -> Row:
-    return {
-        "run_id": path.stem,
-        "machine": content["params"]["machine"],
-        "source": "asv",
-        "precision": "ieee",
-        "caches": "warm",
-        "data": DIGITS,
-        "threads": int(content["params"]["num_cpu"]),
-        "commit": content["commit_hash"],
-        "dirty": "dirty" in content["requirements"],
-    }
-
-
-def _time(milliseconds: int) -> np.datetime64:
-    return np.datetime64(milliseconds, "ms")
-
-
-def _target(label: str, requirements: dict[str, str]) -> Row:
-    backend, mode, device = _parts(label)
-    version = requirements.get(backend)
-    return {"backend": backend, "mode": mode, "device": device, "framework_version": version}
-
-
 @functools.cache
-def _parts(label: str) -> tuple[str, str, str]:
+def _parts(label: str) -> dict[str, str]:
     try:
         target = registry.parse_target(label)
     except GanbenchError:  # a backend that is not installed here: its default mode is not known
         rest, _, device = label.partition("@")
         name, _, mode = rest.partition(".")
-        return name, mode, device
-    return target.backend, target.mode, target.device
+        return {"backend": name, "mode": mode, "device": device}
+    return {"backend": target.backend, "mode": target.mode, "device": target.device}
 
 
 def _timed(fields: dict[str, Any], index: int) -> Row:
