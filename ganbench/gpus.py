@@ -74,16 +74,15 @@ def driver() -> str:
 def holds() -> list[Hold]:
     """Return what may fix the clock of each visible GPU; nothing without NVML."""
     nvml = _nvml()
-    return [] if nvml is None else [_hold(nvml, handle) for handle in _handles(nvml)]
-
-
-def _hold(nvml: Any, handle: Any) -> Hold:
-    return Hold(
-        _text(_asked(nvml, nvml.nvmlDeviceGetUUID, handle) or ""),
-        _asked(nvml, nvml.nvmlDeviceGetMaxClockInfo, handle, nvml.NVML_CLOCK_SM),
-        _asked(nvml, nvml.nvmlDeviceGetDefaultApplicationsClock, handle, nvml.NVML_CLOCK_GRAPHICS),
-        _asked(nvml, nvml.nvmlDeviceGetApplicationsClock, handle, nvml.NVML_CLOCK_GRAPHICS),
-    )
+    return [
+        Hold(
+            _text(_asked(nvml, nvml.nvmlDeviceGetUUID, handle) or ""),
+            _asked(nvml, nvml.nvmlDeviceGetMaxClockInfo, handle, nvml.NVML_CLOCK_SM),
+            _asked(nvml, nvml.nvmlDeviceGetDefaultApplicationsClock, handle, nvml.NVML_CLOCK_GRAPHICS),
+            _asked(nvml, nvml.nvmlDeviceGetApplicationsClock, handle, nvml.NVML_CLOCK_GRAPHICS),
+        )
+        for handle in (() if nvml is None else _handles(nvml))
+    ]
 
 
 @functools.cache  # asked for right before something is timed

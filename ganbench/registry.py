@@ -152,7 +152,7 @@ def parse_targets(texts: Sequence[str], devices: Sequence[str] = ()) -> list[Tar
         wanted = [target]
         if devices and target.mode and "@" not in text:  # a broken plug-in has no mode
             cls = load(target.backend)
-            fitting = [device for device in devices if _kind(device) in cls.device_kinds]
+            fitting = [device for device in devices if device.partition(":")[0] in cls.device_kinds]
             if not fitting:
                 _device(target.backend, cls, devices[0])
             wanted = [
@@ -177,10 +177,6 @@ def _target(cls: type[Backend], name: str, mode: str, device: str) -> Target:
     mode, device = mode or default_mode, device or default_device
     label = name + f".{mode}" * (mode != default_mode) + f"@{device}" * (device != default_device)
     return Target(name, mode, device, label)
-
-
-def _kind(device: str) -> str:
-    return device.partition(":")[0]
 
 
 def _device(name: str, cls: type[Backend], device: str) -> str:

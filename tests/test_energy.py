@@ -14,7 +14,7 @@ import ganbench
 from ganbench.errors import StorageError, UnavailableError
 from ganbench.gan import preset
 from ganbench.machine import energy
-from ganbench.measure.energy import spend
+from ganbench.measure.engine import spend
 from ganbench.operations import operation
 from ganbench.registry import parse_target
 from ganbench.report.web import page
@@ -150,7 +150,7 @@ def test_an_operation_is_called_without_its_state_going_too_far(monkeypatch):
     """A counter that moves with every look, so that a stretch ends as soon as it may."""
     monkeypatch.setattr(energy, "LEAST_S", 0.02)
     looks = iter(range(10**9))
-    monkeypatch.setattr("ganbench.measure.energy.counter", lambda _: energy.Counter("", lambda: float(next(looks))))
+    monkeypatch.setattr("ganbench.measure.engine.counter", lambda _: energy.Counter("", lambda: float(next(looks))))
     backend, made = NumpyBackend(), operation("adam_step", preset("tiny"))
     program = backend.prepare(made, made.inputs(0, "float32", images(made)))
     calls = {"now": 0, "most": 0}

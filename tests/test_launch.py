@@ -11,7 +11,7 @@ from commands import GANBENCH, QUICK
 from patience import LIMIT_S
 
 from ganbench.machine.environment import cpu_quota
-from ganbench.machine.launch import ROOT, command
+from ganbench.machine.processes import ROOT, command
 
 pytestmark = pytest.mark.workers
 SHADOWS = ("random", "numpy", "inspect", "queue", "secrets", "torch", "statistics", "msgspec")

@@ -3,9 +3,8 @@
 import sys
 from pathlib import Path
 
-from ..machine.launch import ROOT
-
-if not sys.flags.safe_path and Path(sys.path[0]).resolve() != ROOT:  # the current folder: see ``launch``
+if not sys.flags.safe_path and Path(sys.path[0]).resolve() != Path(__file__).resolve().parents[2]:
+    # It is the current folder: see ``ganbench.machine.processes``.
     del sys.path[0]
 
 from . import main

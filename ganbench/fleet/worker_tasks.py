@@ -21,8 +21,8 @@ import msgspec
 from .. import gpus, registry
 from ..errors import GanbenchError
 from ..machine.environment import machine_name, usable_cpus
-from ..machine.launch import command
 from ..machine.lock import try_lock
+from ..machine.processes import command
 from ..results.store import cache_folder, replace_file
 
 OUTCOME = "outcome"

@@ -81,7 +81,8 @@ def run_lock(tell: Callable[[str], None]) -> Iterator[None]:
         if not _take(file, wait=False):
             tell(f"waiting until {_holder(file)} has ended: two runs at once disturb each other; Ctrl-C stops waiting")
             _take(file, wait=True)
-        _write(file, Holder(os.getpid(), datetime.now(UTC).isoformat(timespec="seconds"), _command()))
+        command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:200]
+        _write(file, Holder(os.getpid(), datetime.now(UTC).isoformat(timespec="seconds"), command))
         try:
             yield
         finally:
@@ -146,7 +147,3 @@ def _write(file: IO[bytes], holder: Holder | None) -> None:
         file.truncate()
         if holder is not None:
             file.write(msgspec.json.encode(holder))
-
-
-def _command() -> str:
-    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:200]

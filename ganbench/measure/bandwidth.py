@@ -26,14 +26,9 @@ SIZES = (2**18, 2**20, 2**22, 2**24, 2**26)  # bytes of all arrays of all cores 
 BLOCK_S, BLOCKS = 0.01, 5
 TIMEOUT_S = 60.0
 
+# Make arrays of so many bytes in total. Once every core has made its arrays, the second task is to add them.
+Task = tuple[Literal["stage", "add"], int]
 _decoder: msgspec.json.Decoder[float] = msgspec.json.Decoder(float)
-
-
-class Task(msgspec.Struct, frozen=True):
-    """Make arrays of this many bytes in total. Once every core has made its arrays, the second task is to add them."""
-
-    do: Literal["stage", "add"]
-    size: int
 
 
 def measure_bandwidth(cpus: Sequence[int], cores: int) -> list[Ceiling]:
@@ -53,8 +48,8 @@ def measure_bandwidth(cpus: Sequence[int], cores: int) -> list[Ceiling]:
             for size in _sizes():
                 rates = []
                 for _ in range(BLOCKS):
-                    _tell(children, Task("stage", size // cores))
-                    rates.append(sum(_tell(children, Task("add", size // cores))))
+                    _tell(children, ("stage", size // cores))
+                    rates.append(sum(_tell(children, ("add", size // cores))))
                 found.append(Ceiling("bandwidth", size, max(rates)))
     return found
 
@@ -63,7 +58,7 @@ def _tell(children: Sequence[Child], task: Task) -> list[float]:
     """Give all cores the same task at once; return what each answers."""
     for child in children:
         child.send(msgspec.json.encode(task))
-    return [child.receive(f"{task.do} arrays", _decoder) for child in children]
+    return [child.receive(f"{task[0]} arrays", _decoder) for child in children]
 
 
 def _sizes() -> list[int]:
@@ -76,10 +71,10 @@ def main() -> None:
     _, send = begin(ChildJob)
     staged, arrays = 0, tuple(np.ones((3, 0), np.float32))
     for line in sys.stdin.buffer:
-        task = msgspec.json.decode(line, type=Task)
-        if task.size != staged:
-            staged, arrays = task.size, tuple(np.ones((3, task.size // 12), np.float32))
-        send(_rate(*arrays) if task.do == "add" else 0.0)
+        do, size = msgspec.json.decode(line, type=Task)
+        if size != staged:
+            staged, arrays = size, tuple(np.ones((3, size // 12), np.float32))
+        send(_rate(*arrays) if do == "add" else 0.0)
 
 
 def _rate(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> float:

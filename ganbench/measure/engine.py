@@ -16,9 +16,10 @@ from typing import Any
 
 from ..backend import Backend, Program
 from ..gan import MAX_ITERATIONS
+from ..machine.energy import counter, stretch
 from ..machine.environment import Watch
 from ..operation import Inputs, Operation
-from .protocol import Timed, Warmed
+from .protocol import Spent, Timed, Warmed
 
 VERSION = "3"  # raised when a change of this loop changes the times of the same program
 
@@ -27,6 +28,7 @@ VISIT_S = 0.02  # timed, at least; the same in every profile
 WINDOW = 4  # visits of one warm-up window
 LOADED_S = 0.002  # untimed work, during which the clocks of a device are read
 LATENCIES = 20  # synchronised calls after a visit, on a device that queues work
+PIECE = 0.1  # of a visit, 2 ms, between two looks at a counter of energy: how exactly it is known when it moved
 AGREEMENT = 0.01  # largest relative difference of two windows in a steady state
 
 
@@ -198,6 +200,36 @@ def is_steady(samples: list[float]) -> bool:
     scatter = statistics.median([abs(x - before) for x in first] + [abs(x - after) for x in second])
     sloping = max(second) < min(first) or min(second) > max(first)
     return abs(after - before) <= max(AGREEMENT * before, scatter) and not sloping
+
+
+def spend(backend: Backend, operation: Operation, program: Program, number: int) -> Spent:
+    """Return the energy that calls in a row use, over one stretch of them. Raises ``UnavailableError``.
+
+    A visit has ``number`` calls.
+    """
+    longest, piece = most_calls(operation, program), max(1, round(PIECE * number))
+    piece = min(piece, longest)
+    mark, carried = lead_in(backend, program, longest)
+
+    def start() -> None:
+        nonlocal carried, mark
+        if carried + piece > longest:
+            backend.synchronize(mark)
+            program.reset()
+            backend.synchronize(program.result)
+            carried = 0
+        for _ in range(piece):
+            program()
+        mark = backend.mark(program.result)
+        carried += piece
+
+    def finish() -> int:
+        backend.synchronize(mark)
+        return piece * program.iterations
+
+    with collector_off():
+        found = stretch(counter(backend.device).read, start, finish)
+    return Spent(found.joules / found.done, found.seconds / found.done, found.seconds, found.doubt)
 
 
 @contextlib.contextmanager

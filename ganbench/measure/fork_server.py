@@ -21,7 +21,7 @@ import psutil
 
 from .. import registry
 from ..machine import guard
-from ..machine.launch import command
+from ..machine.processes import command
 from . import worker
 from .child import ChildJob, die_with
 

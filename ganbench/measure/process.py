@@ -15,8 +15,7 @@ import msgspec
 from .. import registry
 from ..machine import guard
 from ..machine.environment import can_pause, can_pin
-from ..machine.launch import command
-from ..machine.processes import adopting, spread_threads
+from ..machine.processes import adopting, command, spread_threads
 from ..registry import Target
 from ..results.records import Status
 from .child import ChildJob

@@ -135,7 +135,10 @@ class Rounds:
                 timed = {m.case(name): m.visit_s(name) for name in names for m in members if m.can_time(name)}
                 found = self._schedule.shares(timed, start_s)
                 if plan.energy:
-                    self._look_at_rest()
+                    idle = list(at_rest(self._round, plan.targets))
+                    for power in idle:
+                        self._ledger.write(power)
+                    self._metered = {power.device for power in idle if power.watts is not None}
                 self._strays.look(self._own(members))
                 for position, name in enumerate(names):
                     self._tell(0.5 + position / len(names) / 2, f"timing {name}")
@@ -158,13 +161,6 @@ class Rounds:
         for member in members:
             if plan.speaks_for_library(member.target, member.copy):
                 self._ceiling(member.target, member.target.backend, member.target.device, partial(_found_by, member))
-
-    def _look_at_rest(self) -> None:
-        """Write the idle power of each device."""
-        found = list(at_rest(self._round, self._plan.targets))
-        for power in found:
-            self._ledger.write(power)
-        self._metered = {power.device for power in found if power.watts is not None}
 
     def _ceiling(self, target: Target | None, library: str, device: str, measure: Callable[[], list[Ceiling]]) -> None:
         record = None if self._plan.fresh_ceilings else recall_ceilings(self._plan, target)

@@ -115,7 +115,7 @@ class TargetWorker:
                     _left_in(file, program.outputs)
                 return shown
             case protocol.Spend():
-                from .energy import spend
+                from .engine import spend
 
                 return spend(self._backend, operation, program, request.number)
 

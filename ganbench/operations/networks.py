@@ -195,15 +195,10 @@ class GANIteration(ModelOperation):
         return self.spec.iteration_flops
 
     @property
-    def _flowing_read(self) -> int:
-        """How many values of real images, noise and, for a penalty, ``u``."""
-        spec = self.spec
-        of_a_step = spec.img_dim + spec.z_dim + spec.objective.penalised
-        return spec.batch * (spec.critic_steps * of_a_step + spec.z_dim)
-
-    @property
     def _values_read(self) -> int:
-        return self._kept_read + self._flowing_read
+        spec = self.spec
+        of_a_step = spec.img_dim + spec.z_dim + spec.objective.penalised  # real images, noise and, for a penalty, ``u``
+        return self._kept_read + spec.batch * (spec.critic_steps * of_a_step + spec.z_dim)
 
     @property
     def _kept_read(self) -> int:
