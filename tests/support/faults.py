@@ -24,9 +24,9 @@ class TransposedWeightGradient(NumpyBackend):
 
 
 class NoGradientThroughStatistics(NumpyBackend):
-    def batch_norm_grad(self, x, gamma, beta, eps, grad):
-        _, grad_gamma, grad_beta = super().batch_norm_grad(x, gamma, beta, eps, grad)
-        return grad * gamma / np.sqrt(x.var(axis=0) + x.dtype.type(eps)), grad_gamma, grad_beta
+    def _normalised_grad(self, x_hat, scale, gamma, grad):
+        _, grad_gamma, grad_beta = super()._normalised_grad(x_hat, scale, gamma, grad)
+        return self._cast(grad * gamma * scale, grad.dtype), grad_gamma, grad_beta
 
 
 class UnbiasedVariance(NumpyBackend):
@@ -89,9 +89,8 @@ class SwappedNoise(NumpyBackend):
 
 
 class FrozenStatistics(NumpyBackend):
-    @staticmethod
-    def _mix(old, new):
-        pass
+    def _forward(self, layers, params, x, running=()):
+        return super()._forward(layers, params, x)
 
 
 class SwappedLosses(NumpyBackend):
