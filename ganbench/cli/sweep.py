@@ -19,7 +19,7 @@ APART = ("details", "fail_if", "resume")  # speak of one run
 
 sweep_option = click.option(
     "--sweep", metavar="VARIABLE=VALUES",
-    help="One run for each value of batch, width (of hidden layers), threads, critic_steps (of wgan-gp) or n (of n×n "
+    help="One run for each value of batch, width (of hidden layers), threads, critic_steps (steps on D) or n (of n×n "
     "products): batch=1,8,32, or n=64..4096 for the powers of two. --budget is for each run.",
 )  # fmt: skip
 
