@@ -8,7 +8,7 @@ from clockwork import CLOCK, Queued, Queueing, Recording, Syncing
 import ganbench
 from ganbench.errors import UnsupportedError, UsageError
 from ganbench.gan import MAX_ITERATIONS, preset
-from ganbench.measure import cold, engine, plan
+from ganbench.measure import engine, plan
 from ganbench.operations import operation
 from ganbench.results.differences import obstacles
 from ganbench.results.run import open_run
@@ -19,7 +19,6 @@ DISPLACING_S = 0.02
 @pytest.fixture(autouse=True)
 def clock(monkeypatch):
     monkeypatch.setattr(engine, "time", CLOCK)
-    monkeypatch.setattr(cold, "time", CLOCK)
 
 
 def displacing(backend, program):
@@ -30,7 +29,7 @@ def displacing(backend, program):
         CLOCK.now += DISPLACING_S
 
     backend.cache_displacer = lambda: displace
-    made = cold.Cold(backend)
+    made = engine.Cold(backend)
     made.displace = displace
     return made.time_visit
 
@@ -75,7 +74,7 @@ def test_what_is_written_counts_for_the_length_of_a_visit():
 def test_a_backend_from_before_says_that_it_cannot():
     program = Queued()
     with pytest.raises(UnsupportedError, match="backend 'numpy' cannot displace what is in a GPU's cache"):
-        cold.Cold(Queueing(program))
+        engine.Cold(Queueing(program))
 
 
 @pytest.mark.parametrize(

@@ -58,15 +58,11 @@ class TargetWorker:
 
         import_bytes = resident()
         from ..machine import facts
+        from .engine import COLD_VISIT_S, VISIT_S, Cold, time_visit
 
-        if job.caches == "cold":
-            from .cold import VISIT_S, Cold
-
-            self._timer, self._visit_s = Cold(self._backend).time_visit, VISIT_S
-        else:
-            from .engine import VISIT_S, time_visit
-
-            self._timer, self._visit_s = time_visit, VISIT_S
+        cold = job.caches == "cold"
+        self._timer = Cold(self._backend).time_visit if cold else time_visit
+        self._visit_s = COLD_VISIT_S if cold else VISIT_S
         self.ready = protocol.Ready(
             import_s,
             import_bytes,
