@@ -9,7 +9,7 @@ import pytest
 from commands import QUICK, cli, compared
 
 import ganbench
-from ganbench.cli.trial import REACHED, trial
+from ganbench.cli.doctor import REACHED, trial
 from ganbench.machine.environment import TUNING, usable_cpus
 from ganbench.measure.schedule import LEAST
 from ganbench.results.run import open_run

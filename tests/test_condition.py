@@ -10,7 +10,7 @@ from commands import GANBENCH
 from hypothesis import assume, given, settings, strategies as st
 
 import ganbench
-from ganbench.cli.quantities import seconds, share
+from ganbench.cli.shared import seconds, share
 from ganbench.errors import GanbenchError, StorageError, UsageError
 from ganbench.gan import preset
 from ganbench.measure.plan import make_plan

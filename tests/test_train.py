@@ -19,8 +19,7 @@ from ganbench.operations.networks import GANIteration
 from ganbench.testing import images
 from ganbench.training.batches import stream
 from ganbench.training.log import read_losses
-from ganbench.training.saving import Saver
-from ganbench.training.state import load_state
+from ganbench.training.state import Saver, load_state
 
 pytestmark = pytest.mark.workers
 
@@ -71,7 +70,7 @@ def test_every_backend_learns_the_same(parity):
 
 
 def test_the_picture_of_parity_tells_one_curve_from_another(parity):
-    from ganbench.training import curves, parity as parities
+    from ganbench.training import curves
 
     def colours(losses, found):
         with Image.open(io.BytesIO(curves.draw(losses, TINY, "drawn", found))) as picture:
@@ -80,19 +79,19 @@ def test_the_picture_of_parity_tells_one_curve_from_another(parity):
         return {tuple(colour) for colour in np.round(bright / 48)}
 
     same = {target: read_losses(parity[0] / target) for target in ("numpy", "torch", "jax")}
-    found = parities.compare_losses(same)
+    found = curves.compare_losses(same)
     assert found.parted is None
     alone, together = (colours(losses, found) for losses in ({"numpy": same["numpy"]}, same))
     assert len(together) > len(alone) + 1, "curves that are the same hide one another"
     apart = {**same, "jax": same["jax"] + np.array([0, 0.1, 0]) * (same["jax"][:, :1] >= 150)}
-    parted = parities.compare_losses(apart)
+    parted = curves.compare_losses(apart)
     assert parted.parted == 150
     assert parted.explain()[1].startswith("the curves part at iteration 150, ")
     assert "amplifies" in parted.explain()[-1]
 
 
 def test_parity_compares_the_same_iterations_of_trainings_that_began_apart():
-    from ganbench.training.parity import compare_losses
+    from ganbench.training.curves import compare_losses
 
     whole = np.stack([np.arange(1, 51), np.linspace(2, 1, 50), np.linspace(1, 2, 50)], axis=1)
     found = compare_losses({"numpy": whole, "torch": whole[20:]})

@@ -13,7 +13,7 @@ import statistics
 from study import Study, options
 
 import ganbench
-from ganbench.cli.trial import OPERATIONS, REACHED, forecast, measured
+from ganbench.cli.doctor import OPERATIONS, REACHED, forecast, measured
 from ganbench.results.statistics import Estimate, detectable, half_width
 
 BACKENDS = ("numpy", "torch", "jax")

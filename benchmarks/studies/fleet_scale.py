@@ -21,11 +21,11 @@ from study import Study, options
 
 import ganbench
 from ganbench.fleet import worker_tasks
-from ganbench.fleet.answers import answers
 from ganbench.fleet.clusters import Opened
 from ganbench.fleet.journal import Journal
 from ganbench.fleet.plan import jobs_of, read_plan
 from ganbench.fleet.scheduler import Conductor
+from ganbench.fleet.status import answers
 
 MACHINES, JOBS = 1000, 100
 PIECE = 10_000  # runs between two lines of the study

@@ -78,8 +78,7 @@ def compare(
 ) -> None:  # fmt: skip
     """Check, time and compare targets. Saves the run and prints a table."""
     from ..measure.plan import make_plan
-    from ..measure.resume import examine, resume as go_on
-    from ..measure.session import carry_out
+    from ..measure.session import carry_out, examine, resume as go_on
     from ..report.condition import NOT_MEASURED, parse
     from ..report.exchange import left_out
     from ..report.export import render

@@ -173,9 +173,8 @@ def _conclude(jobs: "list[Job]", results: Path, conductor: "Conductor", gone: li
 
 def _table(jobs: "list[Job]", results: Path, conductor: "Conductor | None") -> None:
     """Print the machines, what each has done and is to do, and why the rest cannot be."""
-    from ..fleet.answers import answers
     from ..fleet.journal import Journal
-    from ..fleet.status import ANY, remaining_s, standings
+    from ..fleet.status import ANY, answers, remaining_s, standings
 
     journal = Journal(results)
     seen = journal.seen if conductor is None else conductor.seen

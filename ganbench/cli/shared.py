@@ -1,6 +1,7 @@
-"""Options that several commands share, and those that are made from the declarations of settings."""
+"""Options that several commands share, or that are made from the declarations of settings, and how they are read."""
 
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Container, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,13 +9,35 @@ import click
 from click.core import ParameterSource
 
 from ..errors import UsageError
-from .quantities import seconds, share
 
 if TYPE_CHECKING:
     from ..settings import Setting
 
 Command = Callable[..., Any]
 FILE = click.Path(path_type=Path)
+NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
+SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+
+def seconds(text: str) -> float:
+    """Return the seconds that ``120``, ``120s``, ``2m`` or ``1h`` means; raises ``UsageError`` for others."""
+    value, unit = _split(text, "time", SECONDS, "such as 120, 120s or 2m")
+    return value * SECONDS[unit]
+
+
+def share(text: str) -> float:
+    """Return the fraction that ``1%`` or ``0.01`` means; raises ``UsageError`` for others."""
+    value, unit = _split(text, "precision", ("", "%"), "such as 1% or 0.01")
+    return value / 100 if unit else value
+
+
+def _split(text: str, kind: str, units: Container[str], examples: str) -> tuple[float, str]:
+    match = re.fullmatch(rf"({NUMBER})\s*([a-z%]*)", text.strip(), re.IGNORECASE | re.ASCII)
+    if match is None or match[2].lower() not in units:
+        raise UsageError(f"{kind} '{text}' is not valid: {examples}")
+    return float(match[1]), match[2].lower()
+
+
 READ: dict[str, Any] = {"N": int, "TIME": seconds, "SHARE": share, "FILE": FILE, "PATH": FILE}  # by metavar
 
 results_option = click.option(

@@ -11,7 +11,7 @@ from distributed.protocol.pickle import dumps
 
 from ..results.importing import LeftOutError, take_run
 from ..results.records import RunEnd, RunHeader
-from .answers import answered
+from .status import answered
 from .worker_tasks import Outcome
 
 FAILED = "its worker died several times, or raised an error, which is not read here; see the worker's own log"

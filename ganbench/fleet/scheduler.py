@@ -19,12 +19,11 @@ import msgspec
 from ..errors import GanbenchError
 from ..results.importing import LeftOutError
 from . import worker_tasks
-from .answers import answers, question
 from .client import outcome_of, save_run
 from .journal import Came, Failed, Given, Journal, Seen, now
 from .machines import Description, misfit, named, parse, refusal, remarks
 from .plan import MODEL, Job
-from .status import ANY, Standing, standings
+from .status import ANY, Standing, answers, question, standings
 
 if TYPE_CHECKING:
     from distributed import Future

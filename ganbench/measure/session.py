@@ -1,25 +1,33 @@
-"""One run from its plan to its file: the lock, the header, the rounds, and what is kept however it ends."""
+"""One run from its plan to its file: the lock, the header, the rounds, what is kept however it ends, and going on."""
 
 import contextlib
 import re
 import sys
+import time
+import warnings
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+from msgspec import convert
+from msgspec.structs import asdict, replace
 
 from .. import registry
 from ..data import data_digest
 from ..errors import GanbenchError, StorageError, UsageError
 from ..machine import environment
 from ..machine.lock import run_lock
-from ..results.records import RUN_FORMAT, Line, Measurement, Record, RunHeader
+from ..results import store
+from ..results.differences import shown, since_it_began
+from ..results.records import RUN_FORMAT, Line, Measurement, Record, Resumed, RunEnd, RunHeader
 from ..results.run import Ending, Run
-from ..results.store import RunWriter, check_writable, new_run_id, run_path
+from ..settings import Rigor
 from .ledger import Ledger
-from .plan import Plan, record
+from .plan import Case, Plan, asked_again, make_plan, reaching, record
 from .rounds import Progress, run_rounds, stage
 
 Say = Callable[[str], None]  # tells the user one thing besides the report
@@ -34,18 +42,18 @@ def carry_out(plan: Plan, results: Path | None, machine: str | None, say: Say, p
         raise UsageError(f"machine '{machine}' is not valid: letters, digits, '.', '_' and '-' only")
     images = stage(plan)
     if results is not None:
-        check_writable(results)
+        store.check_writable(results)
     with run_lock(say) if plan.timed else contextlib.nullcontext():
         header = describe(plan, machine)
         if results is None:
             return go_on(plan, images, [header], None, progress)
-        with RunWriter(run_path(results, header.machine, header.run_id)) as writer:
+        with store.RunWriter(store.run_path(results, header.machine, header.run_id)) as writer:
             writer.write(header)
             return go_on(plan, images, [header], writer, progress)
 
 
 def go_on(
-    plan: Plan, images: np.ndarray, before: Sequence[Line], writer: RunWriter | None, progress: Progress,
+    plan: Plan, images: np.ndarray, before: Sequence[Line], writer: store.RunWriter | None, progress: Progress,
     recall: Callable[[Ledger], int] = lambda _: 0,
 ) -> Run:  # fmt: skip
     """Carry out what is left of ``plan`` after the records ``before``, which ``writer`` has written.
@@ -77,7 +85,7 @@ def describe(plan: Plan, machine: str | None) -> RunHeader:
     commit, dirty = environment.source_state()
     return RunHeader(
         format=RUN_FORMAT,
-        run_id=new_run_id(),
+        run_id=store.new_run_id(),
         timestamp=datetime.now(UTC).isoformat(timespec="seconds"),
         version=version("ganbench"),
         machine=machine or environment.machine_name(),
@@ -90,3 +98,121 @@ def describe(plan: Plan, machine: str | None) -> RunHeader:
         versions={name: registry.version(name) for name in dict.fromkeys(t.backend for t in plan.targets)},
         changes=environment.source_changes(),
     )
+
+
+def resume(path: Path, say: Say, progress: Progress, **limits: Any) -> Run:
+    """Go on with the run that ``examine`` lets pass; its finished rounds and spent time count."""
+    with run_lock(say):
+        run = examine(path, **limits)  # while it waited, another may have ended this run
+        if run.torn:
+            say(f"the last line of {path} was incomplete and has been removed")
+        with store.RunWriter(path, run.keep) as writer:
+            writer.write(run.resumed)
+            before = store.without_void([*run.records, run.resumed])
+            return go_on(run.plan, run.images, before, writer, progress, partial(recall, run.plan, before))
+
+
+class Interrupted(NamedTuple):
+    """A run that may go on."""
+
+    keep: int  # bytes of its file
+    torn: bool
+    records: list[Line]
+    plan: Plan
+    images: np.ndarray
+    resumed: Resumed
+
+
+def examine(path: Path, rounds: int | None, budget_s: float | None, precision_goal: float | None) -> Interrupted:
+    """Return what is needed to go on with the run in ``path``.
+
+    ``rounds`` and ``budget_s`` (seconds), both in all, or ``precision_goal`` replace what it was to reach.
+    Raises ``UsageError`` where it has reached that, or naming what differs from when it began.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror}") from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", store.DamagedResultsWarning)  # said once, when it is cut off
+        records = store.parse_run(content, path)
+    header = records[0]
+    assert isinstance(header, RunHeader)
+    if header.format != RUN_FORMAT:
+        raise UsageError(
+            f"run {header.run_id} was begun by an earlier ganbench (format {header.format}, now {RUN_FORMAT}): "
+            "it can be read, but not continued; start a new run"
+        )
+    rigor = convert(next(line.settings for line in reversed(records) if isinstance(line, Resumed | RunHeader)), Rigor)
+    if (rounds, budget_s, precision_goal) != (None, None, None):
+        rigor = reaching(rigor, rounds, budget_s, precision_goal)
+    plan = replace(make_plan(header.spec, **asked_again(asdict(header))), rigor=rigor)
+    end = records[-1]
+    more = isinstance(end, RunEnd) and (
+        (rounds or 0) > end.rounds or (budget_s or 0) > end.seconds or (precision_goal and end.reason == "precision")
+    )
+    if isinstance(end, RunEnd) and not more:
+        raise UsageError(
+            f"run {header.run_id} has ended ({end.reason}, {end.rounds} rounds, {end.seconds:.0f} s): "
+            "there is nothing to continue, unless --rounds, --budget or --precision asks for more"
+        )
+    images = stage(plan)
+    now = describe(plan, header.machine)
+    if found := since_it_began(header, now):
+        differs = "; ".join(f"{name} was {shown(then)}, is {shown(current)}" for name, then, current in found)
+        raise UsageError(
+            f"run {header.run_id} cannot continue, because something has changed since it began: {differs}"
+        )
+    resumed = Resumed(
+        round=finished_rounds(plan, records) + 1,
+        timestamp=now.timestamp,
+        command=now.command,
+        environment=now.environment,
+        settings=now.settings,
+        elapsed_s=spent(records),
+    )
+    keep = store.whole_length(content)
+    return Interrupted(keep, keep < len(content), records, plan, images, resumed)
+
+
+def finished_rounds(plan: Plan, records: Sequence[Line]) -> int:
+    """Return how many rounds were measured whole: every case that had not failed has a row."""
+    rows = measurements(plan, records)
+    failed: set[Case] = set()
+    for number in range(1, max((row.round for _, row in rows), default=0) + 1):
+        found = {case for case, row in rows if row.round == number}
+        failed |= {case for case, row in rows if row.round == number and row.status != "ok"}
+        if not set(plan.cases) <= found | failed:
+            return number - 1
+    return max((row.round for _, row in rows), default=0)
+
+
+def recall(plan: Plan, records: Sequence[Line], ledger: Ledger) -> int:
+    """Fill ``ledger`` with the finished rounds in ``records`` and the time they took; return their number."""
+    finished = finished_rounds(plan, records)
+    rows = measurements(plan, records)
+    ledger.start = time.monotonic() - spent(records)
+    for case, row in rows:
+        if row.round > finished:
+            continue
+        if row.status != "ok":
+            ledger.failed.add(case)
+        elif row.samples:
+            ledger.numbers[row.target, row.operation] = row.iterations // row.iterations_per_call
+            ledger.visits.setdefault(case, {})[row.round] = dict(zip(row.passes, row.samples, strict=True))
+    return finished
+
+
+def spent(records: Sequence[Line]) -> float:
+    """Return the seconds that a run has taken, those of a round that was not finished among them."""
+    return max((line.elapsed_s for line in records if isinstance(line, Measurement | Resumed)), default=0.0)
+
+
+def measurements(plan: Plan, records: Sequence[Line]) -> list[tuple[Case, Measurement]]:
+    """Return every measurement with its case."""
+    targets = {target.label: target for target in plan.targets}
+    return [
+        (Case(record.operation, targets[record.target], record.copy), record)
+        for record in records
+        if isinstance(record, Measurement)
+    ]

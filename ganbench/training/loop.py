@@ -9,11 +9,10 @@ import numpy as np
 from ..backend import Program
 from ..errors import GanbenchError
 from ..gan import STAGED_BATCHES, GANSpec
-from .feeding import Fed
+from .batches import Fed
 from .log import Log
 from .protocol import Ended, Enqueued, Epoch, Message
-from .saving import STATE, Saver
-from .state import assemble
+from .state import STATE, Saver, assemble
 
 PROGRESS_S = 0.1  # no more often: whoever reads it shares the processor
 

@@ -17,8 +17,7 @@ from ..measure.plan import Plan, make_plan
 from ..operations.networks import GANIteration
 from ..precision import FULL, PRECISIONS
 from ..results.store import check_writable
-from .saving import check_free
-from .state import TrainingState, differences, load_state
+from .state import TrainingState, check_free, differences, load_state
 
 LARGEST_STEP = np.iinfo(np.int32).max  # Adam counts in this type on every backend
 EXTRA = {"PIL": "Pillow", "altair": "Altair", "vl_convert": "vl-convert-python"}

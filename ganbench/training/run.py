@@ -20,9 +20,8 @@ from ..registry import Target
 from ..results.store import replace_file
 from ..verification.answers import IMAGES
 from .batches import ROWS
-from .curves import draw
+from .curves import Parity, compare_losses, draw
 from .log import read_losses
-from .parity import Parity, compare_losses
 from .plan import Training, make_training
 from .protocol import AnyMessage, Ended, Failed, Started, TrainJob
 

@@ -26,13 +26,11 @@ from ..operations.networks import GANIteration, initial_state
 from ..verification.answers import IMAGES
 from ..verification.emulation import answer
 from ..verification.gate import verify
-from .batches import ROWS, stream
-from .feeding import Fed, cost_of_feeding
+from .batches import ROWS, Fed, cost_of_feeding, stream
 from .log import Log
 from .loop import Goal, Loop
 from .protocol import LOG_FORMAT, Ended, Failed, Message, Started, TrainJob
-from .saving import STRIP_COLUMNS, Saver, check_free, sole_writer
-from .state import TrainingState, load_state
+from .state import STRIP_COLUMNS, Saver, TrainingState, check_free, load_state, sole_writer
 
 
 def main() -> None:
