@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from ganbench.data import load_images
 from ganbench.errors import GanbenchError
 from ganbench.training.batches import stream
 from ganbench.training.log import read_losses
-from ganbench.training.loop import Goal, Loop
+from ganbench.training.loop import Loop
 from ganbench.training.state import load_state
 from ganbench.verification.reference import Reference
 
@@ -160,6 +161,7 @@ def test_diverged_training_stops_before_it_spoils_the_state(tmp_path):
         def read_losses(self, wait=False):
             return np.array([[1.0, 1.0], [np.nan, 1.0]])
 
-    loop = Loop(Goal(TINY, 100, 50), Nothing(), Nothing(), 16, np.empty((0, 2)), Nothing(), Nothing(), print)
+    goal = SimpleNamespace(spec=TINY, iterations=100, per_epoch=50, step=16)
+    loop = Loop(goal, Nothing(), Nothing(), np.empty((0, 2)), Nothing(), Nothing(), print)
     with pytest.raises(GanbenchError, match=r"not finite at iteration 18; state\.npz still holds iteration 16"):
         loop.run(lambda: False)

@@ -121,7 +121,7 @@ def compare(
         more = f"; 'ganbench results show {run.path} --details' shows more" if form == "table" and not details else ""
         say(f"saved in {run.path}{'' if unwritten else more}")
         code = evaluate_all(conditions, run)
-        conclude(run, failure)
+        conclude(run.ended, run.statuses, failure)
         if unwritten:
             say(unwritten)
             code = code or (0 if conditions else 1)
@@ -154,13 +154,8 @@ def verify(**settings: Any) -> None:
     click.echo(VERIFY_LEGEND)
     if run.ended.how == "interrupted":
         sys.exit(130)
-    if not run.ended.finished:
-        say(run.ended.why)
-        sys.exit(1)
-    found = {record.status for record in run.measurements}
-    if "ok" not in found:
-        say("nothing was verified: each row has the reason")
-    if "ok" not in found or found & {"invalid", "failed", "timeout", "out of memory"}:
+    conclude(run.ended, run.statuses, done="verified")
+    if run.statuses & {"invalid", "failed", "timeout", "out of memory"}:
         sys.exit(1)
 
 

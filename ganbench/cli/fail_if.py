@@ -2,7 +2,7 @@
 
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from .terminal import discard_output, say
 
 if TYPE_CHECKING:
     from ..report.condition import Condition
-    from ..results.run import Run
+    from ..results.run import Ending, Run
 
 fail_if_option = click.option(
     "--fail-if", multiple=True, metavar="CONDITION",
@@ -52,14 +52,17 @@ def evaluate_all(conditions: "Sequence[Condition]", run: "Run") -> int:
     return exit_code(findings)
 
 
-def conclude(run: "Run", failure: int = 1) -> None:
-    """Say what went wrong, and leave with the exit code for it: 130, or ``failure``."""
-    if run.ended.how == "interrupted":
-        say("interrupted: the table shows what was measured until then")
+def conclude(ended: "Ending", states: Iterable[str], failure: int = 1, done: str = "measured", left: str = "") -> None:
+    """Say what went wrong, and leave with the exit code for it: 130, or ``failure``.
+
+    ``states`` are the statuses of the rows, ``done`` is what was to be done for them, ``left`` what was not begun.
+    """
+    if ended.how == "interrupted":
+        say(f"interrupted: the table shows what was {done} until then{left}")
         sys.exit(130)
-    if not run.ended.finished:
-        say(run.ended.why)
+    if not ended.finished:
+        say(ended.why)
         sys.exit(failure)
-    if all(one.status != "ok" for one in run.measurements):
-        say("nothing was measured: each row has the reason")
+    if "ok" not in states:
+        say(f"nothing was {done}: each row has the reason")
         sys.exit(failure)

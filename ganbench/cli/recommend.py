@@ -63,7 +63,7 @@ def recommend_command(
         for target, reason in left_out.items():
             say(f"left out: {target}: {reason}")
     if run is None:
-        conclude(measured)
+        conclude(measured.ended, measured.statuses)
     if not found:
         say("nothing can be recommended: no target was verified and timed")
         sys.exit(1)

@@ -1,6 +1,5 @@
 """``ganbench compare --sweep``: one table over several values of one variable."""
 
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .fail_if import conclude
 from .shared import given, refuse
 from .terminal import say, screen, shown, write
 
@@ -57,23 +57,10 @@ def carry_out(
     for point in swept.points:
         if point.run is not None:
             say(f"{sweep.variable} {point.value}: saved in {point.run.path}")
-    if swept.ended.how == "interrupted":
-        say(f"interrupted: the table shows what was measured until then{_to_go_on(swept)}")
-        sys.exit(130)
-    if not swept.ended.finished:
-        say(swept.ended.why)
-        sys.exit(1)
-    if not (tidy(swept)["status"] == "ok").any():
-        say("nothing was measured: each row has the reason")
-        sys.exit(1)
-
-
-def _to_go_on(swept: "Swept") -> str:
-    """Return how the run that was interrupted and the values that were not begun can be had."""
+    left = ""  # how the run that was interrupted, and the values that were not begun, can be had
     last = swept.points[-1] if swept.points else None
-    parts = []
     if last is not None and last.run is not None and last.run.ended.how == "interrupted" and last.run.path is not None:
-        parts.append(f"; 'ganbench compare --resume {last.run.path}' finishes {swept.sweep.variable} {last.value}")
+        left = f"; 'ganbench compare --resume {last.run.path}' finishes {sweep.variable} {last.value}"
     if swept.left:
-        parts.append(f"; not begun: {swept.sweep.variable} {', '.join(map(str, swept.left))}")
-    return "".join(parts)
+        left += f"; not begun: {sweep.variable} {', '.join(map(str, swept.left))}"
+    conclude(swept.ended, set(tidy(swept)["status"]), left=left)

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import threading
 from pathlib import Path
-from typing import IO, NoReturn, TypeVar
+from typing import IO, Any, NoReturn, TypeVar
 
 import msgspec
 
@@ -27,6 +27,7 @@ _decoder: msgspec.json.Decoder[AnyReply] = msgspec.json.Decoder(AnyReply)
 MOST_SAID = 2000  # bytes of what a dead worker said are looked at
 SHOWN = 80  # bytes of an invalid answer are shown
 T = TypeVar("T")
+J = TypeVar("J", bound=Job)
 R = TypeVar("R", bound=Reply)
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -194,17 +195,7 @@ class Worker(Child):
     """
 
     def __init__(self, plan: Plan, target: Target, folder: str, server: ForkServer | None = None) -> None:
-        job = Job(
-            target=target,
-            spec=plan.spec,
-            dtype=plan.dtype,
-            precision=plan.precision,
-            caches=plan.caches,
-            cpus=list(plan.cpus) if can_pin() else [],
-            folder=folder,
-            parent=os.getpid(),
-        )
-        environment = _environment_of(plan, target, folder)
+        job, environment = job_of(Job, plan, target, folder), environment_of(plan, target, folder)
         super().__init__("ganbench.measure.worker", job, environment, plan.timeout_s, server)
         self.target = target
 
@@ -233,7 +224,15 @@ class Worker(Child):
         return reply
 
 
-def _environment_of(plan: Plan, target: Target, folder: str) -> dict[str, str]:
+def job_of(kind: type[J], plan: Plan, target: Target, folder: str, **more: Any) -> J:
+    """Return what the process of a target reads first."""
+    return kind(
+        target=target, spec=plan.spec, dtype=plan.dtype, precision=plan.precision, caches=plan.caches, folder=folder,
+        cpus=list(plan.cpus) if can_pin() else [], parent=os.getpid(), **more,
+    )  # fmt: skip
+
+
+def environment_of(plan: Plan, target: Target, folder: str) -> dict[str, str]:
     """Return the environment of a target's processes; raises as ``Worker`` does."""
     cache = Path(folder) / "cache" / target.label.replace("@", "-").replace(":", "-")
     extra = registry.environment(target, plan.dtype, plan.precision, str(cache))
@@ -250,7 +249,7 @@ def fork_servers(plan: Plan, folder: str, stack: contextlib.ExitStack) -> dict[s
     for target in plan.targets if plan.timed and plan.rigor.rounds != 1 else ():
         if can_fork(target):
             with contextlib.suppress(Exception):  # a plug-in may raise anything; its row will have the reason
-                environment = _environment_of(plan, target, folder)
+                environment = environment_of(plan, target, folder)
                 made = ForkServer(target.backend, list(plan.cpus) if can_pin() else [], environment)
                 found[target.label] = stack.enter_context(made)
     return found

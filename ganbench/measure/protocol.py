@@ -22,13 +22,14 @@ class Job(ChildJob, frozen=True, kw_only=True):
 
 
 class Request(msgspec.Struct, frozen=True, tag_field="type"):
-    """Base of the parent's requests."""
+    """Base of the parent's requests about an operation."""
+
+    operation: str
 
 
 class Prepare(Request, tag="prepare", frozen=True):
     """Prepare an operation on the inputs drawn from ``seed``, run it once, and leave its outputs in ``file``."""
 
-    operation: str
     seed: int
     file: str
 
@@ -36,7 +37,6 @@ class Prepare(Request, tag="prepare", frozen=True):
 class Show(Request, tag="show", frozen=True):
     """Run this many iterations of an operation from its staged state, and write its outputs to ``file``."""
 
-    operation: str
     iterations: int
     file: str
 
@@ -44,7 +44,6 @@ class Show(Request, tag="show", frozen=True):
 class Wait(Request, tag="wait", frozen=True):
     """Check that ``synchronize`` waits; less than ``share`` of the time of the iterations may be left."""
 
-    operation: str
     iterations: int
     share: float
 
@@ -52,7 +51,6 @@ class Wait(Request, tag="wait", frozen=True):
 class Warm(Request, tag="warm", frozen=True):
     """Warm up an operation, for at most ``cap_s`` seconds; ``number``: calls of a visit, 0: find it by calibration."""
 
-    operation: str
     number: int
     cap_s: float
 
@@ -60,25 +58,22 @@ class Warm(Request, tag="warm", frozen=True):
 class Visit(Request, tag="visit", frozen=True):
     """Time ``number`` calls in a row."""
 
-    operation: str
     number: int
 
 
 class Look(Request, tag="look", frozen=True):
     """Write the outputs to the first of ``files``, and those after one more call to the second, if there are two."""
 
-    operation: str
     files: list[str]
 
 
 class Spend(Request, tag="spend", frozen=True):
     """Measure the energy of an operation; a visit has ``number`` calls."""
 
-    operation: str
     number: int
 
 
-class FindCeilings(Request, tag="ceilings", frozen=True):
+class FindCeilings(msgspec.Struct, tag_field="type", tag="ceilings", frozen=True):
     """Measure the ceilings of this library on this device."""
 
 

@@ -54,6 +54,11 @@ class Run:
         """Every case in every round."""
         return [record for record in self.records if isinstance(record, Measurement)]
 
+    @property
+    def statuses(self) -> set[str]:
+        """What became of the cases."""
+        return {record.status for record in self.measurements}
+
     @cached_property
     def workers(self) -> dict[str, WorkerRecord]:
         """The first worker of each target."""

@@ -2,40 +2,31 @@
 
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 
 from ..backend import Program
 from ..errors import GanbenchError
-from ..gan import STAGED_BATCHES, GANSpec
+from ..gan import STAGED_BATCHES
 from .batches import Fed
 from .log import Log
-from .protocol import Ended, Enqueued, Epoch, Message
+from .protocol import Ended, Enqueued, Epoch, Message, Started
 from .state import STATE, Saver, assemble
 
 PROGRESS_S = 0.1  # no more often: whoever reads it shares the processor
 
 
-class Goal(NamedTuple):
-    """The length of a training; iterations are counted from the very first."""
-
-    spec: GANSpec
-    iterations: int
-    per_epoch: int
-
-
 class Loop:
-    """One training on one program; ``step`` iterations are enqueued, the losses of ``read`` are known."""
+    """The training ``goal`` on one program; ``step`` iterations are enqueued, the losses of ``read`` are known."""
 
     def __init__(
-        self, goal: Goal, program: Program, fed: Fed, step: int, unfinished: np.ndarray, log: Log, saver: Saver,
+        self, goal: Started, program: Program, fed: Fed, unfinished: np.ndarray, log: Log, saver: Saver,
         tell: Callable[[Message], None],
     ) -> None:  # fmt: skip
         self._goal, self._program, self._fed, self._log, self._saver, self._tell = goal, program, fed, log, saver, tell
-        self.step = self.read = step
+        self.step = self.read = goal.step
         self._unfinished = unfinished  # losses of the epoch that is running
-        self._mark, self._last_rate = (step, 0.0), 0.0  # iterations and seconds at the last line of the log
+        self._mark, self._last_rate = (goal.step, 0.0), 0.0  # iterations and seconds at the last line of the log
 
     def run(self, stopping: Callable[[], bool]) -> Ended:
         """Train to the goal, or until ``stopping``; then save the state."""

@@ -116,7 +116,10 @@ def make_training(
     training = Training(
         plan, rows, digest, note, sound, total, Path(output), None if resume is None else Path(resume), saved
     )
-    _check_output(training)
+    for target in plan.targets:
+        folder = training.folder(target.label)
+        check_free(folder, training.resume)
+        check_writable(folder, "--output")
     return training
 
 
@@ -147,11 +150,3 @@ def _rows(plan: Plan) -> tuple[np.ndarray, str, bool]:
         return recordings.frames, recordings.describe(), True
     rows = load_images(plan.spec, plan.data)
     return rows, f"{len(rows):,} rows from {plan.data or 'the UCI handwritten digits'}", False
-
-
-def _check_output(training: Training) -> None:
-    """Raise ``UsageError`` if files could not be written, or would replace those of another training."""
-    for target in training.plan.targets:
-        folder = training.folder(target.label)
-        check_free(folder, training.resume)
-        check_writable(folder, "--output")

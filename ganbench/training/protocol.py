@@ -5,19 +5,14 @@ from typing import Literal
 import msgspec
 
 from ..gan import GANSpec
-from ..measure.child import ChildJob
-from ..registry import Target
+from ..measure.protocol import Job
 
 LOG_FORMAT = 1
 
 
-class TrainJob(ChildJob, frozen=True, kw_only=True):
+class TrainJob(Job, frozen=True, kw_only=True):
     """The job for the process of one target; the folder has its rows and the images of the gate."""
 
-    target: Target
-    spec: GANSpec
-    dtype: str
-    folder: str
     output: str
     iterations: int  # counted from the first, also where it resumes
     seed: int

@@ -2,7 +2,6 @@
 
 import statistics
 from collections.abc import Callable
-from typing import NamedTuple
 
 from ..registry import Target
 from .plan import Training
@@ -10,18 +9,14 @@ from .protocol import AnyMessage, Cost, Ended, Enqueued, Epoch, Started, watched
 from .run import Trained
 
 LINES = 10  # epochs shown; the log has all of them
-NAMES = {"v": "V(D,G)"}  # what fields are called on the screen
+COLUMNS = {  # heading, width and format of fields of an ``Epoch``; all others are losses
+    "epoch": ("epoch", 7, ","),
+    "step": ("iteration", 11, ","),
+    "v": ("V(D,G)", 10, ".4f"),
+    "images_per_s": ("images/s", 11, ",.0f"),
+}
 
 Show = Callable[[float, str], None]  # (share done, what is going on)
-
-
-class Column(NamedTuple):
-    """A column of the table of epochs: a field of an ``Epoch``, its heading, width and format."""
-
-    field: str
-    name: str
-    width: int
-    form: str
 
 
 class Screen:
@@ -30,10 +25,9 @@ class Screen:
     def __init__(self, training: Training, echo: Callable[[str], None], show: Show) -> None:
         self._training, self._echo, self._show = training, echo, show
         self._finished = 0  # targets
-        beside = [Column(one, NAMES.get(one, one), max(10, len(one) + 2), ".4f") for one in watched(training.spec)]
-        self._watched = [Column("d_loss", "d_loss", 10, ".4f"), Column("g_loss", "g_loss", 10, ".4f"), *beside]
-        first = [Column("epoch", "epoch", 7, ","), Column("step", "iteration", 11, ",")]
-        self._columns = [*first, *self._watched, Column("images_per_s", "images/s", 11, ",.0f")]
+        self._watched = ("d_loss", "g_loss", *watched(training.spec))
+        fields = ("epoch", "step", *self._watched, "images_per_s")
+        self._columns = {one: COLUMNS.get(one, (one, max(10, len(one) + 2), ".4f")) for one in fields}
         self._cost: Cost | None = None
         self._epoch: Epoch | None = None
         self._shown: Epoch | None = None
@@ -59,7 +53,7 @@ class Screen:
                 self._rates = []
                 after = f", after iteration {message.step:,}" if message.step else ""
                 self._echo(f"\n{target} ({message.framework_version}, {message.device_name}){after}")
-                self._echo("".join(f"{column.name:>{column.width}}" for column in self._columns))
+                self._echo("".join(f"{name:>{width}}" for name, width, _ in self._columns.values()))
             case Cost():
                 self._cost = message
             case Enqueued():
@@ -68,8 +62,7 @@ class Screen:
             case Epoch():
                 self._epoch = message
                 self._rates.append(message.images_per_s)
-                due = self._shown is None or message.step >= self._shown.step + self._training.iterations / LINES
-                if due:
+                if self._shown is None or message.step >= self._shown.step + self._training.iterations / LINES:
                     self._line(message)
             case Ended():
                 if self._epoch is not None and self._epoch is not self._shown:
@@ -81,12 +74,13 @@ class Screen:
         last = self._epoch
         if last is None:
             return f"{target}: training"
-        losses = ", ".join(f"{column.name} {getattr(last, column.field):.2f}" for column in self._watched)
+        losses = ", ".join(f"{self._columns[one][0]} {getattr(last, one):.2f}" for one in self._watched)
         return f"{target}, epoch {last.epoch:,}: {losses}, {last.images_per_s:,.0f} images/s"
 
     def _line(self, epoch: Epoch) -> None:
         self._shown = epoch
-        self._echo("".join(f"{getattr(epoch, one.field):>{one.width}{one.form}}" for one in self._columns))
+        cells = (f"{getattr(epoch, one):>{width}{form}}" for one, (_, width, form) in self._columns.items())
+        self._echo("".join(cells))
 
     def _conclude(self, ended: Ended) -> None:
         self._echo(

@@ -1,21 +1,19 @@
 """``ganbench.train``: plan, train one target after the other, and compare their curves."""
 
 import contextlib
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
-from .. import errors, registry
+from .. import errors
 from ..data import staged_images
 from ..errors import GanbenchError, StorageError
 from ..gan import GANSpec, preset as find_preset
-from ..machine.environment import can_pin
 from ..machine.guard import workspace
-from ..measure.process import Child, WorkerLostError, child_environment
+from ..measure.process import Child, WorkerLostError, environment_of, job_of
 from ..registry import Target
 from ..results.store import replace_file
 from ..verification.answers import IMAGES
@@ -94,49 +92,35 @@ def carry_out(training: Training, tell: Tell) -> Trained:
 
 def _train_one(training: Training, target: Target, folder: str, tell: Tell) -> bool | None:
     """Return whether the training was completed; None if it was interrupted before it began."""
-    plan = training.plan
-    job = TrainJob(
-        target=target, spec=plan.spec, dtype=plan.dtype, cpus=list(plan.cpus) if can_pin() else [], folder=folder,
-        output=str(training.folder(target.label)), iterations=training.iterations, seed=plan.seed,
-        data=training.digest, resume=str(training.resume or ""), sound=training.sound, parent=os.getpid(),
+    job = job_of(
+        TrainJob, training.plan, target, folder, output=str(training.folder(target.label)), sound=training.sound,
+        iterations=training.iterations, seed=training.plan.seed, data=training.digest,
+        resume=str(training.resume or ""),
     )  # fmt: skip
-    extra = registry.environment(target, plan.dtype, plan.precision, str(Path(folder) / "cache"))
-    child = Child("ganbench.training.worker", job, child_environment(extra, plan.threads), timeout_s=None)
+    child = Child("ganbench.training.worker", job, environment_of(training.plan, target, folder), timeout_s=None)
     reached: bool | None = None  # False once training has begun, True once it is complete
-
-    def follow() -> None:
-        nonlocal reached
-        for message in _messages(child, target):
-            if isinstance(message, Started | Ended):
-                reached = isinstance(message, Ended) and message.reason == "complete"
-            tell(target, message)
-
     try:
-        try:
-            follow()
-        except KeyboardInterrupt:
-            if reached is not None:  # a second Ctrl-C does not wait for this
+        while True:
+            try:
+                message = child.receive("save", _decoder)
+                if isinstance(message, Failed):
+                    raise getattr(errors, message.error, GanbenchError)(f"{target}: {message.reason}")
+                if isinstance(message, Started | Ended):
+                    reached = isinstance(message, Ended) and message.reason == "complete"
+                tell(target, message)
+                if isinstance(message, Ended):
+                    return reached
+            except KeyboardInterrupt:
+                if reached is None:
+                    return None
+                if child.timeout_s is not None:  # a second Ctrl-C does not wait for what the first asked for
+                    raise
                 child.timeout_s = GRACE_S
                 child.send(b"stop")
-                follow()
-        return reached
+    except WorkerLostError as error:
+        raise GanbenchError(f"{target}: {error.reason}; the state saved before is complete") from error
     finally:
         child.stop()
-
-
-def _messages(child: Child, target: Target) -> Iterator[AnyMessage]:
-    """Yield the messages of a training; raises the error if it fails."""
-    while True:
-        try:
-            message = child.receive("save", _decoder)
-        except WorkerLostError as error:
-            raise GanbenchError(f"{target}: {error.reason}; the state saved before is complete") from error
-        if isinstance(message, Failed):
-            kind = getattr(errors, message.error, GanbenchError)
-            raise kind(f"{target}: {message.reason}")
-        yield message
-        if isinstance(message, Ended):
-            return
 
 
 def _draw(path: Path, losses: dict[str, np.ndarray], training: Training, parity: Parity | None) -> None:

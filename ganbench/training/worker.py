@@ -28,7 +28,7 @@ from ..verification.emulation import answer
 from ..verification.gate import verify
 from .batches import ROWS, Fed, cost_of_feeding, stream
 from .log import Log
-from .loop import Goal, Loop
+from .loop import Loop
 from .protocol import LOG_FORMAT, Ended, Failed, Message, Started, TrainJob
 from .state import STRIP_COLUMNS, Saver, TrainingState, check_free, load_state, sole_writer
 
@@ -43,7 +43,10 @@ def main() -> None:
             check_free(Path(job.output), Path(job.resume) if job.resume else None)
             tell(train(job, stop.is_set, tell))
     except Exception as error:  # a backend may raise anything
-        tell(failure(error))
+        status, text = explained(error)
+        ours = isinstance(error, GanbenchError)
+        memory = "out of memory: " * (status == "out of memory" and not ours)
+        tell(Failed((type(error) if ours else GanbenchError).__name__, memory + text))
 
 
 def train(job: TrainJob, stopping: Callable[[], bool], tell: Callable[[Message], None]) -> Ended:
@@ -64,7 +67,6 @@ def train(job: TrainJob, stopping: Callable[[], bool], tell: Callable[[Message],
 
     rows = np.asarray(np.load(Path(job.folder) / ROWS, mmap_mode="r"))
     start = _start(job)
-    goal = Goal(spec, job.iterations, len(rows) // spec.real_rows)
     cost = cost_of_feeding(backend, operation, program, stream(rows, spec, job.seed, 0))
     saver = Saver(Path(job.output), start, job.iterations, job.sound)
     saver.keep(start.gan, start.losses)  # before the first iteration: a disk that takes no state is found now
@@ -73,14 +75,15 @@ def train(job: TrainJob, stopping: Callable[[], bool], tell: Callable[[Message],
         target=target.label, framework_version=cls.probe().version, device_name=facts.device_name(target.device),
         denormals=facts.denormals(backend), spec=spec, dtype=job.dtype,
         threads=int(os.environ.get("OMP_NUM_THREADS", "1")), seed=job.seed, data=job.data, rows=len(rows),
-        per_epoch=goal.per_epoch, step=start.step, iterations=job.iterations, max_rel_error=gate.max_rel_error,
+        per_epoch=len(rows) // spec.real_rows, step=start.step, iterations=job.iterations,
+        max_rel_error=gate.max_rel_error,
     )  # fmt: skip
-    with contextlib.closing(Log(Path(job.output), spec, start.step, goal.per_epoch)) as log:
+    with contextlib.closing(Log(Path(job.output), spec, start.step, about.per_epoch)) as log:
         for message in (about, cost):
             log.write(message)
             tell(message)
         fed = Fed(backend, program, stream(rows, spec, job.seed, start.step), start.gan)
-        ended = Loop(goal, program, fed, start.step, start.losses, log, saver, tell).run(stopping)
+        ended = Loop(about, program, fed, start.losses, log, saver, tell).run(stopping)
         log.write(ended)
         log.sync()
     return ended
@@ -108,14 +111,6 @@ def beginning(spec: GANSpec, dtype: str, seed: int, data: str) -> TrainingState:
         strip_steps=np.empty(0, np.int64),
         strip=np.empty((0, STRIP_COLUMNS, spec.img_dim), np.float16),
     )
-
-
-def failure(error: Exception) -> Failed:
-    """Return an exception as one line for the user."""
-    status, text = explained(error)
-    if isinstance(error, GanbenchError):
-        return Failed(type(error).__name__, text)
-    return Failed(GanbenchError.__name__, f"out of memory: {text}" if status == "out of memory" else text)
 
 
 def _wait_for_stop(stop: threading.Event) -> None:
