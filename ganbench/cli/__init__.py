@@ -195,12 +195,9 @@ def main() -> None:
     except BrokenPipeError:  # whoever read the output has closed it
         discard_output()
         sys.exit(1)
-    except UsageError as error:
-        say(str(error))
-        sys.exit(2)
     except GanbenchError as error:
         say(str(error))
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, UsageError) else 1)
     except OSError as error:  # such as a full disk behind stdout
         discard_output()
         say(f"cannot go on: {error}")

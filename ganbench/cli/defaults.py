@@ -44,30 +44,27 @@ class Command(click.Command):
         self.params.append(click.Option(["--show-config"], is_flag=True, help=text))
 
     @cached_property
-    def _declared(self) -> "list[Setting]":
-        """The settings that are options of this command; only who needs them waits for their declaration, 20 ms."""
+    def _of_settings(self) -> "dict[click.Option, Setting]":
+        """The options that are made from settings; only who needs them waits for their declaration, 20 ms."""
         if not self._settings:
-            return []
+            return {}
         from ..settings import SETTINGS
 
         found: dict[str, Setting] = {}
         for word in self._settings:
             found |= {name: one for name, one in SETTINGS.items() if word in (name, one.recorded, "*")} | found
-        return [one._replace(**self._changes.get(name, {})) for name, one in found.items()]
-
-    @cached_property
-    def _of_settings(self) -> list[click.Option]:
-        return [option_of(one) for one in self._declared]
+        chosen = [one._replace(**self._changes.get(name, {})) for name, one in found.items()]
+        return {option_of(one): one for one in chosen}
 
     @property
     def options(self) -> list[click.Option]:
         """All options, but help."""
-        return self._of_settings + [one for one in self.params if isinstance(one, click.Option)]
+        return [*self._of_settings, *(one for one in self.params if isinstance(one, click.Option))]
 
     @property
     def replaces(self) -> dict[str, Sequence[str]]:
         """For each option, of which others it replaces the defaults of a project."""
-        return {**{one.name: one.instead for one in self._declared}, **self._replaces}
+        return {**{one.name: one.instead for one in self._of_settings.values()}, **self._replaces}
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Return arguments and options, those made from settings first."""

@@ -83,13 +83,11 @@ def measured(rounds: int = ROUNDS) -> tuple[Run, dict[str, Components]]:
     """Time NumPy against a second copy of itself (about 20 s); return the run, and its noise by operation."""
     plan = make_plan(preset("mnist-mlp"), backends="numpy", ops=OPERATIONS, rounds=rounds)
     run = carry_out(msgspec.structs.replace(plan, control=True, ceilings=False), None, None, say, lambda *_: None)
-    logs = {name: _logs(run, name) for name in OPERATIONS}
+    logs = {}
+    for name in OPERATIONS:
+        ours, theirs = run.visits(name, "numpy"), run.visits(name, "numpy", copy=True)
+        logs[name] = [pass_logs(ours[i], theirs[i]) for i in sorted(ours.keys() & theirs.keys())]
     return run, {name: components(found) for name, found in logs.items() if len(found) > 1}
-
-
-def _logs(run: Run, name: str) -> list[list[float]]:
-    ours, theirs = run.visits(name, "numpy"), run.visits(name, "numpy", copy=True)
-    return [pass_logs(ours[i], theirs[i]) for i in sorted(ours.keys() & theirs.keys())]
 
 
 def sentence(what: str, found: Mapping[str, Components]) -> str:

@@ -4,6 +4,7 @@ import collections
 import contextlib
 import itertools
 import math
+import operator
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ import click
 
 from ..errors import UsageError
 from .defaults import Command
-from .shared import Command as CommandFunction, results_option
+from .shared import FILE, Command as CommandFunction, results_option
 from .terminal import columns, progress_bar, say, write
 
 if TYPE_CHECKING:
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
     from ..fleet.scheduler import Conductor
     from ..fleet.status import Standing
 
-FILE = click.Path(path_type=Path)
 PLAN = click.argument("plan", type=FILE, metavar="PLAN.toml")
 CLUSTER = "local (workers here, for trying it), ssh:HOST,HOST, slurm, or dask:tls://HOST:PORT."
+TLS = {"key": "Its private key", "cert": "Certificate of these machines", "ca": "Certificate of who signs"}
 SHOWN = 20  # reasons
 STATES = ("done", "running", "to do", "failed", "cannot")
 MACHINES = ("machine", *STATES, "cores", "notes")
@@ -33,14 +34,10 @@ MACHINES = ("machine", *STATES, "cores", "notes")
 
 def cluster_options(command: CommandFunction) -> CommandFunction:
     """Add the options that say how machines are reached, but for --cluster itself."""
-    for option in (
-        click.option("--dashboard", metavar="HOST:PORT",
-                     help="Serve the scheduler's page there, such as 127.0.0.1:8787.  [default: none]"),
-        click.option("--tls-key", type=FILE, metavar="FILE", help="Its private key, for TLS."),
-        click.option("--tls-cert", type=FILE, metavar="FILE", help="Certificate of these machines, for TLS."),
-        click.option("--tls-ca", type=FILE, metavar="FILE", help="Certificate of who signs, for TLS."),
-    ):  # fmt: skip
-        command = option(command)
+    page = "Serve the scheduler's page there, such as 127.0.0.1:8787.  [default: none]"
+    command = click.option("--dashboard", metavar="HOST:PORT", help=page)(command)
+    for name, text in TLS.items():
+        command = click.option(f"--tls-{name}", type=FILE, metavar="FILE", help=f"{text}, for TLS.")(command)
     return command
 
 
@@ -120,9 +117,7 @@ def plan_command(plan: Path, cluster: str | None, results: Path, dashboard: str 
 @results_option
 def status_command(plan: Path, results: Path) -> None:
     """Show what is done, running, failed and why, and how long the rest should take. Needs no cluster."""
-    from ..fleet.plan import jobs_of, read_plan
-
-    _table(jobs_of(read_plan(plan), plan.parent), results, None)
+    _table(_ready(plan, {}, engine=False)[1], results, None)
 
 
 @fleet_command.command("script", cls=Command)
@@ -130,11 +125,10 @@ def status_command(plan: Path, results: Path) -> None:
 @click.option("--slurm", is_flag=True, required=True, help="A job array for sbatch.")
 def script_command(plan: Path, slurm: bool) -> None:
     """Print one script that carries out PLAN.toml without dask: all that a node needs is ganbench."""
-    from ..fleet.plan import jobs_of, read_plan
     from ..fleet.script import slurm_script
 
-    read = read_plan(plan)
-    click.echo(slurm_script(jobs_of(read, plan.parent), read.slurm, plan.name), nl=False)
+    read, jobs, _ = _ready(plan, {}, engine=False)
+    click.echo(slurm_script(jobs, read.slurm, plan.name), nl=False)
 
 
 def _ready(plan: Path, tls: dict[str, Path | None], engine: bool = True) -> "tuple[FleetPlan, list[Job], Tls]":
@@ -144,7 +138,7 @@ def _ready(plan: Path, tls: dict[str, Path | None], engine: bool = True) -> "tup
     if engine:
         check_installed()
     read = read_plan(plan)
-    return read, jobs_of(read, plan.parent), Tls(tls["tls_ca"], tls["tls_cert"], tls["tls_key"])
+    return read, jobs_of(read, plan.parent), Tls(*map(tls.get, ("tls_ca", "tls_cert", "tls_key")))
 
 
 def _progress(conductor: "Conductor", jobs: "list[Job]") -> tuple[float, str]:
@@ -186,8 +180,9 @@ def _table(jobs: "list[Job]", results: Path, conductor: "Conductor | None") -> N
         return
     rows = standings(jobs, seen, answers(results), journal.open, journal.live() and conductor is None)
     columns(MACHINES, _machine_lines(rows, seen), "notes")
-    told = sorted((row for row in rows if row.state in ("running", "failed", "cannot")), key=_reason)
-    groups = [(reason, list(group)) for reason, group in itertools.groupby(told, key=_reason)]
+    reason = operator.attrgetter("machine", "state", "why")
+    told = sorted((row for row in rows if row.state in ("running", "failed", "cannot")), key=reason)
+    groups = [(shared, list(group)) for shared, group in itertools.groupby(told, key=reason)]
     click.echo(nl=bool(groups))
     for (machine, state, why), group in groups[:SHOWN]:
         # Lines, not a table: names of jobs are long, and a reason must not be cut.
@@ -200,10 +195,6 @@ def _table(jobs: "list[Job]", results: Path, conductor: "Conductor | None") -> N
     done = sum(row.state == "done" for row in rows)
     rest = f"; {left} to do: {_duration(remaining_s(jobs, rows))}" if left else ""
     click.echo(f"\n{done} of {done + left} runs are done{rest}")
-
-
-def _reason(row: "Standing") -> tuple[str, str, str]:
-    return row.machine, row.state, row.why
 
 
 def _machine_lines(rows: "Sequence[Standing]", seen: "Mapping[str, Seen]") -> Iterator[tuple[str, ...]]:

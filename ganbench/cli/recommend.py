@@ -1,7 +1,6 @@
 """``ganbench recommend``: which target, for this model, this many iterations and this machine."""
 
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +43,19 @@ def recommend_command(
         raise UsageError(f"iterations {iterations} is not valid: 1 to {LARGEST_INTEGER}")
     if run is not None:
         shared.refuse(context, set(context.params) - {*WITH_RUN}, "--run, which says what was measured")
-    from ..report.recommendation import candidates
+    from .. import registry
+    from ..measure.plan import make_plan
+    from ..measure.session import carry_out
+    from ..report.recommendation import OPERATION, candidates
     from ..report.recommendation_text import render
     from ..results.run import find_run, open_run
     from ..results.table import run_table
 
     if run is None:
-        measured = shown(partial(_measure, results, options))
+        if options["backends"] is None:
+            options["backends"] = registry.available()
+        plan = make_plan(ops=[OPERATION], **options)
+        measured = shown(lambda progress: carry_out(plan, results, None, say, progress))
         say(f"saved in {measured.path}")
     else:
         with warnings_said():
@@ -67,16 +72,3 @@ def recommend_command(
     if not found:
         say("nothing can be recommended: no target was verified and timed")
         sys.exit(1)
-
-
-def _measure(results: Path, options: dict[str, Any], progress: Any) -> Any:
-    """Compare the targets on ``gan_iteration``; keep the run below ``results``."""
-    from .. import registry
-    from ..measure.plan import make_plan
-    from ..measure.session import carry_out
-    from ..report.recommendation import OPERATION
-
-    if options["backends"] is None:
-        options["backends"] = registry.available()
-    plan = make_plan(ops=[OPERATION], **options)
-    return carry_out(plan, results, None, say, progress)

@@ -86,10 +86,9 @@ def standings(
 ) -> list[Standing]:
     """Return how every job stands on every machine that was seen; ``live``: what was given out is running."""
     rows = []
-    asked = {(number, seen[name].about.cores): "" for number in range(len(jobs)) for name in seen}
-    asked = {(number, cores): question(jobs[number], cores) for number, cores in asked}
     for number, job in enumerate(jobs):
-        each = [_one(number, job, line, asked[number, line.about.cores], found, opened, live) for line in seen.values()]
+        asked = {cores: question(job, cores) for cores in {line.about.cores for line in seen.values()}}
+        each = [_one(number, job, line, asked[line.about.cores], found, opened, live) for line in seen.values()]
         rows += each if job.every else [_any(number, each)]
     return rows
 
@@ -101,7 +100,9 @@ def _one(
     name = line.machine
     run = found.get((name, asked))
     # Where a framework was missing then and is there now, the question is open again.
-    if run is not None and not (gone := absent(run)) - set(line.about.lacks) - _without_device(gone, line):
+    # A framework may be there, but without some device.
+    lacks = {*line.about.lacks, *(lack.partition("@")[0] for lack in line.about.lacks)}
+    if run is not None and absent(run) <= lacks:
         return Standing(number, name, asked, "done", run=run)
     if line.refused:
         return Standing(number, name, asked, "refused", line.refused)
@@ -111,11 +112,6 @@ def _one(
     if isinstance(last, Failed):
         return Standing(number, name, asked, "failed", last.why)
     return Standing(number, name, asked, "running" if live and last is not None else "to do")
-
-
-def _without_device(backends: Iterable[str], line: Seen) -> set[str]:
-    """Return which backends are there, but without some device."""
-    return {name for name in backends if any(lack.startswith(f"{name}@") for lack in line.about.lacks)}
 
 
 def _any(number: int, each: Sequence[Standing]) -> Standing:

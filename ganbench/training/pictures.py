@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from PIL.Image import Image as Picture
 
 COLUMNS = 10
 MARGIN = 2
@@ -46,24 +46,16 @@ def _sheet(lines: list[np.ndarray], labels: list[str], data_range: tuple[float, 
     return file.getvalue()
 
 
-def _cell(row: np.ndarray, data_range: tuple[float, float], sound: bool) -> "Image":
+def _cell(row: np.ndarray, data_range: tuple[float, float], sound: bool) -> "Picture":
+    from PIL import Image, ImageDraw
+
     side = math.isqrt(len(row))
     low, high = data_range
     share = np.clip((np.asarray(row, np.float64) - low) / (high - low), 0, 1)
-    return _curve(share) if sound or side**2 != len(row) else _image(share.reshape(side, side))
-
-
-def _image(share: np.ndarray) -> "Image":
-    from PIL import Image
-
-    side = len(share) * max(1, IMAGE_SIDE // len(share))
-    image = Image.fromarray(np.round(255 * share).astype(np.uint8))
-    return image.resize((side, side), Image.Resampling.NEAREST)
-
-
-def _curve(share: np.ndarray) -> "Image":
-    from PIL import Image, ImageDraw
-
+    if not sound and side**2 == len(row):
+        image = Image.fromarray(np.round(255 * share.reshape(side, side)).astype(np.uint8))
+        larger = side * max(1, IMAGE_SIDE // side)
+        return image.resize((larger, larger), Image.Resampling.NEAREST)
     width, height = CURVE_SIZE
     cell = Image.new("L", CURVE_SIZE, 240)
     xs = np.linspace(0, width - 1, len(share))
