@@ -15,7 +15,7 @@ _HOMES = {
     "diff": "report.difference",
     "train": "training.run",
     "load_state": "training.state",
-    "generate": "training.generation",
+    "generate": "training.pictures",
     "GANSpec": "gan",
     "PRESETS": "gan",
     "Backend": "backend",
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .gan import PRESETS as PRESETS, GANSpec as GANSpec
     from .report.difference import diff as diff
     from .results.loading import load_results as load_results
-    from .training.generation import generate as generate
+    from .training.pictures import generate as generate
     from .training.run import train as train
     from .training.state import load_state as load_state
 

@@ -11,25 +11,14 @@ import click
 from ..errors import GanbenchError, UsageError
 from ..report.choices import EXCHANGE_FORMATS, RUN_FORMATS
 from ..report.escape import visible_lines
-from . import shared
+from . import shared, terminal
 from .defaults import Command, defaults_from, project_file
 from .fail_if import conclude, evaluate_all, fail_if_option, failures_leave
 from .fleet import fleet_command
 from .recommend import recommend_command
 from .report import diff_command, report_command, results_command
 from .sweep import carry_out as carry_out_sweep, planned, sweep_option
-from .terminal import (
-    check_output,
-    check_picture,
-    columns,
-    discard_output,
-    draw,
-    open_streams,
-    say,
-    screen,
-    shown,
-    write,
-)
+from .terminal import columns, say, screen, shown, write
 from .train import train_command
 
 if TYPE_CHECKING:
@@ -84,8 +73,8 @@ def compare(
     from ..report.export import render
     from ..results.run import find_run
 
-    check_output(output)
-    check_picture(picture)
+    terminal.check_output(output)
+    terminal.check_picture(picture)
     if sweep is not None:
         if form in EXCHANGE_FORMATS:
             raise UsageError(f"--format {form} holds one run, not a sweep: 'ganbench results show RUN' writes each")
@@ -115,7 +104,7 @@ def compare(
                 from ..report import chart
                 from ..results.table import run_table
 
-                draw(lambda: chart(run_table(run)), picture)
+                terminal.draw(lambda: chart(run_table(run)), picture)
         except UsageError as error:  # what was measured is kept all the same
             unwritten = f"{error}; 'ganbench results show {run.path}' prints the table again"
         more = f"; 'ganbench results show {run.path} --details' shows more" if form == "table" and not details else ""
@@ -142,12 +131,10 @@ def verify(**settings: Any) -> None:
     lines: list[tuple[str, ...]] = []
     for record in run.measurements:
         about = (record.operation, record.target)
-        check = record.verification
-        if check is not None:
-            for entry in check.errors:
-                status = "invalid" if entry.error > entry.tolerance else "ok"
-                numbers = (str(entry.iterations), f"{entry.error:.1e}", f"{entry.tolerance:.0e}")
-                lines.append((*about, entry.group, *numbers, status))
+        for entry in record.verification.errors if record.verification else ():
+            status = "invalid" if entry.error > entry.tolerance else "ok"
+            numbers = (str(entry.iterations), f"{entry.error:.1e}", f"{entry.tolerance:.0e}")
+            lines.append((*about, entry.group, *numbers, status))
         if record.status != "ok":
             lines.append((*about, "", "", "", "", f"{record.status}: {record.reason}"))
     columns(("operation", "target", "outputs", "after", "error", "tolerance", "status"), lines)
@@ -182,7 +169,7 @@ for command in (recommend_command, train_command, report_command, diff_command, 
 
 def main() -> None:
     """Run the command line; errors of ours are one line and exit code 2 (usage) or 1."""
-    open_streams()
+    terminal.open_streams()
     try:
         path = project_file(Path.cwd())
         cli.main(standalone_mode=False, obj=path, default_map=defaults_from(path, cli) if path else None)
@@ -193,12 +180,12 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
     except BrokenPipeError:  # whoever read the output has closed it
-        discard_output()
+        terminal.discard_output()
         sys.exit(1)
     except GanbenchError as error:
         say(str(error))
         sys.exit(2 if isinstance(error, UsageError) else 1)
     except OSError as error:  # such as a full disk behind stdout
-        discard_output()
+        terminal.discard_output()
         say(f"cannot go on: {error}")
         sys.exit(1)

@@ -1,7 +1,5 @@
 """``ganbench compare --sweep``: one table over several values of one variable."""
 
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +11,7 @@ from .terminal import say, screen, shown, write
 
 if TYPE_CHECKING:
     from ..measure.plan import Plan
-    from ..results.run import Sweep, Swept
+    from ..results.run import Sweep
 
 APART = ("details", "fail_if", "resume")  # speak of one run
 
@@ -47,8 +45,7 @@ def carry_out(
     from ..report.sweep import render, sentences, tidy
 
     say(announcement(sweep, made))
-    work: Callable[..., Swept] = partial(carry_out_all, sweep, made, results, machine, say)
-    swept = shown(work)
+    swept = shown(lambda progress: carry_out_all(sweep, made, results, machine, say, progress))
     size = screen(form, output)
     write(render(swept, form, size), output, size.colours)
     if form == "csv":

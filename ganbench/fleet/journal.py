@@ -85,11 +85,6 @@ class Journal:
         return {line.machine: line for line in self.lines if isinstance(line, Seen)}
 
     @property
-    def hosts(self) -> dict[str, str]:
-        """The name of each host."""
-        return {line.about.host: line.machine for line in self.lines if isinstance(line, Seen)}
-
-    @property
     def open(self) -> dict[tuple[str, str], Given | Failed]:
         """The jobs, by machine and question, that were given out and have not come, or have failed."""
         found: dict[tuple[str, str], Given | Failed] = {}

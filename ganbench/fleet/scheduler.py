@@ -69,7 +69,7 @@ class Conductor:
         self.came = self.failed = 0
         self._cluster, self._client, self._say, self._tell = cluster, cluster.client, say, tell
         self._anywhere: deque[Standing] = deque()
-        self._hosts = journal.hosts
+        self._hosts = {line.about.host: name for name, line in journal.seen.items()}
         self._answers = answers(results)
         self._done: set[tuple[str, str]] = set()  # (machine, question) of what came home now
         self._asked: set[str] = set()  # addresses of workers, those that cannot be used among them

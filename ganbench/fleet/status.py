@@ -5,7 +5,7 @@ That a question is answered is told from the run files, from no list beside them
 
 import hashlib
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import nan
 from pathlib import Path
 from statistics import fmean
@@ -126,33 +126,22 @@ def _any(number: int, each: Sequence[Standing]) -> Standing:
     return best
 
 
-def expected_s(job: Job, number: int, rows: Iterable[Standing]) -> float:
-    """Return how many seconds a job should take: what it took elsewhere, else its budget; NaN where nobody knows.
-
-    A run ends within its budget, or after one round if that takes longer.
-    """
-    taken = [
-        last.seconds
-        for row in rows
-        if row.number == number and row.run is not None and isinstance(last := row.run.records[-1], RunEnd)
-    ]
-    if taken:
-        return fmean(taken)
-    return nan if job.plan.rigor.rounds else job.plan.rigor.budget_s
-
-
 def remaining_s(jobs: Sequence[Job], rows: Sequence[Standing]) -> float:
-    """Return the seconds until all is done: machines work beside one another, each on one job at a time."""
-    open_rows = [row for row in rows if row.state in ("to do", "running", "failed")]
-    done: dict[int, list[Standing]] = {}
+    """Return the seconds until all is done: machines work beside one another, each on one job at a time.
+
+    A job takes what it took elsewhere, else its budget, within which a run ends, or after one round if that takes
+    longer; NaN where nobody knows.
+    """
+    done: dict[int, list[float]] = {}
     for row in rows:
-        if row.run is not None:
-            done.setdefault(row.number, []).append(row)
+        if row.run is not None and isinstance(last := row.run.records[-1], RunEnd):
+            done.setdefault(row.number, []).append(last.seconds)
     each: dict[str, float] = dict.fromkeys((row.machine for row in rows if row.machine != ANY), 0.0)
-    for row in open_rows:
-        seconds = expected_s(jobs[row.number], row.number, done.get(row.number, ()))
-        name = row.machine
-        if name == ANY:
-            name = min(each, key=lambda one: each[one], default=ANY)
-        each[name] = each.get(name, 0.0) + seconds
+    for row in rows:
+        if row.state in ("to do", "running", "failed"):
+            rigor, name = jobs[row.number].plan.rigor, row.machine
+            seconds = fmean(done.get(row.number, [nan if rigor.rounds else rigor.budget_s]))
+            if name == ANY:
+                name = min(each, key=lambda one: each[one], default=ANY)
+            each[name] = each.get(name, 0.0) + seconds
     return max(each.values(), default=0.0)

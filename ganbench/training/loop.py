@@ -35,7 +35,9 @@ class Loop:
         while self.step < goal.iterations and not stopping():
             self.step += self._fed.advance(min(STAGED_BATCHES, goal.iterations - self.step))
             self._take(self._fed.read_losses())
-            self._tell_progress()
+            if self._clock() > self._told + PROGRESS_S:
+                self._told = self._clock()
+                self._tell(Enqueued(self.step))
             if self._saver.due(self.step):
                 self._keep()
         complete = self.step >= goal.iterations
@@ -46,11 +48,6 @@ class Loop:
             self._keep(finished=True)
         saving_s = self._saver.seconds - self._saved_s
         return Ended("complete" if complete else "interrupted", self.step, self._clock() + saving_s, saving_s)
-
-    def _tell_progress(self) -> None:
-        if self._clock() > self._told + PROGRESS_S:
-            self._told = self._clock()
-            self._tell(Enqueued(self.step))
 
     def _take(self, losses: np.ndarray) -> None:
         """Write losses into the log, and each epoch that they complete."""

@@ -70,7 +70,11 @@ def make_training(
     A setting that is not given comes from the resumed state, or else is the default. Raises ``UsageError``,
     ``DataError``, ``SpecError`` or ``UnavailableError``.
     """
-    _check_length(epochs, iterations)
+    if (epochs is None) == (iterations is None):
+        raise UsageError("how long to train is either --epochs N or --iterations N")
+    for name, value in (("epochs", epochs), ("iterations", iterations)):
+        if value is not None and value < 1:
+            raise UsageError(f"{name} {value} is not valid: at least 1")
     saved = None if resume is None else load_state(resume)
     spec = spec or (PRESETS["mnist-mlp"] if saved is None else saved.spec)
     if loss is not None:
@@ -121,14 +125,6 @@ def make_training(
         check_free(folder, training.resume)
         check_writable(folder, "--output")
     return training
-
-
-def _check_length(epochs: int | None, iterations: int | None) -> None:
-    if (epochs is None) == (iterations is None):
-        raise UsageError("how long to train is either --epochs N or --iterations N")
-    for name, value in (("epochs", epochs), ("iterations", iterations)):
-        if value is not None and value < 1:
-            raise UsageError(f"{name} {value} is not valid: at least 1")
 
 
 def _check_installed(plan: Plan) -> None:

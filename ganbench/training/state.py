@@ -25,7 +25,6 @@ from ..machine.lock import try_lock
 from ..results.store import replace_file
 from . import pictures
 from .batches import sample_noise
-from .generation import generate
 
 STATE, SAMPLES, STRIP, SOUND = "state.npz", "samples.png", "strip.png", "samples.wav"
 FIRST_S, EVERY_S = 1.0, 10.0  # at first after 1, 2, 4 and 8 seconds
@@ -205,7 +204,7 @@ class Saver:
         state is always saved.
         """
         began = time.perf_counter()
-        rows = generate(self._last.spec, gan.generator.params, gan.generator.running, self._noise)
+        rows = pictures.generate(self._last.spec, gan.generator.params, gan.generator.running, self._noise)
         if self._line_due(int(gan.step)):
             self._add_line(int(gan.step), rows[:STRIP_COLUMNS])
         if finished or self.seconds == 0 or self._state_due():
