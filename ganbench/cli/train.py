@@ -1,16 +1,13 @@
 """``ganbench train``: reads the arguments, prints a line now and then, and says where the files are."""
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from .defaults import Command
 from .shared import FILE, given
 from .terminal import progress_bar, say
-
-if TYPE_CHECKING:
-    from ..gan import GANSpec
 
 
 @click.command(
@@ -41,13 +38,20 @@ def train_command(context: click.Context, /, **options: Any) -> None:
       ganbench train --backend torch --epochs 200 --output digits --resume digits/state.npz
       ganbench train --backends numpy,torch,jax --iterations 200 --dtype float64 --output parity
     """
+    from ..measure.plan import model_of
+    from ..settings import OF_MODEL, Settings
     from ..training.plan import make_training
     from ..training.report import Screen, conclusion
     from ..training.run import carry_out
 
     if options["resume"] is not None and not given(context, "dtype"):
         options["dtype"] = None  # that of the state
-    training = make_training(spec=_spec(context, options), **options)
+    model = {name: options.pop(name) for name in OF_MODEL}
+    if options["resume"] is None or given(context, *(name for name in OF_MODEL if name != "loss")):
+        options["spec"] = model_of(Settings(**model))
+    else:  # it is that of the state, but for the loss
+        options["loss"] = model["loss"]
+    training = make_training(**options)
     kept: list[str] = []
     echo = kept.append if sys.stderr.isatty() else click.echo  # lines would tear a bar apart
     with progress_bar() as show:
@@ -62,15 +66,3 @@ def train_command(context: click.Context, /, **options: Any) -> None:
         )
         say(f"interrupted{hint}")
         sys.exit(130)
-
-
-def _spec(context: click.Context, options: dict[str, Any]) -> "GANSpec | None":
-    """Return the model asked for; None where it is that of the state, but for the loss, which stays an option."""
-    from ..measure.plan import model_of
-    from ..settings import OF_MODEL, Settings
-
-    asked = {name: options.pop(name) for name in OF_MODEL}
-    if options["resume"] is None or given(context, *(name for name in OF_MODEL if name != "loss")):
-        return model_of(Settings(**asked))
-    options["loss"] = asked["loss"]
-    return None
