@@ -19,6 +19,7 @@ from fleets import (
     running,
     spans,
     start_fleet,
+    wait_for,
     write_plan,
 )  # fmt: skip
 from patience import LIMIT_S
@@ -92,15 +93,16 @@ def test_two_fleets_on_one_machine_do_not_overlap(tmp_path, env, cluster):
 
 
 def test_one_results_folder_has_one_fleet(tmp_path, env, cluster):
+    """Of two that begin together, one waits for workers, of which there are none, and the other is refused."""
     plan, results = write_plan(tmp_path, ONE), tmp_path / "results"
-    waiting = start_fleet("run", plan, "--cluster", cluster.cluster, "--results", results, env=env)
-    while not (results / "fleet" / "journal.jsonl").exists():
-        assert waiting.poll() is None
-    second = fleet("run", plan, "--cluster", "local", "--results", results, env=env)
+    both = [start_fleet("run", plan, "--cluster", cluster.cluster, "--results", results, env=env) for _ in range(2)]
+    wait_for(lambda: any(process.poll() is not None for process in both))
+    refused, waiting = sorted(both, key=lambda process: process.poll() is None)
+    assert waiting.poll() is None
     waiting.kill()
     waiting.communicate()
-    assert second.returncode == 2
-    assert "another fleet is measuring into" in second.stderr
+    assert "another fleet is measuring into" in refused.communicate()[1]
+    assert refused.returncode == 2
 
 
 # No file of this process may grow beyond 3 kB: to its programs that is a disk that is full.
