@@ -53,3 +53,14 @@ def test_what_the_table_carries_is_small(three):
     """Pandas copies what a table carries whenever a row is taken: with runs in it, a report took a minute."""
     found = across(measured(ganbench.load_results(three), runs_below(three)), None)
     assert len(json.dumps(found.attrs)) < 10_000
+
+
+def test_each_line_has_the_speeds_of_its_own_threads(craft, tmp_path):
+    """A run that stands in two lines, as the most of its machine and beside equal threads, has a speed in each."""
+    craft(tmp_path, machine="node-1", threads=1)
+    craft(tmp_path, machine="node-1", threads=2, scale=0.5)
+    craft(tmp_path, machine="node-2", threads=1)
+    parts = across(measured(ganbench.load_results(tmp_path), runs_below(tmp_path)), "node-1").attrs["parts"]
+    said = {heading.rsplit(", ")[-1]: lines[0][2] for heading, lines in parts.items()}
+    assert "\n1.00 " in said["1 thread"]
+    assert "\n0.50 " in said["most threads of each"]

@@ -12,7 +12,7 @@ from ganbench.data import data_digest
 from ganbench.errors import UsageError
 from ganbench.gan import GANSpec, preset, with_loss
 from ganbench.report import chart_rows, history, ratio_matrix, scaling
-from ganbench.report.exchange import bencher, github_action
+from ganbench.report.export import bencher, github_action
 from ganbench.report.selection import select
 from ganbench.results import columns
 from ganbench.results.case import model_label

@@ -11,7 +11,7 @@ from commands import GANBENCH
 
 import ganbench
 from ganbench.machine import memory
-from ganbench.report.memory import memory_table
+from ganbench.report.start import memory_table
 from ganbench.results.store import read_run
 
 pytestmark = pytest.mark.workers

@@ -69,8 +69,7 @@ def compare(
     from ..measure.plan import make_plan
     from ..measure.session import carry_out, examine, resume as go_on
     from ..report.condition import NOT_MEASURED, parse
-    from ..report.exchange import left_out
-    from ..report.export import render
+    from ..report.export import left_out, render
     from ..results.run import find_run
 
     terminal.check_output(output)

@@ -1,5 +1,7 @@
 """``ganbench report``, ``diff`` and ``results``: what was measured before, read, compared and passed on."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,6 +59,7 @@ def report_command(
     PATH is a folder or a run file. Results that differ in machine, model, dtype, precision, threads or version are
     never mixed.
     """
+    read = partial(_rows, path, {"operation": ops, "machine": machine, "source": source})
     if html or picture:
         if (by, form, output, across) != ("ratio", "table", None, False) or (html and baseline):
             raise UsageError(
@@ -65,9 +68,9 @@ def report_command(
             )
         check_output(html)
         if picture:
-            draw(lambda: _drawn(path, chart, theme, baseline, ops, machine, source), picture)
+            draw(lambda: _drawn(path, chart, theme, baseline, read), picture)
         if html:
-            _page(path, html, ops, machine, source)
+            _page(path, html, read())
         return
     if baseline is not None and by != "ratio":
         raise UsageError(f"--baseline belongs to --by ratio, not to --by {by}")
@@ -86,17 +89,15 @@ def report_command(
     from ..results.run import runs_below
 
     check_format(form)
-    rows, size = _rows(path, ops, machine, source), screen(form, output)
+    rows, size = read(), screen(form, output)
     if across or by == "machine":
-        from ..report import across as beside, equal_machines
+        from ..report import across as beside
         from ..report.measured import measured, of_several
 
         found = measured(rows, of_several(path))
-        pivot, own = (
-            (beside.across(found, against), beside) if across else (equal_machines.nodes(found), equal_machines)
-        )
+        pivot = beside.across(found, against) if across else beside.equals(found)
         if form in ("table", "markdown"):
-            return write(own.render(pivot, form, size), output, size.colours)
+            return write(beside.render(pivot, form, size), output, size.colours)
     elif by == "ratio" and form == "table":
         return write(overview(rows, baseline, size, runs_below(path)), output, size.colours)
     elif by == "ratio":
@@ -124,8 +125,7 @@ def diff_command(run_a: str, run_b: str, results: Path, form: str, output: Path 
     threads or data are refused; versions and commits that differ are shown.
     """
     check_output(output)
-    from ..report.difference import diff
-    from ..report.difference_text import render
+    from ..report.difference import diff, render
 
     with warnings_said():
         table = diff(run_a, run_b, results)
@@ -167,8 +167,7 @@ def list_command(path: Path) -> None:
 @details_option
 def show(run: str, results: Path, form: str, details: bool) -> None:
     """Print the table of one RUN again: its id, the beginning of its id, or its file."""
-    from ..report.exchange import left_out
-    from ..report.export import render
+    from ..report.export import left_out, render
     from ..results.run import find_run, open_run
 
     with warnings_said():
@@ -218,10 +217,9 @@ def pack(path: Path, output: Path) -> None:
     click.echo(f"{len(rows)} rows in {len(files)} file{'s' * (len(files) != 1)} below {output}")
 
 
-def _page(path: Path, html: Path, ops: str | None, machine: str | None, source: str | None) -> None:
+def _page(path: Path, html: Path, rows: "pd.DataFrame") -> None:
     from ..report.web import write as write_page
 
-    rows = _rows(path, ops, machine, source)
     try:
         size = write_page(path, rows, html)
     except OSError as error:
@@ -230,20 +228,18 @@ def _page(path: Path, html: Path, ops: str | None, machine: str | None, source: 
     say(f"{html}: {count}, {size / 1e6:.2f} MB. Open it in a browser; it needs no network")
 
 
-def _drawn(
-    path: Path, chart: str, theme: str, baseline: str | None, ops: str | None, machine: str | None, source: str | None
-) -> "Chart":
+def _drawn(path: Path, chart: str, theme: str, baseline: str | None, read: "Callable[[], pd.DataFrame]") -> "Chart":
     from ..report import picture
 
     if chart == "training":
         return picture.trained(path, theme)
     from ..results.run import runs_below
 
-    return picture.chart(_rows(path, ops, machine, source), chart, baseline, theme, runs_below(path))
+    return picture.chart(read(), chart, baseline, theme, runs_below(path))
 
 
-def _rows(path: Path, ops: str | None, machine: str | None, source: str | None) -> "pd.DataFrame":
-    """Return the rows that were asked for; raises ``UsageError`` where there are none."""
+def _rows(path: Path, wanted: dict[str, str | None]) -> "pd.DataFrame":
+    """Return the rows that were asked for, by column; raises ``UsageError`` where there are none."""
     from ..registry import split_list
     from ..results.loading import load_results
 
@@ -251,13 +247,10 @@ def _rows(path: Path, ops: str | None, machine: str | None, source: str | None) 
         rows = shown(lambda progress: load_results(path, progress=progress))
     if rows.empty:
         raise UsageError(f"no results in {path}: run 'ganbench compare', or name another folder")
-    for column, kind, names in (
-        ("operation", "operation", split_list(ops or "")),
-        ("machine", "machine", [machine] if machine else []),
-        ("source", "source", [source] if source else []),
-    ):
+    for column, named in wanted.items():
+        names = split_list(named or "") if column == "operation" else [named] if named else []
         for name in names:
             if not (rows[column] == name).any():
-                raise unknown(f"{kind} in these results", name, rows[column].dropna().unique())
+                raise unknown(f"{column} in these results", name, rows[column].dropna().unique())
         rows = rows[rows[column].isin(names)] if names else rows
     return rows

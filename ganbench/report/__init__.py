@@ -10,7 +10,7 @@ from .choices import CHARTS, EXCHANGE_FORMATS, PIVOT_FORMATS, RUN_FORMATS, THEME
 
 _HOMES = dict.fromkeys(("history", "ratio_matrix", "scaling", "style"), "pivots") | {
     "chart": "picture",
-    "pack": "dataset",
+    "pack": "formats",
 }
 __all__ = [
     "CHARTS", "EXCHANGE_FORMATS", "PIVOT_FORMATS", "RUN_FORMATS", "THEMES",
@@ -18,7 +18,7 @@ __all__ = [
 ]  # fmt: skip
 
 if TYPE_CHECKING:
-    from .dataset import pack
+    from .formats import pack
     from .picture import chart
     from .pivots import history, ratio_matrix, scaling, style
 

@@ -1,5 +1,6 @@
-"""``ganbench report --across``: hardware beside hardware, absolute times and ratios, unpaired."""
+"""Machines compared, unpaired: hardware side by side (``report --across``), and equal ones (``--by machine``)."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,28 +11,39 @@ from ..precision import titled
 from ..results.case import Case
 from ..results.columns import unit_of
 from ..results.differences import Difference, changes, differing, shown
-from ..results.statistics import BAND
-from .difference import interval
-from .measured import Measured, compared
-from .table import time, verdict
+from ..results.statistics import BAND, typical
+from .measured import SPEED, Measured, compared, hardware_of
+from .table import interval, time, verdict
 from .text import PAPER, Part, Screen, document
 
 COLUMNS = (
     "model dtype precision operation shape target machine threads status reason median_s ci_low_s ci_high_s rounds "
     "against speed speed_low speed_high verdict detectable baseline ratio ratio_low ratio_high framework_version run_id"
 ).split()
-INDEX = COLUMNS[:8]
+EQUALS = (
+    "hardware model dtype precision threads operation shape target machine median_s ci_low_s ci_high_s rounds "
+    "speed speed_low speed_high verdict detectable run_id"
+).split()
+SHOWN = ("operation", "target", "machine", "time", "speed", "verdict")  # of equal machines
 LEGEND = (
     "in a cell: time ± half its 95 % interval; below it the speed relative to {against}, more than 1 is faster, with "
     "its own 95 % interval. Unpaired: the machines were not measured side by side, so what was wrong with one of them "
     f"during its run is in the ratio. Within {BAND:.0%} is the same."
 )
+POOLED = "all together"
+LEGEND_OF_EQUALS = (
+    "speed: of a machine relative to all others of its kind together, more than 1 is faster; [95 % interval of two "
+    f"unpaired samples]; within {BAND:.0%} is the same. '{POOLED}' pools the rounds of all. One run of each machine "
+    "cannot tell a slow machine from a bad hour: measure again what is named here before you believe it."
+)
 MOST = "most threads of each"
 Line = tuple[Case, str]  # a case whatever its threads, and these in words
+Row = dict[str, Any]
+Parts = dict[str, list[list[str]]]  # lines of cells, in words, below their headings
 
 
 def across(found: Sequence[Measured], against: str | None) -> pd.DataFrame:
-    """Return a row for each case and machine with ``COLUMNS``; title and notes are in ``attrs``.
+    """Return a row for each case and machine with ``COLUMNS``; title, notes and ``parts`` are in ``attrs``.
 
     ``against`` is the machine that speeds are relative to; None: the one with most cases. Raises ``UsageError`` for one
     that is not there.
@@ -42,20 +54,65 @@ def across(found: Sequence[Measured], against: str | None) -> pd.DataFrame:
     first = against or machines[0]
     machines.sort(key=lambda name: name != first)
     lines = beside(found)
-    rows = [_row(one, of.get(first), first) for of in lines.values() for one in _ordered(of, machines)]
-    table = pd.DataFrame(rows, columns=COLUMNS).set_index(INDEX)
+    rows: list[Row] = []
+    parts: Parts = {}
+    for (case, threads), of in lines.items():
+        mine = {name: _row(of[name], of.get(first), first) for name in machines if name in of}
+        rows += mine.values()
+        run = next(iter(of.values())).run.header
+        heading = f"{case.model} ({run.spec.describe()}), {titled(case.dtype, case.precision)}, {threads}"
+        cells = [_cell(mine[name]) if name in mine else "" for name in machines]
+        parts.setdefault(heading, []).append([f"{case.operation} {case.target}", *cells])
     title = f"{len(machines)} machine{'s' * (len(machines) != 1)}, speed relative to {first}, unpaired"
     notes = [LEGEND.format(against=first), *_threads(lines), *_precisions(found), *_versions(lines, first)]
     if len(machines) == 1:
         notes.append(f"{first} is the only machine here: 'ganbench results import' and 'ganbench fleet' bring others")
-    table.attrs = {
-        "title": title, "notes": notes, "units": {name: unit_of(name) for name in COLUMNS},
-        "best": "", "contexts": [()], "machines": machines,
-        "cells": [
-            (_heading(of, threads), f"{case.operation} {case.target}", {name: one.key for name, one in of.items()})
-            for (case, threads), of in lines.items()
-        ],
-    }  # fmt: skip
+    return _framed(rows, COLUMNS, 8, {"title": title, "notes": notes, "parts": parts, "shown": ["", *machines]})
+
+
+def equals(found: Sequence[Measured]) -> pd.DataFrame:
+    """Return a row for each case and machine of which there are equals, with ``EQUALS``, and one for all together.
+
+    Title, notes and ``parts`` are in ``attrs``; a note names every machine whose interval leaves the band.
+    """
+    groups: dict[tuple[str, Case], list[Measured]] = {}
+    kinds: dict[str, set[str]] = {}
+    for one in found:
+        hardware = hardware_of(one.run.header)
+        kinds.setdefault(hardware, set()).add(one.machine)
+        if one.timed:
+            groups.setdefault((hardware, one.case), []).append(one)
+    several = {key: sorted(group, key=lambda one: one.machine) for key, group in groups.items() if len(group) > 1}
+    rows: list[Row] = []
+    parts: Parts = {}
+    for hardware, case in sorted(several, key=lambda key: (key[0], key[1].model, key[1].threads)):
+        mine = _equal_rows(hardware, several[hardware, case])
+        rows += mine
+        heading = f"{hardware}, {case.model}, {titled(case.dtype, case.precision)}, {_count(case.threads)}"
+        parts.setdefault(heading, []).extend(map(_line, mine))
+    alone = sorted(name for machines in kinds.values() if len(machines) == 1 for name in machines)
+    notes = [*_named(rows), LEGEND_OF_EQUALS] if rows else ["no two machines of one kind have measured the same here"]
+    notes += [f"the only one of its kind: {', '.join(alone)}"] if alone else []
+    equal = sum(len(machines) for machines in kinds.values() if len(machines) > 1)
+    title = f"do equal machines give equal results? {equal} machines that have equals"
+    return _framed(rows, EQUALS, 9, {"title": title, "notes": notes, "parts": parts, "shown": SHOWN})
+
+
+def render(table: pd.DataFrame, form: str, screen: Screen = PAPER) -> str:
+    """Return what ``across`` or ``equals`` found as ``table`` or ``markdown``: a table below each heading."""
+    names = table.attrs["shown"]
+    repeated = int(names != SHOWN)  # before each piece of a table that has a column for every machine
+    parts = [
+        Part(pd.DataFrame(lines, columns=list(names)), heading, repeated=repeated)
+        for heading, lines in table.attrs["parts"].items()
+    ]
+    return document(table.attrs["title"], parts, table.attrs["notes"], form, screen)
+
+
+def _framed(rows: Sequence[Row], columns: list[str], levels: int, attrs: dict[Any, Any]) -> pd.DataFrame:
+    table = pd.DataFrame(rows, columns=columns).set_index(columns[:levels])
+    attrs |= {"units": {name: unit_of(name) for name in columns}, "best": "", "contexts": [()]}
+    table.attrs = attrs
     return table
 
 
@@ -85,20 +142,28 @@ def _count(threads: int) -> str:
     return f"{threads} thread{'s' * (threads != 1)}"
 
 
-def _ordered(of: Mapping[str, Measured], machines: Sequence[str]) -> list[Measured]:
-    return [of[name] for name in machines if name in of]
-
-
-def _row(one: Measured, reference: Measured | None, against: str) -> dict[str, Any]:
-    row = {name: one.row[name] for name in COLUMNS if name in one.row} | {"target": one.case.target}
-    row |= {"against": against, "verdict": ""}
-    if one is reference:
-        return row | {"speed": 1.0 if one.timed else None, "verdict": "baseline" if one.timed else ""}
-    if reference is None or not reference.timed or not one.timed:
+def _row(one: Measured, reference: Measured | None, against: str) -> Row:
+    row = {name: one.row[name] for name in COLUMNS if name in one.row}
+    row |= dict.fromkeys(SPEED[:3], math.nan) | {"target": one.case.target, "against": against, "verdict": ""}
+    if one is reference and one.timed:
+        return row | {"speed": 1.0, "verdict": "baseline"}
+    if one is reference or reference is None or not reference.timed or not one.timed:
         return row
-    said = compared(one, [reference])
-    speeds = dict(zip(("speed", "speed_low", "speed_high"), said.ratio, strict=True))
-    return row | speeds | {"verdict": said.outcome, "detectable": said.detectable}
+    return row | compared(one, [reference])
+
+
+def _cell(row: Row) -> str:
+    if row["status"] != "ok" or math.isnan(row["median_s"]):
+        return str(row["status"])
+    return time(row) if row["verdict"] == "baseline" else f"{time(row)}\n{_speed(row)} {_verdict(row)}".strip()
+
+
+def _speed(row: Row) -> str:
+    return interval(*(row[name] for name in SPEED[:3]))
+
+
+def _verdict(row: Row) -> str:
+    return verdict(row["verdict"], row["detectable"], row["rounds"])
 
 
 def _threads(lines: Mapping[Line, Mapping[str, Measured]]) -> list[str]:
@@ -134,37 +199,30 @@ def _versions(lines: Mapping[Line, Mapping[str, Measured]], first: str) -> list[
     ]
 
 
-def parts(table: pd.DataFrame) -> dict[str, list[tuple[str, list[str]]]]:
-    """Return what ``across`` found, in words: lines below their headings, each with a cell for every machine."""
-    rows = {(row["run_id"], row["operation"], row["target"]): row for row in table.reset_index().to_dict("records")}
-    found: dict[str, list[tuple[str, list[str]]]] = {}
-    for heading, name, of in table.attrs["cells"]:
-        cells = [_cell(rows[of[machine]]) if machine in of else "" for machine in table.attrs["machines"]]
-        found.setdefault(heading, []).append((name, cells))
-    return found
+def _equal_rows(hardware: str, group: Sequence[Measured]) -> list[Row]:
+    """Return the rows of equal machines on one case, each compared with all others, and of all together."""
+    rows = []
+    for one in group:
+        row = {name: one.row[name] for name in EQUALS if name in one.row}
+        row |= {"hardware": hardware, "target": one.case.target}
+        rows.append(row | compared(one, [other for other in group if other is not one]))
+    pooled = [seconds for one in group for seconds in one.levels]
+    times = dict(zip(("median_s", "ci_low_s", "ci_high_s"), typical(pooled), strict=True))
+    together = {name: rows[0][name] for name in EQUALS[:8]} | times | dict.fromkeys(SPEED, math.nan)
+    return [*rows, together | {"machine": POOLED, "rounds": len(pooled), "verdict": ""}]
 
 
-def render(table: pd.DataFrame, form: str, screen: Screen = PAPER) -> str:
-    """Return what ``across`` found as ``table`` or ``markdown``: hardware × framework, a table for each model."""
-    names = ["", *table.attrs["machines"]]
-    tables = [
-        Part(pd.DataFrame([[name, *cells] for name, cells in lines], columns=names), heading, repeated=1)
-        for heading, lines in parts(table).items()
+def _line(row: Row) -> list[str]:
+    return [*(str(row[name]) for name in SHOWN[:3]), time(row), _speed(row), _verdict(row)]
+
+
+def _named(rows: Sequence[Row]) -> list[str]:
+    """Return which machines differ from their equals, and how much; or that none does."""
+    said = [
+        f"{row['machine']} is {row['verdict']} on {row['operation']} {row['target']}: {_speed(row)}"
+        for row in rows
+        if row["verdict"] in ("faster", "slower")
     ]
-    return document(table.attrs["title"], tables, table.attrs["notes"], form, screen)
-
-
-def _heading(of: Mapping[str, Measured], threads: str) -> str:
-    one = next(iter(of.values()))
-    return (
-        f"{one.case.model} ({one.run.header.spec.describe()}), {titled(one.case.dtype, one.case.precision)}, {threads}"
-    )
-
-
-def _cell(row: Mapping[Any, Any]) -> str:
-    if row["status"] != "ok" or pd.isna(row["median_s"]):
-        return str(row["status"])
-    speed = interval(row["speed"], row["speed_low"], row["speed_high"])
-    if row["verdict"] == "baseline":
-        return time(row)
-    return f"{time(row)}\n{speed} {verdict(row['verdict'], row['detectable'], row['rounds'])}".strip()
+    undecided = sorted({row["machine"] for row in rows if row["verdict"] in ("undecided", "control failed")})
+    doubt = f"; undecided on some: {', '.join(undecided)}" if undecided else ""
+    return [f"outside the band: {'; '.join(said)}{doubt}" if said else f"no machine's interval leaves the band{doubt}"]

@@ -17,7 +17,9 @@ from ..results.differences import Difference, changes, obstacles, same_program, 
 from ..results.run import Run, find_run, open_run
 from ..results.statistics import BAND, Estimate, control_failed, judge, level, round_logs, unpaired_ratio
 from ..results.table import run_table
-from .table import heading
+from .formats import data
+from .table import heading, interval, seconds, verdict
+from .text import Part, document
 
 COLUMNS = (
     "a_s b_s a_rounds b_rounds ratio ratio_low ratio_high relative relative_low relative_high "
@@ -173,9 +175,35 @@ def _line(words: str, rows: pd.DataFrame, name: str) -> Iterator[str]:
         yield words + ", ".join(f"{operation} {interval(*one)}" for operation, one in found.items()) + end
 
 
-def interval(value: float, low: float, high: float) -> str:
-    """Return ``1.02 [0.99, 1.05]``; without bounds where there are none, '' for NaN."""
-    if math.isnan(value):
-        return ""
-    shown = [f"{number:.2f}" if 0.1 <= number < 100 else f"{number:.2g}" for number in (value, low, high)]
-    return shown[0] if math.isnan(low) else f"{shown[0]} [{shown[1]}, {shown[2]}]"
+def render(table: pd.DataFrame, form: str) -> str:
+    """Return what ``ganbench.diff`` found as ``table``, ``markdown``, ``csv`` or ``json``."""
+    if form in ("csv", "json"):
+        return data(table.reset_index(), form)
+    part = Part(_readable(table), wraps="verdict", right=("A", "B"), grouped=True)
+    return document(table.attrs["title"], [part], [*_reasons(table), *table.attrs["notes"]], form)
+
+
+def _readable(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows as text: times with units, ratios with intervals, verdicts in words."""
+    baseline = table.attrs["baseline"]
+    rows = []
+    for row in table.reset_index().to_dict("records"):
+        line = {
+            "operation": row["operation"],
+            "target": row["target"],
+            "A": seconds(row["a_s"]),
+            "B": seconds(row["b_s"]),
+        }
+        line["speed"] = interval(row["ratio"], row["ratio_low"], row["ratio_high"])
+        if baseline:
+            line[f"against {baseline}"] = interval(row["relative"], row["relative_low"], row["relative_high"])
+        said = verdict(row["verdict"], row["detectable"], min(row["a_rounds"], row["b_rounds"]))
+        rows.append(line | {"verdict": said or ("see below" if row["reason"] else "")})
+    return pd.DataFrame(rows)
+
+
+def _reasons(table: pd.DataFrame) -> list[str]:
+    """Return each reason why a target has no ratio, once."""
+    wrong = table[table["reason"] != ""]
+    targets = wrong.index.get_level_values("target")
+    return list(dict.fromkeys(f"{target}: {reason}" for target, reason in zip(targets, wrong["reason"], strict=True)))

@@ -1,19 +1,26 @@
-"""A run written in the format that was asked for."""
+"""A run written in the format that was asked for: to be read, or by services that watch speed over time."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 from rich.text import Text
 
+from ..results.case import service_name
 from ..results.run import Run
 from ..results.table import run_table
-from . import exchange, memory
-from .energy import energy_table
-from .formats import data
+from .choices import EXCHANGE_FORMATS
+from .formats import as_json, data
 from .intervals import drawing
 from .notes import details, remarks
 from .relative import SURELY
-from .start import QUEUE_LEGEND, queue_table, start_table
-from .table import INTERVALS, LEGEND, MARKS, NUMBERS, STYLES, heading, summary
+from .start import MEMORY_LEGEND, QUEUE_LEGEND, energy_table, memory_table, queue_table, start_table
+from .table import INTERVALS, LEGEND, MARKS, NUMBERS, STYLES, heading, summary, time
 from .text import PAPER, Part, Screen, document, widths
+
+# The smaller tables, each with what explains it.
+SMALLER = {start_table: "", memory_table: MEMORY_LEGEND, queue_table: QUEUE_LEGEND, energy_table: ""}
 
 
 def render(run: Run, form: str, with_details: bool = False, screen: Screen = PAPER) -> str:
@@ -22,19 +29,19 @@ def render(run: Run, form: str, with_details: bool = False, screen: Screen = PAP
     The table shows what is asked; ``with_details`` adds how targets start, what memory they take, ceilings, floor and
     disturbance. The other formats always have them. Intervals are drawn where ``screen`` has room for them.
     """
-    if form in exchange.FORMATS:
-        return exchange.FORMATS[form](run)
+    if form in EXCHANGE_FORMATS:
+        return (bencher if form == EXCHANGE_FORMATS[0] else github_action)(run)
     table = run_table(run)
     if form in ("csv", "json"):
         return data(table.drop(columns="samples") if form == "csv" else table, form)
     title, shown, legend = heading(run.header), summary(run, table), list(LEGEND)
-    further = _further(table) if with_details or form == "markdown" else []
-    notes = remarks(run, table)
+    notes, parts = remarks(run, table), []
     if with_details or form == "markdown":
         notes += details(run, table)
-        legend += [] if memory.memory_table(table).empty else [memory.LEGEND]
-        legend += [] if queue_table(table).empty else [QUEUE_LEGEND]
-    parts = [Part(one, wraps=str(one.columns[-1])) for one in further]
+        for made, explained in SMALLER.items():
+            if not (one := made(table)).empty:
+                parts.append(Part(one, wraps=str(one.columns[-1])))
+                legend += [explained] * bool(explained)
     if form == "markdown":
         return document(title, [Part(shown), *parts], [*notes, *legend], form)
     reasons: dict[str, None] = {}  # each once, in order
@@ -59,7 +66,50 @@ def _styled(line: list[str], word: str) -> list[object]:
     return [operation, Text(target, wins), *(Text(cell, STYLES.get(word, "")) for cell in cells)]
 
 
-def _further(table: pd.DataFrame) -> list[pd.DataFrame]:
-    """Return the smaller tables: how targets start, what memory they take, how devices queue."""
-    made = start_table(table), memory.memory_table(table), queue_table(table), energy_table(table)
-    return [one for one in made if not one.empty]
+def bencher(run: Run) -> str:
+    """Return the times of a run (``latency``, ns) and its speeds (relative to the baseline) in Bencher's metric format.
+
+    Lower and upper values are the ends of 95 % intervals.
+    """
+    found = {}
+    for name, row in _timed(run):
+        measures = {"latency": [row["median_s"] * 1e9, row["ci_low_s"] * 1e9, row["ci_high_s"] * 1e9]}
+        if row["verdict"] != "baseline":
+            measures["speed"] = [row["ratio"], row["ratio_low"], row["ratio_high"]]
+        found[name] = {measure: _metric(*values) for measure, values in measures.items() if not math.isnan(values[0])}
+    return as_json(found)
+
+
+def github_action(run: Run) -> str:
+    """Return the times of a run (ms) as github-action-benchmark takes them, with its tool ``customSmallerIsBetter``."""
+    found = [{"name": name, "unit": "ms", "value": row["median_s"] * 1e3, **_extra(row)} for name, row in _timed(run)]
+    return as_json(found)
+
+
+def left_out(run: Run) -> list[str]:
+    """Return what such a file cannot hold: each row that has no time, with the reason."""
+    table = run_table(run)
+    rows = table[table["median_s"].isna()].fillna({"reason": ""})
+    return [
+        f"left out: {row['operation']} on {row['target']}: {row['status']}: {row['reason']}".removesuffix(": ")
+        for row in rows.to_dict("records")
+    ]
+
+
+def _timed(run: Run) -> Iterator[tuple[str, "pd.Series[Any]"]]:
+    """Yield each row that has a time under a name that says all that must be the same from commit to commit."""
+    table = run_table(run)
+    for _, row in table[table["median_s"].notna()].iterrows():
+        yield service_name(run.header, row), row
+
+
+def _metric(value: float, low: float, high: float) -> dict[str, float]:
+    return {"value": value} if math.isnan(low) else {"value": value, "lower_value": low, "upper_value": high}
+
+
+def _extra(row: "pd.Series[Any]") -> dict[str, str]:
+    _, sign, width = time(row).partition("±")
+    found = {"range": sign + width} if sign else {}
+    if not math.isnan(row["ratio"]):
+        found["extra"] = f"speed {row['ratio']:.3f} relative to {row['baseline']}: {row['verdict']}"
+    return found

@@ -14,8 +14,10 @@ from ..machine.environment import hardware_name
 from ..results.case import Case, case_of
 from ..results.records import RunHeader
 from ..results.run import Run, RunOf, runs_below
-from ..results.statistics import Estimate, Verdict, control_failed, judge, level, unpaired_ratio
+from ..results.statistics import Estimate, control_failed, judge, level, unpaired_ratio
 from .selection import select
+
+SPEED = ("speed", "speed_low", "speed_high", "detectable")
 
 
 class Measured:
@@ -25,11 +27,6 @@ class Measured:
         self.row, self.run = row, run
         self.machine, self.threads = str(row["machine"]), int(row["threads"])
         self.case = case_of(row | {"target": row["label"]})
-
-    @property
-    def key(self) -> tuple[str, str, str]:
-        """What its row is found by."""
-        return self.row["run_id"], self.case.operation, self.case.target
 
     @cached_property
     def levels(self) -> list[float]:
@@ -82,9 +79,10 @@ def hardware_of(header: RunHeader) -> str:
     return hardware_name(cpu, len(cpus), [str(name) for name in gpus])
 
 
-def compared(one: Measured, others: list[Measured]) -> Verdict:
-    """Return the speed of ``one`` relative to ``others`` together, unpaired: more than 1 is faster than they."""
+def compared(one: Measured, others: list[Measured]) -> dict[str, Any]:
+    """Return ``SPEED`` and ``verdict`` of ``one`` relative to ``others`` together, unpaired: more than 1 is faster."""
     levels = [seconds for other in others for seconds in other.levels]
     controls = [each.control for each in (one, *others) if each.control.has_interval]
     failed = next(filter(control_failed, controls), None)
-    return judge(unpaired_ratio(one.levels, levels), min(len(one.levels), len(levels)), failed)
+    said = judge(unpaired_ratio(one.levels, levels), min(len(one.levels), len(levels)), failed)
+    return dict(zip(SPEED, (*said.ratio, said.detectable), strict=True)) | {"verdict": said.outcome}

@@ -8,26 +8,42 @@ import pandas as pd
 from ..operations.products import FLOOR
 from ..registry import library_of
 from ..results.bounds import Best, Ceilings
-from ..results.records import Resumed, RunHeader, StrayRecord
+from ..results.records import EnergyRecord, PowerRecord, Resumed, RunHeader, StrayRecord
 from ..results.run import Run
 from ..results.statistics import Estimate, control_failed, typical
-from . import energy
 from .table import seconds
 
 
 def remarks(run: Run, table: pd.DataFrame) -> list[str]:
     """Return the lines that every reader needs: control, verification, and warnings."""
-    lines = [control_line(table), _error(table), *_gates(table), _unsteady(table), _uneven(table)]
-    lines += [_limited(run.header), _tuning(run.header), _uncontrolled(run.header), _resumed(run), _strays(run)]
-    lines += energy.notes(run)
-    return [line for line in lines if line]
+    there = run.header.environment
+    lines = [control_line(table)]
+    if not pd.isna(worst := table.loc[table["status"] == "ok", "max_rel_error"].max()):
+        lines.append(f"verified against float64 before timing: worst relative error {worst:.0e}")
+    lines += _gates(table)
+    if table["steady"].eq(False).any():
+        lines.append("unsteady: the times were still changing after the warm-up")
+    if table["uneven"].eq(True).any():
+        lines.append(
+            "uneven: the speed from undisturbed times lies outside the interval (see undisturbed_s in --format csv)"
+        )
+    lines.append(_limited(run.header))
+    if tuning := there.get("tuning"):
+        lines.append(f"environment variables that may change the times: {', '.join(tuning)}")
+    if missing := there.get("uncontrolled"):
+        lines.append(f"not controlled on this system: {'; '.join(missing)}")
+    if rounds := [f"round {one.round} ({one.timestamp})" for one in run.records if isinstance(one, Resumed)]:
+        lines.append(f"resumed with {', '.join(rounds)}")
+    return [line for line in (*lines, _strays(run), *_energy(run)) if line]
 
 
 def details(run: Run, table: pd.DataFrame) -> list[str]:
     """Return the lines about the machine: its ceilings, the floor of an iteration, and the disturbance."""
     devices = dict.fromkeys(target.device for target in run.header.targets)
     lines = [_ceilings(Ceilings(run.records), device) for device in devices]
-    return [line for line in (*lines, _floor(run, table), _duty(run), disturbance(run)) if line]
+    visits = sum(len(one.samples) for one in run.measurements)
+    duty = f"{visits:,} visits, in which {run.duty:.0%} of the run's seconds were timed" if visits else ""
+    return [line for line in (*lines, _floor(run, table), duty, disturbance(run)) if line]
 
 
 def _gates(table: pd.DataFrame) -> list[str]:
@@ -37,32 +53,12 @@ def _gates(table: pd.DataFrame) -> list[str]:
     return [f"{reason}{why * reason.startswith('loose tolerance')}" for reason in reasons if reason]
 
 
-def _unsteady(table: pd.DataFrame) -> str:
-    return "unsteady: the times were still changing after the warm-up" if (table["steady"] == False).any() else ""  # noqa: E712 (pandas' own boolean)
-
-
-def _uneven(table: pd.DataFrame) -> str:
-    if not (table["uneven"] == True).any():  # noqa: E712 (as above)
-        return ""
-    return "uneven: the speed from undisturbed times lies outside the interval (see undisturbed_s in --format csv)"
-
-
-def _tuning(header: RunHeader) -> str:
-    found = header.environment.get("tuning")
-    return f"environment variables that may change the times: {', '.join(found)}" if found else ""
-
-
 def _limited(header: RunHeader) -> str:
     quota, allowed, there = (header.environment.get(name) for name in ("quota", "allowed_cpus", "logical_cpus"))
     found = [] if quota is None else [f"a control group allows {quota:.2g} cores of processor time"]
     if allowed and there and allowed < there:
         found.append(f"{allowed} of {there} processors may be used")
     return f"limited: {'; '.join(found)}" if found else ""
-
-
-def _uncontrolled(header: RunHeader) -> str:
-    missing = header.environment.get("uncontrolled")
-    return f"not controlled on this system: {'; '.join(missing)}" if missing else ""
 
 
 def _strays(run: Run) -> str:
@@ -75,11 +71,6 @@ def _strays(run: Run) -> str:
         f"not alone: processes that a backend has started ({names}) used up to "
         f"{max(record.cores for record in found):.2g} cores while {operations} was timed, so all times are too long"
     )
-
-
-def _resumed(run: Run) -> str:
-    rounds = [f"round {record.round} ({record.timestamp})" for record in run.records if isinstance(record, Resumed)]
-    return f"resumed with {', '.join(rounds)}" if rounds else ""
 
 
 def control_line(table: pd.DataFrame) -> str:
@@ -109,7 +100,7 @@ def _ceilings(found: Ceilings, device: str) -> str:
     if bandwidth:
         largest = max(best.ceiling.size for best in bandwidth)
         memory = [best for best in bandwidth if best.ceiling.size == largest]
-        parts.append(f"memory {_rate(memory)} GB/s ({_mebibytes(largest)})")
+        parts.append(f"memory {_rate(memory)} GB/s ({largest / 2**20:.0f} MiB)")
         if caches := [best for best in bandwidth if best.ceiling.size < largest]:
             parts.append(f"caches up to {_rate(caches)} GB/s")
     calls = (f"{best.library} {seconds(best.ceiling.value)}" for best in found.of("latency", device))
@@ -118,10 +109,6 @@ def _ceilings(found: Ceilings, device: str) -> str:
 
 def _rate(found: list[Best]) -> str:
     return f"{max(best.ceiling.value for best in found) / 1e9:.3g}"
-
-
-def _mebibytes(size: int) -> str:
-    return f"{size / 2**20:.0f} MiB"
 
 
 def _floor(run: Run, table: pd.DataFrame) -> str:
@@ -179,11 +166,22 @@ def _how_often(run: Run) -> str:
     return f" at {count:,} of {sum(len(one.samples) for one in told):,} visits" if count else ""
 
 
-def _duty(run: Run) -> str:
-    visits = sum(len(one.samples) for one in run.measurements)
-    return f"{visits:,} visits, in which {run.duty:.0%} of the run's seconds were timed" if visits else ""
-
-
-def _error(table: pd.DataFrame) -> str:
-    worst = table.loc[table["status"] == "ok", "max_rel_error"].max()
-    return "" if pd.isna(worst) else f"verified against float64 before timing: worst relative error {worst:.0e}"
+def _energy(run: Run) -> list[str]:
+    """Return a line on each device: its power at rest and how exact energies are, or why there are none."""
+    lines = []
+    devices = {target.label: target.device for target in run.header.targets}
+    for device in dict.fromkeys(devices.values()):
+        power = [one for one in run.records if isinstance(one, PowerRecord) and one.device == device]
+        told = [(one.source, one.watts) for one in power if one.watts is not None]
+        if not told:
+            lines += [f"energy on {device}: not available: {one.reason}" for one in power[:1]]
+            continue
+        mine = [one for one in run.records if isinstance(one, EnergyRecord) and devices[one.target] == device]
+        watts = fmean(one for _, one in told)
+        line = f"energy on {device} ({told[0][0]}): {watts:.3g} W at rest, with all workers stopped"
+        if doubts := [one.doubt for one in mine if not one.reason]:
+            line += f"; in a round, an energy may be off by up to {max(doubts):.1%}"
+        lines.append(line)
+        failed = {f"{one.operation} on {one.target}: {one.reason}": None for one in mine if one.reason}
+        lines += [f"no energy of {words}" for words in failed]
+    return lines

@@ -1,9 +1,8 @@
 """What ``ganbench report`` prints: the speeds of one context after another, that of the newest machine first."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
-from rich.table import Table
 from rich.text import Text
 
 from ..results.run import RunOf
@@ -71,17 +70,11 @@ def _speeds(rows: Sequence[Row], baseline: str, screen: Screen) -> list[str]:
     if len(cases) > 1 and any(means):
         lines.append([MEAN, *means])
     table = pd.DataFrame(lines, columns=[f"speed relative to {baseline}", *targets])
-    return [text_of(_grid(part, at), screen) for part in fitting(table, screen.width)]
-
-
-def _grid(part: pd.DataFrame, at: Mapping[tuple[str, str], Row]) -> Table:
-    first, *targets = part.columns
-    lines = []
-    for case, *texts in part.to_numpy().tolist():
-        words = [_word(at.get((case, target))) for target in targets]
-        if any(texts):
-            lines.append([case, *(Text(cell, STYLES.get(word, "")) for cell, word in zip(texts, words, strict=True))])
-    return grid([first, *targets], lines, right=targets)
+    parts = [(list(part), part.to_numpy().tolist()) for part in fitting(table, screen.width)]
+    return [
+        text_of(grid(names, [line for line in cells if any(line[1:])], right=names[1:]), screen)
+        for names, cells in parts
+    ]
 
 
 def _absent(rows: Sequence[Row], screen: Screen) -> list[str]:
@@ -92,18 +85,17 @@ def _absent(rows: Sequence[Row], screen: Screen) -> list[str]:
     return [text_of(f"{nothing}not available: {', '.join(absent)}", screen)] if absent else []
 
 
-def _word(row: Row | None) -> str:
-    return "" if row is None else row["word"] or row["verdict"] or ""
-
-
-def _cell(row: Row | None) -> str:
+def _cell(row: Row | None) -> Text:
+    """Return what stands in a cell, in the colour of its verdict or status."""
     if row is None:
-        return ""
+        return Text()
     if row["word"]:
-        return str(row["word"])
-    if row["ratio"] is None:
-        return "no baseline"
-    return "1" if row["verdict"] == "baseline" else text(row["ratio"], "ratio") + MARKS.get(row["verdict"], "")
+        shown = str(row["word"])
+    elif row["ratio"] is None:
+        shown = "no baseline"
+    else:
+        shown = "1" if row["verdict"] == "baseline" else text(row["ratio"], "ratio") + MARKS.get(row["verdict"], "")
+    return Text(shown, STYLES.get(row["word"] or row["verdict"] or "", ""))
 
 
 def _mean(rows: Sequence[Row | None]) -> str:

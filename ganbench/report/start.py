@@ -1,16 +1,21 @@
-"""What it costs to start: imports, first calls, and after how many iterations the slower starter has caught up."""
+"""The smaller tables of a run: how targets start, the memory and the energy that they take, how devices queue."""
 
 import math
 
 import pandas as pd
 
 from ..results.statistics import BAND
-from .table import declared
+from .table import declared, with_width
 
+MEMORY_LEGEND = (
+    "After import: memory once the framework is loaded. Peak above: how far it then rose. "
+    "Needs: size of inputs and outputs."
+)
 QUEUE_LEGEND = (
     "one call: a single call, until its result is there. queued: many calls in a row. between events: the same by the "
     "device's own clock, with the gaps in which it waits for the host. held down: share of visits with a lowered clock."
 )
+PEAKS = ["host_peak_bytes", "device_peak_bytes"]
 STARTS = ("import_s", "prepare_s", "first_run_s", "first_call_warm_s")
 
 
@@ -36,7 +41,7 @@ def start_table(table: pd.DataFrame) -> pd.DataFrame:
     timed = table[table["median_s"].notna()]
     if timed.empty or timed["import_s"].isna().all():
         return timed[:0]
-    timed = timed[timed["operation"] == timed.groupby("operation", sort=False)["flops"].max().idxmax()]
+    timed = _largest(timed)
     starts = list(zip(timed["target"], timed["import_s"] + timed["first_call_s"], timed["median_s"], strict=True))
     caught = []
     for _, *mine in starts:
@@ -45,8 +50,30 @@ def start_table(table: pd.DataFrame) -> pd.DataFrame:
     return declared(timed, "start of", STARTS).assign(**{"has caught up with": caught})
 
 
+def memory_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Return, as text, the peaks of each target on the largest operation; empty where none was recorded."""
+    known = table[table[PEAKS].notna().any(axis=1)]
+    if known.empty:
+        return known
+    shown = declared(_largest(known), "memory of", ("import_bytes", *PEAKS, "bytes"))
+    return shown if shown["device peak"].any() else shown.drop(columns="device peak")
+
+
+def energy_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Return, as text, the energy of each case; empty where none is known."""
+    known = table[table["joules"].notna()]
+    shown = declared(known, "energy of", ("joules", "joules_above_idle", "watts"))
+    joules = [with_width(row, "joules", "joules_low", "joules_high") for row in known.to_dict("records")]
+    return shown.assign(**{"per iteration": joules})
+
+
 def queue_table(table: pd.DataFrame) -> pd.DataFrame:
     """Return, as text, latency, throughput, device time and clock on devices that queue work; empty without any."""
     queued = table[table[["latency_s", "device_s"]].notna().any(axis=1)]
     shown = declared(queued, "operation", ("latency_s", "median_s", "device_s", "sm_mhz", "throttled"))
     return shown.rename(columns={"time": "queued"})
+
+
+def _largest(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the operation that takes most arithmetic."""
+    return table[table["operation"] == table.groupby("operation", sort=False)["flops"].max().idxmax()]

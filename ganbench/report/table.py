@@ -72,6 +72,14 @@ def with_width(row: "pd.Series[Any] | Mapping[Any, Any]", name: str, low: str, h
     return shown if math.isnan(row[low]) else f"{shown} ±{(row[high] - row[low]) / 2 / row[name]:.1%}"
 
 
+def interval(value: float, low: float, high: float) -> str:
+    """Return ``1.02 [0.99, 1.05]``; without bounds where there are none, '' for NaN."""
+    if math.isnan(value):
+        return ""
+    shown = [f"{number:.2f}" if 0.1 <= number < 100 else f"{number:.2g}" for number in (value, low, high)]
+    return shown[0] if math.isnan(low) else f"{shown[0]} [{shown[1]}, {shown[2]}]"
+
+
 def declared(rows: pd.DataFrame, first: str, names: Sequence[str]) -> pd.DataFrame:
     """Return columns of a table of ``load_results`` as text, under their own headings, behind operation and target."""
     lines = [

@@ -23,7 +23,7 @@ from ...results.run import Run, RunOf, runs_below
 from ...results.statistics import BAND
 from ...results.store import cache_folder, replace_file
 from .. import chart_rows, provenance, trained
-from ..across import across, parts
+from ..across import across
 from ..choices import THEMES
 from ..escape import visible
 from ..measured import measured
@@ -81,12 +81,12 @@ def _hardware(table: pd.DataFrame, runs: Sequence[Run]) -> dict[str, Any]:
         return {"machines": []}
     found = across(there, None)
     notes, left, lines = list(found.attrs["notes"]), LINES, []
-    for heading, of in parts(found).items():
+    for heading, of in found.attrs["parts"].items():
         lines += [(heading, of[:left])] if left > 0 else []
         left -= len(of)
     if left < 0:
         notes.append(f"{-left} more lines are left out: 'ganbench report --across' has them.")
-    return {"machines": found.attrs["machines"], "title": found.attrs["title"], "parts": lines, "notes": notes}
+    return {"machines": found.attrs["shown"][1:], "title": found.attrs["title"], "parts": lines, "notes": notes}
 
 
 def _scripts() -> str:
