@@ -15,8 +15,8 @@ import msgspec
 import pytest
 import yaml
 
+from ganbench.results.records import schema
 from ganbench.results.run import open_run
-from ganbench.results.schema import schema
 from ganbench.results.table import run_table
 
 ROOT = Path(__file__).resolve().parents[1]

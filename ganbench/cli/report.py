@@ -181,7 +181,7 @@ def show(run: str, results: Path, form: str, details: bool) -> None:
 @results_command.command("schema", cls=Command)
 def schema_command() -> None:
     """Print the JSON Schema of a line of a run file."""
-    from ..results.schema import schema
+    from ..results.records import schema
 
     click.echo(schema(), nl=False)
 

@@ -98,15 +98,12 @@ def render(swept: Swept, form: str, screen: Screen = PAPER) -> str:
     if form == "json":
         whole = {"sweep": swept.sweep.variable, "values": swept.sweep.values, "rows": records(table)}
         return as_json(whole | {"crossings": [crossing._asdict() for crossing in crossings(swept)]})
-    notes = [*sentences(swept), *_reasons(table), *_runs(swept), _legend(swept)]
-    stars = {
-        (point.value, *case): mark
-        for point in swept.points
-        if point.run is not None
-        for case, mark in marks(point.run, run_table(point.run)).items()
-    }
+    runs = {point.value: point.run for point in swept.points if point.run is not None}
+    stars = {(value, *case): mark for value, run in runs.items() for case, mark in marks(run, run_table(run)).items()}
+    kept = ", ".join(f"{value} {run.header.run_id}" for value, run in runs.items())
+    notes = [*sentences(swept), *_reasons(table), *[f"runs by {swept.sweep.variable}: {kept}"] * bool(runs)]
     parts = [Part(pivot(table, name, stars), repeated=1) for name in dict.fromkeys(table["operation"])]
-    return document(_title(swept), parts, notes, form, screen)
+    return document(_title(swept), parts, [*notes, _legend(swept)], form, screen)
 
 
 def pivot(table: pd.DataFrame, operation: str, stars: Mapping[tuple[int, str, str], str]) -> pd.DataFrame:
@@ -133,9 +130,7 @@ def _title(swept: Swept) -> str:
     """Return which values were swept, and the model, machine and rigor of the first run that there is."""
     what = f"{swept.sweep.variable} {', '.join(str(point.value) for point in swept.points)}"
     first = next((point.run.header for point in swept.points if point.run is not None), None)
-    if first is None:
-        return what
-    return f"{what}; the first: {heading(first)}"
+    return what if first is None else f"{what}; the first: {heading(first)}"
 
 
 def _reasons(table: pd.DataFrame) -> list[str]:
@@ -146,11 +141,6 @@ def _reasons(table: pd.DataFrame) -> list[str]:
         f"{', '.join(dict.fromkeys(map(str, rows['value'])))}: {status}: {reason}"
         for (status, reason), rows in failed.groupby(["status", "reason"], sort=False)
     ]
-
-
-def _runs(swept: Swept) -> list[str]:
-    kept = [f"{point.value} {point.run.header.run_id}" for point in swept.points if point.run is not None]
-    return [f"runs by {swept.sweep.variable}: {', '.join(kept)}"] if kept else []
 
 
 def _legend(swept: Swept) -> str:

@@ -2,7 +2,8 @@
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
@@ -41,9 +42,9 @@ def load_results(*paths: str | Path, progress: Callable[[float, str], None] | No
         except NO_COLUMN as error:
             _leave_out(f"{file}: {error}")
     try:
-        return _frame_of(found)
+        return frame(chain.from_iterable(rows for _, rows in found))
     except NO_COLUMN:  # of some file; to make a frame of each always would take as long again
-        return _frame_of([one for one in found if _fits(*one)])
+        return frame(chain.from_iterable(rows for file, rows in found if _fits(file, rows)))
 
 
 def _reader(files: int) -> Callable[[Path], Rows]:
@@ -71,7 +72,3 @@ def _fits(file: Path, rows: Rows) -> bool:
 
 def _leave_out(what: str) -> None:
     warnings.warn(f"left out: {what}", DamagedResultsWarning, stacklevel=3)
-
-
-def _frame_of(found: Iterable[tuple[Path, Rows]]) -> pd.DataFrame:
-    return frame(row for _, rows in found for row in rows)

@@ -3,6 +3,7 @@
 ``RUN_FORMAT`` is raised when a reader of the old format would misunderstand the new one.
 """
 
+import json
 import math
 from collections.abc import Sequence
 from datetime import datetime
@@ -289,3 +290,14 @@ class RunEnd(Record, tag="end", frozen=True):
 Line = (
     RunHeader | WorkerRecord | Measurement | CeilingRecord | PowerRecord | EnergyRecord | StrayRecord | Resumed | RunEnd
 )
+
+
+def schema() -> str:
+    """Return the schema (draft 2020-12) of each line of a run file, as text."""
+    made = msgspec.json.schema(Line)
+    head = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"A line of a ganbench run file, format {RUN_FORMAT}",
+        "description": "The first line has type 'run'; every other line says in 'type' what it is.",
+    }
+    return json.dumps(head | made, indent=1) + "\n"

@@ -10,12 +10,11 @@ import pandas as pd
 from ..gan import GANSpec
 from ..operations import shape_of
 from ..operations.products import FLOOR
-from ..registry import library_of
-from . import energy
+from ..registry import Target, library_of
 from .bounds import Ceilings
 from .case import model_label
 from .columns import COLUMNS, DECLARED, DTYPES
-from .records import Caches, Measurement, RunHeader, WorkerRecord
+from .records import Caches, EnergyRecord, Measurement, PowerRecord, RunHeader, WorkerRecord
 from .run import Run, visits_of
 from .statistics import (
     Estimate,
@@ -72,7 +71,7 @@ def run_rows(run: Run) -> Rows:
                 shared = [(products[i], seconds) for i, seconds in _levels(taken).items() if i in products]
                 if shared:
                     row["percent_of_floor"] = 100 * speed_ratio(*zip(*shared, strict=True)).value
-            row |= energy.columns(run, operation, target) if row["status"] == "ok" else {}
+            row |= _energy(run, operation, target) if row["status"] == "ok" else {}
             row |= {"operation": operation, "target": target.label}
             row |= {"backend": target.backend, "mode": target.mode, "device": target.device}
             made.append((row | _impossible(row), taken))
@@ -174,6 +173,28 @@ def _measured(taken: Sequence[Measurement], spec: GANSpec) -> dict[str, Any]:
         }
         if starts:  # what the first call cost beyond the work that it did
             row["compile_s"] = max(0.0, starts[0] - location.value * first.iterations_per_call)
+    return row
+
+
+def _energy(run: Run, operation: str, target: Target) -> dict[str, Any]:
+    """Return the columns on the energy of an iteration; nothing where it is not known."""
+    found = {
+        one.round: one
+        for one in run.records
+        if isinstance(one, EnergyRecord) and (one.operation, one.target) == (operation, target.label) and one.joules > 0
+    }
+    if not found:
+        return {}
+    idle = {
+        one.round: one.watts
+        for one in run.records
+        if isinstance(one, PowerRecord) and one.device == target.device and one.watts is not None
+    }
+    location = typical([one.joules for one in found.values()])
+    row: dict[str, Any] = dict(zip(("joules", "joules_low", "joules_high"), location, strict=True))
+    row["watts"] = median(one.joules / one.seconds for one in found.values())
+    if above := [one.joules - idle[number] * one.seconds for number, one in found.items() if number in idle]:
+        row |= {"joules_above_idle": median(above), "idle_w": median(idle.values())}
     return row
 
 
