@@ -56,7 +56,7 @@ def test_hosts_over_ssh(tmp_path, env, tls):
         first = fleet("plan", plan, "--cluster", f"ssh:gone,{user}", *tls, "--results", results, env=env)
         assert first.returncode == 0, first.stderr  # the scheduler is on the first host that can be had
         assert "no job goes to gone: " in first.stderr
-        assert "1 of 1 runs are there" in first.stdout
+        assert "1 of 1 runs are done" in first.stdout
         none = fleet("run", plan, "--cluster", "ssh:gone", *tls, "--results", results, env=env)
         assert none.returncode == 2
         assert "cannot reach the cluster 'ssh:gone': gone: " in none.stderr
