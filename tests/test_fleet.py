@@ -125,7 +125,7 @@ def no_ganbench(folder):
     """Return a folder that hides ganbench."""
     made = folder / "none" / "ganbench"
     made.mkdir(parents=True)
-    (made / "__init__.py").touch()
+    (made / "__init__.py").write_text("raise ModuleNotFoundError(\"No module named 'ganbench'\")\n")
     return str(made.parent)
 
 
