@@ -6,16 +6,19 @@ The names below take the DataFrame of ``ganbench.load_results`` and are fetched 
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .choices import CHARTS, EXCHANGE_FORMATS, PIVOT_FORMATS, RUN_FORMATS, THEMES
+from .choices import (
+    CHARTS as CHARTS,
+    EXCHANGE_FORMATS as EXCHANGE_FORMATS,
+    PIVOT_FORMATS as PIVOT_FORMATS,
+    RUN_FORMATS as RUN_FORMATS,
+    THEMES as THEMES,
+)
 
 _HOMES = dict.fromkeys(("history", "ratio_matrix", "scaling", "style"), "pivots") | {
     "chart": "picture",
     "pack": "formats",
 }
-__all__ = [
-    "CHARTS", "EXCHANGE_FORMATS", "PIVOT_FORMATS", "RUN_FORMATS", "THEMES",
-    "chart", "history", "pack", "ratio_matrix", "scaling", "style",
-]  # fmt: skip
+__all__ = ["chart", "history", "pack", "ratio_matrix", "scaling", "style"]
 
 if TYPE_CHECKING:
     from .formats import pack
