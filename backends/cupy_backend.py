@@ -28,6 +28,7 @@ class CupyBackend(ArrayBackend):
         "fused": "the same with @cupy.fuse on activations and Adam: one kernel per formula",
         "graph": "the in-place program, eight iterations captured in one CUDA graph and launched",
     }
+    queues = True
     device_kinds = ("cuda",)
     formats = ("float64", "float32", "tf32", "float16")
     module = "cupy"

@@ -24,6 +24,7 @@ class JaxBackend(Backend):
         "jit": "value_and_grad under one jit per iteration, the state donated",
         "scan": "the same under lax.scan: the eight staged iterations in one call",
     }
+    queues = True
     device_kinds = ("cpu", "cuda")
     formats = ("float64", "float32", "tf32", "bfloat16", "float16")
     losses = tuple(LOSSES)
@@ -104,7 +105,7 @@ class JaxBackend(Backend):
 
     def prepare(self, operation: Operation, inputs: Inputs) -> Program:
         step = operation.step(self)
-        if self.mode == "scan" and len(inputs.batches) > 1 and operation.stateful:
+        if self.mode == "scan" and operation.name == "gan_iteration":
             return ScannedProgram(self, operation, inputs, self.jax.jit(self._scanned(step), donate_argnums=1))
         return JaxProgram(self, operation, inputs, self.jax.jit(step, donate_argnums=1))
 

@@ -26,6 +26,7 @@ class NumpyBackend(ArrayBackend):
     }
     device_kinds = ("cpu",)
     formats = ("float64", "float32", "float16")
+    queues = True
     forks = True
     module = "numpy"
     distributions = ("numpy",)

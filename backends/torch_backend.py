@@ -38,6 +38,7 @@ class TorchBackend(Backend):
     device_kinds = ("cpu", "cuda")
     formats = ("float64", "float32", "tf32", "bfloat16", "float16")
     losses = tuple(LOSSES)
+    queues = True
     forks = True
     module = "torch"
     distributions = ("torch",)

@@ -68,7 +68,7 @@ class PenaltyProgram(BoundProgram):
         if backend.mode == "compile":
             torch._dynamo.reset()
             derived = torch.compile(derived, fullgraph=True, dynamic=False)
-        super().__init__(backend, operation, inputs, lambda fixed, state, batch: (state, derived(fixed[0], *batch)))
+        super().__init__(backend, operation, inputs, lambda fixed, state, batch: (state, derived(*batch)))
         self()
         backend.synchronize()
         self.reset()

@@ -75,15 +75,22 @@ class Program(ABC):
             f"agree only for the first {count}, and this program does not give their outputs"
         )
 
-    # Training: further methods of programs of ``gan_iteration`` ---------------------------------------
-
-    def feed(self, batches: Sequence[tuple[np.ndarray, ...]], state: GANState | None = None) -> None:
+    def feed(self, batches: Sequence[tuple[Any, ...]], state: Any = None) -> None:
         """Use ``batches`` for the next iterations; they have the number and the shapes of the staged batches.
 
         The state goes on from its present value. With ``state``, a host copy, it begins there, and ``reset`` returns
-        there. Nothing is compiled again.
+        there. Nothing is compiled again. Every visit begins so, with inputs that no call has seen before.
         """
-        raise UnsupportedError("this program cannot train: it has no method to take other batches than the staged ones")
+        raise UnsupportedError(
+            "this program has no method feed, so it can take no other inputs than those it was prepared with: "
+            "it can be neither timed nor trained (see ganbench.backend.Program)"
+        )
+
+    def stage(self, inputs: Inputs) -> None:
+        """Use other ``inputs`` of the same shapes, and go to their state; never timed."""
+        self.feed(inputs.batches, inputs.state)
+
+    # Training: a further method of programs of ``gan_iteration`` --------------------------------------
 
     def losses(self) -> tuple[Array, ...]:
         """Return the losses that ``spec.reported`` names, of the last call, without waiting.
@@ -101,9 +108,19 @@ class BoundProgram(Program):
         self._operation = operation
         self._start = inputs.state
         self._step = step or operation.step(backend)
-        self._fixed = map_arrays(backend.from_numpy, inputs.fixed)
-        self._batches = [map_arrays(backend.from_numpy, batch) for batch in inputs.batches]
+        self._fixed, self._batches = self._staged(inputs.fixed), self._staged(inputs.batches)
         self.reset()
+
+    def _staged(self, tree: Any) -> Any:
+        """Return host arrays on the device; one that several batches share is there once."""
+        known: dict[int, Array] = {}
+
+        def staged(array: np.ndarray) -> Array:
+            if id(array) not in known:
+                known[id(array)] = self._backend.from_numpy(array)
+            return known[id(array)]
+
+        return map_arrays(staged, tree)
 
     def reset(self) -> None:
         self._state = map_arrays(self._backend.from_numpy, self._start)
@@ -118,12 +135,16 @@ class BoundProgram(Program):
         self._backend.synchronize(self.result)
         return [self._backend.to_numpy(array) for array in self._operation.collect(*self.result)]
 
-    def feed(self, batches: Sequence[tuple[np.ndarray, ...]], state: GANState | None = None) -> None:
-        self._batches = [map_arrays(self._backend.from_numpy, batch) for batch in batches]
+    def feed(self, batches: Sequence[tuple[Any, ...]], state: Any = None) -> None:
+        self._batches = self._staged(list(batches))
         self._next_batch = itertools.cycle(self._batches).__next__
         if state is not None:
             self._start = state
             self.reset()
+
+    def stage(self, inputs: Inputs) -> None:
+        self._fixed = self._staged(inputs.fixed)
+        super().stage(inputs)
 
     def losses(self) -> tuple[Array, ...]:
         return tuple(self.result[1])
@@ -142,6 +163,9 @@ class Backend(ArrayOps):
     modes: ClassVar[Mapping[str, str]]  # mode -> what a user would write, in one line; the first is default
     device_kinds: ClassVar[tuple[str, ...]]  # the first is default
     forks: ClassVar[bool] = False  # whether a process that has only imported ``module`` may be forked
+    # Whether the work of a call is done even if nobody waits for its result. If not, as in a lazy framework, every call
+    # that is timed is waited for. A class that has a ``synchronize`` of its own must say it anew.
+    queues: ClassVar[bool] = False
     formats: ClassVar[tuple[str, ...]] = FULL  # Formats this backend supports: dtypes, and ``tf32`` on a GPU
     losses: ClassVar[tuple[str, ...]] = ("non-saturating", "saturating")  # that its ``gan_iteration`` is written for
     module: ClassVar[str]  # what to import
@@ -149,6 +173,11 @@ class Backend(ArrayOps):
     install: ClassVar[str]  # the command that installs it
     # Environment variables that turn off what a mode is named for, and the modes that they turn off.
     undone_by: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "synchronize" in vars(cls) and "queues" not in vars(cls):
+            cls.queues = False
 
     def __init__(self, mode: str = "", device: str = "", precision: str = "ieee") -> None:
         self.mode = mode or next(iter(self.modes))

@@ -91,7 +91,8 @@ class Shape(Mapping[str, "int | tuple[int, ...]"]):
 class Inputs(NamedTuple):
     """Host arrays of one operation, already in the dtypes that are measured (``ganbench.operations.rounding.to_host``).
 
-    ``fixed`` is read by every call, ``state`` is carried from call to call, ``batches`` are taken in turn.
+    ``state`` is carried from call to call, and ``batches`` are taken in turn, so that no two calls in a row have the
+    same inputs. ``fixed`` is what every call reads, since it is too large to rotate.
     """
 
     fixed: tuple[Any, ...]
@@ -125,6 +126,7 @@ class Operation(ABC):
     name: ClassVar[str]
     stateful: ClassVar[bool] = False
     minimum_batch: ClassVar[int] = 1
+    images_at: ClassVar[int | None] = None  # the place of the real images in a batch; None where it has none
 
     @classmethod
     @abstractmethod

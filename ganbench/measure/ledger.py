@@ -9,6 +9,7 @@ from ..results.records import Record, Verification
 from ..results.statistics import Visits
 from . import protocol
 from .engine import LATENCIES, LEAD_IN_S
+from .oracle import Examine
 from .plan import Case
 
 AGREEING = 2.0  # a stall of the machine must not look like a wrong clock
@@ -42,13 +43,17 @@ class Timings:
     visits: dict[int, protocol.Timed] = field(default_factory=dict)
     order: list[int] = field(default_factory=list)
     spent_s: list[float] = field(default_factory=list)  # of each visit, its untimed parts included
-    left: tuple[int, list[str], float] | None = None  # what the examined visit left: its iterations, the files of
-    # its outputs, and the seconds of the first look at them
+    left: tuple[Examine, float] | None = None  # what an examined visit left, and the seconds of the first look at it
 
     @property
     def seconds(self) -> Visits:
         """Seconds per iteration of each visit, by pass."""
         return {number: timed.seconds for number, timed in self.visits.items()}
+
+    def share_of(self, first: Visits | None) -> float:
+        """Return the time of a visit as a share of that in the first round; 1 where there is none."""
+        now = self.seconds.values()
+        return statistics.median(now) / statistics.median(first.values()) if first and now else 1.0
 
     def disagreement(self) -> str:
         """Return how the parent's clock contradicts the worker's, or ''."""

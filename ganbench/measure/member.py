@@ -12,6 +12,7 @@ from ..results.records import Measurement, Status, Verification, WorkerRecord, d
 from ..verification.gate import GATED_ITERATIONS, counts
 from . import protocol
 from .child import explained
+from .draws import draw_visit, left_by, new_seed
 from .engine import LEAD_IN_S
 from .fork_server import ForkServer
 from .ledger import Ledger, Timings
@@ -39,7 +40,7 @@ class Member:
         self._worker: Worker | None = None
         self._greeted = False
         self._timings: dict[str, Timings] = {}
-        self._examined: dict[str, int] = {}  # the pass after which the state of an operation is examined
+        self._examined: dict[str, int] = {}  # the pass in which an operation is examined
 
     @property
     def pid(self) -> int | None:
@@ -110,7 +111,7 @@ class Member:
         # Whether it settles is seen in the first round, and later in the visits.
         cap_s = self._plan.rigor.warm_cap_s if self._round == 1 else 0.0
         number = self._ledger.numbers.get((self.target.label, name), 0)
-        warmed = self._ask(name, protocol.Warm(name, number, cap_s), protocol.Warmed)
+        warmed = self._ask(name, protocol.Warm(name, number, cap_s, new_seed()), protocol.Warmed)
         if warmed is not None:
             timings.warmed = warmed
             self._ledger.numbers[self.target.label, name] = warmed.number
@@ -132,10 +133,9 @@ class Member:
     def _waits(self, name: str, iterations: int, share: float) -> bool:
         """Return whether ``synchronize`` waits for the work; if it does not, a row says so."""
         waited = self._ask(name, protocol.Wait(name, iterations, share), protocol.Waited)
-        if waited is not None and waited.left_s:
-            work = f"{waited.left_s:.2g} s of work were left when synchronize() returned, so times would be too short"
-            self._fail(name, "invalid", f"{work}: it must wait for all results")
-        return waited is not None and not waited.left_s
+        if waited is not None and waited.reason:
+            self._fail(name, "invalid", waited.reason)
+        return waited is not None and not waited.reason
 
     def tell(self, request: protocol.AnyRequest, expected: type[R]) -> R | protocol.Refusal | None:
         """Return the worker's answer to a request that makes no row; None if there is no worker."""
@@ -169,28 +169,33 @@ class Member:
     def visit(self, name: str, number: int, place: int, cpu: int | None) -> None:
         """Time one visit, which begins on ``cpu``, while all others are paused; ``place``: its place in the pass."""
         start = time.monotonic()
-        request = protocol.Visit(name, self.number(name))
-        timed = self._surviving(name, lambda: self._ask(name, request, protocol.Timed, cpu))
+        timed = self._visited(name, cpu, number == self._examined.get(name))
         if timed is not None:
             timings = self._timings[name]
             timings.visits[number] = timed
             timings.order.append(place)
             timings.spent_s.append(time.monotonic() - start)
-            if number == self._examined.get(name):
-                self._look(name, timed.carried)
 
-    def examine_after(self, name: str, number: int) -> None:
-        """Mark the visit of pass ``number``: its state will be examined. The worker does not know this."""
+    def examine_in(self, name: str, number: int) -> None:
+        """Have the visit of pass ``number`` examined; the program does not know this."""
         self._examined[name] = number
 
-    def _look(self, name: str, carried: int) -> None:
-        """Have the outputs of the visit that has just ended written to files, which ``finish`` has checked."""
-        timings = self._timings[name]
-        stateful = make_operation(name, self._plan.spec).stateful
-        files = [self._oracle.file() for _ in range(1 + stateful)]
-        shown = self._surviving(name, lambda: self._ask(name, protocol.Look(name, files), protocol.Shown))
-        if shown is not None:
-            timings.left = carried, files, shown.seconds
+    def examine(self, name: str) -> None:
+        """Make one more visit, which is examined; its time does not count."""
+        self._visited(name, None, examined=True)
+
+    def _visited(self, name: str, cpu: int | None, examined: bool) -> protocol.Timed | None:
+        """Make a visit; what an examined one leaves in files ``finish`` has checked."""
+        iterations = self._timings[name].prepared.iterations
+        request = draw_visit(name, self.number(name), iterations, self._oracle if examined else None)
+        timed = self._surviving(name, lambda: self._ask(name, request, protocol.Timed, cpu))
+        if timed is not None and timed.looked is not None and (left := left_by(request, timed, iterations)):
+            self._timings[name].left = left, timed.looked.seconds
+        return timed
+
+    def share_of_first(self, name: str) -> float:
+        """Return the time of an operation in this round as a share of that in the first."""
+        return self._timings[name].share_of(self._ledger.visits.get(self.case(name), {}).get(1))
 
     def finish(self, name: str) -> None:
         """Have the examined state and the program's outputs checked, then write the row."""
@@ -210,8 +215,8 @@ class Member:
     def _checked(self, name: str, timings: Timings) -> Verification | None:
         """Return the verification of a program that was timed; None if it failed before, and a row says so."""
         if timings.left is not None:
-            carried, files, look_s = timings.left
-            found = self._oracle.examine(name, carried, timings.prepared.iterations, files)
+            examine, look_s = timings.left
+            found = self._oracle.examine(examine)
             if not found.passed:
                 return found
             assert timings.warmed is not None

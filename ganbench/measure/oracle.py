@@ -14,17 +14,19 @@ from typing import TypeVar
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from ..array_ops import map_arrays
 from ..errors import GanbenchError
 from ..gan import GANSpec
 from ..operation import Inputs, Operation
 from ..operations import operation
+from ..operations.fresh import FreshInputs
 from ..results.records import Verification
 from ..verification.answers import IMAGES, Answers
 from ..verification.choose_inputs import SEEDS
 from ..verification.emulation import answer, answers_from
-from ..verification.gate import GATED_ITERATIONS, Shown, check_outputs, malformed
+from ..verification.gate import GATED_ITERATIONS, UNVERIFIABLE, Shown, check_outputs, malformed
 from .child import ChildJob, begin
 from .plan import Plan
 from .process import Child, WorkerLostError, child_environment
@@ -63,12 +65,17 @@ class Compare(msgspec.Struct, tag="compare", frozen=True):
 
 
 class Examine(msgspec.Struct, tag="examine", frozen=True):
-    """Check the state after ``carried`` iterations: the oracle makes the next call's ``iterations`` from there, too."""
+    """Check what a visit that began with the inputs of ``seed`` left in ``files``.
+
+    After ``carried`` iterations, after ``then`` more, and after ``path`` iterations from where it began.
+    """
 
     operation: str
+    seed: int
     carried: int
-    iterations: int
-    files: list[str]
+    then: int
+    path: int
+    files: tuple[str, str, str]
 
 
 class Oracle:
@@ -77,7 +84,7 @@ class Oracle:
     def __init__(self, job: OracleJob) -> None:
         self._job = job
         self._images = np.load(Path(job.folder) / IMAGES, allow_pickle=False)
-        self._known: dict[str, tuple[Operation, Inputs, Answers]] = {}
+        self._known: dict[str, tuple[Operation, FreshInputs, Answers]] = {}
 
     def answer(self, request: Draw | Compare | Examine) -> Drawn | Verification:
         """Do what the parent asks."""
@@ -98,7 +105,8 @@ class Oracle:
             if job.spec.batch >= made.minimum_batch:
                 counts = {1, request.most}
                 found = answer(made, job.dtype, job.precision, self._images, request.first_seed, counts)
-                self._known[name] = made, made.inputs(found.seed, job.dtype, self._images), found
+                fresh = FreshInputs(made, made.inputs(found.seed, job.dtype, self._images))
+                self._known[name] = made, fresh, found
                 drawn[name] = found.seed, found.digest, found.most
         return drawn
 
@@ -106,23 +114,33 @@ class Oracle:
         return check_outputs(shown, made, answers, self._job.dtype, self._job.precision)
 
     def _examine(self, request: Examine) -> Verification:
-        job = self._job
-        made, inputs, _ = self._known[request.operation]
-        before, *after = (_read(file) for file in request.files)
-        if fault := malformed(before, made.outputs(), job.dtype):
-            return Verification(0.0, False, [], f"{fault} after {request.carried} iterations")
-        # A state is right if the next step from it is right. Outputs without a state are checked themselves.
-        carried, count = (request.carried, request.iterations) if after else (request.carried - 1, 1)
-        start = _from(inputs, before, carried) if after else inputs
-        batches = [start.batches[(carried + n) % len(start.batches)] for n in range(len(start.batches))]
-        answers = answers_from(made, start._replace(batches=batches), job.dtype, job.precision, (count,))
-        return self._checked([(count, after[0] if after else before)], made, answers)
+        made, fresh, _ = self._known[request.operation]
+        begun, carried, later = fresh(request.seed), request.carried, request.carried + request.then
+        middle, end, followed = (_read(file) for file in request.files)
+        if fault := malformed(middle, made.outputs(), self._job.dtype):
+            return Verification(0.0, False, [], f"{fault} after {carried} iterations")
+        # What a call without a state gave is checked itself. A state in the middle of a visit is right if it is like
+        # one of a training, which its form says, and if the steps from it are right.
+        steps = [(begun, 0, request.path, followed)]
+        if made.stateful:
+            steps.append((_from(begun, middle, carried), carried, request.then, end))
+        else:
+            steps += [(begun, carried - 1, 1, middle), (begun, later - 1, 1, end)]
+        for inputs, done, count, outputs in steps:
+            turns = len(inputs.batches)
+            inputs = inputs._replace(batches=[inputs.batches[(done + n) % turns] for n in range(turns)])
+            answers = answers_from(made, inputs, self._job.dtype, self._job.precision, (count,))
+            found = self._checked([(count, outputs)], made, answers)
+            if not found.passed and not found.reason.startswith(UNVERIFIABLE):
+                return replace(found, reason=f"from iteration {done} of a visit on, {found.reason}")
+        return replace(found, reason="")
 
 
 def _from(inputs: Inputs, outputs: list[np.ndarray], step: int) -> Inputs:
     """Return inputs whose state is that of ``outputs``, after ``step`` iterations."""
     numbers = iter(outputs)
-    return inputs._replace(state=map_arrays(lambda _: next(numbers), inputs.state)._replace(step=np.int32(step)))
+    state = map_arrays(lambda _: next(numbers), inputs.state)
+    return inputs._replace(state=state._replace(step=np.int32(step)) if hasattr(state, "step") else state)
 
 
 def _read(file: str) -> list[np.ndarray]:
@@ -149,6 +167,7 @@ class OracleClient(Child):
         self._drawing = False
         self._scans = False  # whether any program makes all iterations in one call
         self._inputs: Drawn = {}
+        self._agreeing: dict[str, int] = {}
         threads = 1 if plan.spec.iteration_flops < SMALL else plan.threads
         super().__init__("ganbench.measure.oracle", job, child_environment(KEEPS_ARRAYS, threads), None)
 
@@ -163,7 +182,12 @@ class OracleClient(Child):
         if self._drawing:
             self._inputs = self._hear(Drawn)
             self._drawing = False
+            self._agreeing = {name: max(most, self.agreeing(name)) for name, (_, _, most) in self._inputs.items()}
         return self._inputs
+
+    def agreeing(self, name: str) -> int:
+        """Return after how many iterations of an operation correct programs still agree."""
+        return self._agreeing.get(name, 1)
 
     def file(self) -> str:
         """Return a new path, to which a worker may write its outputs."""
@@ -174,11 +198,11 @@ class OracleClient(Child):
         self._scans |= iterations > 1
         return self._ask(Compare(name, shown), [file for _, file in shown])
 
-    def examine(self, name: str, carried: int, iterations: int, files: list[str]) -> Verification:
-        """Check the state that ``Look`` wrote after ``carried`` iterations; the files are removed."""
-        return self._ask(Examine(name, carried, iterations, files), files)
+    def examine(self, request: Examine) -> Verification:
+        """Check what an examined visit left; the files are removed."""
+        return self._ask(request, request.files)
 
-    def _ask(self, request: Compare | Examine, files: list[str]) -> Verification:
+    def _ask(self, request: Compare | Examine, files: Iterable[str]) -> Verification:
         self._say(request)
         found = self._hear(Verification)
         for file in files:

@@ -35,36 +35,49 @@ class Prepare(Request, tag="prepare", frozen=True):
 
 
 class Show(Request, tag="show", frozen=True):
-    """Run this many iterations of an operation from its staged state, and write its outputs to ``file``."""
+    """Run this many iterations of an operation from the state it was prepared with; write its outputs to ``file``."""
 
     iterations: int
     file: str
 
 
 class Wait(Request, tag="wait", frozen=True):
-    """Check that ``synchronize`` waits; less than ``share`` of the time of the iterations may be left."""
+    """Check that ``synchronize`` waits; of a state, less than ``share`` of the time of the iterations may be left."""
 
     iterations: int
     share: float
 
 
 class Warm(Request, tag="warm", frozen=True):
-    """Warm up an operation, for at most ``cap_s`` seconds; ``number``: calls of a visit, 0: find it by calibration."""
+    """Warm up an operation, for at most ``cap_s`` seconds; ``number``: calls of a visit, 0: find it by calibration.
+
+    Its visits begin with the inputs of ``seed`` and of the seeds after it.
+    """
 
     number: int
     cap_s: float
+    seed: int
+
+
+class Examined(msgspec.Struct, frozen=True):
+    """What a visit is examined for: ``after`` so many timed calls the clock is stopped, and outputs go to ``files``.
+
+    First those of the calls so far, then those ``then`` calls later, and last those of ``path`` iterations from where
+    the visit began. The program is told nothing of it.
+    """
+
+    after: int
+    then: int
+    path: int
+    files: tuple[str, str, str]
 
 
 class Visit(Request, tag="visit", frozen=True):
-    """Time ``number`` calls in a row."""
+    """Time ``number`` calls in a row, from the inputs and the state of ``seed``."""
 
     number: int
-
-
-class Look(Request, tag="look", frozen=True):
-    """Write the outputs to the first of ``files``, and those after one more call to the second, if there are two."""
-
-    files: list[str]
+    seed: int
+    examined: Examined | None = None
 
 
 class Spend(Request, tag="spend", frozen=True):
@@ -103,15 +116,25 @@ class Prepared(Reply, tag="prepared", frozen=True):
 
 
 class Shown(Reply, tag="shown", frozen=True):
-    """The outputs are written; ``seconds``: how long the first look at them took."""
-
-    seconds: float
+    """The outputs are written."""
 
 
 class Waited(Reply, tag="waited", frozen=True):
-    """The seconds of work that were left when ``synchronize`` returned; 0: none."""
+    """The seconds of work that were left when ``synchronize`` returned: of its result, and of one before; 0: none."""
 
     left_s: float
+    before_s: float = 0.0
+
+    @property
+    def reason(self) -> str:
+        """What is wrong with ``synchronize``, or ''."""
+        if self.left_s:
+            work = f"{self.left_s:.2g} s of work were left when synchronize() returned, so times would be too short"
+            return f"{work}: it must wait for all results"
+        if self.before_s:
+            work = f"{self.before_s:.2g} s of work of a call were never done, since nobody waited for its result"
+            return f"{work}: a lazy framework must not say `queues = True` in its backend"
+        return ""
 
 
 class Warmed(Reply, tag="warmed", frozen=True):
@@ -125,16 +148,23 @@ class Warmed(Reply, tag="warmed", frozen=True):
     device_peak_bytes: int | None = None
 
 
+class Looked(msgspec.Struct, frozen=True):
+    """When the clock of a visit was stopped: iterations since it began, and the seconds of the first look."""
+
+    carried: int
+    seconds: float
+
+
 class Timed(Reply, tag="timed", frozen=True):
     """One visit: its seconds per iteration, and the disturbance during it."""
 
     seconds: float  # on a device that queues work, the queue is kept full
     cores: float  # CPU time over wall time
     disturbance: Disturbance
-    carried: int  # iterations since the staged state, at the end
     latency_s: float | None = None  # of one synchronised call, the median; on devices that queue work
     device_s: float | None = None  # per iteration, between two events on the framework's own stream
     displace_s: float = 0.0  # per call, not timed: in which the caches were displaced
+    looked: Looked | None = None  # where it was examined
 
 
 class Spent(Reply, tag="spent", frozen=True):
@@ -159,5 +189,5 @@ class Refusal(Reply, tag="refusal", frozen=True):
     reason: str
 
 
-AnyRequest = Prepare | Show | Wait | Warm | Visit | Look | Spend | FindCeilings
+AnyRequest = Prepare | Show | Wait | Warm | Visit | Spend | FindCeilings
 AnyReply = Ready | Prepared | Shown | Waited | Warmed | Timed | Spent | CeilingsFound | Refusal

@@ -7,6 +7,7 @@ their threads would spin beside the timed one.
 
 import contextlib
 import random
+import statistics
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -39,6 +40,7 @@ from .schedule import Reason, Schedule, Share, orders, turns
 
 BUSY = 0.02  # of a core, by processes that workers have started, is told
 EXAMINED = 1 / 12  # of the later rounds: the first is always examined
+LEAVES = 0.2  # so much faster than in the first round, against the others, is examined as well
 Progress = Callable[[float, str], None]  # (share done, what is being done, and on a second line what was seen so far)
 
 
@@ -181,7 +183,7 @@ class Rounds:
         rng = random.Random(f"{self._plan.seed}.{self._round}.{name}")
         if self._round == 1 or random.random() < EXAMINED:
             for member in racing:
-                member.examine_after(name, random.randrange(0, passes, shares[member.case(name)].stride))
+                member.examine_in(name, random.randrange(0, passes, shares[member.case(name)].stride))
         # All visits of a pass begin on the same processor, and passes go through the processors in turn.
         cpus = turns(self._plan.cpus if can_pin() else (None,), rng)
         for number, order, cpu in zip(range(passes), orders(racing, rng), cpus, strict=False):
@@ -193,7 +195,11 @@ class Rounds:
         if cores > BUSY:
             record = StrayRecord(round=self._round, operation=name, cores=digits(cores, 3), names=names)
             self._ledger.write(record)
-        for member in racing:
+        racing = [member for member in racing if member.can_time(name)]
+        shares_of_first = [member.share_of_first(name) for member in racing]
+        for member, share in zip(racing, shares_of_first, strict=True):
+            if share < (1 - LEAVES) * statistics.median(shares_of_first):
+                member.examine(name)
             if member.can_time(name):
                 member.finish(name)
         for member in racing if name in self._plan.operations else ():

@@ -4,12 +4,12 @@ Run as ``python -m ganbench.measure.worker``; the first line on standard input i
 """
 
 import importlib
+import itertools
 import sys
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -17,6 +17,10 @@ from .. import registry
 from ..errors import UnsupportedError
 from . import protocol
 from .child import begin, explained
+
+if TYPE_CHECKING:
+    from ..backend import Program
+    from ..operation import Operation
 
 
 def main() -> None:
@@ -58,11 +62,11 @@ class TargetWorker:
 
         import_bytes = resident()
         from ..machine import facts
-        from .engine import COLD_VISIT_S, VISIT_S, Cold, time_visit
+        from . import cold, engine
 
-        cold = job.caches == "cold"
-        self._timer = Cold(self._backend).time_visit if cold else time_visit
-        self._visit_s = COLD_VISIT_S if cold else VISIT_S
+        is_cold = job.caches == "cold"
+        self._timer = cold.Cold(self._backend).time_visit if is_cold else engine.time_visit
+        self._visit_s = cold.VISIT_S if is_cold else engine.VISIT_S
         self.ready = protocol.Ready(
             import_s,
             import_bytes,
@@ -82,44 +86,73 @@ class TargetWorker:
                 from .ceilings import find_ceilings
 
                 return protocol.CeilingsFound(find_ceilings(self._backend, self._job.dtype, self._job.precision))
-        operation, program, memory = self._programs[request.operation]
+        operation, program, memory, fresh = self._programs[request.operation]
         match request:
             case protocol.Show():
                 from ..verification.gate import shown_after
 
-                return _left_in(request.file, partial(shown_after, request.iterations, program))
+                program.stage(fresh(0))
+                _left_in(request.file, shown_after(request.iterations, program))
+                return protocol.Shown()
             case protocol.Wait():
-                from ..verification.sync_check import unfinished
+                from ..verification.sync_check import left_before, unfinished
 
-                calls = max(1, request.iterations // program.iterations)
-                return protocol.Waited(unfinished(self._backend, program, calls, request.share))
+                if operation.stateful:
+                    calls = max(1, request.iterations // program.iterations)
+                    return protocol.Waited(unfinished(self._backend, program, calls, request.share))
+                # What is left is of one call, so it is held against one.
+                before_s = left_before(self._backend, program) if self._backend.queues else 0.0
+                return protocol.Waited(unfinished(self._backend, program, 1, 1.0), before_s)
             case protocol.Warm():
                 from .engine import warm_up
 
                 memory.warming()
+                seeds = itertools.count(request.seed)
                 warm = warm_up(
-                    self._backend, operation, program, request.cap_s, request.number, self._timer, self._visit_s
-                )
+                    self._backend, operation, program, request.cap_s, request.number, self._timer, self._visit_s,
+                    lambda: program.stage(fresh(next(seeds))),
+                )  # fmt: skip
                 host, device = memory.peaks()
                 return msgspec.structs.replace(warm, host_peak_bytes=host, device_peak_bytes=device)
             case protocol.Visit():
-                return self._timer(self._backend, operation, program, request.number)
-            case protocol.Look():
-                shown = _left_in(request.files[0], program.outputs)
-                for file in request.files[1:]:
-                    program()
-                    _left_in(file, program.outputs)
-                return shown
+                return self._visit(request, operation, program, lambda: program.stage(fresh(request.seed)))
             case protocol.Spend():
                 from .engine import spend
 
                 return spend(self._backend, operation, program, request.number)
+
+    def _visit(
+        self, request: protocol.Visit, operation: "Operation", program: "Program", begin: Callable[[], None]
+    ) -> protocol.Timed:
+        from ..verification.gate import shown_after
+        from .engine import Examination
+
+        examined = request.examined
+        if examined is None:
+            return self._timer(self._backend, operation, program, request.number, begin)
+        looked = protocol.Looked(0, 0.0)
+
+        def look(calls: int) -> None:
+            nonlocal looked
+            start = time.perf_counter()
+            outputs = program.outputs()
+            looked = protocol.Looked(calls * program.iterations, time.perf_counter() - start)
+            _left_in(examined.files[0], outputs)
+            for _ in range(examined.then):
+                program()
+            _left_in(examined.files[1], program.outputs())
+            _left_in(examined.files[2], shown_after(examined.path, program))
+
+        examination = Examination(examined.after, look)
+        timed = self._timer(self._backend, operation, program, request.number, begin, examination)
+        return msgspec.structs.replace(timed, looked=looked)
 
     def _prepare(self, request: protocol.Prepare) -> protocol.AnyReply:
         import numpy as np
 
         from ..machine.memory import CaseMemory
         from ..operations import operation as make
+        from ..operations.fresh import FreshInputs
         from ..verification.answers import IMAGES
         from .engine import first_call
 
@@ -133,22 +166,18 @@ class TargetWorker:
         memory = CaseMemory(self._backend)
         program, prepare_s, first_run_s = first_call(self._backend, operation, inputs)
         memory.prepared()
-        self._programs[operation.name] = operation, program, memory
-        _left_in(request.file, program.outputs)
+        self._programs[operation.name] = operation, program, memory, FreshInputs(operation, inputs)
+        _left_in(request.file, program.outputs())
         return protocol.Prepared(prepare_s, first_run_s, program.iterations, inputs.digest())
 
 
-def _left_in(file: str, look: Callable[[], Sequence[Any]]) -> protocol.Shown:
+def _left_in(file: str, outputs: Sequence[Any]) -> None:
     """Write the outputs of a program for the oracle, one array after the other."""
     import numpy as np
 
-    start = time.perf_counter()
-    outputs = look()
-    seconds = time.perf_counter() - start
     with Path(file).open("wb") as stream:
         for array in outputs:
             np.save(stream, np.asarray(array), allow_pickle=False)
-    return protocol.Shown(seconds)
 
 
 if __name__ == "__main__":

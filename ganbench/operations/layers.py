@@ -11,6 +11,7 @@ from ..array_ops import ArrayOps
 from ..gan import BATCH_NORM_EPS, GANSpec
 from ..operation import Inputs, Operation, Output, Shape, outputs_of
 from ..precision import accumulation_dtype
+from .fresh import turns
 from .rounding import to_host
 
 
@@ -51,7 +52,11 @@ class _Product(_OfSizes):
 
     def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
         rng = np.random.default_rng(seed)
-        return Inputs(tuple(to_host(rng.standard_normal(shape), dtype) for shape in self._operands), None, [()])
+
+        def drawn(shape: tuple[int, int]) -> list[np.ndarray]:
+            return turns(lambda: to_host(rng.standard_normal(shape), dtype), math.prod(shape))
+
+        return Inputs((), None, list(zip(*map(drawn, self._operands), strict=True)))
 
 
 class Matmul(_Product):
@@ -67,7 +72,7 @@ class Matmul(_Product):
         return outputs_of({"c": (self.m, self.n)})
 
     def apply(self, backend: ArrayOps, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
-        return state, (backend.matmul(*fixed),)
+        return state, (backend.matmul(*batch),)
 
 
 class MatmulGrad(_Product):
@@ -87,7 +92,7 @@ class MatmulGrad(_Product):
         return outputs_of({"grad_a": (self.m, self.k), "grad_b": (self.k, self.n)})
 
     def apply(self, backend: ArrayOps, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
-        return state, backend.matmul_grad(*fixed)
+        return state, backend.matmul_grad(*batch)
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,10 @@ class _Normalisation(_OfSizes):
 
     def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
         rng = np.random.default_rng(seed)
+        return Inputs((), None, turns(lambda: self._drawn(rng, dtype), self._values_read))
+
+    def _drawn(self, rng: np.random.Generator, dtype: str) -> tuple[np.ndarray, ...]:
+        """Return x, gamma, beta and, where it goes in, ∂L/∂y."""
         batch, n = self.batch, self.features
         drawn = [
             to_host(2 * rng.standard_normal((batch, n)) + 0.5, dtype),
@@ -117,7 +126,7 @@ class _Normalisation(_OfSizes):
         ]
         if self.with_grad:
             drawn.append(to_host(rng.standard_normal((batch, n)), dtype))
-        return Inputs(tuple(drawn), None, [()])
+        return tuple(drawn)
 
     @property
     def _kept_read(self) -> int:
@@ -139,7 +148,7 @@ class BatchNorm(_Normalisation):
         return outputs_of({"y": (self.batch, n), "mean": (n,), "var": (n,)}, kept=("mean", "var"))
 
     def apply(self, backend: ArrayOps, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
-        x, gamma, beta = fixed
+        x, gamma, beta = batch
         return state, backend.batch_norm(x, gamma, beta, BATCH_NORM_EPS)
 
 
@@ -159,5 +168,5 @@ class BatchNormGrad(_Normalisation):
         return outputs_of(named, kept=("grad_gamma", "grad_beta"))
 
     def apply(self, backend: ArrayOps, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
-        x, gamma, beta, grad = fixed
+        x, gamma, beta, grad = batch
         return state, backend.batch_norm_grad(x, gamma, beta, BATCH_NORM_EPS, grad)

@@ -13,6 +13,7 @@ from ..gan import STAGED_BATCHES, GANSpec, with_loss
 from ..layers import Dense, Layer, cast_weights, initial_params, n_params, parameters
 from ..operation import Inputs, ModelOperation, Operation, Output, Shape, outputs_of
 from ..precision import accumulation_dtype
+from .fresh import turns
 from .rounding import to_host
 
 
@@ -68,16 +69,16 @@ class AdamStep(Operation):
     def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
         rng = np.random.default_rng(seed)
         params = initial_params(rng, self.layers, accumulation_dtype(dtype))
-        grads = [to_host(1e-2 * rng.standard_normal(p.shape), dtype) for p in params]
         zeros = [np.zeros_like(p) for p in params]
-        return Inputs((grads,), AdamState(params, zeros, zeros, np.int32(0)), [()])
+        grads = turns(lambda: [to_host(1e-2 * rng.standard_normal(p.shape), dtype) for p in params], self._count)
+        return Inputs((), AdamState(params, zeros, zeros, np.int32(0)), [(one,) for one in grads])
 
     def outputs(self) -> list[Output]:
         return _adam_outputs("", self.layers)
 
     def apply(self, backend: ArrayOps, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
         step = state.step + 1
-        params, m, v = backend.adam_step(self.adam, state.params, fixed[0], state.m, state.v, step)
+        params, m, v = backend.adam_step(self.adam, state.params, batch[0], state.m, state.v, step)
         return AdamState(params, m, v, step), ()
 
     def collect(self, state: Any, results: Any) -> list[Array]:
@@ -85,7 +86,7 @@ class AdamStep(Operation):
 
 
 class _Forward(ModelOperation):
-    """One pass through the network ``role``; its input rotates over the staged batches."""
+    """One pass through the network ``role``; parameters and input rotate over the staged batches."""
 
     role: ClassVar[str]
 
@@ -112,9 +113,13 @@ class _Forward(ModelOperation):
 
     def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
         rng = np.random.default_rng(seed)
-        fresh = initial_params(rng, self._layers, accumulation_dtype(dtype))
-        params = cast_weights(self._layers, fresh, lambda p: to_host(p, dtype))
-        return Inputs((params,), None, [(batch,) for batch in self._batches(rng, dtype, images)])
+
+        def network() -> list[np.ndarray]:
+            fresh = initial_params(rng, self._layers, accumulation_dtype(dtype))
+            return cast_weights(self._layers, fresh, lambda p: to_host(p, dtype))
+
+        networks = turns(network, n_params(self._layers))
+        return Inputs((), None, list(zip(networks, self._batches(rng, dtype, images), strict=True)))
 
     @abstractmethod
     def _batches(self, rng: np.random.Generator, dtype: str, images: np.ndarray) -> Sequence[np.ndarray]:
@@ -122,7 +127,7 @@ class _Forward(ModelOperation):
 
 
 class GeneratorForward(_Forward):
-    """Images from noise; the noise rotates over the staged batches."""
+    """Images from noise."""
 
     name = "generator_forward"
     role = "generator"
@@ -134,14 +139,15 @@ class GeneratorForward(_Forward):
         return outputs_of({"images": (self.spec.batch, self.spec.img_dim)})
 
     def apply(self, backend: ArrayOps, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
-        return state, (backend.generator_forward(self.spec, fixed[0], *batch),)
+        return state, (backend.generator_forward(self.spec, *batch),)
 
 
 class DiscriminatorForward(_Forward):
-    """Logits of real images, which rotate over the staged batches."""
+    """Logits of real images."""
 
     name = "discriminator_forward"
     role = "discriminator"
+    images_at = 1
 
     def _batches(self, rng: np.random.Generator, dtype: str, images: np.ndarray) -> Sequence[np.ndarray]:
         return _staged(images, self.spec, dtype)
@@ -150,7 +156,7 @@ class DiscriminatorForward(_Forward):
         return outputs_of({"logits": (self.spec.batch, 1)})
 
     def apply(self, backend: ArrayOps, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
-        return state, (backend.discriminator_forward(self.spec, fixed[0], *batch),)
+        return state, (backend.discriminator_forward(self.spec, *batch),)
 
 
 class PenaltyGrad(DiscriminatorForward):
@@ -173,7 +179,7 @@ class PenaltyGrad(DiscriminatorForward):
         return [Output(f"grad {name}", shape, "grads") for name, shape in parameters(self._layers)]
 
     def apply(self, backend: ArrayOps, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
-        return state, backend.penalty_grad(with_loss(self.spec, self.loss), fixed[0], *batch)
+        return state, backend.penalty_grad(with_loss(self.spec, self.loss), *batch)
 
 
 class GANIteration(ModelOperation):
@@ -181,6 +187,7 @@ class GANIteration(ModelOperation):
 
     name = "gan_iteration"
     stateful = True
+    images_at = 0
 
     @property
     def loss(self) -> str:

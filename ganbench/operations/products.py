@@ -1,5 +1,6 @@
 """The floor: the matrix products of an iteration, and nothing else."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from ..array_ops import Array, ArrayOps
 from ..layers import Product, smooth_depth
 from ..operation import Inputs, ModelOperation, Output, Shape
+from .fresh import turns
 from .networks import iteration_shape
 from .rounding import to_host
 
@@ -17,7 +19,9 @@ class GANProducts(ModelOperation):
     """The matrix products of one minimal iteration and nothing else: the floor of ``gan_iteration``.
 
     Sizes, layouts and number are those of an iteration; every product has operands of its own, so that no
-    compiler can share one. Products with a vector (D's last layer) are left out where there are others.
+    compiler can share one. Products with a vector (D's last layer) are left out where there are others. Only the
+    smaller operand of a product rotates over the staged batches: if both did, they would hold several times the memory
+    that an iteration does, and the products would wait for it.
     """
 
     name = FLOOR
@@ -78,18 +82,23 @@ class GANProducts(ModelOperation):
         def draw(rows: int, columns: int, transposed: bool) -> np.ndarray:
             return to_host(rng.standard_normal((columns, rows) if transposed else (rows, columns)), dtype)
 
-        pairs = [(draw(p.m, p.k, p.a_transposed), draw(p.k, p.n, p.b_transposed)) for p in self.products]
+        fixed, rotating = [], []
+        for p in self.products:
+            a, b = (p.m, p.k, p.a_transposed), (p.k, p.n, p.b_transposed)
+            smaller, larger = (a, b) if p.m < p.n else (b, a)
+            fixed.append(draw(*larger))
+            rotating.append(turns(partial(draw, *smaller), p.k * min(p.m, p.n)))
         outs = [to_host(np.zeros((p.m, p.n)), dtype) for p in self.products]
-        return Inputs(tuple(pairs), outs, [()])
+        return Inputs(tuple(fixed), outs, list(zip(*rotating, strict=True)))
 
     def outputs(self) -> list[Output]:
         return [Output(f"product{number}", (p.m, p.n), "products") for number, p in enumerate(self.products, 1)]
 
     def apply(self, backend: ArrayOps, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
-        made = [
-            backend.matmul_into(a.T if p.a_transposed else a, b.T if p.b_transposed else b, out)
-            for p, (a, b), out in zip(self.products, fixed, state, strict=True)
-        ]
+        made = []
+        for p, larger, smaller, out in zip(self.products, fixed, batch, state, strict=True):
+            a, b = (smaller, larger) if p.m < p.n else (larger, smaller)
+            made.append(backend.matmul_into(a.T if p.a_transposed else a, b.T if p.b_transposed else b, out))
         return made, ()
 
     def collect(self, state: Any, results: Any) -> list[Array]:

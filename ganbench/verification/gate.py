@@ -19,6 +19,7 @@ from ..results.records import GroupError, Verification
 from .answers import Answers
 
 PIECE = 16384  # numbers of an array that are compared together, so that they stay in a cache
+UNVERIFIABLE = "it cannot be verified"
 EXACT: Mapping[int, np.ndarray] = {}  # no additional allowance for any element
 Shown = tuple[int, Sequence[np.ndarray]]  # a number of iterations, and the outputs after them from the staged state
 
@@ -96,7 +97,7 @@ def check_outputs(
         if precision == "ieee" and count > 1:
             told = [entry for entry in compared if answers.deviations.get((entry.group, count), 0.0) <= PARTED]
         if compared and not told:
-            reason = f"it cannot be verified: after the {count} iterations of one call even correct programs disagree"
+            reason = f"{UNVERIFIABLE}: after the {count} iterations of one call even correct programs disagree"
             return Verification(constant, False, errors, reason)
         for entry in told:
             key = entry.group, count

@@ -38,6 +38,8 @@ class Recording(Program):
 
 
 class Syncing(NumpyBackend):
+    queues = True
+
     def __init__(self, program):
         super().__init__()
         self.program = program
@@ -48,6 +50,8 @@ class Syncing(NumpyBackend):
 
 class Queueing(NumpyBackend):
     """Returns at once; a sync waits for what was queued, and events stand on the device's own clock."""
+
+    queues = True
 
     def __init__(self, program, events=True):
         super().__init__()

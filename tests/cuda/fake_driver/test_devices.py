@@ -8,7 +8,8 @@ from driver import HOPPER, SM
 from ganbench.backend import DISPLACING
 from ganbench.errors import UnavailableError, UnsupportedError
 from ganbench.gan import preset
-from ganbench.measure.engine import Cold, time_visit
+from ganbench.measure.cold import Cold
+from ganbench.measure.engine import time_visit
 from ganbench.operations import operation
 from ganbench.testing import images
 

@@ -1,0 +1,60 @@
+"""Inputs that no program has seen before: drawn once, and then varied from visit to visit by a seed.
+
+To draw millions of random numbers would take longer than the work that is timed. So each array is kept twice in a row,
+and what a seed gives is a part of that: the same numbers, begun at another place. This costs nothing.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+
+from ..array_ops import arrays, map_arrays
+from ..gan import STAGED_BATCHES
+from ..operation import Inputs, Operation
+
+ROTATED = 2**21  # numbers of an input that all batches together hold, at most ...
+LEAST_TURNS = 2  # ... unless these would be fewer
+SEEDS = 2**53  # which JSON can name
+T = TypeVar("T")
+
+
+def turns(draw: Callable[[], T], size: int) -> list[T]:
+    """Return what an input of ``size`` numbers is in each staged batch: drawn for each, or for a few if it is large."""
+    drawn = [draw() for _ in range(max(LEAST_TURNS, min(STAGED_BATCHES, ROTATED // max(size, 1))))]
+    return [drawn[turn % len(drawn)] for turn in range(STAGED_BATCHES)]
+
+
+class FreshInputs:
+    """The inputs of an operation by seed; seed 0 stands for those that were drawn.
+
+    Batches come in another order, and every array begins at another of its numbers, real images at another row. An
+    array that is one number all over stays as it is, such as Adam's moments, which begin at 0.
+    """
+
+    def __init__(self, operation: Operation, drawn: Inputs) -> None:
+        self._drawn = drawn
+        place = operation.images_at
+        real = set() if place is None else {id(batch[place]) for batch in drawn.batches}
+        self._twice = {
+            id(array): (np.tile(np.ravel(array), 2), array.shape[-1] if id(array) in real else 1)
+            for array in arrays(drawn)
+            if array.ndim and (array != array.flat[0]).any()
+        }
+
+    def __call__(self, seed: int) -> Inputs:
+        """Return the inputs for ``seed``, which must not be changed: they share memory."""
+        if not seed:
+            return self._drawn
+        rng = np.random.default_rng(seed)
+        begun: dict[int, np.ndarray] = {}
+
+        def begin(array: np.ndarray) -> np.ndarray:
+            if id(array) in self._twice and id(array) not in begun:
+                twice, unit = self._twice[id(array)]
+                start = unit * int(rng.integers(array.size // unit))
+                begun[id(array)] = twice[start : start + array.size].reshape(array.shape)
+            return begun.get(id(array), array)
+
+        fixed, state, batches = map_arrays(begin, tuple(self._drawn))
+        return Inputs(fixed, state, [batches[turn] for turn in rng.permutation(len(batches))])
