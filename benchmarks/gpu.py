@@ -245,7 +245,7 @@ def obstacle() -> str:
     if not gpus.count():
         return "no NVIDIA GPU found: neither its driver's /proc/driver/nvidia nor pynvml (nvidia-ml-py) shows one"
     if not gpu_targets():
-        probes = {name: registry.load(name).probe() for name in FRAMEWORKS}
+        probes = {name: registry.about(name).probe for name in FRAMEWORKS}
         return "; ".join(f"{name}: {probe.reasons.get('cuda', '')}, {probe.install}" for name, probe in probes.items())
     return ""
 
@@ -264,7 +264,7 @@ def code_state() -> str:
     from ganbench import registry
     from ganbench.machine import environment
 
-    versions = {name: registry.load(name).probe().version for name in FRAMEWORKS}
+    versions = {name: registry.version(name) for name in FRAMEWORKS}
     return " ".join([str(environment.source_state()[0]), environment.source_changes(), *versions.values()])
 
 

@@ -85,7 +85,7 @@ def _installed() -> dict[str, str]:
     found = {}
     for name in registry.names():
         try:
-            probe = registry.probe(name)
+            probe = registry.about(name).probe
         except GanbenchError as error:
             log.warning(str(error))
             continue

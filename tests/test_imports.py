@@ -34,7 +34,7 @@ def test_help_and_import_load_nothing_heavy(code):
     assert loaded(code) == []
 
 
-@pytest.mark.parametrize("code", ["import ganbench.registry as r; [r.load(n).probe() for n in r.names()]"])
+@pytest.mark.parametrize("code", ["import ganbench.registry as r; [r.about(n) for n in r.names()]"])
 def test_probing_backends_imports_no_framework(code):
     assert not {"torch", "jax", "cupy"} & set(loaded(code))
 

@@ -10,8 +10,8 @@ import pytest
 from commands import GANBENCH, QUICK
 from patience import LIMIT_S
 
+from ganbench.launch import ROOT, command
 from ganbench.machine.environment import cpu_quota
-from ganbench.machine.processes import ROOT, command
 
 pytestmark = pytest.mark.workers
 SHADOWS = ("random", "numpy", "inspect", "queue", "secrets", "torch", "statistics", "msgspec")

@@ -226,7 +226,7 @@ def test_a_program_that_makes_no_step_is_refused_whatever_was_emulated():
 @pytest.mark.parametrize("name", ["torch", "jax", "cupy"])
 def test_tf32_on_a_gpu(ganbench_cli, name):
     """In a worker of its own: libraries read what switches TF32 on when they are imported."""
-    if reason := registry.load(name).probe().reasons.get("cuda"):
+    if reason := registry.about(name).probe.reasons.get("cuda"):
         pytest.skip(reason)
     code, out, _ = ganbench_cli("verify", "--backends", f"{name}@cuda", "--preset", "mnist-mlp", "--math", "tf32")
     assert code == 0

@@ -3,7 +3,7 @@
 import runpy
 import sys
 
-from ..measure.child import die_with
+from ..launch import die_with
 
 die_with(int(sys.argv.pop(1)))
 runpy.run_module("ganbench.cli", run_name="__main__", alter_sys=True)

@@ -20,9 +20,9 @@ import msgspec
 
 from .. import gpus, registry
 from ..errors import GanbenchError
+from ..launch import command
 from ..machine.environment import machine_name, usable_cpus
 from ..machine.lock import try_lock
-from ..machine.processes import command
 from ..results.store import cache_folder, replace_file
 
 OUTCOME = "outcome"
@@ -53,7 +53,7 @@ def describe(dask_worker: Any) -> bytes:
     lacks: dict[str, str] = {}
     for name in registry.names():
         try:
-            found = registry.probe(name)
+            found = registry.about(name).probe
         except GanbenchError as error:
             lacks[name] = str(error)[:500]
             continue

@@ -27,8 +27,8 @@ from pathlib import Path
 
 import psutil
 
+from ..launch import command
 from .lock import is_free, try_lock
-from .processes import command
 
 MARK = "GANBENCH_OWNER"
 OWNER = f"{os.getpid()}-{secrets.token_hex(8)}"  # a process number alone may be used again

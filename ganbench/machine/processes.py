@@ -1,4 +1,4 @@
-"""The processes below this one: how they are started, where their threads continue, and what they start themselves.
+"""The processes below this one: where their threads continue, and what they start themselves.
 
 A worker's own group is stopped while others are timed, but a process in another session goes on. During a run this
 process adopts the orphans of its descendants (Linux), so no session, environment or second fork hides a process.
@@ -14,25 +14,8 @@ from pathlib import Path
 
 import psutil
 
-ROOT = Path(__file__).resolve().parents[2]  # the folder of the package
-# With -P nothing is imported from the current folder, where a user's random.py would replace Python's. ROOT is added
-# only if another ganbench, or none, would be found: at the front of sys.path it might hide Python's own modules.
-START = """
-import importlib.util, os, runpy, sys
-root, module = sys.argv[1:3]
-del sys.argv[1:3]
-found = importlib.util.find_spec("ganbench")
-if found is None or os.path.realpath(found.origin or "") != os.path.join(root, "ganbench", "__init__.py"):
-    sys.path.insert(0, root)
-runpy.run_module(module, run_name="__main__", alter_sys=True)
-"""
 PR_SET_CHILD_SUBREAPER = 36
 PR_GET_CHILD_SUBREAPER = 37
-
-
-def command(module: str, *arguments: str) -> list[str]:
-    """Return the command line that runs ``module`` of this ganbench."""
-    return [sys.executable, "-P", "-c", START, str(ROOT), module, *arguments]
 
 
 @contextlib.contextmanager

@@ -3,21 +3,17 @@
 A worker imports this before it times the import of its framework, so nothing here loads NumPy.
 """
 
-import contextlib
-import ctypes
 import os
-import signal
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
 from ..errors import GanbenchError, UnavailableError, UnsupportedError
+from ..launch import channel, die_with
 from ..results.records import Status
 
-PR_SET_PDEATHSIG = 1
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "resource_exhausted", "failed to allocate")
 
 
@@ -36,29 +32,17 @@ def begin(kind: type[J]) -> tuple[J, Callable[[Any], None]]:
 
     After this call, whatever a framework prints goes to standard error, so the channel carries messages only.
     """
-    channel = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    stream = channel()
     job = msgspec.json.decode(sys.stdin.buffer.readline(), type=kind)
     die_with(job.parent)
     if job.cpus:
         os.sched_setaffinity(0, job.cpus)
 
     def send(message: Any) -> None:
-        channel.write(msgspec.json.encode(message) + b"\n")
-        channel.flush()
+        stream.write(msgspec.json.encode(message) + b"\n")
+        stream.flush()
 
     return job, send
-
-
-def die_with(parent: int) -> None:
-    """Ask Linux to kill this process with its parent, and to prefer it to the parent when memory is short."""
-    if sys.platform != "linux":
-        return
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # the parent died before prctl
-        sys.exit(1)
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("500")
 
 
 def explained(error: Exception) -> tuple[Status, str]:

@@ -20,10 +20,10 @@ import msgspec
 import psutil
 
 from .. import registry
+from ..launch import command, die_with
 from ..machine import guard
-from ..machine.processes import command
 from . import worker
-from .child import ChildJob, die_with
+from .child import ChildJob
 
 PATIENCE_S = 60.0  # for the import
 MESSAGE = 2**16
@@ -126,8 +126,8 @@ def can_fork(target: registry.Target) -> bool:
     if sys.platform != "linux" or target.device != "cpu":
         return False
     try:
-        return registry.load(target.backend).forks
-    except Exception:  # a plug-in may raise anything; its row will have the reason
+        return registry.about(target.backend).forks
+    except registry.BrokenBackendError:  # its row will have the reason
         return False
 
 

@@ -13,9 +13,10 @@ from typing import IO, Any, NoReturn, TypeVar
 import msgspec
 
 from .. import registry
+from ..launch import command
 from ..machine import guard
 from ..machine.environment import can_pause, can_pin
-from ..machine.processes import adopting, command, spread_threads
+from ..machine.processes import adopting, spread_threads
 from ..registry import Target
 from ..results.records import Status
 from .child import ChildJob

@@ -25,15 +25,16 @@ def listing() -> str:
 
 def _backend(name: str) -> list[str]:
     try:
-        cls, probe = registry.load(name), registry.probe(name)
+        said = registry.about(name)
     except GanbenchError as error:
         return [f"  {name}", f"      broken: {error}"]
+    probe = said.probe
     lines = [f"  {name}" + (f" {probe.version}" if probe.installed else "")]
-    for kind in cls.device_kinds:
+    for kind in said.device_kinds:
         reason = probe.reasons.get(kind)
         lines.append(f"      @{kind:<10} {'available' if reason is None else f'missing: {reason}'}")
     if probe.reasons:
         lines.append(f"      install     {probe.install}")
-    lines.append(f"      computes in {', '.join(cls.formats)}")
-    lines += [f"      .{mode:<10} {text}" for mode, text in cls.modes.items()]
+    lines.append(f"      computes in {', '.join(said.formats)}")
+    lines += [f"      .{mode:<10} {text}" for mode, text in said.modes.items()]
     return lines

@@ -130,7 +130,7 @@ def make_training(
 def _check_installed(plan: Plan) -> None:
     """Raise ``UnavailableError`` now if something is missing that is needed later."""
     for target in plan.targets:
-        probe = registry.probe(target.backend)
+        probe = registry.about(target.backend).probe
         reason = probe.reasons.get(target.device.partition(":")[0])
         if reason is not None:
             raise UnavailableError(f"target '{target}' cannot train here: {reason}; {probe.install}")
