@@ -32,12 +32,14 @@ from ..gan import STAGED_BATCHES, GANSpec, preset
 from ..losses import LOSSES
 from ..operation import Operation
 from ..operations import OPERATIONS, operation as make_operation
+from ..operations.fresh import FreshInputs
 from ..operations.networks import GANIteration
 from ..precision import FULL
-from ..verification.gate import check_outputs, verify
+from ..verification.emulation import answers_from
+from ..verification.gate import UNVERIFIABLE, check_outputs, verify
 from ..verification.models import ODD_SPECS, TINY_SPECS
 from ..verification.reference import Reference
-from ..verification.sync_check import unfinished
+from ..verification.sync_check import left_before, unfinished
 from .expected import KEPT as KEPT, LONG_RUN, answers, images, keep_answers, long_answers
 
 TRAINED_SPECS = (*TINY_SPECS, *(spec for spec in ODD_SPECS if spec.name in ("hinge", "least-squares")))
@@ -78,7 +80,7 @@ class BackendConformance:
         keep_answers(metafunc.config)
         test, losses = metafunc.function.__name__, self.backend_class.losses
         some = slice(1 if "backend" in metafunc.fixturenames and self.missing() else None)  # one is skipped for all
-        if test in ("test_gate", "test_program"):
+        if test in ("test_gate", "test_program", "test_fresh_inputs"):
             specs, dtypes = (self.specs, self.dtypes) if test == "test_gate" else (TINY_SPECS, self.dtypes[:1])
             metafunc.parametrize(("operation", "dtype"), parameters(specs, dtypes, self.operations, losses)[some])
         elif "spec" in metafunc.fixturenames:
@@ -204,14 +206,30 @@ class BackendConformance:
         for array, again, output in zip(first, _after_reset(program), operation.outputs(), strict=True):
             assert np.array_equal(array, again), f"'{output.name}' differs after reset()"
 
+    def test_fresh_inputs(self, backend: Backend, operation: Operation, dtype: str) -> None:
+        """Nothing is kept from the inputs it was prepared on: each visit begins with others."""
+        inputs = operation.inputs(0, dtype, images(operation))
+        program, fresh = backend.prepare(operation, inputs), FreshInputs(operation, inputs)
+        program()
+        for seed in (1, 2):
+            program.stage(fresh(seed))
+            for _ in range(calls := max(1, 3 // program.iterations)):
+                program()
+            count = calls * program.iterations
+            expected = answers_from(operation, fresh(seed), dtype, "ieee", (count,))
+            found = check_outputs([(count, program.outputs())], operation, expected, dtype, "ieee")
+            assert found.passed or found.reason.startswith(UNVERIFIABLE), f"after feed(), {found.reason}"
+
     def test_synchronize(self, backend: Backend) -> None:
         """Nothing is left to be done when it returns: what is only noted, or goes on elsewhere, has been waited for."""
         operation = make_operation("matmul", preset("mnist-mlp"))
         program = backend.prepare(operation, operation.inputs(0, self.dtypes[0], images(operation)))
         program()
-        assert unfinished(backend, program, STAGED_BATCHES, share=1.0) == 0, (
-            "synchronize() returns before the work is done"
-        )
+        assert unfinished(backend, program, calls=1, share=1.0) == 0, "synchronize() returns before the work is done"
+        if backend.queues:
+            assert left_before(backend, program) == 0, (
+                "what nobody waits for is not done: a lazy framework must not say `queues = True`"
+            )
 
     def test_long_run(self, backend: Backend, spec: GANSpec) -> None:
         """In float64 no rounding excuses a drift over many iterations."""
