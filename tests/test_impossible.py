@@ -6,15 +6,16 @@ import pytest
 from commands import compared
 
 from ganbench.report.export import render
+from ganbench.report.table import ABOVE
 from ganbench.results.loading import load_results
 from ganbench.results.run import open_run
 
 
-def with_ceilings(path, flops):
+def with_ceilings(path, flops, **said):
     """Say in a run's file that the machine can do so many FLOP/s at best."""
     header, *lines = path.read_text().splitlines()
     found = [{"kind": "product", "size": 1024, "value": flops}, {"kind": "bandwidth", "size": 2**30, "value": 1e20}]
-    record = {"type": "ceilings", "library": "numpy", "device": "cpu", "found": found}
+    record = {"type": "ceilings", "library": "numpy", "device": "cpu", "found": found} | said
     path.write_text("\n".join([header, json.dumps(record), *lines]) + "\n")
 
 
@@ -32,7 +33,9 @@ def test_far_above_the_ceiling_is_impossible(craft, reached, tmp_path):
     assert rows.loc[("matmul", "torch"), "status"] == "ok"
     row = rows.loc[("matmul", "jax")]
     assert row["status"] == "impossible"
-    assert "times what this machine was seen to do at best (compute)" in row["reason"]
+    assert "times what this machine was seen to do at best (compute): " in row["reason"]
+    assert f": {reached / 1e9:.3g} GFLOP/s (numpy)." in row["reason"]  # a file of an earlier version gives no day
+    assert "--fresh-ceilings" in row["reason"]
     assert row[["ratio", "verdict"]].isna().all()
     shown = [line for line in render(open_run(path), "table", False).splitlines() if "jax" in line]
     assert "impossible" in shown[0]
@@ -46,6 +49,47 @@ def test_nothing_is_compared_with_an_impossible_baseline(craft, reached, tmp_pat
     assert rows.loc[("matmul", "numpy"), "status"] == "impossible"
     assert rows.loc[("matmul", "torch"), "status"] == "ok"
     assert rows.loc[("matmul", "torch"), ["ratio", "verdict"]].isna().all()
+
+
+def test_the_ceiling_is_named_with_its_day_and_the_best_of_several_counts(craft, reached, tmp_path):
+    path = craft(tmp_path, {"torch": 2.0, "jax": 100.0})
+    with_ceilings(path, reached / 100, measured="2026-01-02T03:04:05+00:00")
+    with_ceilings(path, reached, measured="2026-02-03T04:05:06+00:00")
+    rows = load_results(tmp_path).set_index(["operation", "target"])
+    assert list(rows.loc["matmul", "status"]) == ["ok", "ok", "impossible"]
+    assert "(numpy, measured 2026-02-03)" in rows.loc[("matmul", "jax"), "reason"]
+
+
+def test_what_other_work_took_is_granted(craft, reached, tmp_path):
+    """While others take three quarters of the processors' time, a ceiling may be four times too low."""
+    path = craft(tmp_path, {"torch": 8.0, "jax": 100.0})
+    with_ceilings(path, reached, others=0.75)
+    rows = load_results(tmp_path).set_index(["operation", "target"])
+    assert list(rows.loc["matmul", "status"]) == ["ok", "ok", "impossible"]
+    assert "while other work took 75% of the processors' time" in rows.loc[("matmul", "jax"), "reason"]
+
+
+def test_more_than_a_ceiling_is_told(craft, reached, tmp_path):
+    path = craft(tmp_path, {"torch": 2.0, "jax": 0.5})
+    with_ceilings(path, reached)
+    percent = load_results(tmp_path).set_index(["operation", "target"]).loc[("matmul", "torch"), "percent_of_ceiling"]
+    assert f"above the ceiling: matmul on torch ({percent:.0f}%). {ABOVE}" in render(open_run(path), "markdown")
+    with_ceilings(path, 10 * reached)
+    assert "above the ceiling" not in render(open_run(path), "markdown")
+
+
+def test_a_run_of_which_every_time_is_impossible_has_measured_nothing(
+    craft, reached, tmp_path, ganbench_cli, monkeypatch
+):
+    path = craft(tmp_path, {})
+    with_ceilings(path, reached / 10)
+    lines = [line for line in path.read_text().splitlines() if json.loads(line).get("operation", "matmul") == "matmul"]
+    head = json.loads(lines[0]) | {"operations": ["matmul"]}
+    path.write_text("\n".join([json.dumps(head), *lines[1:]]) + "\n")
+    monkeypatch.setattr("ganbench.measure.session.carry_out", lambda *_: open_run(path))
+    code, _, err = ganbench_cli("compare", "--backends", "numpy", "--results", tmp_path)
+    assert code == 1
+    assert "nothing was measured: each row has the reason" in err
 
 
 @pytest.mark.workers

@@ -71,6 +71,7 @@ def compare(
     from ..report.condition import NOT_MEASURED, parse
     from ..report.export import left_out, render
     from ..results.run import find_run
+    from ..results.table import run_table
 
     terminal.check_output(output)
     terminal.check_picture(picture)
@@ -101,7 +102,6 @@ def compare(
                 say(line)
             if picture is not None:
                 from ..report import chart
-                from ..results.table import run_table
 
                 terminal.draw(lambda: chart(run_table(run)), picture)
         except UsageError as error:  # what was measured is kept all the same
@@ -109,7 +109,7 @@ def compare(
         more = f"; 'ganbench results show {run.path} --details' shows more" if form == "table" and not details else ""
         say(f"saved in {run.path}{'' if unwritten else more}")
         code = evaluate_all(conditions, run)
-        conclude(run.ended, run.statuses, failure)
+        conclude(run.ended, set(run_table(run)["status"]), failure)
         if unwritten:
             say(unwritten)
             code = code or (0 if conditions else 1)

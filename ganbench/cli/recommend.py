@@ -68,7 +68,7 @@ def recommend_command(
         for target, reason in left_out.items():
             say(f"left out: {target}: {reason}")
     if run is None:
-        conclude(measured.ended, measured.statuses)
+        conclude(measured.ended, set(table["status"]))
     if not found:
         say("nothing can be recommended: no target was verified and timed")
         sys.exit(1)

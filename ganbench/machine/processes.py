@@ -9,7 +9,7 @@ import ctypes
 import os
 import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -67,6 +67,34 @@ class Strays:
 
 def _descendants() -> list[psutil.Process]:
     return psutil.Process().children(recursive=True)
+
+
+class OtherWork:
+    """What others do on the processors ``cpus`` (none: on all) from now on: other programs, and the host (steal)."""
+
+    def __init__(self, cpus: Sequence[int]) -> None:
+        self._cpus = cpus
+        self._began, self._taken = time.monotonic(), self._seconds()
+
+    def share(self) -> float | None:
+        """Return the share of the processors' time that they took; None where the system does not tell."""
+        if sys.platform == "win32":  # it forgets the time of children that have ended
+            return None
+        wall = (time.monotonic() - self._began) * (len(self._cpus) or psutil.cpu_count() or 1)
+        return max(0.0, self._seconds() - self._taken) / max(wall, 1e-3)
+
+    def _seconds(self) -> float:
+        """Return how long the processors have worked, but not for this process and its descendants."""
+        times = psutil.cpu_times(percpu=True)
+        chosen = [times[cpu] for cpu in self._cpus if cpu < len(times)] or times
+        # Time of guests is counted as that of users, too.
+        resting = ("idle", "iowait", "guest", "guest_nice")
+        worked = sum(sum(one) - sum(getattr(one, name, 0.0) for name in resting) for one in chosen)
+        own = sum(os.times()[:4])  # of its children that have ended, too
+        for one in _descendants():
+            with contextlib.suppress(psutil.Error):
+                own += sum(one.cpu_times()[:4])
+        return worked - own
 
 
 @contextlib.contextmanager

@@ -1,7 +1,9 @@
-"""The memory bandwidth of the processor itself, by size of the arrays: one process on each core adds its own arrays.
+"""The memory bandwidth of the processor itself, by size: one process on each core changes an array of its own.
 
-NumPy's ``add`` reads two arrays and writes one, as STREAM's triad does. The cores run processes and not threads:
-with threads, Python's lock would limit the speed of arrays that fit into a cache. The largest size is four times the
+NumPy's ``negative`` reads the array and writes it in place. STREAM's triad writes to a third array, which most
+processors read from memory before they write to it. That read is not counted, so a program that changes its state in
+place, as Adam does, may reach more than twice the bandwidth of a triad. The cores run processes and not threads: with
+threads, Python's lock would limit the speed of arrays that fit into a cache. The largest array is four times the
 last-level cache, so that it measures memory. The smaller sizes measure the caches, which matter for small operations.
 Each process is ``python -m ganbench.measure.bandwidth``.
 """
@@ -11,6 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from itertools import count, takewhile
 from typing import Literal
 
 import msgspec
@@ -22,19 +25,19 @@ from ..results.records import Ceiling
 from .child import ChildJob, begin
 from .process import Child, WorkerLostError, child_environment
 
-SIZES = (2**18, 2**20, 2**22, 2**24, 2**26)  # bytes of all arrays of all cores together
+SMALLEST = 2**18  # bytes that all cores together read and write in one pass; of each further size twice as many
 BLOCK_S, BLOCKS = 0.01, 5
 TIMEOUT_S = 60.0
 
-# Make arrays of so many bytes in total. Once every core has made its arrays, the second task is to add them.
-Task = tuple[Literal["stage", "add"], int]
+# Make an array, which is changed with so many bytes read and written. Once every core has one, the second task is that.
+Task = tuple[Literal["stage", "change"], int]
 _decoder: msgspec.json.Decoder[float] = msgspec.json.Decoder(float)
 
 
 def measure_bandwidth(cpus: Sequence[int], cores: int) -> list[Ceiling]:
     """Return bytes/s of ``cores`` processes together, for each size; pinned to ``cpus``, if any are given.
 
-    Sizes that do not fit into this machine's memory are left out. If a process is lost, the result is empty.
+    Sizes that do not fit into this machine's memory are left out. If a process is lost, so are the sizes after it.
     """
     found = []
     with contextlib.ExitStack() as stack:
@@ -49,8 +52,8 @@ def measure_bandwidth(cpus: Sequence[int], cores: int) -> list[Ceiling]:
                 rates = []
                 for _ in range(BLOCKS):
                     _tell(children, ("stage", size // cores))
-                    rates.append(sum(_tell(children, ("add", size // cores))))
-                found.append(Ceiling("bandwidth", size, max(rates)))
+                    rates.append(sum(_tell(children, ("change", size // cores))))
+                found.append(Ceiling.best_of("bandwidth", size, rates))
     return found
 
 
@@ -62,31 +65,31 @@ def _tell(children: Sequence[Child], task: Task) -> list[float]:
 
 
 def _sizes() -> list[int]:
-    largest = 4 * last_level_cache()
-    sizes = [*(size for size in SIZES if size < largest), largest]
-    return [size for size in sizes if size < psutil.virtual_memory().available / 2]
+    largest = 2 * 4 * last_level_cache()
+    sizes = [*takewhile(lambda size: size < largest, (SMALLEST << step for step in count())), largest]
+    return [size for size in sizes if size / 2 < psutil.virtual_memory().available / 2]
 
 
 def main() -> None:
     _, send = begin(ChildJob)
-    staged, arrays = 0, tuple(np.ones((3, 0), np.float32))
+    staged, array = 0, np.ones(0, np.float32)
     for line in sys.stdin.buffer:
         do, size = msgspec.json.decode(line, type=Task)
         if size != staged:
-            staged, arrays = size, tuple(np.ones((3, size // 12), np.float32))
-        send(_rate(*arrays) if do == "add" else 0.0)
+            staged, array = size, np.ones(size // 8, np.float32)
+        send(_rate(array) if do == "change" else 0.0)
 
 
-def _rate(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> float:
-    """Return bytes/s over one block: two arrays read and one written, in every call."""
-    np.add(a, b, out=c)
+def _rate(array: np.ndarray) -> float:
+    """Return bytes/s over one block: the array is read and written in every call."""
+    np.negative(array, out=array)
     start, calls, elapsed = time.perf_counter(), 0, 0.0
     while elapsed < BLOCK_S:
-        for _ in range(8 if a.nbytes < 2**20 else 1):
-            np.add(a, b, out=c)
+        for _ in range(8 if array.nbytes < 2**20 else 1):
+            np.negative(array, out=array)
             calls += 1
         elapsed = time.perf_counter() - start
-    return calls * 3 * a.nbytes / elapsed
+    return calls * 2 * array.nbytes / elapsed
 
 
 if __name__ == "__main__":

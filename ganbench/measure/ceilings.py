@@ -4,33 +4,24 @@ They are matrix products of growing width, a product of two numbers for the late
 arrays for the bandwidth. The same backend and timing loop measure them as everything else. A ceiling is the best of a
 few visits, not their typical value.
 
-They belong to the machine and the library, and measuring them takes seconds. So they are stored for later runs, in one
-small file for each library, in the user's cache folder. If the file cannot be read or written, they are measured again.
+``run_ceilings`` says when they are measured, and when those of an earlier run are used.
 """
 
-import contextlib
-import hashlib
-from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
-from .. import registry
 from ..array_ops import ArrayOps
 from ..backend import Backend, Program
-from ..errors import GanbenchError, StorageError
-from ..machine import environment
+from ..errors import GanbenchError
 from ..operation import Inputs, Operation
 from ..operations.layers import Matmul
 from ..operations.rounding import to_host, widened
 from ..precision import BYTES
-from ..registry import Target
-from ..results.records import Ceiling, CeilingRecord
-from ..results.store import cache_folder, replace_file
+from ..results.records import Ceiling
 from ..verification.gate import TOLERANCES, norm
+from ..verification.sync_check import unfinished
 from . import engine
-from .plan import Plan
 
 VISITS = 3
 NARROWEST, WIDEST = 256, 8192  # the fastest GPUs would go on for a minute
@@ -67,12 +58,12 @@ class Sum(Matmul):
 
 def find_ceilings(backend: Backend, dtype: str, precision: str, visit_s: float = engine.VISIT_S) -> list[Ceiling]:
     """Return the latency, the matrix products and, on a GPU, the bandwidth of ``backend``."""
-    latency = _best_seconds(backend, Product(1, 1, 1), dtype, visit_s)
+    latency = min(_seconds(backend, Product(1, 1, 1), dtype, visit_s))
     found = [Ceiling("latency", 1, latency), *_products(backend, dtype, precision, visit_s)]
     if backend.device != "cpu":
         n = SUM_BYTES // 3 // BYTES[dtype]
-        seconds = _best_seconds(backend, Sum(n, 1, 1), dtype, visit_s)
-        found.append(Ceiling("bandwidth", SUM_BYTES, SUM_BYTES / seconds))
+        rates = [SUM_BYTES / seconds for seconds in _seconds(backend, Sum(n, 1, 1), dtype, visit_s)]
+        found.append(Ceiling.best_of("bandwidth", SUM_BYTES, rates))
     return found
 
 
@@ -82,25 +73,31 @@ def _products(backend: Backend, dtype: str, precision: str, visit_s: float) -> l
     n, best = NARROWEST, 0.0
     while n <= WIDEST:
         square = Product(n, n, n)
-        seconds = _best_seconds(backend, square, dtype, visit_s, TOLERANCES[dtype, precision])
-        rate = square.flops / seconds
-        found.append(Ceiling("product", n, rate))
-        if rate < GAIN * best or 8 * seconds > LONGEST_CALL_S:
+        seconds = _seconds(backend, square, dtype, visit_s, TOLERANCES[dtype, precision])
+        found.append(Ceiling.best_of("product", n, [square.flops / one for one in seconds]))
+        rate = found[-1].value
+        if rate < GAIN * best or 8 * min(seconds) > LONGEST_CALL_S:
             break
         n, best = 2 * n, max(rate, best)
     return found
 
 
-def _best_seconds(
+def _seconds(
     backend: Backend, operation: Operation, dtype: str, visit_s: float, tolerance: float | None = None
-) -> float:
-    """Return the shortest time of one call over a few visits; raises ``GanbenchError`` for a wrong product."""
+) -> list[float]:
+    """Return the time of one call in each of a few visits.
+
+    Raises ``GanbenchError`` for a product that is wrong, or that ``synchronize`` does not wait for: such a ceiling
+    would excuse every time of this library, and of all others on the device.
+    """
     inputs = operation.inputs(0, dtype, np.empty(0))
     program, _, _ = engine.first_call(backend, operation, inputs)
     if tolerance is not None:
         _check(program, inputs, tolerance)
     number = engine.calibrate(backend, operation, program, visit_s)
-    return min(engine.time_visit(backend, operation, program, number).seconds for _ in range(VISITS))
+    if tolerance is not None and unfinished(backend, program, number, share=1.0):
+        raise GanbenchError("synchronize() returned before a product was done, so the library has no ceiling")
+    return [engine.time_visit(backend, operation, program, number).seconds for _ in range(VISITS)]
 
 
 def _check(program: Program, inputs: Inputs, tolerance: float) -> None:
@@ -114,29 +111,3 @@ def _check(program: Program, inputs: Inputs, tolerance: float) -> None:
     if not error <= tolerance:
         wrong = f"a product of width {len(a)} is off by {error:.2g}"
         raise GanbenchError(f"{wrong}: the library computes it wrongly, so it has no ceiling")
-
-
-def recall_ceilings(plan: Plan, target: Target | None) -> CeilingRecord | None:
-    """Return the ceilings that an earlier run found under the same conditions; None if there are none.
-
-    ``target`` None means the processor itself.
-    """
-    with contextlib.suppress(OSError, RuntimeError, msgspec.MsgspecError):  # RuntimeError: no home folder
-        return msgspec.json.decode(_path(plan, target).read_bytes(), type=CeilingRecord)
-    return None
-
-
-def keep_ceilings(plan: Plan, target: Target | None, record: CeilingRecord) -> None:
-    """Keep ``record`` for later runs under the same conditions."""
-    with contextlib.suppress(OSError, RuntimeError, StorageError):
-        path = _path(plan, target)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, lambda file: file.write(msgspec.json.encode(record)))
-
-
-def _path(plan: Plan, target: Target | None) -> Path:
-    facts = environment.metadata()
-    conditions = [facts[name] for name in ("cpu", "logical_cpus", "gpus", "driver", "os", "python", "tuning")]
-    library = [] if target is None else [target.backend, target.device, registry.version(target.backend)]
-    key = msgspec.json.encode([engine.VERSION, conditions, list(plan.cpus), plan.dtype, plan.precision, library])
-    return cache_folder() / f"ceilings-{hashlib.sha256(key).hexdigest()[:16]}.json"

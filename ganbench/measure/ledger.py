@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ..results.records import Record, Verification
+from ..results.records import CeilingRecord, Record, Verification
 from ..results.statistics import Visits
 from . import protocol
 from .engine import LATENCIES, LEAD_IN_S
@@ -24,6 +24,7 @@ class Ledger:
         self.failed: set[Case] = set()  # left out of later rounds
         self.numbers: dict[tuple[str, str], int] = {}  # calls of a visit, fixed once calibrated
         self.visits: dict[Case, dict[int, Visits]] = {}  # by round
+        self.ceilings: list[CeilingRecord] = []
         self.visit_s: dict[Case, float] = {}  # seconds of a visit, its untimed parts included
         self.start = time.monotonic()
 

@@ -10,8 +10,6 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,19 +21,17 @@ from ..machine import guard
 from ..machine.energy import at_rest
 from ..machine.environment import can_pin
 from ..machine.processes import Strays, adopting
-from ..registry import Target
-from ..results.records import Ceiling, CeilingRecord, EnergyRecord, Record, RunEnd, StrayRecord, digits
+from ..results.records import EnergyRecord, Record, RunEnd, StrayRecord, digits
 from ..results.statistics import MIN_ROUNDS, Estimate
 from ..verification.answers import IMAGES
 from . import protocol
-from .bandwidth import measure_bandwidth
-from .ceilings import keep_ceilings, recall_ceilings
 from .fork_server import ForkServer
 from .ledger import Ledger
 from .member import Member
 from .oracle import OracleClient
 from .plan import Case, Plan
 from .process import fork_servers
+from .run_ceilings import RunCeilings
 from .schedule import Reason, Schedule, Share, orders, turns
 
 BUSY = 0.02  # of a core, by processes that workers have started, is told
@@ -86,6 +82,7 @@ class Rounds:
         self._plan, self._folder, self._ledger, self._progress = plan, folder, ledger, progress
         self._round = finished
         self._schedule = Schedule(plan, ledger, finished)
+        self._ceilings = RunCeilings(plan, ledger, lambda done: self._tell(done, "measuring what this machine can do"))
         self._strays = Strays()
         self._metered: set[str] = set()  # devices of which the energy is known
         self._done = 0.0  # the share of the run that is done
@@ -131,7 +128,7 @@ class Rounds:
                 member.prepare()
             start_s = time.monotonic() - began
             if plan.timed and plan.ceilings and self._round == 1:
-                self._find_ceilings(members)
+                self._ceilings.find(members)
             if plan.timed:
                 names = plan.timed_operations
                 timed = {m.case(name): m.visit_s(name) for name in names for m in members if m.can_time(name)}
@@ -145,6 +142,7 @@ class Rounds:
                 for position, name in enumerate(names):
                     self._tell(0.5 + position / len(names) / 2, f"timing {name}")
                     self._time(name, members, found)
+                self._ceilings.find_beaten(self._round, members)
         finally:
             for member in members:
                 member.stop()
@@ -154,25 +152,6 @@ class Rounds:
         """Return the process numbers of ganbench's own processes."""
         workers = {member.pid for member in members if member.pid is not None}
         return {guard.pid(), self._oracle.pid, *(one.pid for one in self._servers.values()), *workers}
-
-    def _find_ceilings(self, members: list[Member]) -> None:
-        """Write the ceilings of this machine: those that an earlier run has stored, or new ones."""
-        plan = self._plan
-        if any(target.device == "cpu" for target in plan.targets):
-            self._ceiling(None, "host", "cpu", lambda: measure_bandwidth(plan.cpus if can_pin() else (), plan.threads))
-        for member in members:
-            if plan.speaks_for_library(member.target, member.copy):
-                self._ceiling(member.target, member.target.backend, member.target.device, partial(_found_by, member))
-
-    def _ceiling(self, target: Target | None, library: str, device: str, measure: Callable[[], list[Ceiling]]) -> None:
-        record = None if self._plan.fresh_ceilings else recall_ceilings(self._plan, target)
-        if record is None:
-            self._tell(0.5, "measuring what this machine can do")
-            found, measured = measure(), datetime.now(UTC).isoformat(timespec="seconds")
-            record = CeilingRecord(library=library, device=device, found=found, measured=measured)
-            if record.found:
-                keep_ceilings(self._plan, target, record)
-        self._ledger.write(record)
 
     def _time(self, name: str, members: list[Member], shares: dict[Case, Share]) -> None:
         """Time one operation on all workers, visit by visit in balanced random order."""
@@ -215,12 +194,6 @@ class Rounds:
         last = next((name for name in reversed(self._plan.operations) if any(c.operation == name for c in seen)), None)
         speeds = [f"{case.target} {one.value:.2f}" for case, one in seen.items() if case.operation == last]
         return f"\nso far, {last} relative to {self._plan.baseline}: {', '.join(speeds)}" if speeds else ""
-
-
-def _found_by(member: Member) -> list[Ceiling]:
-    """Measure the ceilings of a member's library; return nothing if that fails."""
-    told = member.tell(protocol.FindCeilings(), protocol.CeilingsFound)
-    return told.found if isinstance(told, protocol.CeilingsFound) else []
 
 
 def _energy_of(round_number: int, name: str, member: Member) -> EnergyRecord:

@@ -23,7 +23,7 @@ from ..machine import environment
 from ..machine.lock import run_lock
 from ..results import store
 from ..results.differences import shown, since_it_began
-from ..results.records import RUN_FORMAT, Line, Measurement, Record, Resumed, RunEnd, RunHeader
+from ..results.records import RUN_FORMAT, CeilingRecord, Line, Measurement, Record, Resumed, RunEnd, RunHeader
 from ..results.run import Ending, Run
 from ..settings import Rigor
 from .ledger import Ledger
@@ -192,6 +192,7 @@ def recall(plan: Plan, records: Sequence[Line], ledger: Ledger) -> int:
     finished = finished_rounds(plan, records)
     rows = measurements(plan, records)
     ledger.start = time.monotonic() - spent(records)
+    ledger.ceilings += [record for record in records if isinstance(record, CeilingRecord)]
     for case, row in rows:
         if row.round > finished:
             continue

@@ -7,11 +7,11 @@ import pandas as pd
 
 from ..operations.products import FLOOR
 from ..registry import library_of
-from ..results.bounds import Best, Ceilings
+from ..results.bounds import Best, Ceilings, disturbed
 from ..results.records import EnergyRecord, PowerRecord, Resumed, RunHeader, StrayRecord
 from ..results.run import Run
 from ..results.statistics import Estimate, control_failed, typical
-from .table import seconds
+from .table import ABOVE, seconds
 
 
 def remarks(run: Run, table: pd.DataFrame) -> list[str]:
@@ -27,7 +27,7 @@ def remarks(run: Run, table: pd.DataFrame) -> list[str]:
         lines.append(
             "uneven: the speed from undisturbed times lies outside the interval (see undisturbed_s in --format csv)"
         )
-    lines.append(_limited(run.header))
+    lines += [_busy_ceilings(Ceilings(run.records)), _above(table), _limited(run.header)]
     if tuning := there.get("tuning"):
         lines.append(f"environment variables that may change the times: {', '.join(tuning)}")
     if missing := there.get("uncontrolled"):
@@ -103,8 +103,24 @@ def _ceilings(found: Ceilings, device: str) -> str:
         parts.append(f"memory {_rate(memory)} GB/s ({largest / 2**20:.0f} MiB)")
         if caches := [best for best in bandwidth if best.ceiling.size < largest]:
             parts.append(f"caches up to {_rate(caches)} GB/s")
-    calls = (f"{best.library} {seconds(best.ceiling.value)}" for best in found.of("latency", device))
+    calls = (f"{library} {seconds(shortest)}" for library, shortest in found.latencies(device).items())
     return f"ceilings on {device}{found.when(device)}: {', '.join(parts)}; smallest call: {', '.join(calls)}"
+
+
+def _busy_ceilings(found: Ceilings) -> str:
+    """Return the line about ceilings that were measured on a busy machine; '' if there are none."""
+    if not found.busy:
+        return ""
+    names = ", ".join(f"{record.library} on {record.device}" for record in found.busy)
+    why = f"are of a busy machine and may be too low: {disturbed(found.busy)} meanwhile"
+    return f"ceilings ({names}) {why}; they are not kept for later runs"
+
+
+def _above(table: pd.DataFrame) -> str:
+    """Return the line about cases that are faster than their ceiling; '' if there are none."""
+    rows = table[(table["status"] == "ok") & (table["percent_of_ceiling"].round() > 100)]
+    cases = [f"{one['operation']} on {one['target']} ({one['percent_of_ceiling']:.0f}%)" for _, one in rows.iterrows()]
+    return f"above the ceiling: {', '.join(cases)}. {ABOVE}" if cases else ""
 
 
 def _rate(found: list[Best]) -> str:

@@ -162,6 +162,10 @@ LEGEND = (
     "mark *: surely the fastest target. (*): these targets may be the fastest; they cannot be told apart.",
     f"same: within {BAND:.0%}. undecided (n%): too noisy to call; only differences of at least n% are detectable.",
 )
+ABOVE = (  # 100 % of a ceiling
+    "A ceiling is the best that ganbench's own programs reached. More than 100% says that this ceiling is too low, not "
+    "that a program did more than the hardware can: --fresh-ceilings measures it again."
+)
 INTERVALS = "drawn: | no difference, o the speed, - its interval, on a logarithmic axis between the two numbers above."
 
 

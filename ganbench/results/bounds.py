@@ -5,29 +5,65 @@ the best matrix product, and at least its bytes at the bandwidth of the memory t
 of the two is its bound. Small operations live in a cache, so bandwidth is looked up by size.
 """
 
+import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from statistics import median
 from typing import NamedTuple
 
 from .records import Caches, Ceiling, CeilingRecord, Line
 
-
-class Bound(NamedTuple):
-    """The least seconds of an operation on a device, and whether ``compute`` or ``memory`` limits it."""
-
-    seconds: float
-    by: str
+BUSY = 0.1  # of the processors' time, or of a rate: with more, a ceiling is not what a calm machine reaches
 
 
 class Best(NamedTuple):
-    """A ceiling, and the library that reached it."""
+    """A ceiling, and the record that it is from."""
 
-    library: str
+    record: CeilingRecord
     ceiling: Ceiling
+
+    @property
+    def library(self) -> str:
+        """The library that reached it."""
+        return self.record.library
+
+    def __str__(self) -> str:
+        rate, unit = self.ceiling.value / 1e9, "GFLOP/s" if self.ceiling.kind == "product" else "GB/s"
+        when = f", measured {self.record.measured[:10]}" if self.record.measured else ""
+        meanwhile = f" while {disturbed([self.record])}" if busy(self.record) else ""
+        return f"{rate:.3g} {unit} ({self.library}{when}{meanwhile})"
+
+
+class Bound(NamedTuple):
+    """The least seconds of an operation on a device, whether ``compute`` or ``memory`` limits it, and that ceiling."""
+
+    seconds: float
+    by: str
+    best: Best
+
+
+def busy(record: CeilingRecord) -> bool:
+    """Whether the machine was busy while these ceilings were measured, so that they may be too low."""
+    return bool(disturbed([record]))
+
+
+def disturbed(records: Sequence[CeilingRecord]) -> str:
+    """Return in words what disturbed the machine while these were measured, at worst; '' if nothing did."""
+    parts = []
+    if (others := max(record.others or 0.0 for record in records)) > BUSY:
+        parts.append(f"other work took {others:.0%} of the processors' time")
+    if (scatter := max(map(_scatter, records))) > BUSY:
+        parts.append(f"the best repeats of a measurement differed by {scatter:.0%}")
+    return " and ".join(parts)
+
+
+def _scatter(record: CeilingRecord) -> float:
+    """Return by how much the best repeat beat the second best: the median over all sizes, 0 if unknown."""
+    return median([one.scatter for one in record.found if one.scatter is not None] or [0.0])
 
 
 class Ceilings:
-    """The ceilings of one run, over all libraries that took part."""
+    """The ceilings of one run: of all that its libraries ever reached, the best."""
 
     def __init__(self, records: Iterable[Line]) -> None:
         self._found = [record for record in records if isinstance(record, CeilingRecord)]
@@ -35,7 +71,13 @@ class Ceilings:
     def of(self, kind: str, device: str) -> list[Best]:
         """Return every ceiling of one kind on one device, in the order in which they were measured."""
         records = [record for record in self._found if record.device == device]
-        return [Best(record.library, c) for record in records for c in record.found if c.kind == kind]
+        return [Best(record, c) for record in records for c in record.found if c.kind == kind]
+
+    @property
+    def busy(self) -> list[CeilingRecord]:
+        """The records of a busy machine, where no calm measurement followed."""
+        last = {(record.library, record.device): record for record in self._found}
+        return [record for record in last.values() if busy(record)]
 
     def when(self, device: str) -> str:
         """Return on which day or days they were measured, such as `` (2026-11-25)``; '' where that is not known."""
@@ -52,16 +94,28 @@ class Ceilings:
         large = [best for best in found if best.ceiling.size >= size]
         if large:
             return max(large, key=lambda best: best.ceiling.value)
-        return max(found, key=lambda best: best.ceiling.size, default=None)
+        return max(found, key=lambda best: (best.ceiling.size, best.ceiling.value), default=None)
 
-    def bound(self, device: str, flops: int, size: int, caches: Caches = "warm") -> Bound | None:
-        """Return the bound of an operation of ``flops`` and ``size`` bytes; None where nothing was measured.
+    def latencies(self, device: str) -> dict[str, float]:
+        """Return the shortest call of each library, in seconds."""
+        found: dict[str, float] = {}
+        for best in self.of("latency", device):
+            found[best.library] = min(best.ceiling.value, found.get(best.library, math.inf))
+        return found
+
+    def bounds(self, device: str, flops: int, size: int, caches: Caches = "warm") -> list[Bound]:
+        """Return what bounds an operation of ``flops`` and ``size`` bytes: compute, then memory, if both were measured.
 
         From ``cold`` caches everything comes from memory, however small it is.
         """
         product, bandwidth = self.product(device), self.bandwidth(device, sys.maxsize if caches == "cold" else size)
         if product is None or bandwidth is None:
-            return None
-        compute = Bound(flops / product.ceiling.value, "compute")
-        memory = Bound(size / bandwidth.ceiling.value, "memory")
-        return max(compute, memory)
+            return []
+        return [
+            Bound(flops / product.ceiling.value, "compute", product),
+            Bound(size / bandwidth.ceiling.value, "memory", bandwidth),
+        ]
+
+    def bound(self, device: str, flops: int, size: int, caches: Caches = "warm") -> Bound | None:
+        """Return the larger of an operation's ``bounds``; None where nothing was measured."""
+        return max(self.bounds(device, flops, size, caches), key=lambda bound: bound.seconds, default=None)

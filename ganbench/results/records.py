@@ -125,13 +125,20 @@ def digits(value: float, count: int = 5) -> float:
 class Ceiling(msgspec.Struct, frozen=True):
     """A ceiling: the best that one library, or the processor itself, reached on one device.
 
-    ``kind`` is ``product`` (FLOP/s of square matrix products, ``size`` their width), ``bandwidth`` (bytes/s
-    of adding arrays, ``size`` the bytes of all three) or ``latency`` (seconds of a product of two numbers).
+    ``kind`` is ``product`` (FLOP/s of square matrix products, ``size`` their width), ``bandwidth`` (bytes/s of a pass
+    over arrays, ``size`` the bytes that it reads and writes) or ``latency`` (seconds of a product of two numbers).
     """
 
     kind: Literal["product", "bandwidth", "latency"]
     size: Number
     value: Positive
+    scatter: Average | None = None  # by how much the best repeat beat the second best, relative
+
+    @classmethod
+    def best_of(cls, kind: Literal["product", "bandwidth"], size: int, rates: Sequence[float]) -> "Ceiling":
+        """Return the best of at least two repeats."""
+        *_, second, best = sorted(rates)
+        return cls(kind, size, best, digits(best / second - 1, 3))
 
 
 class Record(msgspec.Struct, frozen=True, tag_field="type"):
@@ -236,12 +243,16 @@ class Resumed(Record, tag="resumed", frozen=True):
 
 
 class CeilingRecord(Record, tag="ceilings", frozen=True):
-    """The ceilings of the hardware, as measured by ``library``; ``host`` means the processor, without a framework."""
+    """The ceilings of the hardware, as measured by ``library``; ``host`` means the processor, without a framework.
+
+    A run has a second such record of a library where a program was faster than the ceilings of the first.
+    """
 
     library: str
     device: str
     found: list[Ceiling]
     measured: str = ""  # ISO 8601, UTC: by this run, or by an earlier one under the same conditions
+    others: Average | None = None  # share of the processors' time that other work took meanwhile, steal included
 
 
 class PowerRecord(Record, tag="power", frozen=True, kw_only=True):

@@ -11,10 +11,10 @@ from ..gan import GANSpec
 from ..operations import shape_of
 from ..operations.products import FLOOR
 from ..registry import Target, library_of
-from .bounds import Ceilings
+from .bounds import Bound, Ceilings
 from .case import model_label
 from .columns import COLUMNS, DECLARED, DTYPES
-from .records import Caches, EnergyRecord, Measurement, PowerRecord, RunHeader, WorkerRecord
+from .records import EnergyRecord, Measurement, PowerRecord, RunHeader, WorkerRecord
 from .run import Run, visits_of
 from .statistics import (
     Estimate,
@@ -32,6 +32,7 @@ from .statistics import (
 # Of the ceiling, at the slow end of the interval: no honest program comes near, even where the ceiling was measured in
 # a slow moment of a shared machine, which may halve it.
 IMPOSSIBLE = 3.0
+MOST_OTHERS = 0.99  # the most that is granted of the share of other work
 WIDE = 0.01  # a tolerance above this is told
 Rows = list[dict[str, Any]]
 
@@ -65,7 +66,7 @@ def run_rows(run: Run) -> Rows:
             if not taken:
                 continue
             row = _common(header, run.workers.get(target.label)) | _measured(taken, header.spec)
-            row |= _bounded(row, ceilings, target.device, header.caches)
+            row |= _bounded(row, ceilings.bound(target.device, row["flops"], row["bytes"], header.caches))
             if operation == "gan_iteration":
                 products = _levels(measured.get((FLOOR, library_of(target, header.targets).label, False), []))
                 shared = [(products[i], seconds) for i, seconds in _levels(taken).items() if i in products]
@@ -74,7 +75,7 @@ def run_rows(run: Run) -> Rows:
             row |= _energy(run, operation, target) if row["status"] == "ok" else {}
             row |= {"operation": operation, "target": target.label}
             row |= {"backend": target.backend, "mode": target.mode, "device": target.device}
-            made.append((row | _impossible(row), taken))
+            made.append((row, taken))
         if any(row["target"] == header.baseline and row["status"] != "ok" for row, _ in made):
             baseline = []  # nothing can be compared with it, nor with its copy alone
         for row, rounds in made:
@@ -94,27 +95,21 @@ def _common(header: RunHeader, worker: WorkerRecord | None) -> dict[str, Any]:
     return row
 
 
-def _bounded(row: dict[str, Any], ceilings: Ceilings, device: str, caches: Caches) -> dict[str, Any]:
-    """Return how near a case came to what the hardware could do."""
-    bound = ceilings.bound(device, row["flops"], row["bytes"], caches)
+def _bounded(row: dict[str, Any], bound: Bound | None) -> dict[str, Any]:
+    """Return how near a case came to what the hardware could do; where it claims far more, that it is impossible."""
     if bound is None or "median_s" not in row:
         return {}
-    return {"percent_of_ceiling": 100 * bound.seconds / row["median_s"], "bound": bound.by}
-
-
-def _impossible(row: dict[str, Any]) -> dict[str, Any]:
-    """Return what a row says instead where it claims far more than the hardware was seen to do."""
-    if row["status"] != "ok" or "percent_of_ceiling" not in row:
-        return {}
-    slow_s = row["median_s"] if math.isnan(row["ci_high_s"]) else row["ci_high_s"]
-    times = row["percent_of_ceiling"] / 100 * row["median_s"] / slow_s
-    if times < IMPOSSIBLE:
-        return {}
+    columns = {"percent_of_ceiling": 100 * bound.seconds / row["median_s"], "bound": bound.by}
+    times = bound.seconds / (row["median_s"] if math.isnan(row["ci_high_s"]) else row["ci_high_s"])
+    left = 1 - min(bound.best.record.others or 0.0, MOST_OTHERS)  # of the processors' time, for what was measured
+    if row["status"] != "ok" or times < IMPOSSIBLE / left:
+        return columns
     reason = (
-        f"{times:.0f} times what this machine was seen to do at best ({row['bound']}): the work was not done when its "
-        "time was taken; a backend whose synchronize does not wait does this"
+        f"{times:.3g} times what this machine was seen to do at best ({bound.by}): {bound.best}. So the work was not "
+        "done when its time was taken: a backend whose synchronize does not wait does this. Or this ceiling is too "
+        "low: --fresh-ceilings measures it again"
     )
-    return {"status": "impossible", "reason": reason}
+    return columns | {"status": "impossible", "reason": reason}
 
 
 def _measured(taken: Sequence[Measurement], spec: GANSpec) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from ..picture import NOTHING, look
 from ..recommendation import OPERATION, START_DOUBT, candidates, outlook
 from ..relative import WORK, baseline_of, fastest, mean, speeds
 from ..selection import Selection, contexts, select
+from ..table import ABOVE
 
 CASES = 3000  # rows of the newest contexts
 POINTS = 50  # of one series of the history
@@ -69,6 +70,7 @@ def page(path: Path, table: pd.DataFrame, title: str = "ganbench") -> str:
         script=(files / "page.js").read_text("utf-8"),
         trainings=data["trainings"],
         hardware=_hardware(table, runs),
+        above=ABOVE,
     )
 
 
