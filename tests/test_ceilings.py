@@ -39,7 +39,7 @@ def measured(monkeypatch):
     def of(name, kind):
         def measure(*_):
             counts[name] += 1
-            return [Ceiling.best_of(kind, 256, [1.0, 1.0])]
+            return [Ceiling(kind, 256, 1.0, 0.0)]
 
         return measure
 
@@ -149,7 +149,8 @@ def test_a_machine_is_busy_if_others_work_or_repeats_disagree(others, scatters, 
 
 
 def test_the_scatter_is_between_the_two_best_repeats():
-    assert Ceiling.best_of("product", 1, [8.0, 1.0, 10.0]) == Ceiling("product", 1, 10.0, 0.25)
+    for kind, best in (("product", Ceiling("product", 1, 10.0, 0.25)), ("latency", Ceiling("latency", 1, 1.0))):
+        assert Ceiling.best_of([Ceiling(kind, 1, value) for value in (8.0, 1.0, 10.0)]) == best
 
 
 def test_others_are_those_that_are_neither_this_process_nor_its_descendants(monkeypatch):

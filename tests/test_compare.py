@@ -57,7 +57,7 @@ FAILURES = [
     ("late", "failed", "SIGABRT"),
     ("killed", "out of memory", "memory ran out"),
     ("rubbish", "failed", "it was asked to prepare, and its answer is not a message of ganbench: this is no message;"),
-    ("forged", "failed", "it was asked to prepare, but answered another request (CeilingsFound)"),
+    ("forged", "failed", "it was asked to prepare, but answered another request (CeilingVisit)"),
     ("verbose", "failed", "xxx and no more"),
 ]
 

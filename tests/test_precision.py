@@ -189,7 +189,7 @@ def test_a_run_in_halves(ganbench_cli, tmp_path):
     rows = [line for line in lines if line["type"] == "measurement" and line["operation"] == "gan_iteration"]
     assert rows[0]["bytes"] == operation("gan_iteration", preset("tiny")).bytes("float16")
     assert {error["tolerance"] for error in rows[0]["verification"]["errors"]} > {2e-2}
-    found = find_ceilings(registry.load("numpy")(precision="mixed"), "float16", "mixed", visit_s=1e-3)
+    found = list(find_ceilings(registry.load("numpy")(precision="mixed"), "float16", "mixed", visit_s=1e-3))
     assert any(ceiling.kind == "product" for ceiling in found)
 
 

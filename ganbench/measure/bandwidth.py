@@ -49,11 +49,11 @@ def measure_bandwidth(cpus: Sequence[int], cores: int) -> list[Ceiling]:
             children.append(child)
         with contextlib.suppress(WorkerLostError):
             for size in _sizes():
-                rates = []
+                repeats = []
                 for _ in range(BLOCKS):
                     _tell(children, ("stage", size // cores))
-                    rates.append(sum(_tell(children, ("change", size // cores))))
-                found.append(Ceiling.best_of("bandwidth", size, rates))
+                    repeats.append(Ceiling("bandwidth", size, sum(_tell(children, ("change", size // cores)))))
+                found.append(Ceiling.best_of(repeats))
     return found
 
 

@@ -7,6 +7,8 @@ few visits, not their typical value.
 ``run_ceilings`` says when they are measured, and when those of an earlier run are used.
 """
 
+import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -20,10 +22,10 @@ from ..operations.rounding import to_host, widened
 from ..precision import BYTES
 from ..results.records import Ceiling
 from ..verification.gate import TOLERANCES, norm
-from ..verification.sync_check import unfinished
+from ..verification.sync_check import left_before, unfinished
 from . import engine
 
-VISITS = 3
+VISITS = 5
 NARROWEST, WIDEST = 256, 8192  # the fastest GPUs would go on for a minute
 GAIN = 1.05  # a wider product that is not faster by this ends the sweep
 LONGEST_CALL_S = 0.1  # nor is one tried that would take several times this
@@ -56,36 +58,39 @@ class Sum(Matmul):
         return state, (batch[0] + batch[1],)
 
 
-def find_ceilings(backend: Backend, dtype: str, precision: str, visit_s: float = engine.VISIT_S) -> list[Ceiling]:
-    """Return the latency, the matrix products and, on a GPU, the bandwidth of ``backend``."""
-    latency = min(_seconds(backend, Product(1, 1, 1), dtype, visit_s))
-    found = [Ceiling("latency", 1, latency), *_products(backend, dtype, precision, visit_s)]
+def find_ceilings(backend: Backend, dtype: str, precision: str, visit_s: float = engine.VISIT_S) -> Iterator[Ceiling]:
+    """Yield what each visit reached: of the latency, the matrix products and, on a GPU, the bandwidth of ``backend``.
+
+    Whoever asks for the next visit places the threads before, as for every visit: on a busy machine a product on two
+    threads that wait for one another on one processor takes up to a hundred times as long.
+    """
+    for seconds in _visits(backend, Product(1, 1, 1), dtype, visit_s):
+        yield Ceiling("latency", 1, seconds)
+    yield from _products(backend, dtype, precision, visit_s)
     if backend.device != "cpu":
         n = SUM_BYTES // 3 // BYTES[dtype]
-        rates = [SUM_BYTES / seconds for seconds in _seconds(backend, Sum(n, 1, 1), dtype, visit_s)]
-        found.append(Ceiling.best_of("bandwidth", SUM_BYTES, rates))
-    return found
+        for seconds in _visits(backend, Sum(n, 1, 1), dtype, visit_s):
+            yield Ceiling("bandwidth", SUM_BYTES, SUM_BYTES / seconds)
 
 
-def _products(backend: Backend, dtype: str, precision: str, visit_s: float) -> list[Ceiling]:
-    """Return FLOP/s of products of growing width, until FLOP/s stop growing or a product takes too long."""
-    found: list[Ceiling] = []
+def _products(backend: Backend, dtype: str, precision: str, visit_s: float) -> Iterator[Ceiling]:
+    """Yield FLOP/s of products of growing width, until FLOP/s stop growing or a product takes too long."""
     n, best = NARROWEST, 0.0
     while n <= WIDEST:
-        square = Product(n, n, n)
-        seconds = _seconds(backend, square, dtype, visit_s, TOLERANCES[dtype, precision])
-        found.append(Ceiling.best_of("product", n, [square.flops / one for one in seconds]))
-        rate = found[-1].value
-        if rate < GAIN * best or 8 * min(seconds) > LONGEST_CALL_S:
+        square, shortest = Product(n, n, n), math.inf
+        for seconds in _visits(backend, square, dtype, visit_s, TOLERANCES[dtype, precision]):
+            yield Ceiling("product", n, square.flops / seconds)
+            shortest = min(seconds, shortest)
+        rate = square.flops / shortest
+        if rate < GAIN * best or 8 * shortest > LONGEST_CALL_S:
             break
         n, best = 2 * n, max(rate, best)
-    return found
 
 
-def _seconds(
+def _visits(
     backend: Backend, operation: Operation, dtype: str, visit_s: float, tolerance: float | None = None
-) -> list[float]:
-    """Return the time of one call in each of a few visits.
+) -> Iterator[float]:
+    """Yield the time of one call in each of a few visits.
 
     Raises ``GanbenchError`` for a product that is wrong, or that ``synchronize`` does not wait for: such a ceiling
     would excuse every time of this library, and of all others on the device.
@@ -94,10 +99,11 @@ def _seconds(
     program, _, _ = engine.first_call(backend, operation, inputs)
     if tolerance is not None:
         _check(program, inputs, tolerance)
+        if unfinished(backend, program, 1, 1.0) or (backend.queues and left_before(backend, program)):
+            raise GanbenchError("synchronize() returned before a product was done, so the library has no ceiling")
     number = engine.calibrate(backend, operation, program, visit_s)
-    if tolerance is not None and unfinished(backend, program, number, share=1.0):
-        raise GanbenchError("synchronize() returned before a product was done, so the library has no ceiling")
-    return [engine.time_visit(backend, operation, program, number).seconds for _ in range(VISITS)]
+    for _ in range(VISITS):
+        yield engine.time_visit(backend, operation, program, number).seconds
 
 
 def _check(program: Program, inputs: Inputs, tolerance: float) -> None:

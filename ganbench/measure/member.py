@@ -137,11 +137,11 @@ class Member:
             self._fail(name, "invalid", waited.reason)
         return waited is not None and not waited.reason
 
-    def tell(self, request: protocol.AnyRequest, expected: type[R]) -> R | protocol.Refusal | None:
-        """Return the worker's answer to a request that makes no row; None if there is no worker."""
+    def tell(self, request: protocol.AnyRequest, kind: type[R], cpu: int | None = None) -> R | protocol.Refusal | None:
+        """Return the worker's answer, begun on ``cpu``, to a request that makes no row; None if there is no worker."""
         if self._worker is not None:
             with contextlib.suppress(WorkerLostError):  # the next request will report it
-                reply = self._worker.ask(request, expected)
+                reply = self._worker.ask(request, kind, cpu)
                 self._worker.pause()
                 return reply
         return None

@@ -87,7 +87,7 @@ class Spend(Request, tag="spend", frozen=True):
 
 
 class FindCeilings(msgspec.Struct, tag_field="type", tag="ceilings", frozen=True):
-    """Measure the ceilings of this library on this device."""
+    """Make the next visit that measures the ceilings of this library on this device."""
 
 
 class Reply(msgspec.Struct, frozen=True, tag_field="type"):
@@ -176,10 +176,10 @@ class Spent(Reply, tag="spent", frozen=True):
     doubt: float
 
 
-class CeilingsFound(Reply, tag="ceilings", frozen=True):
-    """The ceilings of this library."""
+class CeilingVisit(Reply, tag="ceilings", frozen=True):
+    """What such a visit reached; None: there was none left, and the next request begins again."""
 
-    found: list[Ceiling]
+    visit: Ceiling | None
 
 
 class Refusal(Reply, tag="refusal", frozen=True):
@@ -190,4 +190,4 @@ class Refusal(Reply, tag="refusal", frozen=True):
 
 
 AnyRequest = Prepare | Show | Wait | Warm | Visit | Spend | FindCeilings
-AnyReply = Ready | Prepared | Shown | Waited | Warmed | Timed | Spent | CeilingsFound | Refusal
+AnyReply = Ready | Prepared | Shown | Waited | Warmed | Timed | Spent | CeilingVisit | Refusal

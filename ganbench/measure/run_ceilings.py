@@ -15,6 +15,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,7 +85,9 @@ class RunCeilings:
             yield Source(None, "host", "cpu", lambda: measure_bandwidth(self._cpus, plan.threads))
         for member in members:
             if plan.speaks_for_library(member.target, member.copy):
-                yield Source(member.target, member.target.backend, member.target.device, partial(_found_by, member))
+                yield Source(
+                    member.target, member.target.backend, member.target.device, partial(_found_by, member, self._cpus)
+                )
 
     @property
     def _cpus(self) -> Sequence[int]:
@@ -120,10 +123,17 @@ class RunCeilings:
         self._ledger.write(record)
 
 
-def _found_by(member: Member) -> list[Ceiling]:
-    """Measure the ceilings of a member's library; return nothing if that fails."""
-    told = member.tell(protocol.FindCeilings(), protocol.CeilingsFound)
-    return told.found if isinstance(told, protocol.CeilingsFound) else []
+def _found_by(member: Member, cpus: Sequence[int]) -> list[Ceiling]:
+    """Measure the ceilings of a member's library, the visits on each of ``cpus`` in turn; nothing if that fails."""
+    visits: dict[tuple[str, int], list[Ceiling]] = {}
+    for cpu in cycle(cpus or (None,)):
+        told = member.tell(protocol.FindCeilings(), protocol.CeilingVisit, cpu)
+        if not isinstance(told, protocol.CeilingVisit):
+            return []
+        if told.visit is None:
+            break
+        visits.setdefault((told.visit.kind, told.visit.size), []).append(told.visit)
+    return [Ceiling.best_of(repeats) for repeats in visits.values()]
 
 
 def recall_ceilings(plan: Plan, target: Target | None) -> CeilingRecord | None:

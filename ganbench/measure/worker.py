@@ -7,7 +7,7 @@ import importlib
 import itertools
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ import msgspec
 
 from .. import registry
 from ..errors import UnsupportedError
+from ..results.records import Ceiling
 from . import protocol
 from .child import begin, explained
 
@@ -57,6 +58,7 @@ class TargetWorker:
         self._backend = cls(mode=job.target.mode, device=job.target.device, precision=job.precision)
         import_s += time.perf_counter() - start
         self._programs: dict[str, Any] = {}
+        self._ceilings: Iterator[Ceiling] | None = None  # while they are measured
         # The harness's own imports come now: only the framework's import was timed.
         from ..machine.memory import resident
 
@@ -85,7 +87,12 @@ class TargetWorker:
             case protocol.FindCeilings():
                 from .ceilings import find_ceilings
 
-                return protocol.CeilingsFound(find_ceilings(self._backend, self._job.dtype, self._job.precision))
+                if self._ceilings is None:
+                    self._ceilings = find_ceilings(self._backend, self._job.dtype, self._job.precision)
+                visit = next(self._ceilings, None)
+                if visit is None:
+                    self._ceilings = None
+                return protocol.CeilingVisit(visit)
         operation, program, memory, fresh = self._programs[request.operation]
         match request:
             case protocol.Show():

@@ -135,9 +135,12 @@ class Ceiling(msgspec.Struct, frozen=True):
     scatter: Average | None = None  # by how much the best repeat beat the second best, relative
 
     @classmethod
-    def best_of(cls, kind: Literal["product", "bandwidth"], size: int, rates: Sequence[float]) -> "Ceiling":
-        """Return the best of at least two repeats."""
-        *_, second, best = sorted(rates)
+    def best_of(cls, repeats: Sequence["Ceiling"]) -> "Ceiling":
+        """Return the best of at least two repeats, with their scatter."""
+        kind, size = repeats[0].kind, repeats[0].size
+        if kind == "latency":
+            return min(repeats, key=lambda one: one.value)
+        *_, second, best = sorted(one.value for one in repeats)
         return cls(kind, size, best, digits(best / second - 1, 3))
 
 

@@ -110,7 +110,7 @@ class OutsideBackend(NumpyBackend):
         if self.mode == "rubbish":
             _tell_parent(b"this is no message\n")
         if self.mode == "forged":
-            _tell_parent(b'{"type":"ceilings","found":[]}\n')
+            _tell_parent(b'{"type":"ceilings","visit":null}\n')
         if self.mode == "verbose":
             os.write(2, b"x" * 5_000_000 + b" and no more\n")
             os.abort()
