@@ -70,8 +70,8 @@ def test_what_other_work_took_is_granted(craft, reached, tmp_path):
 
 
 def test_more_than_a_ceiling_is_told(craft, reached, tmp_path):
-    path = craft(tmp_path, {"torch": 2.0, "jax": 0.5})
-    with_ceilings(path, reached)
+    path = craft(tmp_path, {"torch": 4.0, "jax": 0.5})
+    with_ceilings(path, 2 * reached)
     percent = load_results(tmp_path).set_index(["operation", "target"]).loc[("matmul", "torch"), "percent_of_ceiling"]
     assert f"above the ceiling: matmul on torch ({percent:.0f}%). {ABOVE}" in render(open_run(path), "markdown")
     with_ceilings(path, 10 * reached)
