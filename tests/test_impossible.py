@@ -93,9 +93,10 @@ def test_a_run_of_which_every_time_is_impossible_has_measured_nothing(
 
 
 @pytest.mark.workers
-def test_a_clock_that_lies_is_found_by_ours(tmp_path, outside):
-    rows = compared(tmp_path, "--backends", "numpy,outside.clock", "--ops", "matmul", env=outside)
+@pytest.mark.parametrize("mode", ["clock", "drags", "slackens"])
+def test_a_clock_that_lies_is_found_by_ours(tmp_path, outside, mode):
+    rows = compared(tmp_path, "--backends", f"numpy,outside.{mode}", "--ops", "matmul", env=outside)
     assert rows["matmul", "numpy"]["status"] == "ok"
-    row = rows["matmul", "outside.clock"]
+    row = rows["matmul", f"outside.{mode}"]
     assert row["status"] == "impossible"
     assert "but ganbench's own clock shows" in row["reason"]

@@ -1,10 +1,15 @@
 """Processes that a backend starts and leaves: told where they disturb, and gone when the run is over."""
 
+import json
 import sys
 
 import psutil
 import pytest
-from commands import cli
+from commands import cli, compared
+
+from ganbench.report.export import render
+from ganbench.results.records import StrayRecord
+from ganbench.results.run import open_run
 
 pytestmark = [
     pytest.mark.workers,
@@ -27,6 +32,29 @@ def test_a_busy_process_that_a_backend_left_is_told_and_killed(tmp_path, outside
     assert "not alone: processes that a backend has started" in text
     assert "cores while matmul was timed, so all times are too long" in text
     assert spinning() - others == set()
+
+
+def test_what_processes_below_a_worker_use_is_told_in_its_row(tmp_path, outside):
+    rows = compared(tmp_path, "--backends", "outside.slow,outside.pool", "--ops", "matmul", env=outside)
+    # The other target only sleeps, and these processes are stopped while it does.
+    assert rows["matmul", "outside.pool"]["cores"] > 0.1 + rows["matmul", "outside.slow"]["cores"]
+    run = open_run(next(tmp_path.rglob("*.jsonl")))
+    assert not [record for record in run.records if isinstance(record, StrayRecord)]
+
+
+@pytest.mark.parametrize(("cores", "told"), [(1.05, False), (1.9, True)])
+def test_more_cores_than_threads_are_told(craft, tmp_path, cores, told):
+    path = craft(tmp_path, threads=1)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        if line["type"] == "measurement":
+            line["cores"] = cores if (line["target"], line["operation"]) == ("torch", "matmul") else 0.9
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    shown = render(open_run(path), "table", False)
+    rows = [line for line in shown.splitlines() if "1.9 cores" in line]
+    assert [row.split()[0] for row in rows] == ["torch"] * told
+    text = " ".join(shown.split())
+    assert ("more cores than 1 thread can use" in text) == ("torch used 1.9 in matmul" in text) == told
 
 
 def test_nothing_is_said_where_nobody_is_busy(tmp_path, outside):

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
@@ -33,28 +34,45 @@ def adopting() -> Iterator[None]:
         libc.prctl(PR_SET_CHILD_SUBREAPER, before.value)
 
 
+class Seen(NamedTuple):
+    """What processes used since the last look: ``cores`` and ``names`` of strays, seconds ``below`` each worker.
+
+    A process in the group of a worker is stopped with it, so it is no stray: its time is that of the worker's visits.
+    """
+
+    cores: float
+    names: list[str]
+    below: dict[int, float]
+
+
 class Strays:
     """Descendants of this process that were started after this object was made."""
 
     def __init__(self) -> None:
         self._before = set(_descendants())
         self._last: dict[psutil.Process, float] = {}
+        self._below: dict[int, float] = {}
         self._since = time.monotonic()
 
-    def look(self, own: Collection[int]) -> tuple[float, list[str]]:
-        """Return how many cores the processes other than ``own`` used since the last look, and their names."""
-        since, last = self._since, self._last
-        self._since, self._last = time.monotonic(), {}
+    def look(self, own: Collection[int]) -> Seen:
+        """Return what the processes other than ``own`` used since the last look."""
+        since, last, below = self._since, self._last, self._below
+        self._since, self._last, self._below = time.monotonic(), {}, dict.fromkeys(own, 0.0)
         busy: dict[str, float] = {}
         for one in _descendants():
-            if one.pid not in own and one not in self._before:
-                with contextlib.suppress(psutil.Error):
-                    times = one.cpu_times()
-                    self._last[one] = times.user + times.system
-                    took = self._last[one] - last.get(one, 0.0)
-                    busy[one.name()] = busy.get(one.name(), 0.0) + took
+            with contextlib.suppress(psutil.Error, OSError):
+                times = one.cpu_times()
+                used, of_ended = times.user + times.system, times.children_user + times.children_system
+                if one.pid in own:
+                    self._below[one.pid] += of_ended
+                elif (group := os.getpgid(one.pid) if hasattr(os, "getpgid") else 0) in own:
+                    self._below[group] += used + of_ended
+                elif one not in self._before:
+                    self._last[one] = used
+                    busy[one.name()] = busy.get(one.name(), 0.0) + used - last.get(one, 0.0)
         names = sorted(name for name, seconds in busy.items() if seconds)
-        return sum(busy.values()) / max(self._since - since, 1e-3), names
+        took = {pid: max(0.0, seconds - below.get(pid, 0.0)) for pid, seconds in self._below.items()}
+        return Seen(sum(busy.values()) / max(self._since - since, 1e-3), names, took)
 
     def kill(self, own: Collection[int]) -> None:
         """Kill all of them except ``own``, and wait until they are gone."""

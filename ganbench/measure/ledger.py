@@ -8,12 +8,9 @@ from dataclasses import dataclass, field
 from ..results.records import CeilingRecord, Record, Verification
 from ..results.statistics import Visits
 from . import protocol
-from .engine import LATENCIES, LEAD_IN_S
+from .clock import GRAIN_S
 from .oracle import Examine
 from .plan import Case
-
-AGREEING = 2.0  # a stall of the machine must not look like a wrong clock
-SWITCH_S = 0.05  # the most that the untimed part of the quickest visit may take
 
 
 class Ledger:
@@ -46,6 +43,15 @@ class Timings:
     spent_s: list[float] = field(default_factory=list)  # of each visit, its untimed parts included
     left: tuple[Examine, float] | None = None  # what an examined visit left, and the seconds of the first look at it
 
+    below_s: float = 0.0  # of processor time, in all visits, of the processes below the worker
+
+    @property
+    def cores(self) -> float | None:
+        """Processor time over wall time in the visits; that of processes below the worker counts."""
+        if not self.visits:
+            return None
+        return statistics.fmean(one.cores for one in self.visits.values()) + self.below_s / sum(self.spent_s)
+
     @property
     def seconds(self) -> Visits:
         """Seconds per iteration of each visit, by pass."""
@@ -56,21 +62,14 @@ class Timings:
         now = self.seconds.values()
         return statistics.median(now) / statistics.median(first.values()) if first and now else 1.0
 
-    def disagreement(self) -> str:
-        """Return how the parent's clock contradicts the worker's, or ''."""
-        warmed = self.warmed
-        if warmed is None or not self.visits:
-            return ""
-        call_s = self.prepared.iterations * statistics.median(self.seconds.values())
-        timed_s = warmed.number * call_s
-        # Untimed are the lead-in, up to three calls where calls are long, and on a device the calls for the latency.
-        untimed = 3 + LATENCIES * any(timed.latency_s is not None for timed in self.visits.values())
-        displace_s = warmed.number * warmed.displace_s
-        most_s = AGREEING * (timed_s + displace_s + LEAD_IN_S + untimed * call_s) + SWITCH_S
-        if min(self.spent_s) <= most_s and max(self.spent_s) >= timed_s / AGREEING:
-            return ""
-        spent_s = statistics.median(self.spent_s)
-        return (
-            f"the worker reports {timed_s:.3g} s for a visit, but ganbench's own clock shows {spent_s:.3g} s, "
-            "so the reported time cannot be right"
-        )
+    def misfit(self) -> str:
+        """Return which reported time does not fit into the time that its visit took, or ''."""
+        assert self.warmed is not None
+        iterations = self.warmed.number * self.prepared.iterations
+        for reported, spent_s in zip(self.seconds.values(), self.spent_s, strict=True):
+            if iterations * reported > spent_s + GRAIN_S:
+                return (
+                    f"the worker reports {iterations * reported:.3g} s for a visit, but ganbench's own clock shows "
+                    f"{spent_s:.3g} s, so the reported time cannot be right"
+                )
+        return ""

@@ -197,15 +197,16 @@ class Member:
         """Return the time of an operation in this round as a share of that in the first."""
         return self._timings[name].share_of(self._ledger.visits.get(self.case(name), {}).get(1))
 
-    def finish(self, name: str) -> None:
-        """Have the examined state and the program's outputs checked, then write the row."""
+    def finish(self, name: str, below_s: float) -> None:
+        """Check all outputs, then write the row; ``below_s``: processor time of processes below the worker."""
         timings = self._timings[name]
+        timings.below_s = below_s
         checked = self._surviving(name, lambda: self._checked(name, timings))
-        if checked is None:
+        if checked is None or self._worker is None:
             return
         if not checked.passed:
             return self._fail(name, "invalid", f"after it was timed, {checked.reason}", checked)
-        if reason := timings.disagreement():
+        if reason := self._worker.clock.contradiction or timings.misfit():
             return self._fail(name, "impossible", reason)
         if timings.visits:
             self._ledger.visits.setdefault(self.case(name), {})[self._round] = timings.seconds
@@ -283,7 +284,7 @@ class Member:
             status="ok",
             samples=[digits(one.seconds) for one in visits],
             passes=list(timings.visits),
-            cores=statistics.fmean(one.cores for one in visits) if visits else None,
+            cores=timings.cores,
             latency_s=[digits(one.latency_s) for one in visits if one.latency_s is not None],
             device_s=[digits(one.device_s) for one in visits if one.device_s is not None],
             disturbance=summary([one.disturbance for one in visits]) if visits else None,

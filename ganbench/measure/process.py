@@ -7,6 +7,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import IO, Any, NoReturn, TypeVar
 
@@ -20,11 +21,12 @@ from ..machine.processes import adopting, spread_threads
 from ..registry import Target
 from ..results.records import Status
 from .child import ChildJob
+from .clock import Clock
 from .fork_server import Forked, ForkServer, ForkServerLostError, can_fork
 from .plan import Plan
-from .protocol import AnyReply, AnyRequest, Job, Ready, Refusal, Reply
+from .protocol import AnyRequest, Job, Message, Ready, Refusal, Reply
 
-_decoder: msgspec.json.Decoder[AnyReply] = msgspec.json.Decoder(AnyReply)
+_decoder = msgspec.json.Decoder(Message)
 MOST_SAID = 2000  # bytes of what a dead worker said are looked at
 SHOWN = 80  # bytes of an invalid answer are shown
 T = TypeVar("T")
@@ -197,12 +199,13 @@ class Worker(Child):
 
     def __init__(self, plan: Plan, target: Target, folder: str, server: ForkServer | None = None) -> None:
         job, environment = job_of(Job, plan, target, folder), environment_of(plan, target, folder)
+        self.clock, self._began = Clock(), time.perf_counter()
         super().__init__("ganbench.measure.worker", job, environment, plan.timeout_s, server)
         self.target = target
 
     def wait(self) -> Ready:
         """Wait until the framework is imported; return the worker's description of itself."""
-        first = self._reply("start", Ready)
+        first = self._reply("start", Ready, self._began)
         if isinstance(first, Refusal):
             self.stop()
             raise WorkerLostError(first.status, first.reason)
@@ -215,11 +218,14 @@ class Worker(Child):
             if self._replies.get_nowait():
                 self._give_up("failed", "it sent a message that it was not asked for")
             self._lost()
+        sent = time.perf_counter()
         self.send(msgspec.json.encode(request))
-        return self._reply(type(request).__name__.lower(), expected)
+        return self._reply(type(request).__name__.lower(), expected, sent)
 
-    def _reply(self, doing: str, expected: type[R]) -> R | Refusal:
-        reply = self.receive(doing, _decoder)
+    def _reply(self, doing: str, expected: type[R], sent: float) -> R | Refusal:
+        message = self.receive(doing, _decoder)
+        self.clock.compare(sent, message.heard, message.said, time.perf_counter())
+        reply = message.reply
         if not isinstance(reply, expected | Refusal):
             self._give_up("failed", f"it was asked to {doing}, but answered another request ({type(reply).__name__})")
         return reply

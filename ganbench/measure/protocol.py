@@ -191,3 +191,11 @@ class Refusal(Reply, tag="refusal", frozen=True):
 
 AnyRequest = Prepare | Show | Wait | Warm | Visit | Spend | FindCeilings
 AnyReply = Ready | Prepared | Shown | Waited | Warmed | Timed | Spent | CeilingVisit | Refusal
+
+
+class Message(msgspec.Struct, frozen=True):
+    """A reply, and the worker's clock when it heard the request and when it said this: ``time.perf_counter``."""
+
+    heard: float
+    said: float
+    reply: AnyReply

@@ -170,9 +170,9 @@ class Rounds:
                 if member.can_time(name) and number % shares[member.case(name)].stride == 0:
                     member.visit(name, number, place, cpu)
         self._schedule.visited(time.monotonic() - began)
-        cores, names = self._strays.look(self._own(members))
-        if cores > BUSY:
-            record = StrayRecord(round=self._round, operation=name, cores=digits(cores, 3), names=names)
+        seen = self._strays.look(self._own(members))
+        if seen.cores > BUSY:
+            record = StrayRecord(round=self._round, operation=name, cores=digits(seen.cores, 3), names=seen.names)
             self._ledger.write(record)
         racing = [member for member in racing if member.can_time(name)]
         shares_of_first = [member.share_of_first(name) for member in racing]
@@ -180,7 +180,7 @@ class Rounds:
             if share < (1 - LEAVES) * statistics.median(shares_of_first):
                 member.examine(name)
             if member.can_time(name):
-                member.finish(name)
+                member.finish(name, seen.below.get(member.pid or 0, 0.0))
         for member in racing if name in self._plan.operations else ():
             if member.target.device in self._metered and member.can_time(name) and not member.copy:
                 self._ledger.write(_energy_of(self._round, name, member))

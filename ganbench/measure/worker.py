@@ -26,19 +26,24 @@ if TYPE_CHECKING:
 
 def main() -> None:
     job, send = begin(protocol.Job)
+    heard = time.perf_counter()
+
+    def tell(reply: protocol.AnyReply) -> None:
+        send(protocol.Message(heard, time.perf_counter(), reply))
+
     try:
         worker = TargetWorker(job)
     except Exception as error:
-        send(protocol.Refusal(*explained(error)))
-        return
-    send(worker.ready)
+        return tell(protocol.Refusal(*explained(error)))
+    tell(worker.ready)
     decoder = msgspec.json.Decoder(protocol.AnyRequest)
     for line in sys.stdin.buffer:
+        heard = time.perf_counter()
         try:
             reply = worker.answer(decoder.decode(line))
         except Exception as error:  # a backend may raise anything; its row says what
             reply = protocol.Refusal(*explained(error))
-        send(reply)
+        tell(reply)
 
 
 class TargetWorker:

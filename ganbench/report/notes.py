@@ -11,7 +11,7 @@ from ..results.bounds import Best, Ceilings, disturbed
 from ..results.records import EnergyRecord, PowerRecord, Resumed, RunHeader, StrayRecord
 from ..results.run import Run
 from ..results.statistics import Estimate, control_failed, typical
-from .table import ABOVE, seconds
+from .table import ABOVE, beyond, seconds
 
 
 def remarks(run: Run, table: pd.DataFrame) -> list[str]:
@@ -34,7 +34,7 @@ def remarks(run: Run, table: pd.DataFrame) -> list[str]:
         lines.append(f"not controlled on this system: {'; '.join(missing)}")
     if rounds := [f"round {one.round} ({one.timestamp})" for one in run.records if isinstance(one, Resumed)]:
         lines.append(f"resumed with {', '.join(rounds)}")
-    return [line for line in (*lines, _strays(run), *_energy(run)) if line]
+    return [line for line in (*lines, _beyond(table), _strays(run), *_energy(run)) if line]
 
 
 def details(run: Run, table: pd.DataFrame) -> list[str]:
@@ -59,6 +59,18 @@ def _limited(header: RunHeader) -> str:
     if allowed and there and allowed < there:
         found.append(f"{allowed} of {there} processors may be used")
     return f"limited: {'; '.join(found)}" if found else ""
+
+
+def _beyond(table: pd.DataFrame) -> str:
+    found = table[[beyond(row) for _, row in table.iterrows()]]
+    if found.empty:
+        return ""
+    used = ", ".join(f"{row['target']} used {row['cores']:.2g} in {row['operation']}" for _, row in found.iterrows())
+    threads = int(found["threads"].iloc[0])
+    return (
+        f"more cores than {threads} thread{'s' * (threads != 1)} can use, in threads or processes of its own: {used}; "
+        "the others had fewer, so these times cannot be compared with theirs"
+    )
 
 
 def _strays(run: Run) -> str:

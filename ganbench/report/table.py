@@ -22,6 +22,7 @@ STYLES = {  # of a verdict or a status, on a terminal
     **dict.fromkeys(("control failed", "invalid", "impossible", "failed", "timeout", "out of memory"), "red"),
     **dict.fromkeys(("unavailable", "unsupported", "not timed"), "dim"),
 }  # fmt: skip
+MOST_CORES = 1.1  # of one thread; processor time and wall time are not read at the same moment
 TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 ENERGIES = ((1.0, "J"), (1e-3, "mJ"), (1e-6, "µJ"))
 
@@ -137,7 +138,14 @@ def _verdict(entry: "pd.Series[Any]") -> str:
         notes.append("unsteady")
     if not pd.isna(entry["uneven"]) and entry["uneven"]:
         notes.append("uneven")
+    if beyond(entry):
+        notes.append(f"{entry['cores']:.2g} cores")
     return "; ".join(notes)
+
+
+def beyond(entry: "pd.Series[Any]") -> bool:
+    """Whether a target used more cores than its threads could; False where that is not known."""
+    return bool(entry["cores"] > MOST_CORES * entry["threads"])
 
 
 def verdict(outcome: str, detectable: float, rounds: int) -> str:

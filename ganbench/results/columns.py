@@ -87,7 +87,7 @@ _DECLARED = (
     ),
     Column("steady", "flag", "", "", "whether the times were steady after the warm-up"),
     Column("uneven", "flag", "", "", "whether the undisturbed speed lies outside the interval"),
-    Column("cores", "number", "", "", "processor time divided by wall time, during the visits"),
+    Column("cores", "number", "", "", "processor time of the target and its processes over wall time, in the visits"),
     Column("steal", "number", "share", "", "processor time taken by the host, of all cores, divided by wall time"),
     Column("sm_mhz", "number", "MHz", "clock", "the clock of a GPU's multiprocessors"),
     Column("throttled", "number", "share", "held down", "the share of visits with a lowered clock"),

@@ -213,7 +213,7 @@ class Measurement(Record, tag="measurement", frozen=True, kw_only=True):
     samples: list[float] = []
     passes: list[Number] = []  # the pass that each visit belongs to: visits of one pass are neighbours in time
     order: list[Number] = []  # this worker's place in each of these passes, counting those that were left out
-    cores: Average | None = None  # CPU time over wall time
+    cores: Average | None = None  # CPU time over wall time, the processes below the worker included
     latency_s: list[float] = []  # of one call, synchronised; on devices that queue work
     device_s: list[float] = []  # per iteration, between two events on the framework's own stream
     disturbance: Disturbances | None = None

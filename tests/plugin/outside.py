@@ -37,9 +37,12 @@ class OutsideBackend(NumpyBackend):
         "noisy": "prints to standard output",
         "helper": "starts a process in a session of its own, as a compiler's pool may",
         "spinner": "leaves a busy process in a session and an environment of its own",
+        "pool": "has its work done by processes that may run on every processor",
         "slow": "takes two milliseconds longer",
         "hungry": "takes 200 MiB while it works",
         "clock": "replaces the clock by one that is ten times too slow",
+        "drags": "replaces the clock by one that is 5 % too slow",
+        "slackens": "does so after 200 calls",
         "rubbish": "writes what is no message to the channel",
         "forged": "answers another request on the channel",
         "verbose": "says 5 MB in one line and aborts",
@@ -64,9 +67,14 @@ class OutsideBackend(NumpyBackend):
         if self.mode == "spinner":
             spin = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'while True: pass'], env={})"
             subprocess.run([sys.executable, "-c", spin], start_new_session=True, env={}, check=True)
+        if self.mode == "pool":
+            work = "import os; os.sched_setaffinity(0, range(os.cpu_count()))\nwhile True: pass"
+            for _ in range(4):
+                subprocess.Popen([sys.executable, "-c", work])
         if self.mode == "clock":
-            clock = time.perf_counter
-            time.perf_counter = lambda: clock() / 10
+            _slow_down(10)
+        if self.mode == "drags":
+            _slow_down(1.05)
         self._calls = 0
         self._thread = ThreadPoolExecutor(1)
 
@@ -87,6 +95,8 @@ class OutsideBackend(NumpyBackend):
     def matmul(self, a, b):
         self._calls += 1
         late = self._calls > 200
+        if self.mode == "slackens" and self._calls == 200:
+            _slow_down(1.05)
         if self.mode == "wrong" or (self.mode == "drifts" and late):
             return (a @ b) * a.dtype.type(1.01)
         if self.mode == "raises":
@@ -105,12 +115,12 @@ class OutsideBackend(NumpyBackend):
             print('{"type": "timed", "seconds": 0.0, "cores": 1.0}', flush=True)
         if self.mode == "hungry":
             np.ones(200 * 2**20 // 8)
-        if self.mode == "slow":
+        if self.mode in ("slow", "pool"):
             time.sleep(0.002)
         if self.mode == "rubbish":
             _tell_parent(b"this is no message\n")
         if self.mode == "forged":
-            _tell_parent(b'{"type":"ceilings","visit":null}\n')
+            _tell_parent(b'{"heard":0.0,"said":0.0,"reply":{"type":"ceilings","visit":null}}\n')
         if self.mode == "verbose":
             os.write(2, b"x" * 5_000_000 + b" and no more\n")
             os.abort()
@@ -119,6 +129,12 @@ class OutsideBackend(NumpyBackend):
         if self.mode == "thread":
             return self._thread.submit(np.matmul, a, b)
         return a @ b
+
+
+def _slow_down(factor):
+    """Have the clock go on from what it shows now, more slowly."""
+    clock, now = time.perf_counter, time.perf_counter()
+    time.perf_counter = lambda: now + (clock() - now) / factor
 
 
 def _tell_parent(line):
