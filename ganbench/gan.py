@@ -20,7 +20,7 @@ BY_LOSS: Any = None  # the default of a field: what ``LOSSES`` says
 # Units that die let Adam's first moment decay into denormals after some 800 iterations, and frameworks
 # slow down then by up to 18 times; so state is never carried further than this from where it was staged.
 MAX_ITERATIONS = 400
-STAGED_BATCHES = 8  # real images and noise rotate over these, so nothing can be cached away
+STAGED_BATCHES = 8  # inputs rotate over these
 
 
 class GANSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
