@@ -35,9 +35,9 @@ def adopting() -> Iterator[None]:
 
 
 class Seen(NamedTuple):
-    """What processes used since the last look: ``cores`` and ``names`` of strays, seconds ``below`` each worker.
+    """What processes used since the last look: ``cores`` and ``names`` of strays, seconds ``below`` each of our own.
 
-    A process in the group of a worker is stopped with it, so it is no stray: its time is that of the worker's visits.
+    A process in the group of a worker is stopped with it, so it is no stray: it uses only the time of its visits.
     """
 
     cores: float
@@ -59,15 +59,21 @@ class Strays:
         since, last, below = self._since, self._last, self._below
         self._since, self._last, self._below = time.monotonic(), {}, dict.fromkeys(own, 0.0)
         busy: dict[str, float] = {}
-        for one in _descendants():
+        parents = _parents(descendants := _descendants())
+        for one in descendants:
             with contextlib.suppress(psutil.Error, OSError):
                 times = one.cpu_times()
                 used, of_ended = times.user + times.system, times.children_user + times.children_system
                 if one.pid in own:
                     self._below[one.pid] += of_ended
-                elif (group := os.getpgid(one.pid) if hasattr(os, "getpgid") else 0) in own:
-                    self._below[group] += used + of_ended
-                elif one not in self._before:
+                    continue
+                group = os.getpgid(one.pid) if hasattr(os, "getpgid") else 0
+                above = group if group in own else one.pid
+                while above in parents and above not in own:
+                    above = parents[above]
+                if above in own:
+                    self._below[above] += used + of_ended
+                if group not in own and one not in self._before:
                     self._last[one] = used
                     busy[one.name()] = busy.get(one.name(), 0.0) + used - last.get(one, 0.0)
         names = sorted(name for name, seconds in busy.items() if seconds)
@@ -85,6 +91,14 @@ class Strays:
 
 def _descendants() -> list[psutil.Process]:
     return psutil.Process().children(recursive=True)
+
+
+def _parents(processes: Collection[psutil.Process]) -> dict[int, int]:
+    found = {}
+    for one in processes:
+        with contextlib.suppress(psutil.Error):
+            found[one.pid] = one.ppid()
+    return found
 
 
 class OtherWork:

@@ -38,6 +38,7 @@ class OutsideBackend(NumpyBackend):
         "helper": "starts a process in a session of its own, as a compiler's pool may",
         "spinner": "leaves a busy process in a session and an environment of its own",
         "pool": "has its work done by processes that may run on every processor",
+        "escapes": "has it done by such processes in sessions of their own",
         "slow": "takes two milliseconds longer",
         "hungry": "takes 200 MiB while it works",
         "clock": "replaces the clock by one that is ten times too slow",
@@ -67,10 +68,10 @@ class OutsideBackend(NumpyBackend):
         if self.mode == "spinner":
             spin = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'while True: pass'], env={})"
             subprocess.run([sys.executable, "-c", spin], start_new_session=True, env={}, check=True)
-        if self.mode == "pool":
+        if self.mode in ("pool", "escapes"):
             work = "import os; os.sched_setaffinity(0, range(os.cpu_count()))\nwhile True: pass"
             for _ in range(4):
-                subprocess.Popen([sys.executable, "-c", work])
+                subprocess.Popen([sys.executable, "-c", work], start_new_session=self.mode == "escapes")
         if self.mode == "clock":
             _slow_down(10)
         if self.mode == "drags":
@@ -115,7 +116,7 @@ class OutsideBackend(NumpyBackend):
             print('{"type": "timed", "seconds": 0.0, "cores": 1.0}', flush=True)
         if self.mode == "hungry":
             np.ones(200 * 2**20 // 8)
-        if self.mode in ("slow", "pool"):
+        if self.mode in ("slow", "pool", "escapes"):
             time.sleep(0.002)
         if self.mode == "rubbish":
             _tell_parent(b"this is no message\n")
