@@ -50,6 +50,12 @@ def test_it_passes_what_is_right_and_skips_once_a_kind_what_has_no_device(outsid
     assert "backend 'cupy' needs cupy" in said or "no usable CUDA device" in said
 
 
+def test_it_fails_what_replaces_the_clock(outside, tmp_path):
+    counts, said = outcomes(tmp_path, outside, "drags")
+    assert counts["failed"] == 2, said  # one for each class: they share the process
+    assert "time.perf_counter was replaced" in said
+
+
 def test_it_fails_what_is_wrong(outside, tmp_path):
     counts, said = outcomes(tmp_path, outside, "wrong")
     assert counts["failed"] == 2, said

@@ -168,13 +168,13 @@ class Member:
 
     def visit(self, name: str, number: int, place: int, cpu: int | None) -> None:
         """Time one visit, which begins on ``cpu``, while all others are paused; ``place``: its place in the pass."""
-        start = time.monotonic()
+        start = time.perf_counter()
         timed = self._visited(name, cpu, number == self._examined.get(name))
         if timed is not None:
             timings = self._timings[name]
             timings.visits[number] = timed
             timings.order.append(place)
-            timings.spent_s.append(time.monotonic() - start)
+            timings.spent_s.append(time.perf_counter() - start)
 
     def examine_in(self, name: str, number: int) -> None:
         """Have the visit of pass ``number`` examined; the program does not know this."""
