@@ -73,7 +73,8 @@ class RunCeilings:
         """
         beaten = self._beaten(round_number)
         for source in self._sources(members) if beaten else ():
-            records = [r for r in self._ledger.ceilings if (r.library, r.device) == (source.library, source.device)]
+            place = source.library, source.device
+            records = [one for one in self._ledger.ceilings if one.found and (one.library, one.device) == place]
             again = len(records) == 1 or (records and busy(records[-1]))
             if again and any((one.kind, source.device) in beaten for record in records for one in record.found):
                 self._tell(1.0)
