@@ -13,7 +13,7 @@ from ganbench.results.records import PowerRecord
 pytestmark = pytest.mark.workers
 
 
-REQUESTS = ("Prepare", "Show", "Wait", "Warm", "FindCeilings", "Visit", "Look")
+REQUESTS = ("Prepare", "Show", "Wait", "Warm", "FindCeilings", "Visit")
 
 
 @pytest.mark.parametrize(("request_name", "late"), [*itertools.product(REQUESTS, (False, True)), ("Spend", False)])
