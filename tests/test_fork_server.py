@@ -66,7 +66,7 @@ def test_how_a_forked_worker_died_is_told(worker):
     worker.wait()
     os.kill(worker._process.pid, signal.SIGSEGV)
     with pytest.raises(WorkerLostError, match="died of SIGSEGV"):
-        worker.ask(protocol.Look("matmul", []), protocol.Shown)
+        worker.ask(protocol.FindCeilings(), protocol.CeilingVisit)
 
 
 def test_a_fork_server_that_is_gone_costs_nothing_but_time(server, tmp_path):
