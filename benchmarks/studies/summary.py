@@ -13,7 +13,7 @@ from study import RESULTS
 
 STUDIES = (
     "default_run", "aa_verdicts", "interval_coverage", "repeatability", "sensitivity", "doctor", "loop_overhead",
-    "torch_timer", "cold", "asv_agreement", "gate_cost", "tolerance", "critic_tolerance", "large_report", "fleet_scale",
+    "torch_timer", "cold", "asv_agreement", "gate_cost", "tolerance", "fresh_inputs", "large_report", "fleet_scale",
     "fleet_overhead",
 )  # fmt: skip
 DOCUMENT = Path("docs/methodology.md")
