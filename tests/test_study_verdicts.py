@@ -139,3 +139,25 @@ def test_a_gate_that_costs_too_much_fails(study):
     assert judge(pairs(4))["passed"]
     assert not judge(pairs(6))["passed"]
     assert not judge(pairs(4, number=2))["passed"]
+
+
+def test_wild_models_are_counted_by_target_and_groups_left_out_are_told(study, monkeypatch):
+    wild = study("tolerance_wild")
+    monkeypatch.setattr(wild, "MODELS", 2)
+
+    def piece(number, names, reason=""):
+        rows = [[name, dtype, 0.1 * number, 1, reason] for name in names for dtype in ("float32", "float64")]
+        return {"model": f"wild {number}", "groups": 8, "rows": rows}
+
+    host, compiled = wild.TARGETS
+    pieces = [piece(number, names) for number in (0, 1) for names in (host, compiled)]
+    found = wild.judge(pieces)
+    assert found["passed"]
+    assert "0 of 20 gates refused, on 0 of 2 models (95 % upper bound 77.6%)" in found["measured"]
+    assert "12.5% of groups not compared" in found["measured"]
+    assert "the nearest: wild 1 on numpy in float32, 0.10 of its tolerance" in found["measured"]
+    assert "jax on 1;" in wild.judge(pieces[:3])["measured"]
+    assert not wild.judge(pieces[:3])["passed"]
+    refused = wild.judge([*pieces[:3], piece(1, compiled, "'d_loss' is off")])
+    assert not refused["passed"]
+    assert "2 of 20 gates refused, on 1 of 2 models" in refused["measured"]

@@ -12,7 +12,7 @@ from functools import partial
 
 import numpy as np
 
-from ..operation import Inputs, Operation
+from ..operation import Inputs, ModelOperation, Operation
 from ..operations.rounding import cut, rounded
 from ..precision import name_of
 from .answers import Answers
@@ -22,6 +22,8 @@ from .honest import Emulation, KinkOracle, RecordingOracle, RoundingOracle
 from .reference import Reference
 
 DOUBT = 3  # times its typical error, enlarged already, a unit may be off
+SAMPLES = 4  # of rounding errors, where the numbers are ...
+FEW = 50000  # parameters or less: one sample of so few errors may happen to be small
 STRAYED = 0.1  # of itself, with errors enlarged so
 
 
@@ -40,6 +42,9 @@ def _otherwise(
         doubt = [DOUBT * np.sqrt(error) for error in errors]
         for side in (1, -1) if doubt or honest.reaches else ():
             yield collected(KinkOracle(doubt, honest.reaches, side), operation, inputs, counts)
+        if isinstance(operation, ModelOperation) and operation.stateful and operation.spec.n_params < FEW:
+            for number in range(1, SAMPLES):
+                yield collected(RoundingOracle(dtype, exact, number), operation, inputs, counts)
     elif precision == "tf32":
         for rounding in (rounded, cut):
             yield collected(Emulation(partial(rounding, name=name), stores=False), operation, inputs, counts)

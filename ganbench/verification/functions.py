@@ -35,12 +35,12 @@ def act_slope(name: str, x: Array) -> Array:
     return np.ones_like(x)
 
 
-def act_curvature(name: str, x: Array) -> Array:
-    """Return σ''."""
+def act_curvature(name: str, x: Array, slope: Array) -> Array:
+    """Return σ'', given σ'."""
     if name == "tanh":
-        return -2.0 * np.tanh(x) * act_slope(name, x)
+        return -2.0 * np.tanh(x) * slope
     if name == "sigmoid":
-        return (1.0 - 2.0 * act(name, x)) * act_slope(name, x)
+        return (1.0 - 2.0 * act(name, x)) * slope
     return np.zeros_like(x)
 
 

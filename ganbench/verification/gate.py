@@ -40,8 +40,8 @@ TOLERANCES = {
 # ... in TF32 and halves at most this share of the change. Correct programs stay below 0.2 (measured in mnist-mlp);
 # wrong programs, such as one that makes no step, reach 1 or more ...
 CHANGE = 0.5
-PARTED = 0.5  # if correct programs differ by a larger relative error after several iterations, a group is not compared
 MOST = 0.9  # ... and never more than this share of the change, so a program that makes no step never passes ...
+PARTED = 0.5  # (a group that needs more, or differs by this after several iterations in correct programs, is left out)
 ULPS = 4  # ... but at least this many units in the last place, for the rounding of the results.
 
 
@@ -93,16 +93,15 @@ def check_outputs(
         if fault := malformed(received, expected, dtype):
             return Verification(constant, False, errors, f"{fault} after {_iterations(count)}")
         compared = group_errors(received, answers.after[count], expected, count, answers.allowed.get(count, {}))
-        told = compared
-        if precision == "ieee" and count > 1:
-            told = [entry for entry in compared if answers.deviations.get((entry.group, count), 0.0) <= PARTED]
+        judged = [replace(one, tolerance=_tolerance(answers, (one.group, count), dtype, precision)) for one in compared]
+        told = [one for one in judged if precision != "ieee" or not _parted(answers, one)]
         if compared and not told:
-            reason = f"{UNVERIFIABLE}: after the {count} iterations of one call even correct programs disagree"
+            made = "1 iteration" if count == 1 else f"the {count} iterations of one call"
+            reason = f"{UNVERIFIABLE}: after {made} even correct programs disagree"
             return Verification(constant, False, errors, reason)
         for entry in told:
             key = entry.group, count
-            checked = replace(entry, tolerance=_tolerance(answers, key, dtype, precision))
-            found[key] = max(checked, found.get(key, checked), key=lambda entry: entry.error)
+            found[key] = max(entry, found.get(key, entry), key=lambda entry: entry.error)
     errors = list(found.values())
     if not errors:
         return Verification(constant, False, [], "there was nothing to compare")
@@ -130,6 +129,12 @@ def _tolerance(answers: Answers, key: tuple[str, int], dtype: str, precision: st
     eps = float(np.finfo(name).eps)
     honest = HONEST[precision] * deviation * (FURTHER if precision == "ieee" and deviation > GROWN * eps else 1)
     return max(min(max(honest, least), MOST * change), ULPS * eps)
+
+
+def _parted(answers: Answers, entry: GroupError) -> bool:
+    """Return whether correct programs differ so much in a group that no tolerance could tell a fault from them."""
+    deviation = answers.deviations.get((entry.group, entry.iterations), 0.0)
+    return HONEST["ieee"] * deviation > entry.tolerance or (entry.iterations > 1 and deviation > PARTED)
 
 
 def _iterations(count: int) -> str:

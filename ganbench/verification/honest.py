@@ -13,7 +13,6 @@ import numpy as np
 from ..array_ops import AdamSettings, Array, Arrays, Triple, Updated
 from ..gan import GANSpec
 from ..layers import Layer
-from .functions import act
 from .reference import Reference
 
 Rounding = Callable[[np.ndarray], np.ndarray]
@@ -21,6 +20,7 @@ ROWS = 64  # of a batch, by which the errors of a unit are told
 LARGER = 8  # times
 ULPS = 2  # by which a result may be off: libraries differ in their exponentials and square roots
 STARTS = 4096  # places from which numbers that were drawn once are taken again
+FROM_OUTPUT: dict[str, Rounding] = {"sigmoid": lambda y: y * (1 - y), "tanh": lambda y: 1 - y * y}  # slopes
 MANTISSAS = np.linspace(1, 2, 8192, endpoint=False)  # by which the unit of a rounding is found
 
 
@@ -29,7 +29,7 @@ class _Seeing(Reference):
 
     def __init__(self, dtype: str) -> None:
         super().__init__()
-        self._dtype = np.dtype(dtype)
+        self._dtype, self._eps = np.dtype(dtype), float(np.finfo(dtype).eps)
         self.seen: list[np.ndarray] = []
 
     def _before_relu(self, pre: Array) -> Array:
@@ -53,15 +53,16 @@ class RoundingOracle(_Seeing):
     """The oracle with the errors of ``dtype``, several times as large, in sums of another order and other formulas.
 
     ``exact`` has run before. Where a gradient is hardly more than noise, Adam moves its parameter all the same, and
-    one sample of errors says nothing of how far: ``allowed`` does.
+    one sample of errors says nothing of how far: ``allowed`` does. ``number``: which sample of errors it makes.
     """
 
-    def __init__(self, dtype: str, exact: RecordingOracle) -> None:
+    def __init__(self, dtype: str, exact: RecordingOracle, number: int = 0) -> None:
         super().__init__(dtype)
         self._exact = iter(exact.gradients)
         self.reaches: list[list[np.ndarray]] = []  # of each step of Adam: how far noise may move each parameter
-        self._rng = np.random.default_rng(0)
+        self._rng = np.random.default_rng(number)
         self._noise = np.empty(0)
+        self._terms = np.empty(0)  # of the last gradient through a batch norm, the squares of what may cancel in it
 
     def _low(self, array: Array) -> Array:
         return array.astype(self._dtype)
@@ -75,12 +76,12 @@ class RoundingOracle(_Seeing):
         size = math.prod(np.shape(array))
         if len(self._noise) < size + STARTS:
             self._noise = self._rng.uniform(-1, 1, size + STARTS)
-        start = int(self._rng.integers(STARTS))
+        start = int(STARTS * self._rng.random())
         return self._noise[start : start + size].reshape(np.shape(array))
 
     def _stored(self, array: Array) -> Array:
         """Return numbers that are off by ``ULPS``, enlarged."""
-        return array + array * self._noise_like(array) * (LARGER * ULPS * np.finfo(self._dtype).eps)
+        return array + array * self._noise_like(array) * (LARGER * ULPS * self._eps)
 
     def _product(self, a: Array, b: Array) -> Array:
         return self._off(a @ b, self._low(a[:, ::-1]) @ self._low(b[::-1]))
@@ -90,7 +91,7 @@ class RoundingOracle(_Seeing):
 
     def _total(self, terms: Array, more: Any = 0.0) -> Array:
         """Note that the sum may be off as if every term were, to the same side: what they leave may be much smaller."""
-        return Uncertain(super()._total(terms, more), LARGER * np.finfo(self._dtype).eps / 2 * np.abs(terms).sum())
+        return Uncertain(super()._total(terms, more), LARGER * self._eps / 2 * np.abs(terms).sum())
 
     def _drifted(self, g_loss: Array, biases: Any, grads: Any) -> Array:
         """Let g_loss be off by as much as the biases may be, whichever way each of them went."""
@@ -108,7 +109,8 @@ class RoundingOracle(_Seeing):
         return self._stored(super()._norms(rows))
 
     def _weight_grad(self, layer: Layer, x: Array, delta: Array) -> Array:
-        return Gradient(super()._weight_grad(layer, x, delta), layer.weight_grad(np.square(x), np.square(delta)))
+        squares = self._terms if layer.batch_norm else np.square(delta)
+        return Gradient(super()._weight_grad(layer, x, delta), layer.weight_grad(np.square(x), squares))
 
     def _bias_grad(self, delta: Array) -> Array:
         return Gradient(super()._bias_grad(delta), np.square(delta).sum(axis=0))
@@ -116,10 +118,22 @@ class RoundingOracle(_Seeing):
     def _added(self, a: Array, b: Array) -> Array:
         return Gradient(super()._added(a.value, b.value), a.squares + b.squares)
 
+    def _sigmoid(self, exact: Array) -> Array:
+        """Let sigmoids be off by ``ULPS`` of 1, however small: they may be computed as (1 + tanh(x/2)) / 2."""
+        return exact + self._noise_like(exact) * (LARGER * ULPS * self._eps / 2)
+
+    def _act(self, activation: str, pre: Array) -> Array:
+        exact = super()._act(activation, pre)
+        return self._sigmoid(exact) if activation == "sigmoid" else exact
+
+    def _phi(self, name: str, t: Array) -> tuple[Array, Array]:
+        value, slope = super()._phi(name, t)
+        return value, self._sigmoid(slope) if name == "softplus" else slope
+
     def _slope(self, activation: str, pre: Array) -> Array:
         """Return the slope as most libraries take it: from what the activation gave."""
-        exact, low = super()._slope(activation, pre), self._low(act(activation, pre))
-        return self._off(exact, low * (1 - low)) if activation == "sigmoid" else exact
+        taken = FROM_OUTPUT.get(activation)
+        return taken(self._stored(self._act(activation, pre))) if taken else super()._slope(activation, pre)
 
     def batch_norm(self, x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array]:
         exact = super().batch_norm(x, gamma, beta, eps)
@@ -127,13 +141,19 @@ class RoundingOracle(_Seeing):
         return self._off(exact[0], y[::-1]), self._off(exact[1], mean), self._off(exact[2], var)
 
     def batch_norm_grad(self, x: Array, gamma: Array, beta: Array, eps: float, grad: Array) -> Triple:
-        """By the shorter formula of most libraries, whose terms are larger than what they leave."""
+        """By the shorter formula of most libraries, whose terms are larger than what they leave.
+
+        In a unit in which they leave next to nothing, the errors are as usual for such terms, not for what is left.
+        """
         exact = super().batch_norm_grad(x, gamma, beta, eps, grad)
         low_x, low_grad = self._low(x), self._low(grad)
         std = np.sqrt(low_x.var(axis=0) + self._dtype.type(eps))
         normed = (low_x - low_x.mean(axis=0)) / std
         grad_gamma, grad_beta = (low_grad * normed).sum(axis=0), low_grad.sum(axis=0)
-        grad_x = self._low(gamma) / std * (low_grad - grad_beta / len(x) - normed * (grad_gamma / len(x)))
+        means = grad_beta / len(x), normed * (grad_gamma / len(x))
+        scale = self._low(gamma) / std
+        grad_x = scale * (low_grad - means[0] - means[1])
+        self._terms = sum(np.square(scale * term, dtype=np.float64) for term in (low_grad, *means))
         return self._off(exact[0], grad_x), self._off(exact[1], grad_gamma), self._off(exact[2], grad_beta)
 
     def adam_step(self, spec: AdamSettings, params: Arrays, grads: Arrays, m: Arrays, v: Arrays, step: Any) -> Updated:
@@ -143,14 +163,17 @@ class RoundingOracle(_Seeing):
         params, m, v = map(self._read, (params, m, v))
         after, new_m, new_v = super().adam_step(spec, params, grads, m, v, step)
         exact, cancels = next(self._exact), isinstance(spec, GANSpec) and spec.objective.cancels
-        least = LARGER * np.finfo(self._dtype).eps / 2 if cancels else 0.0
+        least = LARGER * self._eps / 2 if cancels else 0.0
         noise = [_noise(grad - true, own, least) for grad, true, own in zip(grads, exact, terms, strict=True)]
         noisy = ([grad + side * n for grad, n in zip(grads, noise, strict=True)] for side in (1, -1))
         ends = [super(RoundingOracle, self).adam_step(spec, params, grads, m, v, step)[0] for grads in noisy]
         moved, reaches, alone = [], [], []
-        for old, known, middle, true, n, *both in zip(params, before, after, exact, noise, *ends, strict=True):
+        for old, known, middle, true, n, own, *both in zip(
+            params, before, after, exact, noise, terms, *ends, strict=True
+        ):
             reach = np.maximum(*(np.abs(end - middle) for end in both))
-            alone.append(np.where(np.abs(true) <= n, n, 0))  # of gradients that are nothing else
+            most = np.sqrt(self._eps * own)  # half of the digits: what is worse, no sum has left
+            alone.append(np.where((np.abs(true) <= n) & (n <= most), n, 0))  # of gradients that are nothing else
             if cancels:
                 reach = np.maximum(reach, _whole_step(spec, alone[-1]))
             new = old + self._stored(middle - old)

@@ -74,6 +74,14 @@ class Reference(ArrayOps):
         """The gradients of two batches as one."""
         return a + b
 
+    def _act(self, activation: str, pre: Array) -> Array:
+        """Every activation of a layer."""
+        return act(activation, pre)
+
+    def _phi(self, name: str, t: Array) -> tuple[Array, Array]:
+        """A term of a loss, and its slope."""
+        return PHI[name](t)
+
     def _slope(self, activation: str, pre: Array) -> Array:
         return act_slope(activation, pre)
 
@@ -155,7 +163,7 @@ class Reference(ArrayOps):
             if layer.activation in ("relu", "leaky_relu"):
                 pre = self._before_relu(pre)
             traces.append(_Trace(x, linear, pre))
-            x = self._stored(act(layer.activation, pre))
+            x = self._stored(self._act(layer.activation, pre))
         return x, traces, statistics
 
     def _backward(
@@ -190,7 +198,7 @@ class Reference(ArrayOps):
             t = sign * logits + shift
             if terms.phi == "relu":
                 t = self._before_relu(t)
-            value, slope = PHI[terms.phi](t)
+            value, slope = self._phi(terms.phi, t)
             values.append(value)
             grads.append(terms.weight * sign * slope / b)
         if terms.linear:
@@ -264,7 +272,7 @@ class Reference(ArrayOps):
         for layer, w, slope, trace, (g, p) in zip(layers, weights, slopes, traces, reversed(down), strict=True):
             grads.append(self._weight_grad(layer, gamma, p))
             pi = layer.forward(gamma, w, self._product)
-            curved.append(self._stored(pi * g * act_curvature(layer.activation, trace.pre)))
+            curved.append(self._stored(pi * g * act_curvature(layer.activation, trace.pre, slope)))
             gamma = self._stored(pi * slope)
         found: list[Array] = []
         above = np.zeros((len(x), 1))

@@ -1,0 +1,128 @@
+"""Does the gate refuse honest programs of wild models? None of 1,000 models may be.
+
+Wild is what leaves much to rounding: data in a range that it hardly resolves, columns that are constant, layers of one
+unit, critics of up to nine layers, batch norm over three rows, lr up to 0.1, any loss, any penalty. Where even correct
+programs differ in a group of outputs by more than could be told from no step at all, the gate does not compare that
+group; how often, is told.
+
+JAX takes six seconds to compile each, so it comes to a model after ten times as many of the others. ``--budget`` ends
+the study earlier, and the verdict says on how many models which target ran.
+
+Three hours on 2 cores: ``python benchmarks/studies/tolerance_wild.py``
+"""
+
+import os
+import random
+import time
+import warnings
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import numpy as np
+from study import Study, options, upper_bound
+from tolerance import ACTIVATIONS, gated  # asks JAX for float64, too
+
+from ganbench.gan import STAGED_BATCHES, GANSpec
+from ganbench.losses import LOSSES
+from ganbench.operations.networks import GANIteration
+
+MODELS = 1000
+TARGETS = (("numpy", "numpy.inplace", "torch", "torch.manual"), ("jax",))
+
+
+def main() -> None:
+    parser = options("tolerance_wild", __doc__, resumable=True)
+    parser.add_argument("--budget", type=float, default=float("inf"), help="seconds after which no model is begun")
+    chosen = parser.parse_args()
+    models, targets = (3, TARGETS[:1]) if chosen.short else (MODELS, TARGETS)
+    study, end = Study(chosen, models=models, targets=targets), time.monotonic() + chosen.budget
+    wanted = [(number, some) for some in targets for number in range(models)]
+    wanted = sorted(wanted, key=lambda one: one[0] * (1 if one[1] is TARGETS[0] else 10))[len(study.pieces) :]
+    spawned = get_context("spawn")  # a process that is forked has no threads left for JAX
+    with ProcessPoolExecutor(os.cpu_count(), spawned, max_tasks_per_child=50) as pool:
+        for begun in range(0, len(wanted), 10):
+            if time.monotonic() > end:
+                break
+            for piece in pool.map(tried, wanted[begun : begun + 10]):
+                study.add(piece)
+            if len(study.pieces) % 50 == 0:
+                study.say(f"{len(study.pieces)} pieces: {judge(study.pieces)['measured']}")
+    study.conclude(judge(study.pieces))
+
+
+def tried(wanted: tuple[int, tuple[str, ...]]) -> dict:
+    """Return what the gate says of one wild model on some targets."""
+    start, (number, targets) = time.monotonic(), wanted
+    rng = random.Random(f"wild model {number}")
+    spec = model(rng)
+    with np.errstate(all="ignore"), warnings.catch_warnings():  # what trains so wildly may overflow
+        warnings.simplefilter("ignore")
+        rows = gated(spec, data(rng, spec), targets)
+    groups = len({output.group for output in GANIteration(spec).outputs()})
+    return {"model": f"wild {number}", "groups": groups, "rows": rows, "seconds": time.monotonic() - start}
+
+
+def model(rng: random.Random) -> GANSpec:
+    """Return any wild model."""
+
+    def width() -> int:
+        return rng.choice([1, 2, 3, rng.randint(1, 40), rng.randint(1, 40)])
+
+    generator, hidden = [width() for _ in range(rng.randint(2, 6))], [width() for _ in range(rng.randint(0, 8))]
+    batch_norm, loss = rng.random() < 0.5, rng.choice(sorted(LOSSES))
+    critic = {"critic_steps": rng.choice([1, 1, 2, 5])}
+    if LOSSES[loss].penalised:
+        critic["penalty"] = rng.choice([0.0, 0.1, 10.0, 1000.0])
+    return GANSpec(
+        name="wild",
+        generator=tuple(generator),
+        discriminator=(generator[-1], *hidden, 1),
+        batch=rng.randint(3, 5) if batch_norm else rng.choice([1, 2, 3, 5, rng.randint(1, 32)]),
+        batch_norm=batch_norm,
+        generator_activations=tuple(rng.choice(ACTIVATIONS) for _ in generator[1:]),
+        discriminator_activations=(*(rng.choice(ACTIVATIONS) for _ in hidden), "identity"),
+        loss=loss,
+        lr=rng.choice([2e-4, 1e-2, 0.1, 0.1]),
+        beta1=rng.choice([0.0, 0.5, 0.9]),
+        beta2=rng.choice([0.9, 0.99, 0.999]),
+        **critic,
+    )
+
+
+def data(rng: random.Random, spec: GANSpec) -> np.ndarray:
+    """Return data in the whole range of a model, or in one that rounding hardly resolves; some columns constant."""
+    low, high = spec.data_range
+    draw = np.random.default_rng(rng.randrange(2**32))
+    share = draw.uniform(0, 1, (STAGED_BATCHES * spec.batch, spec.img_dim))
+    extent = rng.choice([1.0, 1.0, 1e-3, 1e-6, 1e-7, 0.0])
+    bottom = rng.choice([low, 0.0, 0.5, high - extent])
+    found = np.clip(bottom + (high - bottom if extent == 1 else extent) * share, low, high)
+    if rng.random() < 0.3:
+        found[:, draw.uniform(0, 1, spec.img_dim) < 0.5] = rng.choice([low, 0.0, 0.5, high])
+    return found
+
+
+def judge(pieces: list[dict]) -> dict:
+    """Return the verdict: no honest program is refused."""
+    rows = [(piece["model"], piece["groups"], *row) for piece in pieces for row in piece["rows"]]
+    refused = [row for row in rows if row[-1]]
+    models, bad = ({row[0] for row in some} for some in (rows, refused))
+    ran = Counter(row[2] for row in rows if row[3] == "float32")
+    left, groups = (sum(row[place] for row in rows) for place in (5, 1))
+    nearest = max((row for row in rows if not row[-1]), key=lambda row: row[4])
+    names = [name for some in TARGETS for name in some]
+    bound = upper_bound(len(bad), len(models))
+    return {
+        "passed": all(ran[name] >= MODELS for name in names) and not refused,
+        "goal": f"0 of {MODELS:,} wild models refused in float32 or float64 on {', '.join(names)}",
+        "measured": f"{len(refused)} of {len(rows):,} gates refused, on {len(bad)} of {len(models):,} models (95 % "
+        f"upper bound {bound:.1%}); {', '.join(f'{name} on {ran[name]:,}' for name in names)}; "
+        f"{left / groups:.1%} of groups not compared after one iteration; the nearest: {nearest[0]} on {nearest[2]} in "
+        f"{nearest[3]}, {nearest[4]:.2f} of its tolerance",
+        "refused": refused,
+    }
+
+
+if __name__ == "__main__":
+    main()
