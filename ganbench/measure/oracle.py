@@ -132,7 +132,7 @@ class Oracle:
             answers = answers_from(made, inputs, self._job.dtype, self._job.precision, (count,))
             found = self._checked([(count, outputs)], made, answers)
             if not found.passed and not found.reason.startswith(UNVERIFIABLE):
-                return replace(found, reason=f"from iteration {done} of a visit on, {found.reason}")
+                return replace(found, reason=f"{found.reason}, from iteration {done} of a visit on")
         return replace(found, reason="")
 
 
