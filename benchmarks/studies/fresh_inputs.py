@@ -1,7 +1,7 @@
 """Does any ratio change because every visit begins with new inputs, which rotate over eight batches?
 
-Default runs in turns: as ``ganbench compare`` makes them, and with inputs that repeat, as they did before: each operation
-has one batch, and every visit begins from the same. A ratio may move by no more than its own interval.
+Default runs in turns: as ``ganbench compare`` makes them, and with inputs that repeat, as they did before: each
+operation has one batch, and every visit begins from the same. A ratio may move by no more than its own interval.
 
 Ten minutes on 2 cores: ``python benchmarks/studies/fresh_inputs.py``
 """
@@ -49,7 +49,7 @@ def ratios(run) -> dict[str, tuple[float, float]]:
 
 
 def judge(pieces: list[dict]) -> dict:
-    """Return the verdict: of each ratio the mean change over the pairs, against the mean half-width of its intervals."""
+    """Return the verdict: the mean change of each ratio over the pairs, against the half-width of its intervals."""
     shared = sorted(set.intersection(*(set(piece[kind]["ratios"]) for piece in pieces for kind in KINDS)))
     changes = {}
     for name in shared:
