@@ -136,7 +136,7 @@ def other_device(line):
         (other_environment(virtual="perhaps"), "virtual machine "),
         (other_spec(batch=17), "model's batch 16 / 17"),
         (other_spec(loss="saturating"), "model's loss non-saturating / saturating"),
-        (other_setting, "engine 3 / 1"),
+        (other_setting, "engine 4 / 1"),
         (other_device, "device of torch "),
     ],
 )

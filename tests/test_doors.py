@@ -75,8 +75,9 @@ def test_exports_hold_the_numbers_of_the_table(path, ganbench_cli):
         assert measures["latency"].get("lower_value", math.nan) == pytest.approx(row["ci_low_s"] * 1e9, nan_ok=True)
         assert ("speed" in measures) == (row["verdict"] != "baseline")
         if "speed" in measures:
-            speed = [measures["speed"][end] for end in ("value", "lower_value", "upper_value")]
-            assert speed == [row["ratio"], row["ratio_low"], row["ratio_high"]]
+            speed = [measures["speed"].get(end, math.nan) for end in ("value", "lower_value", "upper_value")]
+            ratios = [row["ratio"], row["ratio_low"], row["ratio_high"]]  # without ends after few rounds
+            assert speed == pytest.approx(ratios, rel=0, nan_ok=True)
     code, out, _ = ganbench_cli("results", "show", path, "--format", "github-action-benchmark")
     entries = json.loads(out)
     assert [entry["name"] for entry in entries] == list(found)
