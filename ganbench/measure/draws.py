@@ -16,15 +16,17 @@ def new_seed() -> int:
 def draw_visit(name: str, calls: int, iterations: int, oracle: OracleClient | None) -> Visit:
     """Return the request for a visit of so many calls of ``iterations`` each; ``oracle`` will examine it, if given.
 
-    It is examined for a number of steps after which correct programs still agree.
+    It is examined for a number of steps after which correct programs still agree; for few steps more often, which cost
+    less.
     """
     examined = None
     if oracle is not None:
         agreeing = oracle.agreeing(name)
-        steps = max(1, agreeing // iterations)
-        path = iterations * random.randint(1, steps) if iterations <= agreeing else agreeing
+        steps = range(1, 1 + max(1, agreeing // iterations))
+        then, path = random.choices(steps, [1 / number for number in steps], k=2)
+        path = path * iterations if iterations <= agreeing else agreeing
         files = oracle.file(), oracle.file(), oracle.file()
-        examined = Examined(random.randint(1, calls), random.randint(1, steps), path, files)
+        examined = Examined(random.randint(1, calls), then, path, files)
     return Visit(name, calls, new_seed(), examined)
 
 

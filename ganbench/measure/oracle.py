@@ -121,11 +121,11 @@ class Oracle:
             return Verification(0.0, False, [], f"{fault} after {carried} iterations")
         # What a call without a state gave is checked itself. A state in the middle of a visit is right if it is like
         # one of a training, which its form says, and if the steps from it are right.
-        steps = [(begun, 0, request.path, followed)]
         if made.stateful:
-            steps.append((_from(begun, middle, carried), carried, request.then, end))
+            steps = [(begun, 0, request.path, followed), (_from(begun, middle, carried), carried, request.then, end)]
         else:
-            steps += [(begun, carried - 1, 1, middle), (begun, later - 1, 1, end)]
+            calls = ((request.path, followed), (carried, middle), (later, end))
+            steps = [(begun, number - 1, 1, outputs) for number, outputs in calls]
         for inputs, done, count, outputs in steps:
             turns = len(inputs.batches)
             inputs = inputs._replace(batches=[inputs.batches[(done + n) % turns] for n in range(turns)])

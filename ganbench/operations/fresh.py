@@ -4,7 +4,6 @@ To draw millions of random numbers would take longer than the work that is timed
 and what a seed gives is a part of that: the same numbers, begun at another place. This costs nothing.
 """
 
-from collections.abc import Callable
 from typing import TypeVar
 
 import numpy as np
@@ -19,10 +18,27 @@ SEEDS = 2**53  # which JSON can name
 T = TypeVar("T")
 
 
-def turns(draw: Callable[[], T], size: int) -> list[T]:
-    """Return what an input of ``size`` numbers is in each staged batch: drawn for each, or for a few if it is large."""
-    drawn = [draw() for _ in range(max(LEAST_TURNS, min(STAGED_BATCHES, ROTATED // max(size, 1))))]
-    return [drawn[turn % len(drawn)] for turn in range(STAGED_BATCHES)]
+def turns(rng: np.random.Generator, drawn: T, size: int) -> list[T]:
+    """Return what ``drawn``, a tree of arrays of ``size`` numbers, is in each staged batch: another version in each.
+
+    In a few, and then these again, if it is large.
+    """
+    count = max(LEAST_TURNS, min(STAGED_BATCHES, ROTATED // max(size, 1)))
+    doubled = map_arrays(lambda array: _Doubled(array), drawn)
+    versions = [drawn, *(map_arrays(lambda one: one.begun(rng), doubled) for _ in range(count - 1))]
+    return [versions[turn % count] for turn in range(STAGED_BATCHES)]
+
+
+class _Doubled:
+    """An array twice in a row, of which a part is the same numbers begun at another place, a multiple of ``unit``."""
+
+    def __init__(self, array: np.ndarray, unit: int = 1) -> None:
+        self._twice, self._shape, self._unit, self.ndim = np.tile(np.ravel(array), 2), array.shape, unit, array.ndim
+
+    def begun(self, rng: np.random.Generator) -> np.ndarray:
+        size = self._twice.size // 2
+        start = self._unit * int(rng.integers(size // self._unit))
+        return self._twice[start : start + size].reshape(self._shape)
 
 
 class FreshInputs:
@@ -36,8 +52,8 @@ class FreshInputs:
         self._drawn = drawn
         place = operation.images_at
         real = set() if place is None else {id(batch[place]) for batch in drawn.batches}
-        self._twice = {
-            id(array): (np.tile(np.ravel(array), 2), array.shape[-1] if id(array) in real else 1)
+        self._doubled = {
+            id(array): _Doubled(array, array.shape[-1] if id(array) in real else 1)
             for array in arrays(drawn)
             if array.ndim and (array != array.flat[0]).any()
         }
@@ -50,10 +66,8 @@ class FreshInputs:
         begun: dict[int, np.ndarray] = {}
 
         def begin(array: np.ndarray) -> np.ndarray:
-            if id(array) in self._twice and id(array) not in begun:
-                twice, unit = self._twice[id(array)]
-                start = unit * int(rng.integers(array.size // unit))
-                begun[id(array)] = twice[start : start + array.size].reshape(array.shape)
+            if id(array) in self._doubled and id(array) not in begun:
+                begun[id(array)] = self._doubled[id(array)].begun(rng)
             return begun.get(id(array), array)
 
         fixed, state, batches = map_arrays(begin, tuple(self._drawn))

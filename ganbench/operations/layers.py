@@ -54,7 +54,7 @@ class _Product(_OfSizes):
         rng = np.random.default_rng(seed)
 
         def drawn(shape: tuple[int, int]) -> list[np.ndarray]:
-            return turns(lambda: to_host(rng.standard_normal(shape), dtype), math.prod(shape))
+            return turns(rng, to_host(rng.standard_normal(shape), dtype), math.prod(shape))
 
         return Inputs((), None, list(zip(*map(drawn, self._operands), strict=True)))
 
@@ -114,7 +114,7 @@ class _Normalisation(_OfSizes):
 
     def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
         rng = np.random.default_rng(seed)
-        return Inputs((), None, turns(lambda: self._drawn(rng, dtype), self._values_read))
+        return Inputs((), None, turns(rng, self._drawn(rng, dtype), self._values_read))
 
     def _drawn(self, rng: np.random.Generator, dtype: str) -> tuple[np.ndarray, ...]:
         """Return x, gamma, beta and, where it goes in, ∂L/∂y."""

@@ -70,7 +70,8 @@ class AdamStep(Operation):
         rng = np.random.default_rng(seed)
         params = initial_params(rng, self.layers, accumulation_dtype(dtype))
         zeros = [np.zeros_like(p) for p in params]
-        grads = turns(lambda: [to_host(1e-2 * rng.standard_normal(p.shape), dtype) for p in params], self._count)
+        drawn = [to_host(1e-2 * rng.standard_normal(p.shape), dtype) for p in params]
+        grads = turns(rng, drawn, self._count)
         return Inputs((), AdamState(params, zeros, zeros, np.int32(0)), [(one,) for one in grads])
 
     def outputs(self) -> list[Output]:
@@ -113,12 +114,9 @@ class _Forward(ModelOperation):
 
     def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
         rng = np.random.default_rng(seed)
-
-        def network() -> list[np.ndarray]:
-            fresh = initial_params(rng, self._layers, accumulation_dtype(dtype))
-            return cast_weights(self._layers, fresh, lambda p: to_host(p, dtype))
-
-        networks = turns(network, n_params(self._layers))
+        drawn = initial_params(rng, self._layers, accumulation_dtype(dtype))
+        params = cast_weights(self._layers, drawn, lambda p: to_host(p, dtype))
+        networks = turns(rng, params, n_params(self._layers))
         return Inputs((), None, list(zip(networks, self._batches(rng, dtype, images), strict=True)))
 
     @abstractmethod

@@ -1,6 +1,5 @@
 """The floor: the matrix products of an iteration, and nothing else."""
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -87,7 +86,7 @@ class GANProducts(ModelOperation):
             a, b = (p.m, p.k, p.a_transposed), (p.k, p.n, p.b_transposed)
             smaller, larger = (a, b) if p.m < p.n else (b, a)
             fixed.append(draw(*larger))
-            rotating.append(turns(partial(draw, *smaller), p.k * min(p.m, p.n)))
+            rotating.append(turns(rng, draw(*smaller), p.k * min(p.m, p.n)))
         outs = [to_host(np.zeros((p.m, p.n)), dtype) for p in self.products]
         return Inputs(tuple(fixed), outs, list(zip(*rotating, strict=True)))
 

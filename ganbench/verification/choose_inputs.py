@@ -56,6 +56,11 @@ def outcomes(
     reference: Reference, operation: Operation, inputs: Inputs, counts: Collection[int]
 ) -> Iterator[tuple[int, list[Any]]]:
     """Yield each of ``counts`` iterations with the outputs after it, as the arrays that ``reference`` computed."""
+    if not operation.stateful:  # what an iteration gives depends on its batch alone
+        for done in sorted(counts):
+            batch = inputs.batches[(done - 1) % len(inputs.batches)]
+            yield done, operation.collect(*next(_iterations(reference, operation, inputs._replace(batches=[batch]))))
+        return
     run = _iterations(reference, operation, inputs)
     for done in range(1, max(counts) + 1):
         outcome = operation.collect(*next(run))

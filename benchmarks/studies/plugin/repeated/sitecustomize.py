@@ -3,5 +3,5 @@
 from ganbench.operations import fresh, layers, networks, products
 
 for module in (layers, networks, products):
-    module.turns = lambda draw, size: [draw()] * fresh.STAGED_BATCHES
+    module.turns = lambda rng, drawn, size: [drawn] * fresh.STAGED_BATCHES
 fresh.FreshInputs.__call__ = lambda self, seed: self._drawn
