@@ -101,7 +101,7 @@ class Inputs(NamedTuple):
 
     def digest(self) -> str:
         """Return a hash over every number, with which a worker proves that it has the oracle's inputs."""
-        hasher = hashlib.blake2b(digest_size=16)
+        hasher = hashlib.sha256()
         for array in arrays(self):
             hasher.update(np.ascontiguousarray(array).data)
         return hasher.hexdigest()
