@@ -72,7 +72,8 @@ def without_gate() -> Iterator[None]:
         mock.patch("ganbench.measure.rounds.OracleClient", Trusting),
         mock.patch.object(Member, "_gate", believed),
         mock.patch.object(Member, "_waits", return_value=True),
-        mock.patch.object(Member, "examine_after", return_value=None),
+        mock.patch.object(Member, "examine_in", return_value=None),
+        mock.patch.object(Member, "examine", return_value=None),
     ):
         yield
 

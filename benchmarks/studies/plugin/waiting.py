@@ -43,6 +43,9 @@ class Waiting(Program):
     def reset(self) -> None:
         self.program.reset()
 
+    def stage(self, inputs: Inputs) -> None:
+        self.program.stage(inputs)
+
     def outputs(self) -> list[np.ndarray]:
         return self.program.outputs()
 
