@@ -30,9 +30,10 @@ def draw_visit(name: str, calls: int, iterations: int, oracle: OracleClient | No
     return Visit(name, calls, new_seed(), examined)
 
 
-def left_by(visit: Visit, timed: Timed, iterations: int) -> Examine | None:
-    """Return what the oracle is asked about an examined visit; None if it was not examined."""
+def left_by(visit: Visit, timed: Timed, iterations: int) -> tuple[Examine, float] | None:
+    """Return what the oracle is asked about a visit, and the seconds of the first look; None if it was not examined."""
     if visit.examined is None or timed.looked is None:
         return None
     one = visit.examined
-    return Examine(visit.operation, visit.seed, timed.looked.carried, one.then * iterations, one.path, one.files)
+    carried, seconds = timed.looked.carried, timed.looked.seconds
+    return Examine(visit.operation, visit.seed, carried, one.then * iterations, one.path, one.files), seconds

@@ -189,8 +189,8 @@ class Member:
         iterations = self._timings[name].prepared.iterations
         request = draw_visit(name, self.number(name), iterations, self._oracle if examined else None)
         timed = self._surviving(name, lambda: self._ask(name, request, protocol.Timed, cpu))
-        if timed is not None and timed.looked is not None and (left := left_by(request, timed, iterations)):
-            self._timings[name].left = left, timed.looked.seconds
+        if timed is not None and (left := left_by(request, timed, iterations)):
+            self._timings[name].left = left
         return timed
 
     def share_of_first(self, name: str) -> float:

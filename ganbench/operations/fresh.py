@@ -24,7 +24,7 @@ def turns(rng: np.random.Generator, drawn: T, size: int) -> list[T]:
     In a few, and then these again, if it is large.
     """
     count = max(LEAST_TURNS, min(STAGED_BATCHES, ROTATED // max(size, 1)))
-    doubled = map_arrays(lambda array: _Doubled(array), drawn)
+    doubled = map_arrays(_Doubled, drawn)
     versions = [drawn, *(map_arrays(lambda one: one.begun(rng), doubled) for _ in range(count - 1))]
     return [versions[turn % count] for turn in range(STAGED_BATCHES)]
 
