@@ -5,20 +5,48 @@ step, D's weight gradients are not computed in the G step, and temporaries are r
 Where halves flow through the layers, whatever is summed over a batch is summed in the dtype of the parameters.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
 from ganbench.array_ops import AdamSettings, Array, Arrays, GANState, NetworkState, Trained, Triple, Updated, steps_on_d
 from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec
-from ganbench.layers import Layer, by_layer, cast_weights, smooth_depth
+from ganbench.layers import Layer, Window, by_layer, cast_weights, smooth_depth, weights
 from ganbench.losses import Terms
 
 
 class ByHand(ABC):
-    """An iteration and the penalty's gradient, on arrays of the module ``xp``."""
+    """An iteration and the penalty's gradient, on arrays of the module ``xp``.
+
+    Between layers an image is a matrix (B·H·W, C), one row for each pixel. So bias and batch norm are those of dense
+    layers, and what is special of convolutions are the maps of ``ganbench.layers.Maps``.
+    """
 
     xp: Any  # numpy, cupy or torch
+
+    def matmul(self, a: Array, b: Array) -> Array:
+        return a @ b
+
+    def conv(self, x: Array, w: Array, window: Window) -> Array:
+        """As ``Maps`` says, as the two below."""
+        raise NotImplementedError
+
+    def conv_transpose(self, y: Array, w: Array, window: Window) -> Array:
+        raise NotImplementedError
+
+    def conv_weight_grad(self, x: Array, y: Array, window: Window) -> Array:
+        raise NotImplementedError
+
+    def reshape(self, x: Array, before: tuple[int, ...], after: tuple[int, ...]) -> Array:
+        """A vector has the order C, H, W, the rows of an image H, W, C."""
+        if len(before) > 1:
+            c, *sides = before
+            x = x.reshape(-1, math.prod(sides), c).swapaxes(1, 2)
+        if len(after) == 1:
+            return x.reshape(-1, *after)
+        c, *sides = after
+        return x.reshape(-1, c, math.prod(sides)).swapaxes(1, 2).reshape(-1, c)
 
     @abstractmethod
     def adam_step(self, spec: AdamSettings, params: Arrays, grads: Arrays, m: Arrays, v: Arrays, step: Any) -> Updated:
@@ -54,17 +82,23 @@ class ByHand(ABC):
         self, spec: GANSpec, g: NetworkState, d: NetworkState, real: Array, z: Array, u: Array | None, step: Any
     ) -> tuple[Any, ...]:
         """Return D after one step, its loss and, where there is one, the penalty in it."""
-        layers, b, dtype = spec.discriminator_layers, spec.batch, d.params[0].dtype
+        layers, dtype = spec.discriminator_layers, d.params[0].dtype
         fake = self._forward(spec.generator_layers, self._weights(spec.generator_layers, g, z), z, g.running)[-1]
-        weights = self._weights(layers, d, real)
+        params = self._weights(layers, d, real)
         rows = [real, fake] if u is None else [real, fake, u * real + (1 - u) * fake]
-        kept = self._forward(layers, weights, self.xp.concatenate(rows))
-        seen = [array[: 2 * b] for array in kept]
-        d_loss, grad = self._loss(spec.objective.d, self._cast(seen[-1], dtype))
-        grads = self._backward(layers, weights, seen, self._cast(grad, real.dtype), dtype)
+        seen = [self._forward(layers, params, x, d.running) for x in (rows if spec.apart else [self._joined(rows)])]
+        mixed: list[Any] = []
+        if u is not None:
+            (kept,) = seen
+            seen = [[array[: len(array) // 3 * 2] for array in kept]]
+            mixed = [array[len(array) // 3 * 2 :] for array in kept]
+        d_loss, grad = self._loss(spec.objective.d, self._cast(self._joined([kept[-1] for kept in seen]), dtype))
+        parts = self._cast(grad, real.dtype).reshape(len(seen), -1, 1)
+        found = [self._backward(layers, params, kept, parts[number], dtype)[0] for number, kept in enumerate(seen)]
+        grads = found[0] if len(found) == 1 else [one + other for one, other in zip(*found, strict=True)]
         losses = [d_loss]
         if u is not None:
-            penalty, more = self._penalty(spec, weights, [array[2 * b :] for array in kept], dtype)
+            penalty, more = self._penalty(spec, params, mixed, dtype)
             grads = [one if other is None else one + other for one, other in zip(grads, more, strict=True)]
             losses = [d_loss + penalty, penalty]
         return NetworkState(*self.adam_step(spec, d.params, grads, d.m, d.v, step), d.running), *losses
@@ -74,12 +108,12 @@ class ByHand(ABC):
     ) -> tuple[NetworkState, Array]:
         """Return G after one step against the updated D, and its loss."""
         layers, d_layers, dtype = spec.generator_layers, spec.discriminator_layers, d.params[0].dtype
-        weights, d_weights = self._weights(layers, g, z), self._weights(d_layers, d, z)
-        made = self._forward(layers, weights, z, g.running)
-        seen = self._forward(d_layers, d_weights, made[-1])
+        params, d_params = self._weights(layers, g, z), self._weights(d_layers, d, z)
+        made = self._forward(layers, params, z, g.running)
+        seen = self._forward(d_layers, d_params, made[-1], d.running)
         g_loss, grad = self._loss(spec.objective.g, self._cast(seen[-1], dtype))
-        grad = self._input_gradient(d_layers, d_weights, seen, self._cast(grad, z.dtype))
-        grads = self._backward(layers, weights, made, grad, dtype)
+        _, grad = self._backward(d_layers, d_params, seen, self._cast(grad, z.dtype), only_input=True)
+        grads, _ = self._backward(layers, params, made, grad, dtype)
         return NetworkState(*self.adam_step(spec, g.params, grads, g.m, g.v, step), g.running), g_loss
 
     def penalty_grad(self, spec: GANSpec, params: Sequence[Array], x: Array) -> list[Array]:
@@ -87,6 +121,9 @@ class ByHand(ABC):
         _, grads = self._penalty(spec, params, kept, self.xp.promote_types(x.dtype, self.xp.float32))
         made = zip(params, grads, strict=True)
         return [self.xp.zeros_like(p) if grad is None else self._cast(grad, x.dtype) for p, grad in made]
+
+    def _joined(self, rows: Sequence[Array]) -> Array:
+        return rows[0] if len(rows) == 1 else self.xp.concatenate(rows)
 
     def _weights(self, layers: Sequence[Layer], network: NetworkState, x: Array) -> list[Array]:
         """Return the parameters in the dtype of ``x``, which flows through them."""
@@ -122,8 +159,9 @@ class ByHand(ABC):
         statistics, where given, are updated in place.
         """
         kept, statistics = [x], iter(running)
-        for layer, (w, *rest) in zip(layers, by_layer(layers, params), strict=True):
-            x = layer.forward(x, w)
+        for layer, own in zip(layers, by_layer(layers, params), strict=True):
+            w, *rest = own or (None,)
+            x = layer.forward(x, w, self)
             if layer.batch_norm:
                 x_hat, mean, var, scale = self._normalise(x, rest[0].dtype, BATCH_NORM_EPS)
                 for new, old in zip((mean, var * (len(x) / (len(x) - 1))), statistics, strict=False):
@@ -131,17 +169,20 @@ class ByHand(ABC):
                     old += BATCH_NORM_MOMENTUM * new
                 kept.append((x_hat, scale))
                 x = self._cast(x_hat * rest[0] + rest[1], x.dtype)
-            else:
+            elif rest:
                 x += rest[0]
             x = self._activate(layer.activation, x)
             kept.append(x)
         return kept
 
+    def _column_sums(self, x: Array, dtype: Any) -> Array:
+        return x.sum(0, dtype=dtype)
+
     def _normalise(self, x: Array, dtype: Any, eps: float) -> tuple[Array, Array, Array, Array]:
-        """Return x̂, mean, biased variance and 1/std of x (B,n) over the batch axis."""
-        mean = x.mean(0, dtype=dtype)
+        """Return x̂, mean, biased variance and 1/std of x (rows, n) over the rows."""
+        mean = self._column_sums(x, dtype) / len(x)
         x_hat = x - mean
-        var = (x_hat * x_hat).mean(0)
+        var = self._column_sums(x_hat * x_hat, dtype) / len(x)
         scale = 1 / self.xp.sqrt(var + eps)
         x_hat *= scale
         return x_hat, mean, var, scale
@@ -149,7 +190,7 @@ class ByHand(ABC):
     def _normalised_grad(self, x_hat: Array, scale: Array, gamma: Array, grad: Array) -> Triple:
         """∂L/∂x = gamma/std · (grad − mean(grad) − x̂ · mean(grad · x̂)); overwrites x̂."""
         wide = self._cast(grad, gamma.dtype)
-        grad_beta, grad_gamma = wide.sum(0), (wide * x_hat).sum(0)
+        grad_beta, grad_gamma = (self._column_sums(one, gamma.dtype) for one in (wide, wide * x_hat))
         x_hat *= grad_gamma / len(wide)
         grad_x = wide - grad_beta / len(wide)
         grad_x -= x_hat
@@ -157,30 +198,29 @@ class ByHand(ABC):
         return self._cast(grad_x, grad.dtype), grad_gamma, grad_beta
 
     def _backward(
-        self, layers: Sequence[Layer], params: Sequence[Array], kept: Sequence[Any], grad: Array, dtype: Any = None
-    ) -> list[Array]:
-        """Return the gradient of every parameter, for ``grad`` = ∂L/∂output; batches are summed in ``dtype``."""
-        kept, grads = list(kept), []
-        for layer, (w, *rest) in reversed(list(zip(layers, by_layer(layers, params), strict=True))):
+        self, layers: Sequence[Layer], params: Sequence[Array], kept: Sequence[Any], grad: Array, dtype: Any = None,
+        only_input: bool = False,
+    ) -> tuple[list[Array], Array]:  # fmt: skip
+        """Return the gradient of every parameter and that by the input, for ``grad`` = ∂L/∂output.
+
+        Batches are summed in ``dtype``. The gradient by the input is whole with ``only_input``, and no other is then
+        computed; else it ends at the first layer that has parameters.
+        """
+        kept, grads, first = list(kept), [], 1 - bool(layers[0].count)
+        for number, (layer, own) in reversed(list(enumerate(zip(layers, by_layer(layers, params), strict=True)))):
+            w, *rest = own or (None,)
             delta = self._activation_grad(layer.activation, kept.pop(), grad)
             if layer.batch_norm:
                 x_hat, scale = kept.pop()
                 delta, grad_gamma, grad_beta = self._normalised_grad(x_hat, scale, rest[0], delta)
                 grads += [grad_beta, grad_gamma]
-            else:
-                grads.append(delta.sum(0, dtype=dtype))
-            grads.append(layer.weight_grad(kept[-1], delta))
-            if len(kept) > 1:
-                grad = layer.input_grad(delta, w)
-        return grads[::-1]
-
-    def _input_gradient(
-        self, layers: Sequence[Layer], params: Sequence[Array], kept: Sequence[Array], grad: Array
-    ) -> Array:
-        """Return ∂L/∂input of a network without batch norm; none of its weight gradients is computed."""
-        for layer, w, out in zip(reversed(layers), reversed(params[::2]), reversed(kept[1:]), strict=True):
-            grad = layer.input_grad(self._activation_grad(layer.activation, out, grad), w)
-        return grad
+            elif rest and not only_input:
+                grads.append(self._column_sums(delta, dtype))
+            if own and not only_input:
+                grads.append(layer.weight_grad(kept[-1], delta, self))
+            if only_input or number > first:
+                grad = layer.input_grad(delta, w, self)
+        return grads[::-1], grad
 
     def _penalty(
         self, spec: GANSpec, params: Sequence[Array], kept: Sequence[Array], dtype: Any
@@ -190,36 +230,39 @@ class ByHand(ABC):
         None stands for no gradient. The names are those of docs/workload.md: down to the input's gradient, and up
         again from that of the penalty.
         """
-        layers, weights, outs = spec.discriminator_layers, params[::2], kept[1:]
-        last = len(layers) - 1
+        layers, outs = spec.discriminator_layers, kept[1:]
+        of_layers, last = weights(layers, params), len(layers) - 1
         p = [self.xp.ones_like(outs[last])]
         for index in range(last, 0, -1):
-            g = layers[index].input_grad(p[0], weights[index])
+            g = layers[index].input_grad(p[0], of_layers[index], self)
             p.insert(0, self._activation_grad(layers[index - 1].activation, outs[index - 1], g))
-        gradient = self._cast(layers[0].input_grad(p[0], weights[0]), dtype)
+        gradient = self._cast(layers[0].input_grad(p[0], of_layers[0], self), dtype)
         norms = self.xp.sqrt((gradient * gradient).sum(1))[:, None]
         penalty = spec.penalty * ((norms - 1) ** 2).mean()
         norms += norms == 0  # where there is no slope, nothing pulls at it
         gamma = self._cast(2 * spec.penalty / len(gradient) * (1 - 1 / norms) * gradient, kept[0].dtype)
 
-        grads: list[Array | None] = [layers[0].weight_grad(gamma, p[0]), None]
+        grads: list[list[Array | None]] = [[] for _ in layers]
         of_slopes: list[Array] = []  # what the slopes themselves depend on
-        for index, layer in enumerate(layers[:-1]):
-            pi = layer.forward(gamma, weights[index])
-            of_slopes.append(
-                self._activation_second_grad(layer.activation, outs[index], p[index] * pi) if layer.smooth else 0
-            )
-            gamma = self._activation_grad(layer.activation, outs[index], pi)
-            grads += [layers[index + 1].weight_grad(gamma, p[index + 1]), None]
+        for index, layer in enumerate(layers):
+            if layer.count:
+                grads[index] = [layer.weight_grad(gamma, p[index], self), None][: layer.count]
+            if index < last:
+                pi = layer.forward(gamma, of_layers[index], self)
+                of_slopes.append(
+                    self._activation_second_grad(layer.activation, outs[index], p[index] * pi) if layer.smooth else 0
+                )
+                gamma = self._activation_grad(layer.activation, outs[index], pi)
         above: Array = None
         for index in range(smooth_depth(layers) - 1, -1, -1):
-            delta = of_slopes[index]
+            layer, delta = layers[index], of_slopes[index]
             if above is not None:
-                delta = delta + self._activation_grad(layers[index].activation, outs[index], above)
-            grads[2 * index] = grads[2 * index] + layers[index].weight_grad(kept[index], delta)
-            grads[2 * index + 1] = delta.sum(0, dtype=dtype)
-            above = layers[index].input_grad(delta, weights[index]) if index else None
-        return penalty, grads
+                delta = delta + self._activation_grad(layer.activation, outs[index], above)
+            if layer.count:
+                more = [layer.weight_grad(kept[index], delta, self), self._column_sums(delta, dtype)]
+                grads[index] = [one if old is None else old + one for old, one in zip(grads[index], more, strict=False)]
+            above = layer.input_grad(delta, of_layers[index], self) if index else None
+        return penalty, [grad for own in grads for grad in own]
 
     def _activation_grad(self, name: str, out: Array, grad: Array) -> Array:
         """Return grad · σ'(x), every σ' written in terms of the activation's output."""

@@ -9,7 +9,7 @@ from ganbench.array_ops import AdamSettings, Arrays, Trained, Triple, Updated
 from ganbench.backend import Array, Backend, BoundProgram, GANState, NetworkState, Program, Step, map_arrays
 from ganbench.errors import UnavailableError, UnsupportedError
 from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec
-from ganbench.layers import Layer, by_layer, cast_weights
+from ganbench.layers import KINDS, Layer, Window, by_layer, cast_weights
 from ganbench.losses import LOSSES, Terms
 from ganbench.operation import Inputs, Operation
 
@@ -28,6 +28,7 @@ class JaxBackend(Backend):
     device_kinds = ("cpu", "cuda")
     formats = ("float64", "float32", "tf32", "bfloat16", "float16")
     losses = tuple(LOSSES)
+    layers = KINDS
     forks = True
     module = "jax"
     distributions = ("jax",)
@@ -126,9 +127,10 @@ class JaxBackend(Backend):
         return grad @ b.T, a.T @ grad
 
     def batch_norm(self, x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array]:
-        wide = x.astype(gamma.dtype)
-        mean, var = wide.mean(axis=0), wide.var(axis=0)
-        return ((wide - mean) * (gamma * self.jax.lax.rsqrt(var + eps)) + beta).astype(x.dtype), mean, var
+        wide, axes = x.astype(gamma.dtype), (0, *range(2, x.ndim))
+        mean, var = wide.mean(axis=axes), wide.var(axis=axes)
+        centre, scale, shift = (_along(v, x) for v in (mean, gamma * self.jax.lax.rsqrt(var + eps), beta))
+        return ((wide - centre) * scale + shift).astype(x.dtype), mean, var
 
     def batch_norm_grad(self, x: Array, gamma: Array, beta: Array, eps: float, grad: Array) -> Triple:
         _, pullback = self.jax.vjp(lambda x, gamma, beta: self.batch_norm(x, gamma, beta, eps)[0], x, gamma, beta)
@@ -163,19 +165,24 @@ class JaxBackend(Backend):
         def step_on_discriminator(carried: Any, batch: Any) -> tuple[Any, Any]:
             (d, running), (turn, real, z, u) = carried, batch
             fake, running = self._forward(spec.generator_layers, g.params, z, running)
-            both = self.jax.numpy.concatenate([real, fake])  # one product of 2 B rows is faster than two of B
+            # One product of 2 B rows is faster than two of B.
+            seen = [real, fake] if spec.apart else [self.jax.numpy.concatenate([real, fake])]
 
-            def d_loss_of(params: Any) -> tuple[Array, tuple[Array, ...]]:
-                logits = self.discriminator_forward(spec, params, both).astype(params[0].dtype)
+            def d_loss_of(params: Any) -> tuple[Array, tuple[list[Array], tuple[Array, ...]]]:
+                outs, of_d = [], d.running
+                for x in seen:
+                    out, of_d = self._forward(spec.discriminator_layers, params, x, of_d)
+                    outs.append(out)
+                logits = self.jax.numpy.concatenate(outs).astype(params[0].dtype)
                 d_loss = self._loss(spec.objective.d, logits)
                 if u is None:
-                    return d_loss, ()
+                    return d_loss, (of_d, ())
                 penalty = self._penalty(spec, params, u * real + (1 - u) * fake)
-                return d_loss + penalty, (penalty,)
+                return d_loss + penalty, (of_d, (penalty,))
 
-            (d_loss, penalty), grads = self.jax.value_and_grad(d_loss_of, has_aux=True)(d.params)
+            (d_loss, (of_d, penalty)), grads = self.jax.value_and_grad(d_loss_of, has_aux=True)(d.params)
             updated = self.adam_step(spec, d.params, grads, d.m, d.v, before + turn + 1)
-            return (NetworkState(*updated, d.running), running), (d_loss, *penalty)
+            return (NetworkState(*updated, of_d), running), (d_loss, *penalty)
 
         if spec.stacked:
             turns = self.jax.numpy.arange(spec.critic_steps, dtype="int32")
@@ -183,7 +190,7 @@ class JaxBackend(Backend):
             losses = [one[-1] for one in stacked]
         else:
             (d, running), losses = step_on_discriminator((d, g.running), (0, real, z_d, None))
-        g, g_loss = self._step_on_generator(spec, g._replace(running=running), d, z_g, state.step + 1)
+        g, d, g_loss = self._step_on_generator(spec, g._replace(running=running), d, z_g, state.step + 1)
         return GANState(g, d, state.step + 1), losses[0], g_loss, *losses[1:]
 
     def _loss(self, terms: Terms, logits: Array) -> Array:
@@ -192,16 +199,17 @@ class JaxBackend(Backend):
 
     def _step_on_generator(
         self, spec: GANSpec, g: NetworkState, d: NetworkState, z_g: Array, step: Array
-    ) -> tuple[NetworkState, Array]:
-        """Return G after one step against the updated D, and its loss."""
+    ) -> tuple[NetworkState, NetworkState, Array]:
+        """Return G after one step against the updated D, D, whose running statistics have moved, and G's loss."""
 
         def g_loss_of(params: Any) -> tuple[Array, Any]:
             images, running = self._forward(spec.generator_layers, params, z_g, g.running)
-            logits = self.discriminator_forward(spec, d.params, images).astype(params[0].dtype)
-            return self._loss(spec.objective.g, logits), running
+            logits, of_d = self._forward(spec.discriminator_layers, d.params, images, d.running)
+            return self._loss(spec.objective.g, logits.astype(params[0].dtype)), (running, of_d)
 
-        (g_loss, running), grads = self.jax.value_and_grad(g_loss_of, has_aux=True)(g.params)
-        return NetworkState(*self.adam_step(spec, g.params, grads, g.m, g.v, step), running), g_loss
+        (g_loss, (running, of_d)), grads = self.jax.value_and_grad(g_loss_of, has_aux=True)(g.params)
+        g = NetworkState(*self.adam_step(spec, g.params, grads, g.m, g.v, step), running)
+        return g, d._replace(running=of_d), g_loss
 
     def penalty_grad(self, spec: GANSpec, params: Sequence[Array], x: Array) -> list[Array]:
         return list(self.jax.grad(lambda params: self._penalty(spec, params, x))(list(params)))
@@ -221,21 +229,42 @@ class JaxBackend(Backend):
         updated: list[Array] = []
         wide = self.jax.numpy.promote_types(x.dtype, "float32")
         params = cast_weights(layers, params, lambda p: p.astype(x.dtype))
-        for layer, (w, *rest) in zip(layers, by_layer(layers, params), strict=True):
-            x = layer.forward(x, w)
+        for layer, own in zip(layers, by_layer(layers, params), strict=True):
+            w, *rest = own or (None,)
+            x = layer.forward(x, w, self)
             if layer.batch_norm:
                 x, mean, var = self.batch_norm(x, rest[0], rest[1], BATCH_NORM_EPS)
                 if running:
-                    fresh = (mean, var * (len(x) / (len(x) - 1)))
+                    count = x.size // len(mean)
+                    fresh = (mean, var * (count / (count - 1)))
                     old = running[len(updated) : len(updated) + 2]
                     updated += [
                         (1 - BATCH_NORM_MOMENTUM) * o + BATCH_NORM_MOMENTUM * f for o, f in zip(old, fresh, strict=True)
                     ]
-            else:
+            elif rest:
                 # Added in float32, so that the gradient of the bias, a sum over the batch, is not summed in halves.
-                x = (x.astype(wide) + rest[0].astype(wide)).astype(x.dtype)
+                x = (x.astype(wide) + _along(rest[0], x).astype(wide)).astype(x.dtype)
             x = self._activate(layer.activation, x)
         return x, updated
+
+    def conv(self, x: Array, w: Array, window: Window) -> Array:
+        stride, padding = (window.stride,) * 2, [(window.padding,) * 2] * 2
+        layout = ("NCHW", "OIHW", "NCHW")
+        return self.jax.lax.conv_general_dilated(x, w, stride, padding, dimension_numbers=layout)
+
+    def conv_transpose(self, y: Array, w: Array, window: Window) -> Array:
+        """Of a window whose stride leaves no rest: a convolution of y with zeros between its pixels."""
+        padding, dilation = [(window.kernel - 1 - window.padding,) * 2] * 2, (window.stride,) * 2
+        turned, layout = w[:, :, ::-1, ::-1], ("NCHW", "IOHW", "NCHW")
+        return self.jax.lax.conv_general_dilated(
+            y, turned, (1, 1), padding, lhs_dilation=dilation, dimension_numbers=layout
+        )
+
+    def conv_weight_grad(self, x: Array, y: Array, window: Window) -> Array:
+        raise NotImplementedError  # JAX differentiates
+
+    def reshape(self, x: Array, before: tuple[int, ...], after: tuple[int, ...]) -> Array:
+        return x.reshape(-1, *after)
 
     def _activate(self, name: str, x: Array) -> Array:
         nn = self.jax.nn
@@ -279,6 +308,11 @@ class ScannedProgram(JaxProgram):
 
     def feed(self, batches: Sequence[tuple[np.ndarray, ...]], state: GANState | None = None) -> None:
         super().feed(_stacked(batches), state)
+
+
+def _along(v: Array, x: Array) -> Array:
+    """Return one number for each channel of ``x`` such that both can be added: (n,) or (C, 1, 1)."""
+    return v.reshape(-1, *[1] * (x.ndim - 2))
 
 
 def _stacked(batches: Sequence[tuple[np.ndarray, ...]]) -> list[tuple[np.ndarray, ...]]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from ganbench.backend import Array, Program
 from ganbench.errors import UnsupportedError
+from ganbench.layers import KINDS
 from ganbench.operation import Inputs, Operation
 from ganbench.precision import FULL
 
@@ -26,6 +27,8 @@ class NumpyBackend(ArrayBackend):
     }
     device_kinds = ("cpu",)
     formats = ("float64", "float32", "float16")
+    layers = KINDS
+    integer_modes = ("inplace",)
     queues = True
     forks = True
     module = "numpy"
@@ -42,6 +45,10 @@ class NumpyBackend(ArrayBackend):
 
     def to_numpy(self, array: Array) -> np.ndarray:
         return np.array(array)
+
+    def _column_sums(self, x: Array, dtype: Any) -> Array:
+        """By BLAS, which sums in blocks: NumPy adds row to row, and over the pixels of a batch float32 loses digits."""
+        return x.sum(0, dtype=dtype) if x.dtype == np.float16 else np.ones(len(x), x.dtype) @ x
 
     def synchronize(self, result: Any = None) -> None:
         """Return at once: a NumPy call has finished when it returns."""

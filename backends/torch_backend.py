@@ -10,7 +10,7 @@ from ganbench.array_ops import AdamSettings, Arrays, Trained, Triple, Updated, s
 from ganbench.backend import DISPLACING, Array, Backend, GANState, NetworkState, Program
 from ganbench.errors import UnavailableError, UnsupportedError
 from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec
-from ganbench.layers import Layer, by_layer, cast_weights
+from ganbench.layers import KINDS, Conv, Dense, Layer, Reshape, Window, by_layer, cast_weights
 from ganbench.losses import LOSSES, Terms
 from ganbench.operation import Inputs, Operation
 from ganbench.precision import FULL
@@ -38,6 +38,8 @@ class TorchBackend(Backend):
     device_kinds = ("cpu", "cuda")
     formats = ("float64", "float32", "tf32", "bfloat16", "float16")
     losses = tuple(LOSSES)
+    layers = KINDS
+    integer_modes = ("manual", "compile", "graph")
     queues = True
     forks = True
     module = "torch"
@@ -70,6 +72,7 @@ class TorchBackend(Backend):
             require_compiler(self.device)
         torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
         self.torch, self._adam = torch, adam
+        self._channels_last = self.mode == "eager"  # weights of convolutions
 
     @classmethod
     def missing_device(cls, kind: str, version: str) -> str:
@@ -116,7 +119,8 @@ class TorchBackend(Backend):
         array = np.ascontiguousarray(array)
         if array.dtype == np.uint16:  # the bits of a bfloat16
             return self.torch.tensor(array.view(np.int16), device=self.device).view(self.torch.bfloat16)
-        return self.torch.tensor(array, device=self.device)
+        staged = self.torch.tensor(array, device=self.device)
+        return staged.to(memory_format=self.torch.channels_last) if self._channels_last and array.ndim == 4 else staged
 
     def to_numpy(self, array: Array) -> np.ndarray:
         array = array.detach().cpu()
@@ -158,6 +162,9 @@ class TorchBackend(Backend):
         params, grads, m, v = list(params), list(grads), list(m), list(v)
         if grads[0].dtype != params[0].dtype:
             grads = [grad.to(params[0].dtype) for grad in grads]
+        if self._channels_last:  # the fused kernel goes through the memory of all four
+            pairs = zip(params, grads, strict=True)
+            grads = [grad if grad.stride() == p.stride() else self.torch.empty_like(p).copy_(grad) for p, grad in pairs]
         # As torch.optim.Adam keeps them: the fused kernel reads them on the device, the others on the host.
         place = "cpu" if self.mode == "textbook" else self.device
         before = self.torch.full((len(params),), float(step) - 1, device=place)
@@ -198,7 +205,9 @@ class TorchBackend(Backend):
             with self.torch.no_grad():
                 fake = self._forward(spec.generator_layers, g.params, noise, g.running)
             leaves = [p.requires_grad_() for p in d.params]
-            d_loss = self._loss(spec.objective.d, self._logits(spec, leaves, self.torch.cat([rows, fake])))
+            batches = [rows, fake] if spec.apart else [self.torch.cat([rows, fake])]
+            logits = self.torch.cat([self._logits(spec, leaves, batch, d.running) for batch in batches])
+            d_loss = self._loss(spec.objective.d, logits)
             penalty: tuple[Array, ...] = ()
             if share is not None:
                 penalty = (self._penalty(spec, leaves, share * rows + (1 - share) * fake),)
@@ -213,7 +222,7 @@ class TorchBackend(Backend):
             p.requires_grad_(False)
         leaves = [p.requires_grad_() for p in g.params]
         images = self._forward(spec.generator_layers, leaves, z_g, g.running)
-        g_loss = self._loss(spec.objective.g, self._logits(spec, d.params, images))
+        g_loss = self._loss(spec.objective.g, self._logits(spec, d.params, images, d.running))
         self.adam_step(spec, leaves, self.torch.autograd.grad(g_loss, leaves), g.m, g.v, step)
         return g_loss.detach()
 
@@ -235,9 +244,9 @@ class TorchBackend(Backend):
         norms = slopes.to(self.torch.promote_types(x.dtype, self.torch.float32)).norm(2, dim=1)
         return spec.penalty * (norms - 1).square().mean()
 
-    def _logits(self, spec: GANSpec, params: Sequence[Array], x: Array) -> Array:
+    def _logits(self, spec: GANSpec, params: Sequence[Array], x: Array, running: Sequence[Array]) -> Array:
         """Return logits in the dtype of the parameters, for the losses."""
-        logits = self._forward(spec.discriminator_layers, params, x)
+        logits = self._forward(spec.discriminator_layers, params, x, running)
         return logits if logits.dtype == params[0].dtype else logits.to(params[0].dtype)
 
     def _forward(
@@ -246,16 +255,26 @@ class TorchBackend(Backend):
         functional, statistics = self.torch.nn.functional, iter(running)
         if params[0].dtype != x.dtype:
             params = cast_weights(layers, params, lambda p: p.to(x.dtype))
-        for layer, (w, *rest) in zip(layers, by_layer(layers, params), strict=True):
+        for layer, own in zip(layers, by_layer(layers, params), strict=True):
+            x = self._linear(layer, x, *own)
             if layer.batch_norm:
                 mean, var = next(statistics, None), next(statistics, None)
-                x = functional.batch_norm(
-                    layer.forward(x, w), mean, var, *rest, True, BATCH_NORM_MOMENTUM, BATCH_NORM_EPS
-                )
-            else:
-                x = functional.linear(x, w, rest[0])
+                x = functional.batch_norm(x, mean, var, *own[1:], True, BATCH_NORM_MOMENTUM, BATCH_NORM_EPS)
             x = self._activation(layer.activation)(x)
         return x
+
+    def _linear(self, layer: Layer, x: Array, *own: Array) -> Array:
+        """Return what a layer makes before batch norm and activation, its bias added."""
+        functional = self.torch.nn.functional
+        if isinstance(layer, Reshape):
+            x = x.reshape(-1, *layer.after)
+            return x.to(memory_format=self.torch.channels_last) if x.ndim == 4 and self._channels_last else x
+        bias = own[1] if layer.bias and not layer.batch_norm else None
+        if isinstance(layer, Dense):
+            return functional.linear(x, own[0], bias)
+        kind = functional.conv2d if isinstance(layer, Conv) else functional.conv_transpose2d
+        window: Window = layer.window  # type: ignore[attr-defined]
+        return kind(x, own[0], bias, window.stride, window.padding)
 
     def _activation(self, name: str) -> Callable[[Array], Array]:
         torch = self.torch

@@ -77,7 +77,7 @@ class PenaltyProgram(BoundProgram):
 def traced(spec: GANSpec) -> Any:
     """Return what the mathematics asks of a model, as plain values: a compiler can make no layers."""
     asked = (
-        "batch", "critic_steps", "stacked", "objective", "penalty", "lr", "beta1", "beta2", "eps",
+        "batch", "critic_steps", "stacked", "apart", "objective", "penalty", "lr", "beta1", "beta2", "eps",
         "generator_layers", "discriminator_layers",
     )  # fmt: skip
     return SimpleNamespace(**{name: getattr(spec, name) for name in asked})

@@ -168,6 +168,8 @@ class Backend(ArrayOps):
     queues: ClassVar[bool] = False
     formats: ClassVar[tuple[str, ...]] = FULL  # Formats this backend supports: dtypes, and ``tf32`` on a GPU
     losses: ClassVar[tuple[str, ...]] = ("non-saturating", "saturating")  # that its ``gan_iteration`` is written for
+    layers: ClassVar[tuple[str, ...]] = ()  # kinds of layers said in tables; integers every backend has ...
+    integer_modes: ClassVar[tuple[str, ...]] = ()  # ... and these modes have nothing else
     module: ClassVar[str]  # what to import
     distributions: ClassVar[tuple[str, ...]]  # the names under which an index offers it
     install: ClassVar[str]  # the command that installs it
@@ -278,6 +280,13 @@ class Backend(ArrayOps):
                 f"backend '{self.name}' makes one step on D in an iteration, not {steps}: "
                 "its gan_iteration has no argument u (see ganbench.array_ops.ArrayOps)"
             )
+
+    def require_layers(self, operation: Operation) -> None:
+        """Raise ``UnsupportedError`` where this backend is not written for the layers of ``operation``."""
+        own = () if self.mode in self.integer_modes else self.layers
+        if missing := ", ".join(kind for kind in operation.kinds if kind not in own):
+            has = f"tables of {', '.join(own)}" if own else "lists of integers"
+            raise UnsupportedError(f"{self.name}.{self.mode} is not written for {missing} layers, only for {has}")
 
     @abstractmethod
     def synchronize(self, result: Any = None) -> None:

@@ -1,16 +1,31 @@
-"""The model: a fully connected GAN as plain numbers, and the work that one iteration of it takes.
+"""The model: a GAN as plain numbers, and the work that one iteration of it takes.
 
-Knows neither arrays nor frameworks. Weights are ``(n_out, n_in)`` as ``torch.nn.Linear`` stores them.
+Knows neither arrays nor frameworks. Weights are as ``torch.nn`` stores them.
 """
 
+import functools
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from .errors import GanbenchError, SpecError, unknown
-from .layers import Activation, Dense, mlp, n_params, smooth_depth
+from .layers import (
+    Activation,
+    Entry,
+    Init,
+    Layer,
+    dcgan,
+    iteration_work,
+    mlp,
+    n_params,
+    penalty_work,
+    smooth_depth,
+    tables,
+    weighted,
+)
 from .losses import DEFAULTS, LOSSES, Loss
 
 LEAKY_SLOPE = 0.2
@@ -20,20 +35,22 @@ BY_LOSS: Any = None  # the default of a field: what ``LOSSES`` says
 # Units that die let Adam's first moment decay into denormals after some 800 iterations, and frameworks
 # slow down then by up to 18 times; so state is never carried further than this from where it was staged.
 MAX_ITERATIONS = 400
+LAST: dict[str, Activation] = {"generator": "sigmoid", "discriminator": "identity"}  # of a network, if it says none
 STAGED_BATCHES = 8  # inputs rotate over these
 
 
 class GANSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A generator, a discriminator, a batch size and Adam's settings.
 
-    ``generator`` and ``discriminator`` list widths from input to output. Activations are one per layer;
-    left empty they become relu on hidden layers, sigmoid on the image and identity on the logit.
+    ``generator`` and ``discriminator`` list their input, a width or ``[C, H, W]``, and their layers: a width is a dense
+    layer, a table has a ``kind``. Activations are one per layer; left empty they become relu on hidden layers, sigmoid
+    on the image and identity on the logit. In a list with tables they, and batch norm, are said in the tables.
 
     Raises ``SpecError`` where such a model cannot exist.
     """
 
-    generator: tuple[int, ...]
-    discriminator: tuple[int, ...]
+    generator: tuple[Entry, ...]
+    discriminator: tuple[Entry, ...]
     batch: int
     generator_activations: tuple[Activation, ...] = ()
     discriminator_activations: tuple[Activation, ...] = ()
@@ -46,6 +63,7 @@ class GANSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     beta2: float = BY_LOSS
     eps: float = 1e-8
     name: str = "custom"
+    init: Init = "uniform"
 
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:
@@ -53,36 +71,18 @@ class GANSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         for field in DEFAULTS:
             if getattr(self, field) is None:
                 msgspec.structs.force_setattr(self, field, getattr(self.objective, field))
-        for role, output in (("generator", "sigmoid"), ("discriminator", "identity")):
-            widths = getattr(self, role)
-            if len(widths) < 2 or min(widths) < 1:
-                raise SpecError(
-                    f"{role} widths {list(widths)} are not valid: at least two positive integers, such as 64,256,784"
-                )
-            if not getattr(self, f"{role}_activations"):
-                default = ("relu",) * (len(widths) - 2) + (output,)
-                msgspec.structs.force_setattr(self, f"{role}_activations", default)
-            if len(getattr(self, f"{role}_activations")) != len(widths) - 1:
-                raise SpecError(
-                    f"{role}_activations names {len(getattr(self, f'{role}_activations'))} layers, "
-                    f"but widths {list(widths)} make {len(widths) - 1}"
-                )
-        if self.generator[-1] != self.discriminator[0]:
+        for role, output in LAST.items():
+            self._fill(role, output)
+        tables.require_ends(self.discriminator[0], *map(self._network, LAST))
+        layers = (*self.generator_layers, *self.discriminator_layers)
+        least = max((math.ceil(3 / layer.pixels) for layer in layers if layer.batch_norm), default=0)
+        if self.batch < max(least, 1):
+            raise SpecError(f"batch {self.batch} is not valid: at least {least or 1}{' with batch norm' * bool(least)}")
+        if self.apart and self.objective.penalised:
             raise SpecError(
-                f"the generator makes vectors of width {self.generator[-1]}, but the discriminator "
-                f"takes width {self.discriminator[0]}: the two must be equal"
+                f"batch norm in the discriminator is not valid with loss '{self.loss}': the gradient penalty is taken "
+                "row by row, and batch norm mixes rows (Gulrajani et al. 2017, section 4): leave batch_norm out there"
             )
-        if self.discriminator[-1] != 1:
-            raise SpecError(f"the discriminator ends in width {self.discriminator[-1]}: it must be 1, the logit")
-        if self.discriminator_activations[-1] != "identity":
-            raise SpecError(
-                f"the discriminator ends in '{self.discriminator_activations[-1]}': it must be 'identity', "
-                "because the losses are written on logits"
-            )
-        minimum = 3 if self.batch_norm else 1
-        if self.batch < minimum:
-            why = " with batch norm" if self.batch_norm else ""
-            raise SpecError(f"batch {self.batch} is not valid: at least {minimum}{why}")
         if not (self.critic_steps >= 1 and 0 <= self.penalty < math.inf):
             raise SpecError(
                 f"critic_steps {self.critic_steps} and penalty {self.penalty} are not valid: "
@@ -98,6 +98,28 @@ class GANSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             raise SpecError(
                 f"lr {self.lr}, beta1 {self.beta1}, beta2 {self.beta2}, eps {self.eps} are not valid: "
                 "lr and eps must be positive and finite, both betas in [0, 1)"
+            )
+
+    def _fill(self, role: str, output: Activation) -> None:
+        """Put in the place of what the list of a network leaves out what it then means."""
+        entries: tuple[Entry, ...] = getattr(self, role)
+        own = f"{role}_activations"
+        if tables.tables(entries):
+            for field in (own, "batch_norm") if role == "generator" else (own,):
+                if getattr(self, field):
+                    raise SpecError(f"{field} is for lists of integers: `$.{role}` has tables, so say it in them")
+            msgspec.structs.force_setattr(self, role, tables.filled(entries, output))
+            return
+        widths = tables.widths(role, entries)
+        if len(widths) < 2 or min(widths) < 1:
+            raise SpecError(
+                f"{role} widths {list(widths)} are not valid: at least two positive integers, such as 64,256,784"
+            )
+        if not getattr(self, own):
+            msgspec.structs.force_setattr(self, own, ("relu",) * (len(widths) - 2) + (output,))
+        if len(getattr(self, own)) != len(widths) - 1:
+            raise SpecError(
+                f"{own} names {len(getattr(self, own))} layers, but widths {list(widths)} make {len(widths) - 1}"
             )
 
     @property
@@ -131,29 +153,54 @@ class GANSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return self.critic_steps * self.batch
 
     @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of layers that tables say; none in a model of integers alone."""
+        return tuple(sorted({tables.kind(one) for one in tables.tables((*self.generator, *self.discriminator))}))
+
+    @property
+    def apart(self) -> bool:
+        """Whether D sees real and fake rows one after the other: with batch norm, each with statistics of its own."""
+        return any(layer.batch_norm for layer in self.discriminator_layers)
+
+    @property
     def z_dim(self) -> int:
         """Width of the noise."""
-        return self.generator[0]
+        return tables.size(self.generator[0])
 
     @property
     def img_dim(self) -> int:
         """Width of an image, or of whatever the data is."""
-        return self.generator[-1]
+        return tables.size(self.discriminator[0])
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """C, H, W of an image where the model says it; else (img_dim,)."""
+        takes, made = self.discriminator[0], self._network("generator")[1]
+        return takes if isinstance(takes, tuple) else made
 
     @property
     def data_range(self) -> tuple[float, float]:
         """Interval that real data must lie in: what the generator's last activation can produce."""
-        return (-1.0, 1.0) if self.generator_activations[-1] == "tanh" else (0.0, 1.0)
+        return (-1.0, 1.0) if weighted(self.generator_layers)[-1].activation == "tanh" else (0.0, 1.0)
+
+    def _network(self, role: str) -> tables.Network:
+        """Return the layers of a network, and the shape of its output; of integers only hidden ones have batch norm."""
+        entries: tuple[Entry, ...] = getattr(self, role)
+        if tables.tables(entries):
+            return _built(role, entries)
+        widths = tables.widths(role, entries)
+        normalised = self.batch_norm and role == "generator"
+        return mlp(widths, getattr(self, f"{role}_activations"), normalised), widths[-1:]
 
     @property
-    def generator_layers(self) -> tuple[Dense, ...]:
-        """Layers of the generator; batch norm, where asked for, on the hidden ones."""
-        return mlp(self.generator, self.generator_activations, self.batch_norm)
+    def generator_layers(self) -> tuple[Layer, ...]:
+        """Layers of the generator, from rows of noise to rows of images."""
+        return self._network("generator")[0]
 
     @property
-    def discriminator_layers(self) -> tuple[Dense, ...]:
-        """Layers of the discriminator."""
-        return mlp(self.discriminator, self.discriminator_activations, batch_norm=False)
+    def discriminator_layers(self) -> tuple[Layer, ...]:
+        """Layers of the discriminator, from rows of images to logits."""
+        return self._network("discriminator")[0]
 
     @property
     def n_params(self) -> int:
@@ -162,34 +209,32 @@ class GANSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     @property
     def iteration_flops(self) -> int:
-        """Least FLOP of one iteration, counting 2·m·n·k for each matrix product and nothing else.
+        """Least FLOP of one iteration, counting 2·m·n·k for each matrix product and nothing else."""
+        return self._work(lambda layer: layer.flops(self.batch))
 
-        D step: G forward, then on real and fake rows D forward, D's weight gradients and the gradient
-        down to D's first hidden layer; and the penalty's. There may be several. G step: G and D forward,
-        the gradient through all of D, G's weight gradients and the gradient down to G's first hidden layer.
-        """
-        b = self.batch
-        g = [layer.flops(b) for layer in self.generator_layers]
-        d = [layer.flops(b) for layer in self.discriminator_layers]
-        d_step = sum(g) + 2 * (2 * sum(d) + sum(d[1:])) + self.penalty_flops * self.objective.penalised
-        g_step = sum(g) + 2 * sum(d) + sum(g) + sum(g[1:])
-        return self.critic_steps * d_step + g_step
+    @property
+    def usual_flops(self) -> int:
+        """The same with products by the zeros of padding, as they are usually counted."""
+        return self._work(lambda layer: layer.usual_flops(self.batch))
+
+    def _work(self, work: Callable[[Layer], int]) -> int:
+        networks = self.generator_layers, self.discriminator_layers
+        return iteration_work(*networks, self.critic_steps, self.objective.penalised, work)
 
     @property
     def penalty_flops(self) -> int:
-        """Least FLOP of the gradient penalty's own gradient for D, counted as those of an iteration.
+        """Least FLOP of the gradient penalty's own gradient for D, counted as those of an iteration."""
+        return penalty_work(self.discriminator_layers, lambda layer: layer.flops(self.batch))
 
-        On one batch: forward to D's last hidden layer, down to the input, up again to that layer, and the weight
-        gradients; where activations are smooth, the ordinary backward pass of the layers below as well.
-        """
-        d = [layer.flops(self.batch) for layer in self.discriminator_layers]
-        smooth = smooth_depth(self.discriminator_layers)
-        return 2 * (sum(d[:-1]) + sum(d)) + sum(d[:smooth]) + sum(d[1:smooth])
+    def sizes(self, role: str) -> tuple[int, ...]:
+        """Return how many values enter a network, and how many leave each of its layers."""
+        layers = self._network(role)[0]
+        return math.prod(layers[0].in_shape), *(math.prod(layer.out_shape) for layer in weighted(layers))
 
     @property
     def widths(self) -> str:
-        """The widths of both networks, such as ``64-256-784 / 784-128-1``."""
-        return " / ".join("-".join(map(str, widths)) for widths in (self.generator, self.discriminator))
+        """The widths of both networks, such as ``64-256-784 / 784-128-1``; images as ``16x14x14``."""
+        return " / ".join(tables.sizes(getattr(self, role), self._network(role)[0]) for role in LAST)
 
     def describe(self) -> str:
         """Return the model in one line, such as ``64-256-784 / 784-128-1, batch 128``."""
@@ -202,6 +247,17 @@ def with_loss(spec: GANSpec, loss: str) -> GANSpec:
     """Return ``spec`` with another loss, and its defaults where it had those of its own; raises ``UsageError``."""
     own = {field: None for field in DEFAULTS if getattr(spec, field) == getattr(spec.objective, field)}
     return msgspec.structs.replace(spec, loss=loss, **own)
+
+
+@functools.cache
+def _built(role: str, entries: tuple[Entry, ...]) -> tables.Network:
+    return tables.network(role, entries, LAST[role])
+
+
+def _dcgan(side: int, width: int, batch: int, channels: int = 1, bias: bool = True) -> GANSpec:
+    generator, discriminator = dcgan(side, width, channels, bias)
+    made = GANSpec(name=f"dcgan-{side}", generator=generator, discriminator=discriminator, batch=batch, beta1=0.5)
+    return msgspec.structs.replace(made, init="dcgan")
 
 
 PRESETS: dict[str, GANSpec] = {
@@ -234,6 +290,10 @@ PRESETS: dict[str, GANSpec] = {
             discriminator_activations=("leaky_relu", "leaky_relu", "identity"),
             batch=128,
         ),
+        _dcgan(8, 8, 16),
+        _dcgan(28, 16, 32),
+        _dcgan(32, 16, 32),
+        _dcgan(64, 64, 64, channels=3, bias=False),
     )
 }
 
@@ -256,5 +316,5 @@ def read_spec(path: Path) -> GANSpec:
         raise SpecError(f"model {path}: {error}") from error
     except (msgspec.MsgspecError, ValueError) as error:
         raise SpecError(
-            f"model {path} is not valid: {error} (fields: {', '.join(GANSpec.__struct_fields__)})"
+            f"model {path} is not valid: {tables.explained(error)} (fields: {', '.join(GANSpec.__struct_fields__)})"
         ) from error

@@ -153,6 +153,11 @@ class Operation(ABC):
         """The loss that a backend must have for this operation; None if it needs none."""
         return None
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of layers, said in tables, that a backend must have for it."""
+        return ()
+
     @abstractmethod
     def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
         """Return seeded inputs; ``images`` is (STAGED_BATCHES · B, img_dim) of real data."""

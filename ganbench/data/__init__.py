@@ -37,17 +37,17 @@ def load_images(spec: GANSpec, path: Path | None) -> np.ndarray:
     Raises ``DataError`` naming file and fault.
     """
     if path is None:
-        if not _is_square(spec.img_dim):
-            raise DataError(
-                f"the digits cannot be resized to width {spec.img_dim}, which is not a square: "
-                f"pass --data with rows of {spec.img_dim} values"
-            )
+        if not _square(spec):
+            size = f"width {spec.img_dim}, which is not a square"
+            if len(spec.image_shape) > 1:
+                size = f"{' × '.join(map(str, spec.image_shape))}, which is no grey square"
+            raise DataError(f"the digits cannot be resized to {size}: pass --data with rows of {spec.img_dim} values")
         return _rows(_onto(_digits(), spec.data_range), spec.img_dim)
     if path.is_dir():
         return load_recordings(spec, path).frames
     try:
         images = _decode(_read_bytes(path))
-        _check_shape(images.shape, spec.img_dim)
+        _check_shape(images.shape, spec)
         return _rows(_to_range(images, spec.data_range), spec.img_dim)
     except DataError as error:
         raise DataError(f"data {path}: {error}") from error
@@ -157,14 +157,14 @@ def _choose(names: list[str]) -> str:
     )
 
 
-def _check_shape(shape: tuple[int, ...], img_dim: int) -> None:
+def _check_shape(shape: tuple[int, ...], spec: GANSpec) -> None:
     """Raise where an array is neither rows of ``img_dim`` values nor images that can be made such rows."""
+    img_dim, side = spec.img_dim, _square(spec)
     if len(shape) in (2, 3) and 0 not in shape:
-        resizable = len(shape) == 3 and shape[1] == shape[2] and _is_square(img_dim)
+        resizable = len(shape) == 3 and shape[1] == shape[2] and side
         if resizable or math.prod(shape[1:]) == img_dim:
             return
-    side = math.isqrt(img_dim)
-    resized = f", or (n, h, h), resized to {side} × {side}" if _is_square(img_dim) else ""
+    resized = f", or (n, h, h), resized to {side} × {side}" if side else ""
     raise DataError(
         f"shape {shape} does not fit this model: valid are (n, {img_dim}), (n, h, w) with h·w = {img_dim}"
         f"{resized}, and n at least 1"
@@ -219,5 +219,7 @@ def _resize(images: np.ndarray, side: int) -> np.ndarray:
     return resized
 
 
-def _is_square(n: int) -> bool:
-    return math.isqrt(n) ** 2 == n
+def _square(spec: GANSpec) -> int:
+    """Return the side of a model's images if they are grey squares, or if it does not say what they are; else 0."""
+    side = math.isqrt(spec.img_dim)
+    return side if side**2 == spec.img_dim and spec.image_shape in ((spec.img_dim,), (1, side, side)) else 0

@@ -173,6 +173,14 @@ def arguments(plan: Plan, known: bool, threads: int | None) -> tuple[str, ...]:
 
 
 def as_toml(spec: GANSpec) -> str:
-    """Return a model as ``read_spec`` reads it: its numbers, texts and lists are written alike in JSON and TOML."""
-    fields = msgspec.to_builtins(spec).items()
-    return "".join(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in fields)
+    """Return a model as ``read_spec`` reads it."""
+    return "".join(f"{name} = {_in_toml(value)}\n" for name, value in msgspec.to_builtins(spec).items())
+
+
+def _in_toml(value: Any) -> str:
+    """Return a value in one line: numbers and texts are written alike in JSON and TOML."""
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{name} = {_in_toml(one)}' for name, one in value.items())} }}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_in_toml, value))}]"
+    return json.dumps(value, ensure_ascii=False)

@@ -1,12 +1,13 @@
 """The fully connected layer. Its weight is (n_out, n_in), as ``torch.nn.Linear`` stores it."""
 
-from operator import matmul
 from typing import Any
 
-from .base import Layer, Matmul, Product
+from .base import Layer, Matrices, Multiplying, Product
+
+MATRICES = Matrices()
 
 
-class Dense(Layer, frozen=True):
+class Dense(Layer, frozen=True, kw_only=True):
     """``x Wᵀ``, from (B, n_in) to (B, n_out)."""
 
     n_in: int
@@ -24,22 +25,14 @@ class Dense(Layer, frozen=True):
     def weight_shape(self) -> tuple[int, ...]:
         return self.n_out, self.n_in
 
-    @property
-    def fan_in(self) -> int:
-        return self.n_in
+    def forward(self, x: Any, w: Any, on: Multiplying = MATRICES) -> Any:
+        return on.matmul(x, w.T)
 
-    @property
-    def channels(self) -> int:
-        return self.n_out
+    def input_grad(self, delta: Any, w: Any, on: Multiplying = MATRICES) -> Any:
+        return on.matmul(delta, w)
 
-    def forward(self, x: Any, w: Any, product: Matmul = matmul) -> Any:
-        return product(x, w.T)
-
-    def input_grad(self, delta: Any, w: Any, product: Matmul = matmul) -> Any:
-        return product(delta, w)
-
-    def weight_grad(self, x: Any, delta: Any, product: Matmul = matmul) -> Any:
-        return product(delta.T, x)
+    def weight_grad(self, x: Any, delta: Any, on: Multiplying = MATRICES) -> Any:
+        return on.matmul(delta.T, x)
 
     def forward_product(self, rows: int) -> Product:
         return Product(rows, self.n_in, self.n_out, b_transposed=True)

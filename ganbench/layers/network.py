@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from .base import Activation, Layer
+from .base import Activation, Init, Layer
 from .dense import Dense
 
 if TYPE_CHECKING:
@@ -24,9 +24,14 @@ def mlp(widths: Sequence[int], activations: Sequence[Activation], batch_norm: bo
     )
 
 
+def weighted(layers: Sequence[Layer]) -> list[Layer]:
+    """Return those layers that have parameters: all but ``Reshape``."""
+    return [layer for layer in layers if layer.count]
+
+
 def parameters(layers: Sequence[Layer]) -> list[tuple[str, tuple[int, ...]]]:
     """Return (name, shape) of every parameter of a network, in the order backends receive them."""
-    return [entry for number, layer in enumerate(layers, 1) for entry in layer.parameters(number)]
+    return [entry for number, layer in enumerate(weighted(layers), 1) for entry in layer.parameters(number)]
 
 
 def n_params(layers: Sequence[Layer]) -> int:
@@ -35,13 +40,18 @@ def n_params(layers: Sequence[Layer]) -> int:
 
 
 def by_layer(layers: Sequence[Layer], params: Sequence[T]) -> list[tuple[T, ...]]:
-    """Return a network's flat parameter list cut into one tuple per layer: (W, b) or (W, gamma, beta)."""
+    """Return a network's flat parameter list cut into one tuple per layer: (W, b), (W, gamma, beta), (W,) or ()."""
     cut, start = [], 0
     for layer in layers:
-        end = start + (3 if layer.batch_norm else 2)
+        end = start + layer.count
         cut.append(tuple(params[start:end]))
         start = end
     return cut
+
+
+def weights(layers: Sequence[Layer], params: Sequence[T]) -> list[T | None]:
+    """Return the weight of each layer, None of one without."""
+    return [own[0] if own else None for own in by_layer(layers, params)]
 
 
 def cast_weights(layers: Sequence[Layer], params: Sequence[T], cast: Callable[[T], T]) -> list[T]:
@@ -58,6 +68,8 @@ def smooth_depth(layers: Sequence[Layer]) -> int:
     return depth
 
 
-def initial_params(rng: np.random.Generator, layers: Sequence[Layer], dtype: str) -> list[np.ndarray]:
+def initial_params(
+    rng: np.random.Generator, layers: Sequence[Layer], dtype: str, init: Init = "uniform"
+) -> list[np.ndarray]:
     """Return fresh parameters of every layer, drawn in order."""
-    return [parameter for layer in layers for parameter in layer.init(rng, dtype)]
+    return [parameter for layer in layers for parameter in layer.init(rng, dtype, init)]

@@ -55,9 +55,10 @@ class Timer(Protocol):
 def first_call(backend: Backend, operation: Operation, inputs: Inputs) -> tuple[Program, float, float]:
     """Prepare and run once; return the program, seconds to prepare, seconds of the first run.
 
-    Raises ``UnsupportedError`` where the backend is not written for the loss of the operation.
+    Raises ``UnsupportedError`` where the backend is not written for the loss or the layers of the operation.
     """
     backend.require_loss(operation)
+    backend.require_layers(operation)
     start = time.perf_counter()
     program = backend.prepare(operation, inputs)
     backend.synchronize(program.result)

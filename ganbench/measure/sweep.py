@@ -75,7 +75,9 @@ def altered(spec: GANSpec, variable: str, value: int) -> GANSpec:
 
 def _widened(spec: GANSpec, width: int) -> GANSpec:
     """Return ``spec`` with all hidden layers of both networks ``width`` wide."""
-    made = {}
+    if spec.kinds:
+        raise UsageError(f"sweep of width: {spec.name} has layers in tables, so it has no one width")
+    made: dict[str, tuple[Any, ...]] = {}
     for role in ("generator", "discriminator"):
         first, *hidden, last = getattr(spec, role)
         made[role] = (first, *[width] * len(hidden), last)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..array_ops import ArrayOps
 from ..gan import BATCH_NORM_EPS, GANSpec
+from ..layers import weighted
 from ..operation import Inputs, Operation, Output, Shape, outputs_of
 from ..precision import accumulation_dtype
 from .fresh import turns
@@ -30,7 +31,10 @@ class _OfSizes(Operation):
 
 @dataclass(frozen=True)
 class _Product(_OfSizes):
-    """(m, k) · (k, n); of a model, the heaviest layer of its generator: m is the batch, k goes in, n comes out."""
+    """(m, k) · (k, n); of a model, the heaviest layer of its generator: m is the batch, k goes in, n comes out.
+
+    Of a convolution it is the product of all windows with the weight.
+    """
 
     m: int
     k: int
@@ -38,8 +42,9 @@ class _Product(_OfSizes):
 
     @classmethod
     def of(cls, spec: GANSpec) -> Self:
-        layer = max(spec.generator_layers, key=lambda layer: layer.n_in * layer.n_out)
-        return cls(spec.batch, layer.n_in, layer.n_out)
+        layer = max(spec.generator_layers, key=lambda layer: layer.usual_flops(1))
+        m, k, n, *_ = layer.forward_product(spec.batch)
+        return cls(m, k, n)
 
     @property
     def _operands(self) -> list[tuple[int, int]]:
@@ -97,7 +102,10 @@ class MatmulGrad(_Product):
 
 @dataclass(frozen=True)
 class _Normalisation(_OfSizes):
-    """``batch`` rows of ``features``; of a model, its generator's widest hidden layer, or the output without one."""
+    """``batch`` rows of ``features``; of a model, its generator's widest hidden layer, or the output without one.
+
+    Each pixel of an image is a row.
+    """
 
     batch: int
     features: int
@@ -106,7 +114,9 @@ class _Normalisation(_OfSizes):
 
     @classmethod
     def of(cls, spec: GANSpec) -> Self:
-        return cls(spec.batch, max(spec.generator[1:-1] or spec.generator[-1:]))
+        *hidden, last = weighted(spec.generator_layers)
+        layer = max(hidden or [last], key=lambda layer: layer.channels * layer.pixels)
+        return cls(spec.batch * layer.pixels, layer.channels)
 
     @property
     def _values_read(self) -> int:

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from ..array_ops import Adam, AdamSettings, Array, ArrayOps, GANState, NetworkState
-from ..gan import STAGED_BATCHES, GANSpec, with_loss
-from ..layers import Dense, Layer, cast_weights, initial_params, n_params, parameters
+from ..gan import LAST, STAGED_BATCHES, GANSpec, with_loss
+from ..layers import Dense, Layer, cast_weights, initial_params, n_params, parameters, weighted
 from ..operation import Inputs, ModelOperation, Operation, Output, Shape, outputs_of
 from ..precision import accumulation_dtype
 from .fresh import turns
@@ -92,13 +92,17 @@ class _Forward(ModelOperation):
     role: ClassVar[str]
 
     @property
+    def kinds(self) -> tuple[str, ...]:
+        return self.spec.kinds
+
+    @property
     def _layers(self) -> tuple[Layer, ...]:
         layers: tuple[Layer, ...] = getattr(self.spec, f"{self.role}_layers")
         return layers
 
     @property
     def shape(self) -> Shape:
-        return Shape(batch=self.spec.batch, **{self.role: getattr(self.spec, self.role)})
+        return Shape(batch=self.spec.batch, **{self.role: self.spec.sizes(self.role)})
 
     @property
     def flops(self) -> int:
@@ -114,7 +118,7 @@ class _Forward(ModelOperation):
 
     def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
         rng = np.random.default_rng(seed)
-        drawn = initial_params(rng, self._layers, accumulation_dtype(dtype))
+        drawn = initial_params(rng, self._layers, accumulation_dtype(dtype), self.spec.init)
         params = cast_weights(self._layers, drawn, lambda p: to_host(p, dtype))
         networks = turns(rng, params, n_params(self._layers))
         return Inputs((), None, list(zip(networks, self._batches(rng, dtype, images), strict=True)))
@@ -165,6 +169,11 @@ class PenaltyGrad(DiscriminatorForward):
 
     name = "penalty_grad"
 
+    @classmethod
+    def of(cls, spec: GANSpec) -> Self:
+        with_loss(spec, "wgan-gp")  # D may have batch norm
+        return super().of(spec)
+
     @property
     def loss(self) -> str:
         return "wgan-gp"
@@ -192,6 +201,10 @@ class GANIteration(ModelOperation):
         return self.spec.loss
 
     @property
+    def kinds(self) -> tuple[str, ...]:
+        return self.spec.kinds
+
+    @property
     def shape(self) -> Shape:
         return iteration_shape(self.spec)
 
@@ -207,7 +220,8 @@ class GANIteration(ModelOperation):
 
     @property
     def _kept_read(self) -> int:
-        running = sum(2 * layer.channels for layer in self.spec.generator_layers if layer.batch_norm)
+        layers = (*self.spec.generator_layers, *self.spec.discriminator_layers)
+        running = sum(2 * layer.channels for layer in layers if layer.batch_norm)
         return 3 * self.spec.n_params + running
 
     def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
@@ -237,7 +251,7 @@ class GANIteration(ModelOperation):
             named += _adam_outputs(f"{role} ", layers)
             named += [
                 Output(f"{role} {name}{number}", (layer.channels,), f"{role} running {name}", kept=True)
-                for number, layer in enumerate(layers, 1)
+                for number, layer in enumerate(weighted(layers), 1)
                 if layer.batch_norm
                 for name in ("mean", "var")
             ]
@@ -259,14 +273,14 @@ class GANIteration(ModelOperation):
 def iteration_shape(spec: GANSpec) -> Shape:
     """Return the sizes that say what an iteration costs; ``critic_steps`` only where there may be several."""
     steps = {"critic_steps": spec.critic_steps} if spec.stacked else {}
-    return Shape(**steps, batch=spec.batch, generator=spec.generator, discriminator=spec.discriminator)
+    return Shape(**steps, batch=spec.batch, **{role: spec.sizes(role) for role in LAST})
 
 
 def initial_state(rng: np.random.Generator, spec: GANSpec, dtype: str) -> GANState:
     """Return a model before its first iteration: moments 0, running mean 0 and variance 1."""
     networks = []
     for layers in (spec.generator_layers, spec.discriminator_layers):
-        params = initial_params(rng, layers, dtype)
+        params = initial_params(rng, layers, dtype, spec.init)
         zeros = [np.zeros_like(p) for p in params]
         running = [make(layer.channels, dtype) for layer in layers if layer.batch_norm for make in (np.zeros, np.ones)]
         networks.append(NetworkState(params, zeros, zeros, running))

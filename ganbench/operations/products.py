@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from ..array_ops import Array, ArrayOps
-from ..layers import Product, smooth_depth
+from ..layers import Product, smooth_depth, weighted
 from ..operation import Inputs, ModelOperation, Output, Shape
 from .fresh import turns
 from .networks import iteration_shape
@@ -28,7 +28,7 @@ class GANProducts(ModelOperation):
     @property
     def products(self) -> list[Product]:
         """In the order of an iteration: the steps on D, whose rows share one batch, then a step on G."""
-        b, g, d = self.spec.batch, self.spec.generator_layers, self.spec.discriminator_layers
+        b, g, d = self.spec.batch, *map(weighted, (self.spec.generator_layers, self.spec.discriminator_layers))
         step = self._penalised_step() if self.spec.objective.penalised else self._discriminator_step()
         listed = [
             *step * self.spec.critic_steps,
@@ -41,17 +41,18 @@ class GANProducts(ModelOperation):
 
     def _discriminator_step(self) -> list[Product]:
         """On real and fake rows."""
-        b, g, d = self.spec.batch, self.spec.generator_layers, self.spec.discriminator_layers
+        b, g, d = self.spec.batch, *map(weighted, (self.spec.generator_layers, self.spec.discriminator_layers))
+        passes = [b, b] if self.spec.apart else [2 * b]
         return [
             *(layer.forward_product(b) for layer in g),
-            *(layer.forward_product(2 * b) for layer in d),
-            *(layer.weight_grad_product(2 * b) for layer in d),
-            *(layer.input_grad_product(2 * b) for layer in d[1:]),
+            *(layer.forward_product(rows) for layer in d for rows in passes),
+            *(layer.weight_grad_product(rows) for layer in d for rows in passes),
+            *(layer.input_grad_product(rows) for layer in d[1:] for rows in passes),
         ]
 
     def _penalised_step(self) -> list[Product]:
         """On real, fake and mixed rows; the penalty's part of a weight gradient is so many more rows of its product."""
-        b, g, d = self.spec.batch, self.spec.generator_layers, self.spec.discriminator_layers
+        b, g, d = self.spec.batch, *map(weighted, (self.spec.generator_layers, self.spec.discriminator_layers))
         below = [number <= smooth_depth(d) for number in range(1, len(d) + 1)]
         return [
             *(layer.forward_product(b) for layer in g),

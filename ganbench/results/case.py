@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from ..gan import PRESETS, GANSpec, with_loss
+from ..layers.tables import written
 from ..precision import titled
 from .records import DIGITS, RunHeader
 
@@ -61,13 +62,13 @@ def service_name(header: RunHeader, row: "pd.Series[Any]") -> str:
 def model_label(spec: GANSpec) -> str:
     """Return a model's name, and behind it what differs from the preset of that name, such as ``tiny, batch norm``.
 
-    Where there is none, what differs from a plain model of the same widths. Batch and critic_steps are the shape's.
+    Where there is none, what differs from a plain model of the same layers. Batch and critic_steps are the shape's.
     """
-    widths = spec.generator, spec.discriminator
+    layers = spec.generator, spec.discriminator
     known = PRESETS.get(spec.name)
-    usual = known and (known.generator, known.discriminator) == widths
-    plain = known if known and usual else GANSpec(generator=widths[0], discriminator=widths[1], batch=spec.batch)
-    found = [spec.name, *[spec.widths] * bool(known and not usual)]
+    usual = known and (known.generator, known.discriminator) == layers
+    plain = known if known and usual else GANSpec(generator=layers[0], discriminator=layers[1], batch=spec.batch)
+    found = [spec.name, *[" / ".join(map(written, layers))] * bool((known or spec.kinds) and not usual)]
     if spec.loss != plain.loss:
         found.append(spec.loss)
         plain = with_loss(plain, spec.loss)
@@ -78,6 +79,8 @@ def model_label(spec: GANSpec) -> str:
         if own != getattr(plain, f"{role}_activations"):
             runs = [(name, len(list(group))) for name, group in itertools.groupby(own)]
             found.append(f"{role} {'-'.join(f'{n}*{name}' if n > 1 else name for name, n in runs)}")
+    if spec.init != plain.init:
+        found.append(f"init {spec.init}")
     numbers = [
         name for name in ("penalty", "lr", "beta1", "beta2", "eps") if getattr(spec, name) != getattr(plain, name)
     ]

@@ -36,13 +36,13 @@ from ..operations.networks import GANIteration
 from ..precision import FULL
 from ..verification.emulation import answers_from
 from ..verification.gate import UNVERIFIABLE, check_outputs, verify
-from ..verification.models import ODD_SPECS, TINY_SPECS
+from ..verification.models import IMAGE_SPECS, ODD_SPECS, TINY_SPECS
 from ..verification.reference import Reference
 from ..verification.sync_check import left_before, unfinished
 from .expected import KEPT as KEPT, LONG_RUN, answers, images, keep_answers, long_answers
 from .process import ProcessConformance
 
-TRAINED_SPECS = (*TINY_SPECS, *(spec for spec in ODD_SPECS if spec.name in ("hinge", "least-squares")))
+TRAINED_SPECS = (*TINY_SPECS, *(spec for spec in ODD_SPECS if spec.name in ("hinge", "least-squares")), IMAGE_SPECS[1])
 LONG_SPECS = tuple(map(preset, ("mnist-mlp", "mnist-mlp-bn", "mnist-wgan-gp")))
 SIGNATURES = (
     *sorted(Backend.__abstractmethods__),
@@ -70,7 +70,7 @@ class BackendConformance(ProcessConformance):
     specs: ClassVar[Sequence[GANSpec]] = (
         *map(preset, ("tiny", "mnist-mlp", "mnist-mlp-bn", "mnist-wgan-gp")),
         TINY_SPECS[-1],
-        *ODD_SPECS,
+        *(*ODD_SPECS, *IMAGE_SPECS),
     )
     dtypes: ClassVar[Sequence[str]] = FULL
     operations: ClassVar[Sequence[str]] = tuple(OPERATIONS)
@@ -82,14 +82,20 @@ class BackendConformance(ProcessConformance):
         some = slice(1 if "backend" in metafunc.fixturenames and self.missing() else None)  # one is skipped for all
         if test in ("test_gate", "test_program", "test_fresh_inputs"):
             specs, dtypes = (self.specs, self.dtypes) if test == "test_gate" else (TINY_SPECS, self.dtypes[:1])
-            metafunc.parametrize(("operation", "dtype"), parameters(specs, dtypes, self.operations, losses)[some])
+            cases = parameters([*filter(self.has_layers, specs)], dtypes, self.operations, losses)
+            metafunc.parametrize(("operation", "dtype"), cases[some])
         elif "spec" in metafunc.fixturenames:
             trains = "float64" in self.dtypes and GANIteration.name in self.operations
             specs = TRAINED_SPECS if test == "test_training" else LONG_SPECS
-            chosen = [spec for spec in specs if trains and spec.loss in losses][some]
+            chosen = [spec for spec in specs if trains and spec.loss in losses and self.has_layers(spec)][some]
             metafunc.parametrize("spec", chosen, ids=[spec.name for spec in chosen])
         elif "dtype" in metafunc.fixturenames:
             metafunc.parametrize("dtype", self.dtypes[some])
+
+    def has_layers(self, spec: GANSpec) -> bool:
+        """Return whether the backend, in this mode, is written for the layers of a model."""
+        cls = self.backend_class
+        return not spec.kinds or (self.mode not in cls.integer_modes and {*spec.kinds} <= {*cls.layers})
 
     def missing(self) -> str:
         """Return why this machine lacks the device, or ''; asked while tests are collected, it imports no framework."""
@@ -308,6 +314,7 @@ def parameters(
     return [
         pytest.param(operation, dtype, id=f"{spec.name}-{name}-{dtype}")
         for spec, name, dtype in itertools.product(specs, names, dtypes)
+        if not (name == "penalty_grad" and spec.apart)  # the penalty is taken row by row
         for operation in [make_operation(name, spec)]
         if spec.batch >= operation.minimum_batch and operation.loss in (None, *losses)
     ]

@@ -11,6 +11,7 @@ import numpy as np
 from .. import registry
 from ..gan import BATCH_NORM_EPS, GANSpec
 from ..layers import by_layer
+from ..layers.tables import unnormalised
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -29,14 +30,15 @@ def generate(spec: GANSpec, params: Sequence[np.ndarray], running: Sequence[np.n
     Batch norm takes the ``running`` statistics that training kept, not those of z: what one row becomes does not
     depend on the others, and a single one can be made. With these it is linear, so weights and biases take it up.
     """
-    layers, statistics, folded = spec.generator_layers, iter(running), []
-    for layer, (w, *rest) in zip(layers, by_layer(layers, params), strict=True):
+    layers, statistics, folded = spec.generator_layers, iter(running), list[np.ndarray]()
+    for layer, own in zip(layers, by_layer(layers, params), strict=True):
+        folded += own
         if layer.batch_norm:
-            gamma, beta, mean, var = *rest, next(statistics), next(statistics)
+            w, gamma, beta, mean, var = *own, next(statistics), next(statistics)
             scale = gamma / np.sqrt(var + BATCH_NORM_EPS)
-            w, rest = scale[:, None] * w, [beta - scale * mean]
-        folded += [w, *rest]
-    plain = msgspec.structs.replace(spec, batch_norm=False)
+            w = np.moveaxis(scale * np.moveaxis(w, layer.out_axis, -1), -1, layer.out_axis)
+            folded[-3:] = [w, beta - scale * mean]
+    plain = msgspec.structs.replace(spec, batch_norm=False, generator=unnormalised(spec.generator))
     return np.asarray(registry.load("numpy")().generator_forward(plain, folded, z))
 
 

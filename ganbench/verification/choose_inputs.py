@@ -18,8 +18,8 @@ def kink_margin(operation: Operation, dtype: str) -> float:
     """Return the distance from zero at which rounding in ``dtype`` can no longer flip a ReLU."""
     if not isinstance(operation, ModelOperation):
         return 0.0  # it has none
-    spec = operation.spec
-    widest = max(*spec.generator[:-1], *spec.discriminator[:-1])
+    layers = (*operation.spec.generator_layers, *operation.spec.discriminator_layers)
+    widest = max(layer.fan_in for layer in layers)
     rounding = np.finfo(dtype).eps / np.finfo(np.float32).eps
     return float(KINK_MARGIN * rounding * np.sqrt(widest / 784))
 
@@ -27,13 +27,14 @@ def kink_margin(operation: Operation, dtype: str) -> float:
 def draw(operation: Operation, dtype: str, images: np.ndarray, first: int = 0) -> tuple[int, Inputs]:
     """Return the first seed from ``first`` on whose first iteration stays clear of every kink, and its inputs.
 
-    If none of ``SEEDS`` seeds does, it is the one that stays farthest. Such inputs make the gate stricter: if rounding
+    If none of ``SEEDS`` seeds does, it is the one that stays farthest. No seed does with images, which have too many
+    pixels: the first is taken. Such inputs make the gate stricter: if rounding
     flips a ReLU, Adam's first step changes sign and moves those weights by 2·lr, and the gate must tolerate that.
     """
     best, farthest = first, 0.0
     for seed in range(first, first + SEEDS):
         inputs, reference = operation.inputs(seed, dtype, images), Reference(clear_of=farthest)
-        if not operation.stateful:
+        if not operation.stateful or operation.kinds:
             return seed, inputs
         with contextlib.suppress(NearKinkError):
             next(_iterations(reference, operation, inputs))

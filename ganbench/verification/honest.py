@@ -13,9 +13,11 @@ import numpy as np
 from ..array_ops import AdamSettings, Array, Arrays, Triple, Updated
 from ..gan import GANSpec
 from ..layers import Layer
+from .maps import NumpyMaps, by_channel, like
 from .reference import Reference
 
 Rounding = Callable[[np.ndarray], np.ndarray]
+BLOCK = 1024  # rows: the pixels of a batch of images are more, and summed in blocks, or by several threads
 ROWS = 64  # of a batch, by which the errors of a unit are told
 LARGER = 8  # times
 ULPS = 2  # by which a result may be off: libraries differ in their exponentials and square roots
@@ -87,7 +89,10 @@ class RoundingOracle(_Seeing):
         return self._off(a @ b, self._low(a[:, ::-1]) @ self._low(b[::-1]))
 
     def _summed(self, rows: Array) -> Array:
-        return self._off(super()._summed(rows), super()._summed(self._low(rows[::-1])))
+        return self._off(super()._summed(rows), _column_sums(self._low(rows[::-1])))
+
+    def _mean(self, rows: Array) -> Array:
+        return _column_sums(rows) / np.asarray(len(rows), rows.dtype)
 
     def _total(self, terms: Array, more: Any = 0.0) -> Array:
         """Note that the sum may be off as if every term were, to the same side: what they leave may be much smaller."""
@@ -109,14 +114,17 @@ class RoundingOracle(_Seeing):
         return self._stored(super()._norms(rows))
 
     def _weight_grad(self, layer: Layer, x: Array, delta: Array) -> Array:
-        squares = self._terms if layer.batch_norm else np.square(delta)
-        return Gradient(super()._weight_grad(layer, x, delta), layer.weight_grad(np.square(x), squares))
+        squares = like(self._terms, delta) if layer.batch_norm else np.square(delta)
+        squares = layer.weight_grad(np.square(x), squares, NumpyMaps())
+        return Gradient(super()._weight_grad(layer, x, delta), squares)
 
     def _bias_grad(self, delta: Array) -> Array:
-        return Gradient(super()._bias_grad(delta), np.square(delta).sum(axis=0))
+        return Gradient(super()._bias_grad(delta), np.square(by_channel(delta)).sum(axis=0))
 
     def _added(self, a: Array, b: Array) -> Array:
-        return Gradient(super()._added(a.value, b.value), a.squares + b.squares)
+        if isinstance(a, Gradient):
+            return Gradient(super()._added(a.value, b.value), a.squares + b.squares)
+        return super()._added(a, b)
 
     def _sigmoid(self, exact: Array) -> Array:
         """Let sigmoids be off by ``ULPS`` of 1, however small: they may be computed as (1 + tanh(x/2)) / 2."""
@@ -147,9 +155,10 @@ class RoundingOracle(_Seeing):
         """
         exact = super().batch_norm_grad(x, gamma, beta, eps, grad)
         low_x, low_grad = self._low(x), self._low(grad)
-        std = np.sqrt(low_x.var(axis=0) + self._dtype.type(eps))
-        normed = (low_x - low_x.mean(axis=0)) / std
-        grad_gamma, grad_beta = (low_grad * normed).sum(axis=0), low_grad.sum(axis=0)
+        centred = low_x - self._mean(low_x)
+        std = np.sqrt(self._mean(np.square(centred)) + self._dtype.type(eps))
+        normed = centred / std
+        grad_gamma, grad_beta = _column_sums(low_grad * normed), _column_sums(low_grad)
         means = grad_beta / len(x), normed * (grad_gamma / len(x))
         scale = self._low(gamma) / std
         grad_x = scale * (low_grad - means[0] - means[1])
@@ -211,6 +220,11 @@ class Gradient:
 
     value: Array
     squares: Array
+
+
+def _column_sums(rows: Array) -> Array:
+    """Return sums of rows as libraries take them: no more than ``BLOCK`` rows one after the other."""
+    return sum(rows[start : start + BLOCK].sum(axis=0) for start in range(0, len(rows), BLOCK))
 
 
 def _value(array: Array) -> Array:

@@ -3,6 +3,7 @@
 from msgspec.structs import replace
 
 from ..gan import GANSpec, preset, with_loss
+from ..layers import ConvTable, ConvTransposeTable, DenseTable, Entry, ReshapeTable
 
 ODD_SPECS = (
     GANSpec(name="one-row-width-1", generator=(1, 1, 1), discriminator=(1, 1, 1), batch=1),
@@ -71,6 +72,60 @@ ODD_SPECS = (
         loss="wgan-gp",
         critic_steps=3,
         penalty=0.7,
+    ),
+)
+# With 2 channels, dense layers in between, and a stride that leaves a rest.
+_IMAGES: tuple[Entry, ...] = (
+    5,
+    ConvTransposeTable(out=6, kernel=3, batch_norm=True),
+    ConvTransposeTable(out=2, kernel=4, stride=2, padding=1, activation="tanh"),
+)
+IMAGE_SPECS = (
+    GANSpec(
+        name="images",
+        generator=_IMAGES,
+        discriminator=(
+            (2, 6, 6),
+            ConvTable(out=5, kernel=3, stride=2, activation="leaky_relu"),
+            ConvTable(out=6, kernel=2, activation="tanh", batch_norm=True),
+            1,
+        ),
+        batch=7,
+        init="dcgan",
+    ),
+    GANSpec(
+        name="images-reshaped",
+        generator=(
+            4,
+            DenseTable(out=12, batch_norm=True),
+            ReshapeTable(shape=(3, 2, 2)),
+            ConvTransposeTable(out=4, kernel=3, stride=2, bias=False, activation="leaky_relu"),
+            ConvTable(out=1, kernel=2, padding=1),
+        ),
+        discriminator=(
+            (1, 6, 6),
+            ConvTable(out=3, kernel=4, stride=2, padding=1, batch_norm=True, activation="sigmoid"),
+            DenseTable(out=8, batch_norm=True, activation="leaky_relu"),
+            ReshapeTable(shape=(2, 2, 2)),
+            ConvTable(out=1, kernel=2, bias=False),
+        ),
+        batch=5,
+        loss="least-squares",
+        critic_steps=2,
+    ),
+    GANSpec(
+        name="images-critic",
+        generator=_IMAGES,
+        discriminator=(
+            (2, 6, 6),
+            ConvTable(out=5, kernel=4, stride=2, padding=1, activation="leaky_relu"),
+            ConvTable(out=6, kernel=2, activation="tanh", bias=False),
+            DenseTable(out=4, activation="sigmoid"),
+            ConvTable(out=1, kernel=1),
+        ),
+        batch=7,
+        loss="wgan-gp",
+        critic_steps=2,
     ),
 )
 TINY_SPECS = (

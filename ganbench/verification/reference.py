@@ -21,10 +21,11 @@ from ..array_ops import (
     steps_on_d,
 )
 from ..gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, GANSpec
-from ..layers import Layer, by_layer
+from ..layers import Layer, by_layer, parameters, weights
 from ..losses import Terms
 from ..operations.rounding import widened
 from .functions import PHI, act, act_curvature, act_slope
+from .maps import NumpyMaps, by_channel, like
 
 
 class NearKinkError(Exception):
@@ -44,6 +45,7 @@ class Reference(ArrayOps):
 
     def __init__(self, clear_of: float = 0.0) -> None:
         self.nearest_kink = np.inf
+        self._maps = NumpyMaps(self._product)
         self._clear_of = clear_of
 
     def from_numpy(self, array: np.ndarray) -> Array:
@@ -60,15 +62,19 @@ class Reference(ArrayOps):
         """Every array that a layer leaves for another: kept as it is."""
         return array
 
+    def _mean(self, rows: Array) -> Array:
+        """Every mean over rows that is a statistic of batch norm."""
+        return rows.mean(axis=0)
+
     def _summed(self, rows: Array) -> Array:
         """Every sum over the rows of a batch that is a gradient of a bias."""
         return rows.sum(axis=0)
 
     def _weight_grad(self, layer: Layer, x: Array, delta: Array) -> Array:
-        return layer.weight_grad(x, delta, self._product)
+        return layer.weight_grad(x, delta, self._maps)
 
     def _bias_grad(self, delta: Array) -> Array:
-        return self._stored(self._summed(delta))
+        return self._stored(self._summed(by_channel(delta)))
 
     def _added(self, a: Array, b: Array) -> Array:
         """The gradients of two batches as one."""
@@ -120,8 +126,8 @@ class Reference(ArrayOps):
         return self._product(grad, b.T), self._product(a.T, grad)
 
     def batch_norm(self, x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array]:
-        mean = x.mean(axis=0)
-        var = ((x - mean) ** 2).mean(axis=0)
+        mean = self._mean(x)
+        var = self._mean((x - mean) ** 2)
         return gamma * (x - mean) / np.sqrt(var + eps) + beta, mean, var
 
     def batch_norm_grad(self, x: Array, gamma: Array, beta: Array, eps: float, grad: Array) -> Triple:
@@ -150,15 +156,25 @@ class Reference(ArrayOps):
     def _forward(
         self, layers: tuple[Layer, ...], params: Any, x: np.ndarray
     ) -> tuple[np.ndarray, list[_Trace], list[np.ndarray]]:
-        """Return the output, each layer's trace, and (mean, var) of each batch norm."""
+        """Return the output, each layer's trace, and (mean, unbiased var) of each batch norm.
+
+        Statistics of an image are those of its channels: each pixel is a row.
+        """
         traces, statistics = [], []
-        for layer, (w, *rest) in zip(layers, by_layer(layers, self._read(params)), strict=True):
-            linear = layer.forward(x, w, self._product)
+        for layer, own in zip(layers, by_layer(layers, self._read(params)), strict=True):
+            w, *rest = own or (None,)
+            linear = pre = layer.forward(x, w, self._maps)
+            if not own:
+                traces.append(_Trace(x, linear, linear))
+                x = linear
+                continue
             if layer.batch_norm:
-                pre, mean, var = self.batch_norm(linear, rest[0], rest[1], BATCH_NORM_EPS)
-                statistics += [mean, var]
-            else:
-                pre = linear + self._stored(rest[0])
+                rows = by_channel(linear)
+                pre, mean, var = self.batch_norm(rows, rest[0], rest[1], BATCH_NORM_EPS)
+                pre = like(pre, linear)
+                statistics += [mean, var * (len(rows) / (len(rows) - 1))]
+            elif layer.bias:
+                pre = like(by_channel(linear) + self._stored(rest[0]), linear)
             pre = self._stored(pre)
             if layer.activation in ("relu", "leaky_relu"):
                 pre = self._before_relu(pre)
@@ -172,17 +188,21 @@ class Reference(ArrayOps):
         """Return the gradient of each parameter and of the input, for ``grad`` = ∂L/∂output."""
         grads: list[np.ndarray] = []
         cut = by_layer(layers, self._read(params))
-        for layer, (w, *rest), trace in reversed(list(zip(layers, cut, traces, strict=True))):
+        for layer, own, trace in reversed(list(zip(layers, cut, traces, strict=True))):
+            w, *rest = own or (None,)
+            if not own:
+                grad = layer.input_grad(grad, w, self._maps)
+                continue
             delta = self._stored(grad * self._slope(layer.activation, trace.pre))
+            of_rest: list[np.ndarray] = []
             if layer.batch_norm:
-                delta, grad_gamma, grad_beta = self.batch_norm_grad(
-                    trace.linear, rest[0], rest[1], BATCH_NORM_EPS, delta
-                )
-                delta = self._stored(delta)
-                grads = [self._weight_grad(layer, trace.a_in, delta), grad_gamma, grad_beta, *grads]
-            else:
-                grads = [self._weight_grad(layer, trace.a_in, delta), self._bias_grad(delta), *grads]
-            grad = layer.input_grad(delta, w, self._product)
+                rows, above = by_channel(trace.linear), by_channel(delta)
+                rows, *of_rest = self.batch_norm_grad(rows, rest[0], rest[1], BATCH_NORM_EPS, above)
+                delta = self._stored(like(rows, delta))
+            elif layer.bias:
+                of_rest = [self._bias_grad(delta)]
+            grads = [self._weight_grad(layer, trace.a_in, delta), *of_rest, *grads]
+            grad = layer.input_grad(delta, w, self._maps)
         return grads, grad
 
     def generator_forward(self, spec: GANSpec, params: Any, z: Array) -> Array:
@@ -213,7 +233,7 @@ class Reference(ArrayOps):
         for one in steps_on_d(spec, real, z_d, u):
             taken += 1
             g, d, *losses = self._step_on_discriminator(spec, g, d, *one, taken)
-        g, g_loss = self._step_on_generator(spec, g, d, z_g, step + 1)
+        g, d, g_loss = self._step_on_generator(spec, g, d, z_g, step + 1)
         return GANState(g, d, np.int32(step + 1)), losses[0], g_loss, *losses[1:]
 
     def _step_on_discriminator(
@@ -222,12 +242,14 @@ class Reference(ArrayOps):
         """Return G, whose running statistics have moved, D after one step, its loss and the penalty in it."""
         layers = spec.discriminator_layers
         fake, _, statistics = self._forward(spec.generator_layers, g.params, z)
-        g = g._replace(running=_update_running(g.running, statistics, spec.batch))
+        g = _mixed(g, statistics)
         penalty, grads_mixed = None, None
         if u is not None:
             penalty, grads_mixed = self._penalty(spec, d.params, self._stored(u * real + (1 - u) * fake))
-        logit_real, trace_real, _ = self._forward(layers, d.params, real)
-        logit_fake, trace_fake, _ = self._forward(layers, d.params, fake)
+        logit_real, trace_real, statistics = self._forward(layers, d.params, real)
+        d = _mixed(d, statistics)
+        logit_fake, trace_fake, statistics = self._forward(layers, d.params, fake)
+        d = _mixed(d, statistics)
         d_loss, (on_real, on_fake) = self._loss(spec.objective.d, [logit_real, logit_fake], penalty or 0.0)
         grads, _ = self._backward(layers, d.params, trace_real, on_real)
         grads_fake, _ = self._backward(layers, d.params, trace_fake, on_fake)
@@ -238,56 +260,59 @@ class Reference(ArrayOps):
 
     def _step_on_generator(
         self, spec: GANSpec, g: NetworkState, d: NetworkState, z_g: Array, step: int
-    ) -> tuple[NetworkState, Array]:
-        """Return G after one step against the updated D, and its loss."""
+    ) -> tuple[NetworkState, NetworkState, Array]:
+        """Return G after one step against the updated D, D, whose running statistics have moved, and G's loss."""
         g_layers, d_layers = spec.generator_layers, spec.discriminator_layers
         images, g_traces, statistics = self._forward(g_layers, g.params, z_g)
-        running = _update_running(g.running, statistics, spec.batch)
-        logit, d_traces, _ = self._forward(d_layers, d.params, images)
+        running = _mixed(g, statistics).running
+        logit, d_traces, statistics = self._forward(d_layers, d.params, images)
         g_loss, (grad_logit,) = self._loss(spec.objective.g, [logit])
         grads, grad_images = self._backward(d_layers, d.params, d_traces, grad_logit)
         if spec.objective.cancels:
-            g_loss = self._drifted(g_loss, d.params[1::2], grads[1::2])
+            biases = [
+                place for place, (name, _) in enumerate(parameters(d_layers)) if name[1:].isdigit() and name[0] == "b"
+            ]
+            g_loss = self._drifted(g_loss, *([part[place] for place in biases] for part in (d.params, grads)))
         grads, _ = self._backward(g_layers, g.params, g_traces, grad_images)
-        return NetworkState(*self.adam_step(spec, g.params, grads, g.m, g.v, step), running), g_loss
+        g = NetworkState(*self.adam_step(spec, g.params, grads, g.m, g.v, step), running)
+        return g, _mixed(d, statistics), g_loss
 
     def penalty_grad(self, spec: GANSpec, params: Any, x: Array) -> list[Array]:
         return self._penalty(spec, params, x)[1]
 
     def _penalty(self, spec: GANSpec, params: Any, x: Array) -> tuple[Array, list[Array]]:
         """Return the penalty at rows ``x`` and its gradient for D's parameters; docs/workload.md has the names."""
-        layers, weights = spec.discriminator_layers, self._read(params)[::2]
+        layers, of_layers = spec.discriminator_layers, weights(spec.discriminator_layers, self._read(params))
         _, traces, _ = self._forward(layers, params, x)
         slopes = [self._slope(layer.activation, trace.pre) for layer, trace in zip(layers, traces, strict=True)]
         g, down = np.ones((len(x), 1)), []
-        for layer, w, slope in reversed(list(zip(layers, weights, slopes, strict=True))):
+        for layer, w, slope in reversed(list(zip(layers, of_layers, slopes, strict=True))):
             p = self._stored(g * slope)
             down.append((g, p))
-            g = layer.input_grad(p, w, self._product)
+            g = layer.input_grad(p, w, self._maps)
         norms = self._norms(g)
         penalty = spec.penalty * np.square(norms - 1).mean()
         shrunk = np.where(norms > 0, 1 - 1 / np.where(norms > 0, norms, 1), 0)
         gamma = self._stored(2 * spec.penalty / len(x) * shrunk * g)
         grads, curved = [], []  # of the weights, and of what the activations are applied to
-        for layer, w, slope, trace, (g, p) in zip(layers, weights, slopes, traces, reversed(down), strict=True):
-            grads.append(self._weight_grad(layer, gamma, p))
-            pi = layer.forward(gamma, w, self._product)
+        for layer, w, slope, trace, (g, p) in zip(layers, of_layers, slopes, traces, reversed(down), strict=True):
+            grads.append(None if w is None else self._weight_grad(layer, gamma, p))
+            pi = layer.forward(gamma, w, self._maps)
             curved.append(self._stored(pi * g * act_curvature(layer.activation, trace.pre, slope)))
             gamma = self._stored(pi * slope)
         found: list[Array] = []
         above = np.zeros((len(x), 1))
-        parts = zip(layers, weights, slopes, curved, traces, grads, strict=True)
+        parts = zip(layers, of_layers, slopes, curved, traces, grads, strict=True)
         for layer, w, slope, of_slope, trace, grad in reversed(list(parts)):
             delta = self._stored(above * slope) + of_slope
-            of_weights = self._added(grad, self._weight_grad(layer, trace.a_in, delta))
-            found = [of_weights, self._bias_grad(delta), *found]
-            above = layer.input_grad(delta, w, self._product)
+            if w is not None:
+                of_weights = self._added(grad, self._weight_grad(layer, trace.a_in, delta))
+                found = [of_weights, *[self._bias_grad(delta)] * layer.bias, *found]
+            above = layer.input_grad(delta, w, self._maps)
         return penalty, found
 
 
-def _update_running(running: list[Any], statistics: list[np.ndarray], batch: int) -> list[np.ndarray]:
-    """Mix new statistics in, the variance unbiased, as ``torch.nn.BatchNorm1d`` does."""
-    unbiased = [stat * (batch / (batch - 1) if index % 2 else 1.0) for index, stat in enumerate(statistics)]
-    return [
-        (1 - BATCH_NORM_MOMENTUM) * old + BATCH_NORM_MOMENTUM * new for old, new in zip(running, unbiased, strict=True)
-    ]
+def _mixed(network: NetworkState, statistics: list[np.ndarray]) -> NetworkState:
+    """Return a network with new statistics mixed in, as ``torch.nn.BatchNorm1d`` does."""
+    pairs = zip(network.running, statistics, strict=True)
+    return network._replace(running=[(1 - BATCH_NORM_MOMENTUM) * old + BATCH_NORM_MOMENTUM * new for old, new in pairs])
