@@ -31,6 +31,7 @@ COMPILED = (preset("tiny"), *(ODD[name] for name in ("saturating-bn", "critic-ac
 SCANNED = (
     *map(preset, ("tiny", "mnist-mlp", "mnist-mlp-bn")),
     *COMPILED[1:],
+    testing.IMAGE_SPECS[1],
 )
 
 

@@ -185,6 +185,10 @@ class TensorCores(NumpyBackend):
     def from_numpy(self, array):
         return super().from_numpy(array).view(Tensor)
 
+    def _column_sums(self, x, dtype):
+        """Only products are rounded; NumPy's way to sum is one."""
+        return super()._column_sums(x.view(np.ndarray), dtype).view(Tensor)
+
 
 def test_rounding_to_tf32():
     assert to_tf32(np.float32([1 + 2**-10, 1 + 2**-11, 1 + 3 * 2**-11, 1 + 2**-12])).tolist() == [

@@ -18,9 +18,9 @@ class WrongSlope(NumpyBackend):
 
 
 class TransposedWeightGradient(NumpyBackend):
-    def _backward(self, *args):
-        grads = super()._backward(*args)
-        return [grad.T if grad.ndim == 2 and grad.shape[0] == grad.shape[1] else grad for grad in grads]
+    def _backward(self, *args, **how):
+        grads, grad = super()._backward(*args, **how)
+        return [one.T if one.ndim == 2 and one.shape[0] == one.shape[1] else one for one in grads], grad
 
 
 class NoGradientThroughStatistics(NumpyBackend):
@@ -74,8 +74,8 @@ class NotDetached(NumpyBackend):
         made = self._forward(spec.generator_layers, moved.params, z_d, moved.running)
         judged = self._forward(spec.discriminator_layers, d.params, made[-1])
         grad = self._sigmoid(judged[-1]) / spec.batch
-        grad = self._input_gradient(spec.discriminator_layers, d.params, judged, grad)
-        grads = self._backward(spec.generator_layers, moved.params, made, grad)
+        _, grad = self._backward(spec.discriminator_layers, d.params, judged, grad, only_input=True)
+        grads, _ = self._backward(spec.generator_layers, moved.params, made, grad)
         self.adam_step(spec, moved.params, grads, moved.m, moved.v, step)
         after, *losses = super().gan_iteration(spec, state, real, z_d, z_g)
         for new, before, other in zip(after.generator.params, state.generator.params, moved.params, strict=True):
