@@ -23,7 +23,7 @@ from ..operation import Inputs, Operation
 from ..operations import operation
 from ..operations.fresh import FreshInputs
 from ..results.records import Verification
-from ..verification.answers import IMAGES, Answers
+from ..verification.answers import IMAGES, Answers, joined
 from ..verification.choose_inputs import SEEDS
 from ..verification.emulation import answer, answers_from
 from ..verification.gate import GATED_ITERATIONS, UNVERIFIABLE, Shown, check_outputs, malformed
@@ -51,7 +51,7 @@ class OracleJob(ChildJob, frozen=True, kw_only=True):
 
 
 class Draw(msgspec.Struct, tag="draw", frozen=True):
-    """Choose new inputs, from ``first_seed`` on, and compute every operation after 1 and after ``most`` iterations."""
+    """Choose new inputs, from ``first_seed`` on, and compute every operation after 1 and up to ``most`` iterations."""
 
     first_seed: int
     most: int
@@ -93,7 +93,11 @@ class Oracle:
         try:
             if isinstance(request, Examine):
                 return self._examine(request)
-            made, _, answers = self._known[request.operation]
+            made, fresh, answers = self._known[request.operation]
+            if more := {count for count, _ in request.shown} - answers.after.keys():  # a call makes as many
+                further = answers_from(made, fresh(0), self._job.dtype, self._job.precision, more)
+                answers = joined((answers, further))
+                self._known[request.operation] = made, fresh, answers
             return self._checked(((count, _read(file)) for count, file in request.shown), made, answers)
         except Exception as error:  # a backend may leave anything in its files
             return Verification(0.0, False, [], f"its outputs cannot be read: {type(error).__name__}: {error}")
@@ -103,8 +107,7 @@ class Oracle:
         for name in job.operations:
             made = operation(name, job.spec)
             if job.spec.batch >= made.minimum_batch:
-                counts = {1, request.most}
-                found = answer(made, job.dtype, job.precision, self._images, request.first_seed, counts)
+                found = answer(made, job.dtype, job.precision, self._images, request.first_seed, (1,), request.most)
                 fresh = FreshInputs(made, made.inputs(found.seed, job.dtype, self._images))
                 self._known[name] = made, fresh, found
                 drawn[name] = found.seed, found.digest, found.most

@@ -1,5 +1,6 @@
 """The oracle's answers, and their file format, which has no pickles."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -24,6 +25,17 @@ class Answers(NamedTuple):
     deviations: dict[tuple[str, int], float]
     changes: dict[tuple[str, int], float]
     allowed: dict[int, dict[int, np.ndarray]] = {}  # noqa: RUF012 (never changed)
+
+
+def joined(parts: Iterable[Answers]) -> Answers:
+    """Return what the first of ``parts`` is, with what all know of their numbers of iterations."""
+    first, *others = parts
+    for more in others:
+        told = {
+            name: getattr(first, name) | getattr(more, name) for name in ("after", "deviations", "changes", "allowed")
+        }
+        first = first._replace(**told)
+    return first
 
 
 def write_answers(file: Path | BinaryIO, answers: Answers) -> None:

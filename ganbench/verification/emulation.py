@@ -6,17 +6,17 @@ the same. The effect differs from model to model, so no constant tolerance is ri
 docs/decisions/0007-precision.md and 0009-tolerance.md have the measurements.
 """
 
-import itertools
 from collections.abc import Collection, Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from ..operation import Inputs, ModelOperation, Operation
 from ..operations.rounding import cut, rounded
 from ..precision import name_of
-from .answers import Answers
-from .choose_inputs import collected, draw, outcomes
+from .answers import Answers, joined
+from .choose_inputs import draw, outcomes
 from .gate import GATED_ITERATIONS, group_errors
 from .honest import Emulation, KinkOracle, RecordingOracle, RoundingOracle
 from .reference import Reference
@@ -27,30 +27,33 @@ FEW = 50000  # parameters or less: one sample of so few errors may happen to be 
 STRAYED = 0.1  # of itself, with errors enlarged so
 
 
-def _otherwise(
-    exact: RecordingOracle, honest: RoundingOracle | None, operation: Operation, inputs: Inputs, dtype: str,
-    precision: str, counts: Collection[int],
-) -> Iterator[dict[int, list[np.ndarray]]]:  # fmt: skip
-    """Yield the outputs of other correct ways to compute in a format: hardware, compilers and libraries differ.
+def _others(
+    exact: RecordingOracle, honest: RoundingOracle | None, operation: Operation, dtype: str, precision: str
+) -> Iterator[Reference]:
+    """Yield other correct ways to compute in a format: hardware, compilers and libraries differ.
 
     All doubtful ReLUs may be on one side. Tensor cores may truncate TF32 factors instead of rounding them. A fused
     kernel may pass on float32 in place of halves.
     """
     name = name_of(dtype, precision)
     if honest is not None:
-        errors = (np.square(seen - true).mean(axis=0) for seen, true in zip(honest.seen, exact.seen, strict=True))
-        doubt = [DOUBT * np.sqrt(error) for error in errors]
-        for side in (1, -1) if doubt or honest.reaches else ():
-            yield collected(KinkOracle(doubt, honest.reaches, side), operation, inputs, counts)
+        for side in (1, -1) if honest.seen or honest.reaches else ():
+            yield KinkOracle(_doubts(exact, honest), honest.reaches, side)
         if isinstance(operation, ModelOperation) and operation.stateful and operation.spec.n_params < FEW:
             for number in range(1, SAMPLES):
-                yield collected(RoundingOracle(dtype, exact, number), operation, inputs, counts)
+                yield RoundingOracle(dtype, exact, number)
     elif precision == "tf32":
         for rounding in (rounded, cut):
-            yield collected(Emulation(partial(rounding, name=name), stores=False), operation, inputs, counts)
+            yield Emulation(partial(rounding, name=name), stores=False)
     else:
         for stores in (True, False):
-            yield collected(Emulation(partial(rounded, name=name), stores), operation, inputs, counts)
+            yield Emulation(partial(rounded, name=name), stores)
+
+
+def _doubts(exact: RecordingOracle, honest: RoundingOracle) -> Iterator[np.ndarray]:
+    """Yield, ReLU by ReLU, by how much each unit may be off; more follow as the two oracles go on."""
+    for seen, true in zip(honest.seen, exact.seen, strict=False):
+        yield DOUBT * np.sqrt(np.square(seen - true).mean(axis=0))
 
 
 def answer(
@@ -60,65 +63,74 @@ def answer(
     images: np.ndarray,
     first_seed: int = 0,
     counts: Collection[int] = (1, GATED_ITERATIONS),
+    most: int = 1,
 ) -> Answers:
-    """Return the oracle's answers after ``counts`` iterations on inputs that ``draw`` has chosen.
+    """Return the oracle's answers after ``counts`` and ``most`` iterations on inputs that ``draw`` has chosen.
 
-    If correct programs differ too much after ``counts`` iterations, fewer are compared.
+    If correct programs differ too much after so many, fewer are compared, and of ``most`` there is no answer then.
     """
     if precision == "ieee":
         seed, inputs = draw(operation, dtype, images, first_seed)
     else:  # no seed keeps clear of every kink here
         seed, inputs = first_seed, operation.inputs(first_seed, dtype, images)
-    found = answers_from(operation, inputs, dtype, precision, counts)
-    if precision == "ieee" and found.most > 1 and _strayed(found, found.most):
-        halves = [found.most >> times for times in range(1, found.most.bit_length())]
-        fewer = answers_from(operation, inputs, dtype, precision, halves)
-        found = Answers(
-            0,
-            "",
-            next(count for count in halves if count == 1 or not _strayed(fewer, count)),
-            found.after | fewer.after,
-            found.deviations | fewer.deviations,
-            found.changes | fewer.changes,
-            found.allowed | fewer.allowed,
-        )
-    return found._replace(seed=seed, digest=inputs.digest())
-
-
-def _strayed(answers: Answers, count: int) -> bool:
-    return any(error > STRAYED for (_, after), error in answers.deviations.items() if after == count)
+    most = max(most, *counts)
+    may_stray = precision == "ieee" and operation.stateful
+    looks = {*counts, *(most >> times for times in range(most.bit_length() if may_stray else 1))}
+    found, agreeing, strayed = dict[int, Answers](), 1, False
+    for count, one in _course(operation, inputs, dtype, precision, looks):
+        found[count] = one
+        strayed |= may_stray and count > 1 and any(error > STRAYED for error in one.deviations.values())
+        if not strayed:  # what lies between is not needed any more
+            agreeing, found = count, {done: one for done, one in found.items() if done in {*counts, count}}
+        elif count >= max(counts):
+            break
+    return joined(found.values())._replace(seed=seed, digest=inputs.digest(), most=agreeing)
 
 
 def answers_from(operation: Operation, inputs: Inputs, dtype: str, precision: str, counts: Collection[int]) -> Answers:
     """Return the oracle's answers after ``counts`` iterations from ``inputs``, and the errors of correct programs."""
+    found = joined(one for _, one in _course(operation, inputs, dtype, precision, counts))
+    return found._replace(most=max(counts))
+
+
+def _course(
+    operation: Operation, inputs: Inputs, dtype: str, precision: str, counts: Collection[int]
+) -> Iterator[tuple[int, Answers]]:
+    """Yield each of ``counts`` iterations with the answers after them, and the errors of correct programs.
+
+    All oracles go on together, so that nothing is computed if nobody asks for more.
+    """
+
+    def course(oracle: Reference) -> Iterator[list[Any]]:
+        return (outcome for _, outcome in outcomes(oracle, operation, inputs, counts))
+
     exact = RecordingOracle(dtype if precision == "ieee" else "float32")
-    after = collected(exact, operation, inputs, counts)
-    honest, allowed, emulated = None, dict[int, dict[int, np.ndarray]](), dict[int, list[np.ndarray]]()
-    if precision == "ieee":
-        honest = RoundingOracle(dtype, exact)
-        for count, outcome in outcomes(honest, operation, inputs, counts):
-            emulated[count] = [honest.to_numpy(array) for array in outcome]
+    honest = RoundingOracle(dtype, exact) if precision == "ieee" else None
+    off = course(honest) if honest else iter(())
+    others: list[tuple[Reference, Iterator[list[Any]]]] = []
+    for count, outcome in zip(sorted(counts), course(exact), strict=True):
+        after, emulated, allowed = [*map(exact.to_numpy, outcome)], [], dict[int, np.ndarray]()
+        if honest:
+            outcome = next(off)
+            emulated.append([*map(honest.to_numpy, outcome)])
             found = enumerate(map(honest.allowed, outcome))
-            allowed[count] = {place: array for place, array in found if array is not None}
-    deviations: dict[tuple[str, int], float] = {}
-    others = _otherwise(exact, honest, operation, inputs, dtype, precision, counts)
-    for outputs in itertools.chain([emulated] if emulated else [], others):
-        for count in counts:
-            expected = operation.outputs()
-            for entry in group_errors(outputs[count], after[count], expected, count, allowed.get(count, {})):
+            allowed = {place: array for place, array in found if array is not None}
+        if not others:
+            others = [(one, course(one)) for one in _others(exact, honest, operation, dtype, precision)]
+        emulated += [[*map(one.to_numpy, next(run))] for one, run in others]
+        deviations: dict[tuple[str, int], float] = {}
+        for outputs in emulated:
+            for entry in group_errors(outputs, after, operation.outputs(), count, allowed):
                 key = entry.group, count
                 deviations[key] = max(entry.error, deviations.get(key, 0.0))
-    return Answers(0, "", max(counts), after, deviations, _changes(operation, inputs, after), allowed)
+        changes = _changes(operation, inputs, count, after)
+        yield count, Answers(0, "", count, {count: after}, deviations, changes, {count: allowed})
 
 
-def _changes(operation: Operation, inputs: Inputs, after: dict[int, list[np.ndarray]]) -> dict[tuple[str, int], float]:
+def _changes(operation: Operation, inputs: Inputs, count: int, after: list[np.ndarray]) -> dict[tuple[str, int], float]:
     """Return the relative change of each group since the start; 1 if it started from zero."""
     if not operation.stateful:
         return {}
     start = [Reference().from_numpy(array) for array in operation.collect(inputs.state, ())]
-    outputs = operation.outputs()[: len(start)]
-    return {
-        (entry.group, count): entry.error
-        for count, answers in after.items()
-        for entry in group_errors(start, answers[: len(start)], outputs, count)
-    }
+    errors = group_errors(start, after[: len(start)], operation.outputs()[: len(start)], count)
+    return {(entry.group, count): entry.error for entry in errors}
