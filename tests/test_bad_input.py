@@ -18,7 +18,7 @@ import pytest
         (["--backends", "torch@cuda,torch@cuda:0"], "named twice"),
         (["--ops", "conv"], "unknown operation 'conv'"),
         (["--ops", ","], "no operations named"),
-        (["--preset", "huge"], "known: deep, mnist-mlp"),
+        (["--preset", "huge"], ", dcgan-8, deep, mnist-mlp, "),
         (["--dtype", "int8"], "float32, float64"),
         (["--format", "xml"], "'markdown'"),
         (["--rigor", "sloppy"], "full, quick"),

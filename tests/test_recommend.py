@@ -217,7 +217,7 @@ def test_nothing_verified_is_exit_1(ganbench_cli, craft, tmp_path):
         (["--iterations", "9", "--run", "nope", "--math", "tf32"], "--math cannot be given with --run"),
         (["--iterations", "9", "--math", "fast"], "unknown math 'fast' (known: ieee, mixed, tf32)"),
         (["--iterations", "9", "--backends", "toch"], "unknown backend 'toch'"),
-        (["--iterations", "9", "--preset", "huge"], "known: deep"),
+        (["--iterations", "9", "--preset", "huge"], ", deep, mnist-mlp, "),
         (["--iterations", "9", "--budget", "-3"], "budget -3"),
     ],
 )
