@@ -100,10 +100,18 @@ class Inputs(NamedTuple):
     batches: list[tuple[Any, ...]]
 
     def digest(self) -> str:
-        """Return a hash over every number, with which a worker proves that it has the oracle's inputs."""
-        hasher = hashlib.sha256()
+        """Return a hash over every number, with which a worker proves that it has the oracle's inputs.
+
+        Memory that several arrays share is hashed once, and then where in it each of them is.
+        """
+        hasher, known = hashlib.sha256(), dict[int, int]()
         for array in arrays(self):
-            hasher.update(np.ascontiguousarray(array).data)
+            memory = array if array.base is None else array.base
+            if id(memory) not in known:
+                known[id(memory)] = len(known)
+                hasher.update(np.ascontiguousarray(memory).data)
+            place = array.__array_interface__["data"][0] - memory.__array_interface__["data"][0]
+            hasher.update(repr((known[id(memory)], place, array.shape, array.strides, array.dtype)).encode())
         return hasher.hexdigest()
 
 

@@ -25,20 +25,29 @@ def turns(rng: np.random.Generator, drawn: T, size: int) -> list[T]:
     """
     count = max(LEAST_TURNS, min(STAGED_BATCHES, ROTATED // max(size, 1)))
     doubled = map_arrays(_Doubled, drawn)
-    versions = [drawn, *(map_arrays(lambda one: one.begun(rng), doubled) for _ in range(count - 1))]
+    versions = [map_arrays(_Doubled.at, doubled)]
+    versions += [map_arrays(lambda one: one.begun(rng), doubled) for _ in range(count - 1)]
     return [versions[turn % count] for turn in range(STAGED_BATCHES)]
 
 
 class _Doubled:
-    """An array twice in a row, of which a part is the same numbers begun at another place, a multiple of ``unit``."""
+    """An array twice in a row, of which a part is the same numbers begun at another place, a multiple of ``unit``.
+
+    An array that is such a part already is not copied again.
+    """
 
     def __init__(self, array: np.ndarray, unit: int = 1) -> None:
-        self._twice, self._shape, self._unit, self.ndim = np.tile(np.ravel(array), 2), array.shape, unit, array.ndim
+        self._shape, self._size, self._unit, self.ndim = array.shape, array.size, unit, array.ndim
+        if (whole := array.base) is not None and whole.shape == (2 * array.size,) and whole.dtype == array.dtype:
+            self._twice = whole
+        else:
+            self._twice = np.concatenate([np.ravel(array)] * 2)
+
+    def at(self, start: int = 0) -> np.ndarray:
+        return self._twice[start : start + self._size].reshape(self._shape)
 
     def begun(self, rng: np.random.Generator) -> np.ndarray:
-        size = self._twice.size // 2
-        start = self._unit * int(rng.integers(size // self._unit))
-        return self._twice[start : start + size].reshape(self._shape)
+        return self.at(self._unit * int(rng.integers(self._size // self._unit)))
 
 
 class FreshInputs:
