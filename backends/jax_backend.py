@@ -13,6 +13,7 @@ from ganbench.layers import KINDS, Layer, Window, by_layer, cast_weights
 from ganbench.losses import LOSSES, Terms
 from ganbench.operation import Inputs, Operation
 
+ALIGNMENT = 64  # bytes: XLA takes memory that begins so as it is
 AMPERE = 8.0  # the first compute capability with TF32
 
 
@@ -80,15 +81,25 @@ class JaxBackend(Backend):
         return int(statistics["peak_bytes_in_use"]) if statistics else None
 
     def from_numpy(self, array: np.ndarray) -> Array:
-        array = np.array(array)
-        if array.dtype == np.uint16:  # the bits of a bfloat16
-            array = array.view(self.jax.numpy.bfloat16)
-        staged = self.jax.device_put(array, self._on, may_alias=False)
-        if staged.dtype != array.dtype:
-            raise UnsupportedError(
-                f"JAX turned {array.dtype} into {staged.dtype}: set JAX_ENABLE_X64=1 before it is imported"
-            )
+        return self.from_numpys([array])[0]
+
+    def from_numpys(self, arrays: Sequence[np.ndarray]) -> list[Array]:
+        copies = [*map(self._copied, arrays)]
+        staged: list[Array] = self.jax.device_put(copies, self._on)
+        for array, there in zip(copies, staged, strict=True):
+            if there.dtype != array.dtype:
+                raise UnsupportedError(
+                    f"JAX turned {array.dtype} into {there.dtype}: set JAX_ENABLE_X64=1 before it is imported"
+                )
         return staged
+
+    def _copied(self, array: np.ndarray) -> np.ndarray:
+        """Return a copy for JAX alone, in memory that it can keep on the host without another copy."""
+        memory = np.empty(array.nbytes + ALIGNMENT, np.uint8)
+        first = -memory.__array_interface__["data"][0] % ALIGNMENT
+        copy = memory[first : first + array.nbytes].view(array.dtype).reshape(array.shape)
+        copy[...] = array
+        return copy.view(self.jax.numpy.bfloat16) if array.dtype == np.uint16 else copy  # the bits of a bfloat16
 
     def to_numpy(self, array: Array) -> np.ndarray:
         host = np.asarray(array)

@@ -87,7 +87,7 @@ class Program(ABC):
         )
 
     def stage(self, inputs: Inputs) -> None:
-        """Use other ``inputs`` of the same shapes, and go to their state; never timed."""
+        """Use the batches and the state of other ``inputs``; never timed."""
         self.feed(inputs.batches, inputs.state)
 
     # Training: a further method of programs of ``gan_iteration`` --------------------------------------
@@ -113,17 +113,14 @@ class BoundProgram(Program):
 
     def _staged(self, tree: Any) -> Any:
         """Return host arrays on the device; one that several batches share is there once."""
-        known: dict[int, Array] = {}
-
-        def staged(array: np.ndarray) -> Array:
-            if id(array) not in known:
-                known[id(array)] = self._backend.from_numpy(array)
-            return known[id(array)]
-
-        return map_arrays(staged, tree)
+        hosts: dict[int, np.ndarray] = {}
+        map_arrays(lambda array: hosts.setdefault(id(array), array), tree)
+        there = dict(zip(hosts, self._backend.from_numpys([*hosts.values()]), strict=True))
+        return map_arrays(lambda array: there[id(array)], tree)
 
     def reset(self) -> None:
-        self._state = map_arrays(self._backend.from_numpy, self._start)
+        # As arrays of their own: what starts from the same zeros, as moments do, is changed apart.
+        self._state = self._staged(map_arrays(lambda array: array.view(), self._start))
         self._next_batch = itertools.cycle(self._batches).__next__
         self.result = (self._state, ())
 
@@ -141,10 +138,6 @@ class BoundProgram(Program):
         if state is not None:
             self._start = state
             self.reset()
-
-    def stage(self, inputs: Inputs) -> None:
-        self._fixed = self._staged(inputs.fixed)
-        super().stage(inputs)
 
     def losses(self) -> tuple[Array, ...]:
         return tuple(self.result[1])
@@ -231,6 +224,10 @@ class Backend(ArrayOps):
         ``cache`` is a folder for compiled code, private to the run: its first round is cold.
         """
         return {}
+
+    def from_numpys(self, arrays: Sequence[np.ndarray]) -> list[Array]:
+        """Return copies of host arrays on the device, as ``from_numpy`` does; overridden where one call is quicker."""
+        return [self.from_numpy(array) for array in arrays]
 
     def require(self) -> None:
         """Raise ``UnavailableError`` if the framework is not importable; the constructor above calls it."""

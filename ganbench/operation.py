@@ -92,7 +92,7 @@ class Inputs(NamedTuple):
     """Host arrays of one operation, already in the dtypes that are measured (``ganbench.operations.rounding.to_host``).
 
     ``state`` is carried from call to call, and ``batches`` are taken in turn, so that no two calls in a row have the
-    same inputs. ``fixed`` is what every call reads, since it is too large to rotate.
+    same inputs. ``fixed`` is what every call reads in every visit, since it is too large to rotate.
     """
 
     fixed: tuple[Any, ...]

@@ -53,8 +53,8 @@ class _Doubled:
 class FreshInputs:
     """The inputs of an operation by seed; seed 0 stands for those that were drawn.
 
-    Batches come in another order, and every array begins at another of its numbers, real images at another row. An
-    array that is one number all over stays as it is, such as Adam's moments, which begin at 0.
+    Batches come in another order, and every array begins at another of its numbers, real images at another row. What
+    is fixed stays as it is, and so does an array that is one number all over, such as Adam's moments, which begin at 0.
     """
 
     def __init__(self, operation: Operation, drawn: Inputs) -> None:
@@ -63,7 +63,7 @@ class FreshInputs:
         real = set() if place is None else {id(batch[place]) for batch in drawn.batches}
         self._doubled = {
             id(array): _Doubled(array, array.shape[-1] if id(array) in real else 1)
-            for array in arrays(drawn)
+            for array in arrays((drawn.state, drawn.batches))
             if array.ndim and (array != array.flat[0]).any()
         }
 
@@ -79,5 +79,5 @@ class FreshInputs:
                 begun[id(array)] = self._doubled[id(array)].begun(rng)
             return begun.get(id(array), array)
 
-        fixed, state, batches = map_arrays(begin, tuple(self._drawn))
-        return Inputs(fixed, state, [batches[turn] for turn in rng.permutation(len(batches))])
+        state, batches = map_arrays(begin, (self._drawn.state, self._drawn.batches))
+        return Inputs(self._drawn.fixed, state, [batches[turn] for turn in rng.permutation(len(batches))])

@@ -6,6 +6,7 @@ watches it and does not wait.
 """
 
 import time
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -43,8 +44,8 @@ class Waiting(Program):
     def reset(self) -> None:
         self.program.reset()
 
-    def stage(self, inputs: Inputs) -> None:
-        self.program.stage(inputs)
+    def feed(self, batches: Sequence[tuple[Any, ...]], state: Any = None) -> None:
+        self.program.feed(batches, state)
 
     def outputs(self) -> list[np.ndarray]:
         return self.program.outputs()
