@@ -6,12 +6,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ganbench.array_ops import AdamSettings, Arrays, Trained, Triple, Updated
-from ganbench.backend import Array, Backend, BoundProgram, GANState, NetworkState, Program, Step, map_arrays
+from ganbench.backend import Array, Backend, GANState, NetworkState, Program, Step
 from ganbench.errors import UnavailableError, UnsupportedError
 from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec
 from ganbench.layers import KINDS, Layer, Window, by_layer, cast_weights
 from ganbench.losses import LOSSES, Terms
 from ganbench.operation import Inputs, Operation
+
+from .jax_programs import JaxProgram, ScannedProgram
 
 ALIGNMENT = 64  # bytes: XLA takes memory that begins so as it is
 AMPERE = 8.0  # the first compute capability with TF32
@@ -286,45 +288,6 @@ class JaxBackend(Backend):
         return {"relu": nn.relu, "tanh": nn.tanh, "sigmoid": nn.sigmoid}[name](x)
 
 
-class JaxProgram(BoundProgram):
-    """Begins with a step counter on the device: given a Python number first, JAX would compile everything twice."""
-
-    def reset(self) -> None:
-        super().reset()
-        if hasattr(self._state, "step"):
-            self._state = self._state._replace(step=self._backend.from_numpy(np.array(self._state.step, np.int32)))
-            self.result = (self._state, ())
-
-
-class ScannedProgram(JaxProgram):
-    """All staged batches in one call, stacked on the host before they are staged."""
-
-    def __init__(self, backend: JaxBackend, operation: Operation, inputs: Inputs, step: Step) -> None:
-        self.iterations = len(inputs.batches)
-        super().__init__(backend, operation, inputs._replace(batches=_stacked(inputs.batches)), step)
-
-    def outputs(self) -> list[np.ndarray]:
-        state, results = self.result
-        last = [np.asarray(stack)[-1] for stack in results]
-        return [self._backend.to_numpy(array) for array in self._operation.collect(state, last)]
-
-    def first_outputs(self, count: int) -> list[np.ndarray]:
-        """By the same function, compiled for fewer iterations."""
-        self.reset()
-        first = map_arrays(lambda array: array[:count], self._batches[0])
-        self.result = self._step(self._fixed, self._state, first)
-        outputs = self.outputs()
-        self.reset()
-        return outputs
-
-    def feed(self, batches: Sequence[tuple[np.ndarray, ...]], state: GANState | None = None) -> None:
-        super().feed(_stacked(batches), state)
-
-
 def _along(v: Array, x: Array) -> Array:
     """Return one number for each channel of ``x`` such that both can be added: (n,) or (C, 1, 1)."""
     return v.reshape(-1, *[1] * (x.ndim - 2))
-
-
-def _stacked(batches: Sequence[tuple[np.ndarray, ...]]) -> list[tuple[np.ndarray, ...]]:
-    return [tuple(map(np.stack, zip(*batches, strict=True)))]
