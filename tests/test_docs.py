@@ -34,7 +34,9 @@ def commands():
 
 
 @pytest.mark.parametrize("line", commands())
-def test_every_command_is_one_that_exists(line, monkeypatch):
+def test_every_command_is_one_that_exists(line, monkeypatch, tmp_path):
+    (tmp_path / "my.toml").write_text("batch = 4\ngenerator = [4, 4]\ndiscriminator = [4, 1]\n")  # the reader's own
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("ganbench.measure.plan.usable_cpus", lambda: [0, 1])  # for those that sweep threads
     name, *arguments = shlex.split(line, comments=True)
     command = cli.cli.commands[name]

@@ -15,6 +15,7 @@ from . import shared, terminal
 from .defaults import Command, defaults_from, project_file
 from .fail_if import conclude, evaluate_all, fail_if_option, failures_leave
 from .fleet import fleet_command
+from .model import model_command
 from .recommend import recommend_command
 from .report import diff_command, report_command, results_command
 from .sweep import carry_out as carry_out_sweep, planned, sweep_option
@@ -162,7 +163,8 @@ def doctor_command() -> None:
         click.echo(visible_lines(line))
 
 
-for command in (recommend_command, train_command, report_command, diff_command, results_command, fleet_command):
+COMMANDS = recommend_command, train_command, model_command, report_command, diff_command, results_command, fleet_command
+for command in COMMANDS:
     cli.add_command(command)
 
 
