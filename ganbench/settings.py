@@ -150,8 +150,8 @@ class Settings(Recorded, frozen=True, kw_only=True):
                             fleet=False)
     ] = None  # fmt: skip
     data: Annotated[
-        str | Path | None, Setting("Real data: IDX (.gz), .npy or .npz images, or a folder of WAV files.", "PATH",
-                                   usual="UCI handwritten digits", differing="refused", fleet=False)
+        str | Path | None, Setting("Real data: an IDX (.gz), .npy or .npz file, or a folder of PNG, JPEG or WAV files.",
+                                   "PATH", usual="UCI handwritten digits", differing="refused", fleet=False)
     ] = None  # fmt: skip
     math: Annotated[
         str, Setting("How matrix products are computed: ieee, tf32 or mixed.", "NAME", differing="refused",

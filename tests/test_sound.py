@@ -75,7 +75,7 @@ def test_bad_recordings(ganbench_cli, tmp_path):
     folder = tmp_path / "sounds"
     folder.mkdir()
     (folder / "notes.txt").write_text("no sound")
-    assert f"data {folder}: holds no .wav file" in refused()
+    assert f"data {folder}: holds no .png, .jpg or .wav file" in refused()
     path = folder / "a.wav"
     path.write_bytes(b"RIFF and nothing more")
     assert f"data {path}: is not a WAV file: it begins with b'RIFF'" in refused()

@@ -1,6 +1,6 @@
-"""Real input for a GAN: the packaged handwritten digits, or the user's own file.
+"""Real input for a GAN: the packaged handwritten digits, or the user's own file or folder.
 
-A file is recognised by its content, not by its name. It becomes rows of ``img_dim`` float64 values in the range that
+A file is recognised by its content, not by its name. Data becomes rows of ``img_dim`` float64 values in the range that
 the generator can produce; where that is impossible a ``DataError`` says why.
 """
 
@@ -17,22 +17,25 @@ import numpy as np
 
 from ..errors import DataError
 from ..gan import STAGED_BATCHES, GANSpec
-from .sound import load_recordings, recordings
+from .folders import files_below
+from .pictures import SUFFIXES as PICTURES, read_pictures
+from .sound import SUFFIXES as SOUND, load_recordings
 
 IDX_IMAGES = 0x00000803  # unsigned bytes in 3 dimensions
 IDX_LABELS = 0x00000801  # unsigned bytes in 1 dimension
 DIM = 16  # uint8 images with no brighter pixel are of another scale: binary ones, or digits of 0 to 16
 IDX_HEADER = 16  # the magic number and three sizes, four bytes each, big-endian
 READABLE = (
-    "an MNIST image file (IDX, such as train-images-idx3-ubyte.gz), a .npy or .npz file, or a folder of WAV files"
+    "an MNIST image file (IDX, such as train-images-idx3-ubyte.gz), a .npy or .npz file, or a folder of PNG, JPEG or "
+    "WAV files"
 )
 
 
 def load_images(spec: GANSpec, path: Path | None) -> np.ndarray:
     """Return real data as (n, img_dim) float64 in ``spec.data_range``, in the order it is stored.
 
-    ``path`` is an IDX, .npy or .npz file, or a folder of WAV files; None means the packaged digits. Square
-    images of another size are resized.
+    ``path`` is an IDX, .npy or .npz file, or a folder of PNG, JPEG or WAV files; None means the packaged digits.
+    Images are grey (n, h, w), or (n, C, h, w) or (n, h, w, C); square ones of another size are resized.
 
     Raises ``DataError`` naming file and fault.
     """
@@ -42,25 +45,40 @@ def load_images(spec: GANSpec, path: Path | None) -> np.ndarray:
             if len(spec.image_shape) > 1:
                 size = f"{' × '.join(map(str, spec.image_shape))}, which is no grey square"
             raise DataError(f"the digits cannot be resized to {size}: pass --data with rows of {spec.img_dim} values")
-        return _rows(_onto(_digits(), spec.data_range), spec.img_dim)
-    if path.is_dir():
+        return _rows(_onto(_digits()[:, None], spec.data_range), spec)
+    if is_sound(path):
         return load_recordings(spec, path).frames
     try:
-        images = _decode(_read_bytes(path))
-        _check_shape(images.shape, spec)
-        return _rows(_to_range(images, spec.data_range), spec.img_dim)
+        images = _channels_first(_stored(path), spec)
+        return _rows(_to_range(images, spec.data_range), spec)
     except DataError as error:
         raise DataError(f"data {path}: {error}") from error
 
 
+def is_sound(path: Path | None) -> bool:
+    """Whether data is a folder of recordings, or of nothing that can be read; raises ``DataError`` for a mixed one."""
+    if path is None or not path.is_dir() or not (pictures := files_below(path, PICTURES)[0]):
+        return path is not None and path.is_dir()
+    if recordings := files_below(path, SOUND)[0]:
+        raise DataError(
+            f"data {path}: holds {len(pictures)} pictures and {len(recordings)} WAV files: pass a folder of one kind"
+        )
+    return False
+
+
+def _stored(path: Path) -> np.ndarray:
+    """Return images as a file or folder has them."""
+    return read_pictures(files_below(path, PICTURES)[0]) if path.is_dir() else _decode(_read_bytes(path))
+
+
 def data_digest(path: Path | None) -> str:
-    """Return a hash of all numbers that data holds (of recordings, of their files), by which it is recognised.
+    """Return a hash of all numbers that data holds (of a folder, of its files), by which it is recognised.
 
     Neither its name nor how it is packed counts. Raises ``DataError`` as ``load_images`` does.
     """
     hasher = hashlib.sha256()
     if path is not None and path.is_dir():
-        for file in recordings(path)[0]:
+        for file in files_below(path, SOUND if is_sound(path) else PICTURES)[0]:
             hasher.update(hashlib.sha256(file.read_bytes()).digest())
         return hasher.hexdigest()
     images = _digits() if path is None else _decode(_read_bytes(path))
@@ -157,18 +175,29 @@ def _choose(names: list[str]) -> str:
     )
 
 
-def _check_shape(shape: tuple[int, ...], spec: GANSpec) -> None:
-    """Raise where an array is neither rows of ``img_dim`` values nor images that can be made such rows."""
-    img_dim, side = spec.img_dim, _square(spec)
-    if len(shape) in (2, 3) and 0 not in shape:
-        resizable = len(shape) == 3 and shape[1] == shape[2] and side
-        if resizable or math.prod(shape[1:]) == img_dim:
-            return
-    resized = f", or (n, h, h), resized to {side} × {side}" if side else ""
-    raise DataError(
-        f"shape {shape} does not fit this model: valid are (n, {img_dim}), (n, h, w) with h·w = {img_dim}"
-        f"{resized}, and n at least 1"
-    )
+def _channels_first(images: np.ndarray, spec: GANSpec) -> np.ndarray:
+    """Return images as (n, C, h, w), or as rows where they are such; raises where they cannot be those of a model."""
+    shape, dim, side, said = images.shape, spec.img_dim, _square(spec), len(spec.image_shape) == 3
+    c, *size = spec.image_shape if said else (1, side, side)
+    if 0 not in shape and len(shape) > 1:
+        # A model of widths alone says how many values an image has, not which.
+        if math.prod(shape[1:]) == dim and len(shape) <= 3 - said:
+            return images.reshape(-1, dim)
+        planes = images[:, None] if len(shape) == 3 else images
+        orders = (planes, np.moveaxis(planes, -1, 1)) if planes.ndim == 4 else ()
+        for resized in (False, True):
+            for one in orders:
+                h, w = one.shape[2:]
+                if one.shape[1] == c and (h == w and size[0] == size[1] > 0 if resized else [h, w] == size):
+                    return one
+    valid = [f"(n, {dim})"] + [f"(n, h, w) with h·w = {dim}"] * (not said)
+    if size[0]:
+        h, w = size
+        valid += [f"(n, {c}, {h}, {w}), (n, {h}, {w}, {c})"] + [f"(n, {h}, {w})"] * (c == 1)
+        valid += [f"squares of another size with {c} channel{'s' * (c > 1)}, which are resized"] * (h == w)
+    elif math.prod(shape[1:]) == dim:
+        valid += ["more axes where the model says [C, H, W] instead of a width"]
+    raise DataError(f"shape {shape} does not fit this model: valid are {'; '.join(valid)}; n is at least 1")
 
 
 def _to_range(images: np.ndarray, data_range: tuple[float, float]) -> np.ndarray:
@@ -202,16 +231,16 @@ def _onto(images: np.ndarray, data_range: tuple[float, float]) -> np.ndarray:
     return low + (high - low) * images
 
 
-def _rows(images: np.ndarray, img_dim: int) -> np.ndarray:
-    """Return one row of ``img_dim`` values per image, resized where that is another size."""
-    if math.prod(images.shape[1:]) != img_dim:
-        images = _resize(images, math.isqrt(img_dim))
-    return np.ascontiguousarray(images.reshape(len(images), img_dim))
+def _rows(images: np.ndarray, spec: GANSpec) -> np.ndarray:
+    """Return one row for each image, resized where that has another size."""
+    if math.prod(images.shape[1:]) != spec.img_dim:
+        images = _resize(images, spec.image_shape[-1] if len(spec.image_shape) == 3 else _square(spec))
+    return np.ascontiguousarray(images.reshape(len(images), spec.img_dim))
 
 
 def _resize(images: np.ndarray, side: int) -> np.ndarray:
-    """Return (n, h, h) images as (n, side, side): bilinear, half-pixel centres, edges clamped."""
-    h = images.shape[1]
+    """Return (n, C, h, h) images as (n, C, side, side): bilinear, half-pixel centres, edges clamped."""
+    h = images.shape[-1]
     centres = np.clip((np.arange(side) + 0.5) * h / side - 0.5, 0, h - 1)
     weights = np.maximum(0, 1 - abs(centres[:, None] - np.arange(h)))
     # Rounding can put a weighted mean one ulp outside its terms; the range must not widen.

@@ -15,7 +15,10 @@ import numpy as np
 
 from ..errors import DataError, UnavailableError
 from ..gan import GANSpec
+from ..layers import weighted
+from .folders import files_below
 
+SUFFIXES = (".wav",)
 RATE = 16_000  # Hz; what most speech corpora are published at
 SILENCE = 0.01  # a frame is left out below this share (-40 dB) of the loudest frame's root mean square
 LARGEST_FACTOR = 1000  # resampling by a ratio of larger integers takes a filter longer than a frame
@@ -53,14 +56,16 @@ def load_recordings(spec: GANSpec, folder: Path) -> Recordings:
     """
     if importlib.util.find_spec("scipy") is None:
         raise UnavailableError('WAV files are read with SciPy: pip install "ganbench[train]"')
+    paths, hidden = files_below(folder, SUFFIXES)
+    if not paths:
+        raise DataError(
+            f"data {folder}: holds no .png, .jpg or .wav file" + f" but {hidden} hidden ones" * bool(hidden)
+        )
     if spec.data_range != (-1.0, 1.0):
         raise DataError(
             f"data {folder}: sound lies in [-1, 1], but this generator ends in "
-            f"'{spec.generator_activations[-1]}': take --preset speech, or a model that ends in tanh"
+            f"'{weighted(spec.generator_layers)[-1].activation}': take --preset speech, or a model that ends in tanh"
         )
-    paths, hidden = recordings(folder)
-    if not paths:
-        raise DataError(f"data {folder}: holds no .wav file" + f" but {hidden} hidden ones" * bool(hidden))
     width, samples, cut = spec.img_dim, 0, []
     for path in paths:
         try:
@@ -76,13 +81,6 @@ def load_recordings(spec: GANSpec, folder: Path) -> Recordings:
     if not heard.any():
         raise DataError(f"data {folder}: holds no frame of {width} samples at {RATE:,} Hz with any sound in it")
     return Recordings(frames[heard], len(paths), samples / RATE, int((~heard).sum()), hidden)
-
-
-def recordings(folder: Path) -> tuple[list[Path], int]:
-    """Return every WAV file in ``folder`` and below, by name, and how many hidden ones there are."""
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".wav" and path.is_file())
-    paths = [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
-    return paths, len(found) - len(paths)
 
 
 def read_wav(path: Path) -> np.ndarray:

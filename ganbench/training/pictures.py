@@ -1,4 +1,4 @@
-"""What a trained generator makes of noise, and its pictures: images of square rows, curves of all others and sound."""
+"""What a trained generator makes of noise, and its pictures: images of what is one, curves of all others and sound."""
 
 import io
 import math
@@ -21,7 +21,7 @@ MARGIN = 2
 IMAGE_SIDE = 56  # images smaller than this are shown enlarged by a whole factor
 CURVE_SIZE = (128, 56)
 LABEL_WIDTH = 84
-PAPER, INK = 255, 0
+PAPER, INK = "white", "black"
 
 
 def generate(spec: GANSpec, params: Sequence[np.ndarray], running: Sequence[np.ndarray], z: np.ndarray) -> np.ndarray:
@@ -42,23 +42,25 @@ def generate(spec: GANSpec, params: Sequence[np.ndarray], running: Sequence[np.n
     return np.asarray(registry.load("numpy")().generator_forward(plain, folded, z))
 
 
-def grid(rows: np.ndarray, data_range: tuple[float, float], sound: bool) -> bytes:
+def grid(rows: np.ndarray, spec: GANSpec, sound: bool) -> bytes:
     """Return a PNG of generated rows, ``COLUMNS`` side by side."""
-    return _sheet([rows[start : start + COLUMNS] for start in range(0, len(rows), COLUMNS)], [], data_range, sound)
+    return _sheet([rows[start : start + COLUMNS] for start in range(0, len(rows), COLUMNS)], [], spec, sound)
 
 
-def strip(rows_over_time: np.ndarray, steps: Sequence[int], data_range: tuple[float, float], sound: bool) -> bytes:
+def strip(rows_over_time: np.ndarray, steps: Sequence[int], spec: GANSpec, sound: bool) -> bytes:
     """Return a PNG with one line for each moment: the rows generated from the same noise after these iterations."""
-    return _sheet(list(rows_over_time), [f"{step:,}" for step in steps], data_range, sound)
+    return _sheet(list(rows_over_time), [f"{step:,}" for step in steps], spec, sound)
 
 
-def _sheet(lines: list[np.ndarray], labels: list[str], data_range: tuple[float, float], sound: bool) -> bytes:
+def _sheet(lines: list[np.ndarray], labels: list[str], spec: GANSpec, sound: bool) -> bytes:
     from PIL import Image, ImageDraw
 
-    cells = [[_cell(row, data_range, sound) for row in line] for line in lines]
+    image = () if sound else _image(spec.image_shape)
+    cells = [[_cell(row, spec.data_range, image) for row in line] for line in lines]
     width, height = cells[0][0].size[0] + MARGIN, cells[0][0].size[1] + MARGIN
     left = MARGIN + (LABEL_WIDTH if labels else 0)
-    sheet = Image.new("L", (left + width * max(map(len, cells)), MARGIN + height * len(cells)), PAPER)
+    size = left + width * max(map(len, cells)), MARGIN + height * len(cells)
+    sheet = Image.new(cells[0][0].mode, size, PAPER)
     draw = ImageDraw.Draw(sheet)
     for y, line in enumerate(cells):
         if labels:
@@ -70,16 +72,25 @@ def _sheet(lines: list[np.ndarray], labels: list[str], data_range: tuple[float, 
     return file.getvalue()
 
 
-def _cell(row: np.ndarray, data_range: tuple[float, float], sound: bool) -> "Picture":
+def _image(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the C, H, W that rows are shown as: grey or in colour, or of widths alone a grey square; else ()."""
+    side = math.isqrt(shape[0])
+    if len(shape) == 1:
+        return (1, side, side) if side**2 == shape[0] else ()
+    return shape if shape[0] in (1, 3) else ()
+
+
+def _cell(row: np.ndarray, data_range: tuple[float, float], image: tuple[int, ...]) -> "Picture":
     from PIL import Image, ImageDraw
 
-    side = math.isqrt(len(row))
     low, high = data_range
     share = np.clip((np.asarray(row, np.float64) - low) / (high - low), 0, 1)
-    if not sound and side**2 == len(row):
-        image = Image.fromarray(np.round(255 * share.reshape(side, side)).astype(np.uint8))
-        larger = side * max(1, IMAGE_SIDE // side)
-        return image.resize((larger, larger), Image.Resampling.NEAREST)
+    if image:
+        c, h, w = image
+        pixels = np.moveaxis(np.round(255 * share).astype(np.uint8).reshape(image), 0, -1)
+        larger = max(1, IMAGE_SIDE // max(h, w))
+        picture = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if c == 1 else pixels))
+        return picture.resize((w * larger, h * larger), Image.Resampling.NEAREST)
     width, height = CURVE_SIZE
     cell = Image.new("L", CURVE_SIZE, 240)
     xs = np.linspace(0, width - 1, len(share))

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import registry
-from ..data import load_images
+from ..data import is_sound, load_images
 from ..data.sound import load_recordings
 from ..errors import DataError, SpecError, UnavailableError, UsageError
 from ..gan import PRESETS, GANSpec, with_loss
@@ -141,7 +141,7 @@ def _check_installed(plan: Plan) -> None:
 
 def _rows(plan: Plan) -> tuple[np.ndarray, str, bool]:
     """Return the real rows, a note on them, and whether they are sound."""
-    if plan.data is not None and plan.data.is_dir():
+    if plan.data is not None and is_sound(plan.data):
         recordings = load_recordings(plan.spec, plan.data)
         return recordings.frames, recordings.describe(), True
     rows = load_images(plan.spec, plan.data)

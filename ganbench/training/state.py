@@ -235,7 +235,7 @@ class Saver:
     def _save(self, gan: GANState, losses: np.ndarray, rows: np.ndarray) -> None:
         self._last = self._last._replace(gan=gan, losses=losses, strip_steps=self._strip_steps, strip=self._strip)
         save_state(self._folder / STATE, self._last)
-        about = self._last.spec.data_range, self._sound
+        about = self._last.spec, self._sound
         self._write(SAMPLES, pictures.grid(rows, *about))
         self._write(STRIP, pictures.strip(self._strip, self._strip_steps.tolist(), *about))
         if self._sound:
