@@ -252,9 +252,9 @@ def test_presets_are_named_after_their_key(name):
 
 def test_a_shape_has_named_parts():
     shape = operation("gan_iteration", preset("mnist-wgan-gp")).shape
-    assert dict(shape) == {"critic_steps": 5, "batch": B, "generator": (Z, H, X), "discriminator": (X, D, 1)}
-    assert (shape.batch, str(shape)) == (B, f"5x{B}x{Z}x{H}x{X}x{D}x1")
-    assert Shape(**{**shape, "batch": 1}).sizes == (5, 1, Z, H, X, D, 1)
+    assert dict(shape) == {"critic_steps": 5, "batch": B, "generator": (Z, H, X), "discriminator": (X, 256, 256, 1)}
+    assert (shape.batch, str(shape)) == (B, f"5x{B}x{Z}x{H}x{X}x256x256x1")
+    assert Shape(**{**shape, "batch": 1}).sizes == (5, 1, Z, H, X, 256, 256, 1)
     assert hash(shape) == hash(operation("gan_products", preset("mnist-wgan-gp")).shape)
     assert operation("adam_step", MNIST).shape.batch is None
     assert operation("matmul", MNIST).shape.batch == B

@@ -4,34 +4,35 @@ import itertools
 
 from hypothesis import given, strategies as st
 from msgspec.structs import replace
-from work_by_hand import D_PARAMS, G_PARAMS, B, D, H, X, Z, products_of
+from work_by_hand import G_PARAMS, B, H, X, Z, products_of
 
 from ganbench.gan import GANSpec, preset, with_loss
 from ganbench.operations import operation
 
 
 def test_iteration_of_a_critic():
-    """``mnist-wgan-gp`` by hand: its D has a leaky ReLU, which does not curve."""
-    spec = preset("mnist-wgan-gp")
+    """``mnist-wgan-gp`` by hand: its D has leaky ReLUs, which do not curve."""
+    spec, K = preset("mnist-wgan-gp"), 256  # the width of both hidden layers  # noqa: N806
     step_on_critic = (
         2 * B * (Z * H + H * X)  # the fake rows
-        + 2 * (3 * B) * X * D  # real, fake and mixed rows forward to the hidden layer
-        + 2 * (2 * B) * D  # the logits of real and fake rows
-        + 2 * B * (D + D * X)  # down to the input of the mixed rows
-        + 2 * B * X * D  # and up again
-        + 2 * (3 * B) * (D * X + D)  # both weight gradients of D, of all rows
-        + 2 * (2 * B) * D  # real and fake rows back to the hidden layer
+        + 2 * (3 * B) * (X * K + K * K)  # real, fake and mixed rows forward to the last hidden layer
+        + 2 * (2 * B) * K  # the logits of real and fake rows
+        + 2 * B * (K + K * K + K * X)  # down to the input of the mixed rows
+        + 2 * B * (X * K + K * K)  # and up again
+        + 2 * (3 * B) * (K * X + K * K + K)  # the weight gradients of D, of all rows
+        + 2 * (2 * B) * (K + K * K)  # real and fake rows back to the first hidden layer
     )
-    assert step_on_critic == 261_357_568
-    assert spec.iteration_flops == 5 * step_on_critic + 213_975_040 == 1_520_762_880
+    assert step_on_critic == 634_912_768
+    assert spec.iteration_flops == 5 * step_on_critic + 298_975_232 == 3_473_539_072
     case = operation("gan_iteration", spec)
-    values = 6 * (G_PARAMS + D_PARAMS) + 5 * B * (X + Z + 1) + B * Z + 3
-    assert dict(case.shape) == {"critic_steps": 5, "batch": B, "generator": (Z, H, X), "discriminator": (X, D, 1)}
+    d_params = X * K + K + K * K + K + K + 1
+    values = 6 * (G_PARAMS + d_params) + 5 * B * (X + Z + 1) + B * Z + 3
+    assert dict(case.shape) == {"critic_steps": 5, "batch": B, "generator": (Z, H, X), "discriminator": (X, K, K, 1)}
     assert case.bytes("float32") == 4 * values
-    # Six products of matrices a step on D, seven of the step on G: 6 · 5 + 7.
+    # Eleven products of matrices a step on D, nine of the step on G.
     floor = operation("gan_products", spec)
-    assert len(floor.products) == 37
-    with_vectors = 5 * 2 * B * (2 * D + D + 3 * D + 2 * D) + 2 * B * (D + D)
+    assert len(floor.products) == 5 * 11 + 9
+    with_vectors = 5 * 2 * B * (2 * K + K + 3 * K + 2 * K) + 2 * B * (K + K)
     assert floor.flops == spec.iteration_flops - with_vectors
 
 
