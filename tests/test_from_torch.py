@@ -206,6 +206,7 @@ FAULTS = [  # a generator behind Linear(4, 8), and what is said
     ("nn.Sequential(nn.ReLU(), Block())", "[1][1]: Block cannot be read; nearest: nn.Sequential of its layers, with"),
     ("torch.nn.utils.spectral_norm(nn.Linear(8, 8))", "what is hooked into Linear, such as a norm of its weight,"),
     ("torch.nn.utils.parametrizations.spectral_norm(nn.Linear(8, 8))", "ParametrizedLinear cannot be read"),
+    ("nn.Linear(8, 8).requires_grad_(False)", "[1]: Linear, whose weight is not trained, cannot be read; nearest: req"),
     ("*[nn.Linear(8, 8)] * 2", "[2]: Linear, whose weight another layer has too, cannot be read"),
 ]
 

@@ -60,14 +60,13 @@ def gan_of(generator: Any, discriminator: Any, noise: int) -> tuple[GANSpec, lis
     judged.read(discriminator)
     _require([*made.faults, *judged.faults])
     _, shape = made.checked((noise,))
-    if judged.entries[-1:] and getattr(judged.entries[-1], "activation", "") == "sigmoid":
+    if getattr(judged.entries[-1], "activation", "") == "sigmoid":
         judged.entries[-1] = replace(judged.entries[-1], activation="identity")
         judged.notes.append(
             "the last Sigmoid of the discriminator is a part of the loss here: Sigmoid with BCELoss is the loss "
             "'non-saturating', computed from the logit"
         )
     judged.checked(shape)
-    _require([*made.faults, *judged.faults])
     fields = _fields("generator", (noise,), made.entries) | _fields("discriminator", shape, judged.entries)
     return GANSpec(batch=BATCH, **fields), [*made.notes, *judged.notes]
 
@@ -135,7 +134,7 @@ class _Reading:
             self._refuse(self._role, "a network without a layer", "one with a Linear")
 
     def checked(self, takes: tuple[int, ...]) -> tables.Network:
-        """Return the network with its sizes, given the shape of a row; sizes of modules that do not fit are faults."""
+        """Return the network with its sizes, given the shape of a row; raises where those of its modules differ."""
         first: Any = takes if len(takes) > 1 else takes[0]
         found = tables.network(self._role, (first, *self.entries), "identity")
         for part, layer in zip(self._parts, weighted(found[0]), strict=True):
@@ -146,6 +145,7 @@ class _Reading:
                 break
             if part.norm is not None and part.norm.num_features != layer.channels:
                 self._refuse(part.place, f"{part.norm} behind it", f"BatchNorm of {layer.channels}")
+        _require(self.faults)
         return found
 
     def _refuse(self, place: str, what: Any, nearest: str) -> None:
@@ -158,6 +158,8 @@ class _Reading:
             return self._refuse(place, module if _of_torch(type(module)) else name, _near(module))
         if module._forward_hooks or module._forward_pre_hooks:
             self._refuse(place, f"what is hooked into {name}, such as a norm of its weight,", f"{name} alone")
+        if not all(parameter.requires_grad for parameter in module.parameters()):
+            self._refuse(place, f"{name}, whose weight is not trained,", "requires_grad=True")
         for field, needed in FIXED.get(name, {}).items():
             if getattr(module, field) != needed:
                 self._refuse(place, f"{field}={getattr(module, field)} of {name}", f"{field}={needed}")
@@ -207,10 +209,8 @@ class _Reading:
             return self._refuse(place, f"{name} in this place", f"{name} between a layer and its activation")
         if self._form != ("row" if name == "BatchNorm1d" else "image"):
             self._refuse(place, f"{name} behind {type(self._parts[-1].module).__name__}", "the BatchNorm of its kind")
-        if not last.bias:
-            self.entries[-1] = replace(last, batch_norm=True, bias=True)
-        else:
-            self.entries[-1] = replace(last, batch_norm=True)
+        self.entries[-1] = replace(last, batch_norm=True, bias=True)
+        if last.bias:
             self.notes.append(f"{self._parts[-1].place}: its bias is left out, since {name} subtracts it again")
         self._parts[-1] = self._parts[-1]._replace(norm=module)
 
