@@ -14,7 +14,7 @@ import click
 
 from ..errors import UsageError, unknown
 from .defaults import Command
-from .shared import output_option
+from .shared import FILE
 from .terminal import check_output, say, write
 
 ORDER = ("kind", "out", "kernel", "stride", "padding", "shape", "activation", "batch_norm", "bias")  # in a table
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 @click.group("model")
 def model_command() -> None:
-    """Make a model file."""
+    """Make a model file from networks of your own."""
 
 
 @model_command.command("from-torch", cls=Command)
 @click.argument("generator", metavar="FILE.py:GENERATOR")
 @click.argument("discriminator", metavar="FILE.py:DISCRIMINATOR")
 @click.option("--input", "noise", type=click.IntRange(1), required=True, metavar="N", help="How many values noise has.")
-@output_option
+@click.option("--output", type=FILE, metavar="FILE", help="Write the model to this file instead of printing it.")
 def from_torch(generator: str, discriminator: str, noise: int, output: Path | None) -> None:
     """Read two networks of PyTorch, each an nn.Sequential that a function in a Python file returns.
 
