@@ -9,10 +9,11 @@ from ganbench.array_ops import AdamSettings, Arrays, Trained, Triple, Updated
 from ganbench.backend import Array, Backend, GANState, NetworkState, Program, Step
 from ganbench.errors import UnavailableError, UnsupportedError
 from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec
-from ganbench.layers import KINDS, Layer, Window, by_layer, cast_weights
+from ganbench.layers import KINDS, Layer, by_layer, cast_weights
 from ganbench.losses import LOSSES, Terms
 from ganbench.operation import Inputs, Operation
 
+from .jax_maps import CellMaps, LaxMaps
 from .jax_programs import JaxProgram, ScannedProgram
 
 ALIGNMENT = 64  # bytes: XLA takes memory that begins so as it is
@@ -26,6 +27,7 @@ class JaxBackend(Backend):
     modes: ClassVar[dict[str, str]] = {
         "jit": "value_and_grad under one jit per iteration, the state donated",
         "scan": "the same under lax.scan: the eight staged iterations in one call",
+        "custom": "as jit, but convolutions are products, and the derivatives of each its two adjoints, by custom_vjp",
     }
     queues = True
     device_kinds = ("cpu", "cuda")
@@ -35,7 +37,7 @@ class JaxBackend(Backend):
     forks = True
     module = "jax"
     distributions = ("jax",)
-    undone_by: ClassVar[dict[str, tuple[str, ...]]] = {"JAX_DISABLE_JIT": ("jit", "scan")}
+    undone_by: ClassVar[dict[str, tuple[str, ...]]] = {"JAX_DISABLE_JIT": ("jit", "scan", "custom")}
     install = 'pip install "ganbench[jax]" (for a GPU: pip install "jax[cuda13]")'
 
     def __init__(self, mode: str = "", device: str = "", precision: str = "ieee") -> None:
@@ -51,6 +53,7 @@ class JaxBackend(Backend):
         if int(index or 0) >= len(devices):
             raise UnavailableError(f"no CUDA device {index}: JAX sees {len(devices)}")
         self.jax, self._on = jax, devices[int(index or 0)]
+        self._maps = (CellMaps if self.mode == "custom" else LaxMaps)(jax)
         self._one_number = jax.jit(lambda array: array.ravel()[0])
         if precision == "tf32" and float(getattr(self._on, "compute_capability", AMPERE)) < AMPERE:
             raise UnsupportedError(f"{self._on.device_kind} has no TF32: only GPUs from Ampere on have it")
@@ -244,7 +247,7 @@ class JaxBackend(Backend):
         params = cast_weights(layers, params, lambda p: p.astype(x.dtype))
         for layer, own in zip(layers, by_layer(layers, params), strict=True):
             w, *rest = own or (None,)
-            x = layer.forward(x, w, self)
+            x = layer.forward(x, w, self._maps)
             if layer.batch_norm:
                 x, mean, var = self.batch_norm(x, rest[0], rest[1], BATCH_NORM_EPS)
                 if running:
@@ -259,25 +262,6 @@ class JaxBackend(Backend):
                 x = (x.astype(wide) + _along(rest[0], x).astype(wide)).astype(x.dtype)
             x = self._activate(layer.activation, x)
         return x, updated
-
-    def conv(self, x: Array, w: Array, window: Window) -> Array:
-        stride, padding = (window.stride,) * 2, [(window.padding,) * 2] * 2
-        layout = ("NCHW", "OIHW", "NCHW")
-        return self.jax.lax.conv_general_dilated(x, w, stride, padding, dimension_numbers=layout)
-
-    def conv_transpose(self, y: Array, w: Array, window: Window) -> Array:
-        """Of a window whose stride leaves no rest: a convolution of y with zeros between its pixels."""
-        padding, dilation = [(window.kernel - 1 - window.padding,) * 2] * 2, (window.stride,) * 2
-        turned, layout = w[:, :, ::-1, ::-1], ("NCHW", "IOHW", "NCHW")
-        return self.jax.lax.conv_general_dilated(
-            y, turned, (1, 1), padding, lhs_dilation=dilation, dimension_numbers=layout
-        )
-
-    def conv_weight_grad(self, x: Array, y: Array, window: Window) -> Array:
-        raise NotImplementedError  # JAX differentiates
-
-    def reshape(self, x: Array, before: tuple[int, ...], after: tuple[int, ...]) -> Array:
-        return x.reshape(-1, *after)
 
     def _activate(self, name: str, x: Array) -> Array:
         nn = self.jax.nn

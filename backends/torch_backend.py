@@ -39,7 +39,7 @@ class TorchBackend(Backend):
     formats = ("float64", "float32", "tf32", "bfloat16", "float16")
     losses = tuple(LOSSES)
     layers = KINDS
-    integer_modes = ("manual", "compile", "graph")
+    integer_modes = ("manual", "graph")
     queues = True
     forks = True
     module = "torch"
@@ -72,7 +72,7 @@ class TorchBackend(Backend):
             require_compiler(self.device)
         torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
         self.torch, self._adam = torch, adam
-        self._channels_last = self.mode == "eager"  # weights of convolutions
+        self._channels_last = self.mode != "textbook"  # weights of convolutions
 
     @classmethod
     def missing_device(cls, kind: str, version: str) -> str:

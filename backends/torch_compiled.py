@@ -19,6 +19,7 @@ from ganbench.operation import Inputs, Operation
 
 from .by_hand import ByHand
 from .torch_manual import SOFTPLUS_LINEAR
+from .torch_maps import TorchMaps
 
 
 class CompiledProgram(BoundProgram):
@@ -83,7 +84,7 @@ def traced(spec: GANSpec) -> Any:
     return SimpleNamespace(**{name: getattr(spec, name) for name in asked})
 
 
-class TensorMath(ByHand):
+class TensorMath(TorchMaps, ByHand):
     """The mathematics on tensors, without what only a backend has."""
 
     def __init__(self, torch: Any) -> None:

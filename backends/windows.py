@@ -21,7 +21,7 @@ class Windows:
     def conv_transpose(self, y: Array, w: Array, window: Window) -> Array:
         """By cells where these have fewer values than windows, which else are added up where they were taken."""
         (c, *_), (o, *_), k, s, _ = window
-        if _whole(window):
+        if window.whole:
             return (y @ _matrix(w).T).reshape(-1, c)
         return (self._by_cells if o * math.ceil(k / s) ** 2 <= c * k**2 else self._by_windows)(y, w, window)
 
@@ -60,7 +60,7 @@ class Windows:
     def _columns(self, x: Array, window: Window) -> Array:
         """Return the windows of an image as rows (B·h·w, k·k·C)."""
         (c, height, width), (_, h, v), k, s, p = window
-        if _whole(window):
+        if window.whole:
             return x.reshape(-1, height * width * c)
         image = x.reshape(-1, height, width, c)
         if p:
@@ -84,8 +84,3 @@ def _phases(side: int, cells: int, s: int, p: int) -> list[tuple[int, int, int, 
 def _matrix(w: Array) -> Array:
     """Return a weight (O, C, k, k) as (k·k·C, O)."""
     return w.transpose(2, 3, 1, 0).reshape(-1, len(w))
-
-
-def _whole(window: Window) -> bool:
-    """Whether there is one window, which is the whole image."""
-    return math.prod(window.small[1:]) == 1 and window.big[1:] == (window.kernel, window.kernel) and not window.padding

@@ -26,7 +26,11 @@ NumpyBackend, TorchBackend, JaxBackend, CupyBackend = BUILT_IN = tuple(
 
 # torch.compile takes ten seconds and more for each model: those that reach every formula, in the strict dtype.
 ODD = {spec.name: spec for spec in testing.ODD_SPECS}
-COMPILED = (preset("tiny"), *(ODD[name] for name in ("saturating-bn", "critic-activations", "hinge", "least-squares")))
+COMPILED = (
+    preset("tiny"),
+    testing.IMAGE_SPECS[0],
+    *(ODD[name] for name in ("saturating-bn", "critic-activations", "hinge", "least-squares")),
+)
 # Under lax.scan the formulas are those of jit, tested on every model there.
 SCANNED = (
     *map(preset, ("tiny", "mnist-mlp", "mnist-mlp-bn")),
@@ -46,6 +50,8 @@ def _suites():
             attributes = {"specs": COMPILED, "dtypes": ("float64",)} if mode == "compile" else {}
             if mode == "scan":
                 attributes = {"specs": SCANNED}
+            if mode == "custom":  # in models without convolutions it is jit
+                attributes = {"specs": (preset("tiny"), *testing.IMAGE_SPECS)}
             if mode != default:  # the rest is the default mode's, tested there
                 attributes |= {"operations": ("adam_step", "penalty_grad", "gan_iteration")}
             marks = [pytest.mark.modes] * (mode != default) + [pytest.mark.gpu] * (device != "cpu")

@@ -1,12 +1,15 @@
 """Convolutional GANs: the three maps, the oracle by four other ways, and every mode against the oracle."""
 
 import math
+from unittest import mock
 
 import msgspec
 import numpy as np
 import pytest
 from dcgan_reference import iteration, network
 from finite_differences import STEP, relative
+from ganbench.backends.jax_maps import CellMaps
+from ganbench.backends.torch_compiled import TensorMath
 from hypothesis import HealthCheck, assume, given, settings, strategies as st
 from msgspec.structs import replace
 from random_images import image_models
@@ -26,17 +29,17 @@ from ganbench.verification.models import IMAGE_SPECS
 from ganbench.verification.reference import Reference
 
 CRITIC = IMAGE_SPECS[-1]
-MODES = ("numpy", "torch", "torch.textbook")  # jax compiles every model for seconds
+MODES = ("numpy", "torch", "torch.textbook", "torch.compile")  # jax compiles every model for seconds
 
 
 # The three maps -----------------------------------------------------------------------------------------
 
 
 @st.composite
-def windows(draw):
+def windows(draw, most=4):
     kernel, stride = draw(st.integers(1, 5)), draw(st.integers(1, 3))
     padding = draw(st.integers(0, kernel - 1))
-    c, o, height, width = (draw(st.integers(1, 4 if number < 2 else 7)) for number in range(4))
+    c, o, height, width = (draw(st.integers(1, most if number < 2 else 7)) for number in range(4))
     small = [(side + 2 * padding - kernel) // stride + 1 for side in (height, width)]
     assume(min(small) > 0)
     return Window((c, height, width), (o, *small), kernel, stride, padding)
@@ -62,19 +65,48 @@ def test_each_map_is_the_adjoint_of_the_two_others(window):
     assert np.allclose(f[:, :, i, j], (seen * w).sum(axis=(2, 3, 4)))
 
 
+def pixels(image):
+    return np.ascontiguousarray(np.moveaxis(image, 1, -1)).reshape(-1, image.shape[1])
+
+
+def agree(window, own, array=np.asarray):
+    """Hold the three maps of ``own`` on arrays that ``array`` makes to those of the oracle."""
+    maps, (x, y, w) = NumpyMaps(), drawn(window)
+    big, small, weight = map(array, (pixels(x), pixels(y), w))
+    assert np.allclose(own.conv(big, weight, window), pixels(maps.conv(x, w, window)))
+    assert np.allclose(own.conv_transpose(small, weight, window), pixels(maps.conv_transpose(y, w, window)))
+    assert np.allclose(own.conv_weight_grad(big, small, window), maps.conv_weight_grad(x, y, window))
+
+
 @given(windows())
-def test_maps_of_backends_are_those_of_the_oracle(window):
-    maps, backend, (x, y, w) = NumpyMaps(), registry.load("numpy")(), drawn(window)
-
-    def rows(image):
-        return np.ascontiguousarray(np.moveaxis(image, 1, -1)).reshape(-1, image.shape[1])
-
-    assert np.allclose(backend.conv(rows(x), w, window), rows(maps.conv(x, w, window)))
-    assert np.allclose(backend.conv_transpose(rows(y), w, window), rows(maps.conv_transpose(y, w, window)))
-    assert np.allclose(backend.conv_weight_grad(rows(x), rows(y), window), maps.conv_weight_grad(x, y, window))
+def test_maps_of_numpy_are_those_of_the_oracle(window):
+    backend, x = registry.load("numpy")(), drawn(window)[0]
+    agree(window, backend)
     flat = (math.prod(window.big),)
-    assert np.array_equal(backend.reshape(x.reshape(2, -1), flat, window.big), rows(x))
-    assert np.array_equal(backend.reshape(rows(x), window.big, flat), x.reshape(2, -1))
+    assert np.array_equal(backend.reshape(x.reshape(2, -1), flat, window.big), pixels(x))
+    assert np.array_equal(backend.reshape(pixels(x), window.big, flat), x.reshape(2, -1))
+
+
+@given(windows(most=9))
+def test_maps_of_torch_are_those_of_the_oracle(window):
+    torch = pytest.importorskip("torch")
+    agree(window, TensorMath(torch), torch.tensor)
+
+
+@pytest.mark.parametrize(
+    "window",
+    [
+        Window((2, 6, 4), (3, 3, 2), 4, 2, 1),
+        Window((2, 7, 6), (3, 2, 2), 3, 3, 0),  # with rests
+        Window((1, 4, 5), (2, 4, 5), 5, 1, 2),
+        Window((2, 3, 3), (3, 1, 1), 3, 1, 0),
+    ],
+)
+def test_maps_of_jax_are_those_of_the_oracle(window):
+    """JAX compiles each for a second."""
+    jax = pytest.importorskip("jax")
+    with jax.enable_x64():
+        agree(window, CellMaps(jax), jax.numpy.asarray)
 
 
 # The oracle by other ways -------------------------------------------------------------------------------
@@ -176,14 +208,14 @@ def test_the_penalty_agrees_with_double_backward_of_pytorch():
 @settings(max_examples=80, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(image_models())
 def test_every_mode_agrees_with_the_oracle_in_any_model(spec):
-    """Within 1e-10 after one iteration, 1e-8 after eight."""
+    """Within 1e-10 after one iteration, 1e-8 after eight; what ``torch.compile`` is given runs as it is."""
     case = operation("gan_iteration", spec)
     inputs = case.inputs(0, "float64", images(spec))
     expected = steady(case, inputs, (1, 8))
     for name in MODES:
         backend, _, mode = name.partition(".")
-        program = registry.load(backend)(mode).prepare(case, inputs)
-        program.reset()
+        with mock.patch("torch.compile", lambda function, **_: function):
+            program = registry.load(backend)(mode).prepare(case, inputs)
         for count in range(1, 9):
             program()
             if count in expected:

@@ -36,6 +36,11 @@ class Window(NamedTuple):
     stride: int
     padding: int
 
+    @property
+    def whole(self) -> bool:
+        """Whether there is one window, which is the whole image: then the maps are products, as of dense layers."""
+        return self == (self.big, (self.small[0], 1, 1), self.big[1], self.stride, 0) and self.big[1] == self.big[2]
+
     def places(self, axis: int, inside: bool = True) -> int:
         """Return how many (pixel of ``small``, tap) pairs an axis has; ``inside``: those that lie on no padding."""
         taps = range(-self.padding, self.kernel - self.padding)
