@@ -10,6 +10,7 @@ from ganbench.backend import Array
 from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE
 
 from .inplace import Kernels, LossColumns
+from .windows import Windows
 
 
 class Counter(NamedTuple):
@@ -20,7 +21,7 @@ class Counter(NamedTuple):
     rates: Array  # lr and eps with both bias corrections folded in
 
 
-class ArrayKernels(Kernels):
+class ArrayKernels(Windows, Kernels):
     """Universal functions with ``out=`` on arrays of ``xp``.
 
     ``piece`` is how many values Adam takes at a time: it reads four buffers in twelve passes, so a piece
@@ -28,15 +29,16 @@ class ArrayKernels(Kernels):
     """
 
     def __init__(self, xp: Any, dtype: Any, piece: int) -> None:
-        self._xp, self._dtype, self._piece = xp, dtype, piece
+        self.xp, self._dtype, self._piece = xp, dtype, piece
         self._scratch: dict[tuple[int, ...], tuple[Array, Array]] = {}
         self._masks: dict[tuple[int, ...], Array] = {}
-        self._rows: dict[tuple[int, int], Array] = {}
+        self._constants: dict[tuple[int, int], Array] = {}
+        self._kept: dict[tuple[object, ...], Array] = {}
         self._betas = xp.ones(2, "float64")
         self._least = float(np.sqrt(np.finfo(dtype).tiny))
 
     def empty(self, *shape: int) -> Array:
-        return self._xp.empty(shape, self._dtype)
+        return self.xp.empty(shape, self._dtype)
 
     def _two(self, shape: tuple[int, ...]) -> tuple[Array, Array]:
         """Return scratch of that shape, allocated when first asked for."""
@@ -46,32 +48,47 @@ class ArrayKernels(Kernels):
 
     def _row(self, n: int, value: int) -> Array:
         """Return ``value`` n times over: as an array, NumPy's vector loops take it, and products can sum by it."""
-        if (n, value) not in self._rows:
-            self._rows[n, value] = self._xp.full(n, value, self._dtype)
-        return self._rows[n, value]
+        if (n, value) not in self._constants:
+            self._constants[n, value] = self.xp.full(n, value, self._dtype)
+        return self._constants[n, value]
 
     def _positive(self, x: Array) -> Array:
         """Return where x > 0, in memory that the next call overwrites."""
         if x.shape not in self._masks:
-            self._masks[x.shape] = self._xp.empty(x.shape, bool)
-        return self._xp.greater(x, 0, out=self._masks[x.shape])
+            self._masks[x.shape] = self.xp.empty(x.shape, bool)
+        return self.xp.greater(x, 0, out=self._masks[x.shape])
+
+    def _zeros(self, shape: tuple[int, ...], dtype: Any, written: object) -> Array:
+        if (shape, written) not in self._kept:
+            self._kept[shape, written] = self.xp.zeros(shape, dtype)
+        return self._kept[shape, written]
+
+    def _times(self, a: Array, b: Array, out: Array = None) -> Array:
+        out = self._two((len(a), b.shape[1]))[0] if out is None else out
+        self.product(a, b, out)
+        return out
+
+    def _rows(self, windows: Array) -> Array:
+        rows = self._zeros(windows.shape, windows.dtype, "rows")
+        rows[...] = windows
+        return super()._rows(rows)
 
     def copy(self, source: Array, target: Array) -> None:
-        target[...] = self._xp.asarray(source)
+        target[...] = self.xp.asarray(source)
 
     def product(self, a: Array, b: Array, out: Array) -> None:
         if a.shape[1] == 1:  # an outer product, with D's last layer, for which OpenBLAS takes ten times as long
-            self._xp.multiply(a, b, out=out)
+            self.xp.multiply(a, b, out=out)
         else:
-            self._xp.matmul(a, b, out=out)
+            self.xp.matmul(a, b, out=out)
 
     def dense(self, x: Array, w: Array, b: Array, activation: str, out: Array) -> None:
-        self._xp.matmul(x, w, out=out)
-        self._xp.add(out, b, out=out)
+        self.xp.matmul(x, w, out=out)
+        self.xp.add(out, b, out=out)
         self.activate(activation, out)
 
     def activate(self, activation: str, x: Array) -> None:
-        xp = self._xp
+        xp = self.xp
         if activation == "relu":
             xp.maximum(x, self._row(x.shape[1], 0), out=x)
         elif activation == "leaky_relu":
@@ -87,7 +104,7 @@ class ArrayKernels(Kernels):
             xp.add(x, 0.5, out=x)
 
     def activation_grad(self, activation: str, out: Array, grad: Array) -> None:
-        xp = self._xp
+        xp = self.xp
         if activation == "identity":
             return
         if activation == "relu":
@@ -104,15 +121,15 @@ class ArrayKernels(Kernels):
 
     def column_sums(self, x: Array, out: Array) -> None:
         if x.shape[1] == 1:  # a product of two vectors, for which CuPy would allocate
-            self._xp.sum(x, axis=0, out=out)
+            self.xp.sum(x, axis=0, out=out)
         else:
-            self._xp.matmul(self._row(len(x), 1), x, out=out)
+            self.xp.matmul(self._row(len(x), 1), x, out=out)
 
     def batch_norm(
         self, x: Array, gamma: Array, beta: Array, running: Sequence[Array], saved: Sequence[Array], out: Array
     ) -> None:
         """Leaves x̂ in x, and 1/std in ``saved``."""
-        xp, (mean, scale) = self._xp, saved
+        xp, (mean, scale) = self.xp, saved
         unbiased, _ = self._two(mean.shape)
         xp.mean(x, axis=0, out=mean)
         xp.subtract(x, mean, out=x)
@@ -130,14 +147,14 @@ class ArrayKernels(Kernels):
 
     def _mix(self, old: Array, new: Array) -> None:
         _, share = self._two(new.shape)
-        self._xp.multiply(new, BATCH_NORM_MOMENTUM, out=share)
-        self._xp.multiply(old, 1 - BATCH_NORM_MOMENTUM, out=old)
-        self._xp.add(old, share, out=old)
+        self.xp.multiply(new, BATCH_NORM_MOMENTUM, out=share)
+        self.xp.multiply(old, 1 - BATCH_NORM_MOMENTUM, out=old)
+        self.xp.add(old, share, out=old)
 
     def batch_norm_grad(
         self, x: Array, gamma: Array, saved: Sequence[Array], grad: Array, grad_gamma: Array, grad_beta: Array
     ) -> None:
-        xp = self._xp
+        xp = self.xp
         product, _ = self._two(x.shape)
         mean, _ = self._two(gamma.shape)
         xp.sum(grad, axis=0, out=grad_beta)
@@ -152,7 +169,7 @@ class ArrayKernels(Kernels):
         xp.multiply(grad, mean, out=grad)
 
     def loss(self, logits: Array, loss: LossColumns, value: Array, grad: Array) -> None:
-        xp = self._xp
+        xp = self.xp
         if loss.phi == "identity":  # a shift would change nothing
             xp.multiply(logits, loss.slope, out=grad)
             xp.sum(grad, axis=0, out=value.reshape(1))  # over both axes, CuPy would allocate
@@ -176,13 +193,13 @@ class ArrayKernels(Kernels):
         xp.multiply(grad, loss.slope, out=grad)
 
     def mix(self, real: Array, fake: Array, u: Array, out: Array) -> None:
-        xp = self._xp
+        xp = self.xp
         xp.subtract(real, fake, out=out)
         xp.multiply(out, u, out=out)
         xp.add(out, fake, out=out)
 
     def penalise(self, slopes: Array, weight: float, value: Array, total: Array) -> None:
-        xp, rows = self._xp, len(slopes)
+        xp, rows = self.xp, len(slopes)
         squares, _ = self._two(slopes.shape)
         norms, off = self._two((rows, 1))
         xp.multiply(slopes, slopes, out=squares)
@@ -199,7 +216,7 @@ class ArrayKernels(Kernels):
         xp.add(total, value, out=total)
 
     def activation_second_grad(self, activation: str, out: Array, p: Array, pi: Array, target: Array) -> None:
-        xp = self._xp
+        xp = self.xp
         xp.multiply(out, -2, out=target)
         if activation == "sigmoid":
             xp.add(target, 1, out=target)
@@ -207,20 +224,20 @@ class ArrayKernels(Kernels):
         xp.multiply(target, pi, out=target)
 
     def add(self, x: Array, out: Array) -> None:
-        self._xp.add(out, x, out=out)
+        self.xp.add(out, x, out=out)
 
     def counter(self) -> Counter:
-        xp = self._xp
+        xp = self.xp
         return Counter(xp.ones(2, "float64"), xp.ones(2, "float64"), xp.ones(2, self._dtype))
 
     def set_step(self, spec: AdamSettings, counter: Counter, step: int) -> None:
-        betas = self._xp.asarray([spec.beta1, spec.beta2])
+        betas = self.xp.asarray([spec.beta1, spec.beta2])
         self.copy(betas, self._betas)
         self.copy(betas**step, counter.powers)
 
     def begin_step(self, spec: AdamSettings, counter: Counter) -> None:
         """Fold both bias corrections into two scalars, as section 2 of Kingma & Ba suggests."""
-        xp, scalars, rates = self._xp, counter.scalars, counter.rates
+        xp, scalars, rates = self.xp, counter.scalars, counter.rates
         quotient, root = scalars[:1], scalars[1:]
         xp.multiply(counter.powers, self._betas, out=counter.powers)
         xp.subtract(1, counter.powers, out=scalars)
@@ -230,7 +247,7 @@ class ArrayKernels(Kernels):
         xp.multiply(root, spec.eps, out=rates[1:], casting="same_kind")
 
     def adam(self, spec: AdamSettings, counter: Counter, flat: Sequence[Array]) -> None:
-        xp, size = self._xp, len(flat[0])
+        xp, size = self.xp, len(flat[0])
         lr, eps = counter.rates[:1], counter.rates[1:]
         scratch, _ = self._two((min(self._piece, size),))
         for start in range(0, size, self._piece):

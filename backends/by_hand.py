@@ -38,7 +38,8 @@ class ByHand(ABC):
     def conv_weight_grad(self, x: Array, y: Array, window: Window) -> Array:
         raise NotImplementedError
 
-    def reshape(self, x: Array, before: tuple[int, ...], after: tuple[int, ...]) -> Array:
+    @staticmethod
+    def reshape(x: Array, before: tuple[int, ...], after: tuple[int, ...]) -> Array:
         """A vector has the order C, H, W, the rows of an image H, W, C."""
         if len(before) > 1:
             c, *sides = before

@@ -34,7 +34,7 @@ class CublasKernels(ArrayKernels):
         (rows, inner), columns = a.shape, b.shape[1]
         one, zero = self._number(1), self._number(0)
         library, pointer = self._library, ctypes.c_void_p
-        stream = self._xp.cuda.get_current_stream().ptr
+        stream = self.xp.cuda.get_current_stream().ptr
         _check(library.cublasSetStream_v2(self._handle, pointer(stream)))  # which takes the workspace away
         workspace = pointer(self._workspace.data.ptr)
         _check(library.cublasSetWorkspace_v2(self._handle, workspace, ctypes.c_size_t(WORKSPACE)))
@@ -50,7 +50,7 @@ class CublasKernels(ArrayKernels):
 
     def dense(self, x: Array, w: Array, b: Array, activation: str, out: Array) -> None:
         self.product(x, w, out)
-        self._xp.add(out, b, out=out)
+        self.xp.add(out, b, out=out)
         self.activate(activation, out)
 
     def column_sums(self, x: Array, out: Array) -> None:

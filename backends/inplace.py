@@ -7,57 +7,19 @@ Adam step covers a whole network. Sums over rows and products with D's last laye
 """
 
 import itertools
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ganbench.array_ops import AdamSettings, steps_on_d
-from ganbench.backend import Array, GANState, NetworkState
+from ganbench.backend import Array, GANState
 from ganbench.gan import GANSpec
-from ganbench.layers import Layer, by_layer, n_params, parameters
+from ganbench.layers import Dense, Layer, Window
 from ganbench.losses import Terms
 
-
-class Network:
-    """One network's parameters, gradients and moments: four flat buffers, and a view per tensor."""
-
-    def __init__(self, kernels: "Kernels", layers: Sequence[Layer], start: NetworkState) -> None:
-        self.layers = layers
-        self.flat = [kernels.empty(n_params(layers)) for _ in range(4)]  # params, m, v, gradients
-        self.params, self.m, self.v, self.grads = (views(flat, layers) for flat in self.flat)
-        self.running = [kernels.empty(*array.shape) for array in start.running]
-        self.cut, self.cut_grads = by_layer(layers, self.params), by_layer(layers, self.grads)
-        self.transposed = [w.T for w, *_ in self.cut]  # of the weights; made once, since PyTorch takes microseconds
-
-    @property
-    def state(self) -> NetworkState:
-        """The live arrays."""
-        return NetworkState(self.params, self.m, self.v, self.running)
-
-
-class Activations:
-    """What each layer of a network leaves for the backward pass, for so many rows."""
-
-    def __init__(self, kernels: "Kernels", layers: Sequence[Layer], rows: int) -> None:
-        self.outs = [kernels.empty(rows, *layer.out_shape) for layer in layers]
-        self.deltas = [kernels.empty(rows, *layer.out_shape) for layer in layers]
-        self.transposed = [delta.T for delta in self.deltas]
-        self.linear = [kernels.empty(rows, *layer.out_shape) if layer.batch_norm else None for layer in layers]
-        self.saved = [[kernels.empty(layer.channels) for _ in range(2)] if layer.batch_norm else [] for layer in layers]
-
-    @staticmethod
-    def of(outs: list[Array], deltas: list[Array]) -> "Activations":
-        """Return activations in memory that others own; of a network without batch norm."""
-        made = object.__new__(Activations)
-        made.outs, made.deltas, made.transposed = outs, deltas, [delta.T for delta in deltas]
-        return made
-
-    def cut(self, start: int, end: int) -> "Activations":
-        """Return the same memory, cut to some of its rows; of a network without batch norm."""
-        return Activations.of([out[start:end] for out in self.outs], [delta[start:end] for delta in self.deltas])
+from .inplace_buffers import Activations, Into, Network
 
 
 class LossColumns(NamedTuple):
@@ -84,6 +46,16 @@ class Kernels(ABC):
     @abstractmethod
     def product(self, a: Array, b: Array, out: Array) -> None:
         """``out = a b``, operands possibly transposed views."""
+
+    def conv(self, x: Array, w: Array, window: Window, out: Array) -> object:
+        """Write what ``Maps`` says into ``out``, as the two below; a library without them has dense layers only."""
+        raise NotImplementedError
+
+    def conv_transpose(self, y: Array, w: Array, window: Window, out: Array) -> object:
+        raise NotImplementedError
+
+    def conv_weight_grad(self, x: Array, y: Array, window: Window, out: Array) -> object:
+        raise NotImplementedError
 
     @abstractmethod
     def dense(self, x: Array, w: Array, b: Array, activation: str, out: Array) -> None:
@@ -162,7 +134,9 @@ class Iteration:
         self._g_count = kernels.counter()
         self._d_count = self._g_count if spec.critic_steps == 1 else kernels.counter()
         self._made = Activations(kernels, spec.generator_layers, b)
-        self._seen = Activations(kernels, spec.discriminator_layers, self.blocks * b)
+        self._seen = Activations(kernels, spec.discriminator_layers, self.blocks * b, 1 + spec.apart)
+        most = max(layer.channels for layer in spec.discriminator_layers)
+        self._unused = [kernels.empty(most) for _ in range(2)]  # gradients of gamma and beta that nobody asks for
         self._seen_fake = self._seen.cut(0, b)
         self._d_loss, self._g_loss = map(self._columns, (spec.objective.d, spec.objective.g))
         self.load(start)
@@ -244,50 +218,62 @@ class Iteration:
     def _forward(self, network: Network, x: Array, kept: Activations, last: Array | None = None) -> None:
         """Leave every layer's output in ``kept``; the last one in ``last``, where given."""
         outs = kept.outs if last is None else [*kept.outs[:-1], last]
-        normed = 0
-        for index, (layer, (_, *rest), w, out) in enumerate(
-            zip(network.layers, network.cut, network.transposed, outs, strict=True)
-        ):
+        normed, kernels = 0, self.kernels
+        for index, (layer, (w, *rest), out) in enumerate(zip(network.layers, network.own, outs, strict=True)):
             if layer.batch_norm:
-                linear = kept.linear[index]
-                self.kernels.product(x, w, linear)
-                running = network.running[normed : normed + 2]
-                self.kernels.batch_norm(linear, rest[0], rest[1], running, kept.saved[index], out)
+                linear, running = kept.linear[index], network.running[normed : normed + 2]
+                layer.forward(x, w, Into(kernels, linear))
+                for part, made, saved in self._parts(kept.saved[index], linear, out):
+                    kernels.batch_norm(part, *rest, running, saved, made)
                 normed += 2
-                self.kernels.activate(layer.activation, out)
+                kernels.activate(layer.activation, out)
+            elif isinstance(layer, Dense) and rest:
+                kernels.dense(x, w.T, rest[0], layer.activation, out)
             else:
-                self.kernels.dense(x, w, rest[0], layer.activation, out)
+                layer.forward(x, w, Into(kernels, out))
+                if rest:
+                    kernels.add(rest[0], out)
+                kernels.activate(layer.activation, out)
             x = out
 
     def _backward(self, network: Network, x: Array, kept: Activations) -> None:
         """Fill the gradients of ``network``; its last delta holds ∂L/∂output and is overwritten."""
-        kernels = self.kernels
         for index in range(len(network.layers) - 1, -1, -1):
-            layer, (w, *rest), (grad_w, *grads) = network.layers[index], network.cut[index], network.cut_grads[index]
-            delta = kept.deltas[index]
-            kernels.activation_grad(layer.activation, kept.outs[index], delta)
-            if layer.batch_norm:
-                kernels.batch_norm_grad(kept.linear[index], rest[0], kept.saved[index], delta, grads[0], grads[1])
-            else:
-                kernels.column_sums(delta, grads[0])
-            kernels.product(kept.transposed[index], kept.outs[index - 1] if index else x, grad_w)
-            if index:
-                kernels.product(delta, w, kept.deltas[index - 1])
+            layer, (w, *_), (into, grads) = network.layers[index], network.own[index], network.own_grads[index]
+            self._to_linear(network, index, kept, grads)
+            if layer.count:
+                layer.weight_grad(kept.outs[index - 1] if index else x, kept.deltas[index], into)
+            if index > network.first:
+                layer.input_grad(kept.deltas[index], w, kept.below[index - 1])
+
+    def _to_linear(self, network: Network, index: int, kept: Activations, grads: Sequence[Array]) -> None:
+        """Carry the delta of a layer through its activation and batch norm; fill ``grads`` where there are some."""
+        layer, delta, kernels = network.layers[index], kept.deltas[index], self.kernels
+        kernels.activation_grad(layer.activation, kept.outs[index], delta)
+        if layer.batch_norm:
+            gamma, targets = network.own[index][1], grads or self._unused_of(layer)
+            for part, grad, saved in self._parts(kept.saved[index], kept.linear[index], delta):
+                kernels.batch_norm_grad(part, gamma, saved, grad, *targets)
+                if targets is not grads and grads:
+                    for more, target in zip(targets, grads, strict=True):
+                        kernels.add(more, target)
+                targets = self._unused_of(layer)
+        elif grads:
+            kernels.column_sums(delta, grads[0])
+
+    def _unused_of(self, layer: Layer) -> list[Array]:
+        return [array[: layer.channels] for array in self._unused]
+
+    @staticmethod
+    def _parts(saved: Sequence[Any], *arrays: Array) -> Iterator[tuple[Any, ...]]:
+        """Return the parts of the rows that have statistics of their own, and where these are."""
+        step = len(arrays[0]) // len(saved)
+        for number, own in enumerate(saved):
+            yield *(array[number * step : (number + 1) * step] for array in arrays), own
 
     def _to_input(self, kept: Activations, target: Array) -> None:
         """Carry the gradient through D down to its input, ``target``; none of D's weight gradients is computed."""
-        layers, cut = self.discriminator.layers, self.discriminator.cut
-        targets = [target, *kept.deltas[:-1]]
-        for index in range(len(layers) - 1, -1, -1):
-            self.kernels.activation_grad(layers[index].activation, kept.outs[index], kept.deltas[index])
-            self.kernels.product(kept.deltas[index], cut[index][0], targets[index])
-
-
-def views(flat: Array, layers: Sequence[Layer]) -> list[Array]:
-    """Return one view into ``flat`` per parameter of a network, in the order backends receive them."""
-    cut, start = [], 0
-    for _, shape in parameters(layers):
-        end = start + math.prod(shape)
-        cut.append(flat[start:end].reshape(shape))
-        start = end
-    return cut
+        network, below = self.discriminator, [Into(self.kernels, target), *kept.below]
+        for index in range(len(network.layers) - 1, -1, -1):
+            self._to_linear(network, index, kept, ())
+            network.layers[index].input_grad(kept.deltas[index], network.own[index][0], below[index])

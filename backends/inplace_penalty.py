@@ -11,7 +11,8 @@ from ganbench.backend import Array, GANState
 from ganbench.gan import GANSpec
 from ganbench.layers import smooth_depth
 
-from .inplace import Activations, Iteration, Kernels
+from .inplace import Iteration, Kernels
+from .inplace_buffers import Into
 
 
 class PenalisedIteration(Iteration):
@@ -28,22 +29,28 @@ class PenalisedIteration(Iteration):
         self._seen_forward = seen.cut(b, 4 * b)
         self._seen_both = seen.cut(b, 3 * b)  # real and fake rows
         self._seen_mixed = seen.cut(3 * b, 4 * b)
-        self._down = Activations.of(self._seen_mixed.outs, seen.cut(0, b).deltas)
+        self._down = seen.cut(0, b, self._seen_mixed.outs)
         self._up = seen.cut(0, b).outs  # γ of each layer
         kernels.copy(np.ones((b, 1)), self._down.deltas[-1])  # nobody else writes there
         # Mixed rows take part in the ordinary backward pass as far up as activations are smooth.
         self._depth = smooth_depth(layers)
-        inputs = [self._rows, *seen.outs[:-1]]
         ends = [(4 if index < self._depth else 3) * b for index in range(len(layers))]
-        self._deltas = [delta[b:end] for delta, end in zip(seen.deltas, ends, strict=True)]
-        self._below = [delta[b:end] for delta, end in zip(seen.deltas, ends[1:], strict=False)]
+        self._deltas = [seen.cut(b, end).deltas[index] for index, end in enumerate(ends)]
+        self._below = [Into(kernels, seen.cut(b, end).deltas[index]) for index, end in enumerate(ends[1:])]
+        inputs = [self._rows, *seen.outs[:-1]]
         self._products = [
-            (delta[:end].T, rows[:end]) for delta, rows, end in zip(seen.deltas, inputs, ends, strict=True)
+            (x[: end * (len(x) // (4 * b))], seen.cut(0, end).deltas[index])
+            for index, (x, end) in enumerate(zip(inputs, ends, strict=True))
         ]
-        written = [*self._below, self._seen_both.deltas[-1]]  # by the product of the layer above
-        self._through = [(out[b : b + len(d)], d) for out, d in zip(seen.outs, written, strict=True)]
+        written = [*(into.out for into in self._below), self._seen_both.deltas[-1]]  # by the product of the layer above
+        self._through = [
+            (out[b * layer.pixels :][: len(delta)], delta)
+            for layer, out, delta in zip(layers, seen.outs, written, strict=True)
+        ]
         self._of_slopes = [  # what the slopes themselves depend on
-            kernels.empty(b, layer.channels) if index + 1 < self._depth else self._seen_mixed.deltas[index]
+            kernels.empty(b * layer.pixels, layer.channels)
+            if index + 1 < self._depth
+            else self._seen_mixed.deltas[index]
             for index, layer in enumerate(layers[: self._depth])
         ]
 
@@ -70,7 +77,7 @@ class PenalisedIteration(Iteration):
         kernels, network, gamma = self.kernels, self.discriminator, self._gamma
         for index, layer in enumerate(network.layers[:-1]):
             out, pi = self._seen_mixed.outs[index], self._up[index]
-            kernels.product(gamma, network.transposed[index], pi)
+            layer.forward(gamma, network.own[index][0], Into(kernels, pi))
             if layer.smooth:
                 p = self._down.deltas[index]
                 kernels.activation_second_grad(layer.activation, out, p, pi, self._of_slopes[index])
@@ -81,11 +88,13 @@ class PenalisedIteration(Iteration):
         """Fill D's gradients from all blocks."""
         kernels, network = self.kernels, self.discriminator
         for index in range(len(network.layers) - 1, -1, -1):
-            layer, (w, _), (grad_w, grad_b) = network.layers[index], network.cut[index], network.cut_grads[index]
+            layer, (w, *_), (into, grads) = network.layers[index], network.own[index], network.own_grads[index]
             kernels.activation_grad(layer.activation, *self._through[index])
             if layer.smooth and index + 1 < self._depth:
                 kernels.add(self._of_slopes[index], self._seen_mixed.deltas[index])
-            kernels.column_sums(self._deltas[index], grad_b)
-            kernels.product(*self._products[index], grad_w)
-            if index:
-                kernels.product(self._deltas[index], w, self._below[index - 1])
+            if grads:
+                kernels.column_sums(self._deltas[index], grads[0])
+            if layer.count:
+                layer.weight_grad(*self._products[index], into)
+            if index > network.first:
+                layer.input_grad(self._deltas[index], w, self._below[index - 1])

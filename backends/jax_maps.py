@@ -74,7 +74,7 @@ class CellMaps:
             lambda x, y, w, window: self.conv(x, w, window),
         )
 
-    matmul, reshape = LaxMaps.matmul, ByHand.reshape
+    matmul, reshape = LaxMaps.matmul, staticmethod(ByHand.reshape)
 
     def _conv(self, x: Array, w: Array, window: Window) -> Array:
         return self._columns(x, window) @ self._matrix(w, window)

@@ -28,7 +28,6 @@ class NumpyBackend(ArrayBackend):
     device_kinds = ("cpu",)
     formats = ("float64", "float32", "float16")
     layers = KINDS
-    integer_modes = ("inplace",)
     queues = True
     forks = True
     module = "numpy"

@@ -39,7 +39,6 @@ class TorchBackend(Backend):
     formats = ("float64", "float32", "tf32", "bfloat16", "float16")
     losses = tuple(LOSSES)
     layers = KINDS
-    integer_modes = ("manual", "graph")
     queues = True
     forks = True
     module = "torch"
@@ -71,6 +70,7 @@ class TorchBackend(Backend):
         if self.mode == "compile":
             require_compiler(self.device)
         torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+        torch.backends.cudnn.allow_tf32 = precision == "tf32"  # of convolutions, which take it if nobody says anything
         self.torch, self._adam = torch, adam
         self._channels_last = self.mode != "textbook"  # weights of convolutions
 

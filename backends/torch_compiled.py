@@ -87,9 +87,6 @@ def traced(spec: GANSpec) -> Any:
 class TensorMath(TorchMaps, ByHand):
     """The mathematics on tensors, without what only a backend has."""
 
-    def __init__(self, torch: Any) -> None:
-        self.xp = torch
-
     def adam_step(self, spec: AdamSettings, params: Arrays, grads: Arrays, m: Arrays, v: Arrays, step: Any) -> Updated:
         """In place; ``step`` is a tensor, so that the next one needs no other code."""
         dtype = params[0].dtype

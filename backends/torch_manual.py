@@ -6,8 +6,10 @@ from typing import Any
 from ganbench.array_ops import AdamSettings
 from ganbench.backend import Array
 from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE
+from ganbench.layers import Window
 
 from .inplace import Kernels, LossColumns
+from .torch_maps import TorchMaps
 
 SOFTPLUS_LINEAR = 40  # above this softplus(x) is x in float64 too; PyTorch's own 20 is right for float32 only
 
@@ -18,6 +20,7 @@ class TorchKernels(Kernels):
     def __init__(self, torch: Any, device: str, dtype: Any) -> None:
         self._torch, self._aten, self._device, self._dtype = torch, torch.ops.aten, device, dtype
         self._one = torch.ones((), device=device)  # a Python number would be made a tensor at every step
+        self._maps = TorchMaps(torch)
         self._least = torch.finfo(dtype).tiny ** 0.5
 
     def empty(self, *shape: int) -> Array:
@@ -28,6 +31,16 @@ class TorchKernels(Kernels):
 
     def product(self, a: Array, b: Array, out: Array) -> None:
         self._torch.mm(a, b, out=out)
+
+    def conv(self, x: Array, w: Array, window: Window, out: Array) -> None:
+        """PyTorch has no convolutions that write where they are told: what ``out=`` of them does is this copy."""
+        out.copy_(self._maps.conv(x, w, window))
+
+    def conv_transpose(self, y: Array, w: Array, window: Window, out: Array) -> None:
+        out.copy_(self._maps.conv_transpose(y, w, window))
+
+    def conv_weight_grad(self, x: Array, y: Array, window: Window, out: Array) -> None:
+        out.copy_(self._maps.conv_weight_grad(x, y, window))
 
     def dense(self, x: Array, w: Array, b: Array, activation: str, out: Array) -> None:
         self._torch.addmm(b, x, w, out=out)

@@ -12,7 +12,8 @@ FEW = 8  # channels of a big image: with fewer, oneDNN's transposed convolution 
 class TorchMaps:
     """The maps of ``ganbench.layers.Maps`` on tensors (B·H·W, C); weights lie in memory as (O, k, k, C)."""
 
-    xp: Any  # torch
+    def __init__(self, torch: Any) -> None:
+        self.xp = torch
 
     def conv(self, x: Array, w: Array, window: Window) -> Array:
         if window.whole:
@@ -20,12 +21,11 @@ class TorchMaps:
         return _rows(self._convolution(_image(x, window.big), w, window, transposed=False))
 
     def conv_transpose(self, y: Array, w: Array, window: Window) -> Array:
-        (c, height, width), (_, h, v), k, s, p = window
+        c = window.big[0]
         if window.whole:
             return (y @ _matrix(w)).reshape(-1, c)
-        rest = height - ((h - 1) * s + k - 2 * p), width - ((v - 1) * s + k - 2 * p)
         if c >= FEW:
-            return _rows(self._convolution(_image(y, window.small), w, window, transposed=True, rest=rest))
+            return _rows(self._convolution(_image(y, window.small), w, window, transposed=True, rest=window.rest))
         return self._by_cells(y, w, window)
 
     def _by_cells(self, y: Array, w: Array, window: Window) -> Array:

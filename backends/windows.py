@@ -15,47 +15,63 @@ class Windows:
 
     xp: Any
 
-    def conv(self, x: Array, w: Array, window: Window) -> Array:
-        return self._columns(x, window) @ _matrix(w)
+    def conv(self, x: Array, w: Array, window: Window, out: Array = None) -> Array:
+        return self._times(self._columns(x, window), _matrix(w), out)
 
-    def conv_transpose(self, y: Array, w: Array, window: Window) -> Array:
+    def conv_transpose(self, y: Array, w: Array, window: Window, out: Array = None) -> Array:
         """By cells where these have fewer values than windows, which else are added up where they were taken."""
-        (c, *_), (o, *_), k, s, _ = window
+        (c, height, width), (o, *_), k, s, _ = window
         if window.whole:
-            return (y @ _matrix(w).T).reshape(-1, c)
-        return (self._by_cells if o * math.ceil(k / s) ** 2 <= c * k**2 else self._by_windows)(y, w, window)
+            return self._times(y, _matrix(w).T, None if out is None else out.reshape(len(y), -1)).reshape(-1, c)
+        images = len(y) // math.prod(window.small[1:])
+        if out is None:
+            out = self.xp.empty((images * height * width, c), y.dtype)
+        make = self._by_cells if o * math.ceil(k / s) ** 2 <= c * k**2 else self._by_windows
+        make(y, w, window, out.reshape(images, height, width, c))
+        return out
 
-    def _by_windows(self, y: Array, w: Array, window: Window) -> Array:
+    def conv_weight_grad(self, x: Array, y: Array, window: Window, out: Array = None) -> Array:
+        k, rows = window.kernel, None if out is None else out.transpose(0, 2, 3, 1).reshape(len(out), -1)
+        found = self._times(y.T, self._columns(x, window), rows)
+        return found.reshape(-1, k, k, window.big[0]).transpose(0, 3, 1, 2)
+
+    def _times(self, a: Array, b: Array, out: Array = None) -> Array:
+        """Return ``a b``, in ``out`` where given."""
+        return self.xp.matmul(a, b, out=out)
+
+    def _zeros(self, shape: tuple[int, ...], dtype: Any, written: object) -> Array:
+        """Return an array that is 0 but where it is ``written``; in place it is one for all with the same words."""
+        return self.xp.zeros(shape, dtype)
+
+    def _by_windows(self, y: Array, w: Array, window: Window, out: Array) -> None:
         (c, height, width), (_, h, v), k, s, p = window
-        windows = (y @ _matrix(w).T).reshape(-1, h, v, k, k, c)
-        image = self.xp.zeros((len(windows), height + 2 * p, width + 2 * p, c), y.dtype)
+        windows = self._times(y, _matrix(w).T).reshape(-1, h, v, k, k, c)
+        image = self._zeros((len(windows), height + 2 * p, width + 2 * p, c), y.dtype, "everywhere")
+        image.fill(0)
         for row in range(k):
             for column in range(k):
                 image[:, row : row + s * h : s, column : column + s * v : s] += windows[:, :, :, row, column]
-        return image[:, p : p + height, p : p + width].reshape(-1, c)
+        out[...] = image[:, p : p + height, p : p + width]
 
-    def _by_cells(self, y: Array, w: Array, window: Window) -> Array:
+    def _by_cells(self, y: Array, w: Array, window: Window, out: Array) -> None:
         """Cells of stride² pixels are a convolution of y with stride 1: pixel s·q + a has the taps s·t + a of y[q − t].
 
         No zeros are multiplied but those of taps that the kernel lacks, and those round y.
         """
         (c, height, width), (o, h, v), k, s, p = window
         taps = math.ceil(k / s)
-        whole = self.xp.zeros((o, c, taps * s, taps * s), w.dtype)
+        whole = self._zeros((o, c, taps * s, taps * s), w.dtype, k)
         whole[:, :, :k, :k] = w
         turned = whole.reshape(o, c, taps, s, taps, s)[:, :, ::-1, :, ::-1].transpose(2, 4, 0, 3, 5, 1)
         cells = (o, h + taps - 1, v + taps - 1)
         around = Window((o, h, v), cells, taps, 1, taps - 1)
-        found = (self._columns(y, around) @ turned.reshape(taps * taps * o, -1)).reshape(-1, *cells[1:], s, s, c)
-        image = self.xp.zeros((len(found), height, width, c), y.dtype)
+        found = self._times(self._columns(y, around), turned.reshape(taps * taps * o, -1))
+        found = found.reshape(-1, *cells[1:], s, s, c)
+        if any(window.rest):
+            out[...] = 0
         for a, row, q, n in _phases(height, cells[1], s, p):
             for b, column, r, m in _phases(width, cells[2], s, p):
-                image[:, row : row + s * n : s, column : column + s * m : s] = found[:, q : q + n, r : r + m, a, b]
-        return image.reshape(-1, c)
-
-    def conv_weight_grad(self, x: Array, y: Array, window: Window) -> Array:
-        k = window.kernel
-        return (y.T @ self._columns(x, window)).reshape(-1, k, k, window.big[0]).transpose(0, 3, 1, 2)
+                out[:, row : row + s * n : s, column : column + s * m : s] = found[:, q : q + n, r : r + m, a, b]
 
     def _columns(self, x: Array, window: Window) -> Array:
         """Return the windows of an image as rows (B·h·w, k·k·C)."""
@@ -64,12 +80,16 @@ class Windows:
             return x.reshape(-1, height * width * c)
         image = x.reshape(-1, height, width, c)
         if p:
-            padded = self.xp.zeros((len(image), height + 2 * p, width + 2 * p, c), x.dtype)
+            padded = self._zeros((len(image), height + 2 * p, width + 2 * p, c), x.dtype, p)
             padded[:, p : p + height, p : p + width] = image
             image = padded
         n, down, right, one = image.strides
         as_strided, shape = self.xp.lib.stride_tricks.as_strided, (len(image), h, v, k, k * c)
-        return as_strided(image, shape, (n, s * down, s * right, down, one)).reshape(-1, k * k * c)
+        return self._rows(as_strided(image, shape, (n, s * down, s * right, down, one)))
+
+    def _rows(self, windows: Array) -> Array:
+        """Return a copy as a matrix, whose rows are the last two axes."""
+        return windows.reshape(-1, windows.shape[3] * windows.shape[4])
 
 
 def _phases(side: int, cells: int, s: int, p: int) -> list[tuple[int, int, int, int]]:

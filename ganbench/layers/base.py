@@ -41,6 +41,12 @@ class Window(NamedTuple):
         """Whether there is one window, which is the whole image: then the maps are products, as of dense layers."""
         return self == (self.big, (self.small[0], 1, 1), self.big[1], self.stride, 0) and self.big[1] == self.big[2]
 
+    @property
+    def rest(self) -> tuple[int, int]:
+        """How many rows and columns of pixels lie behind the last window, because of the stride."""
+        h, w = (side + 2 * self.padding - self.kernel for side in self.big[1:])
+        return h % self.stride, w % self.stride
+
     def places(self, axis: int, inside: bool = True) -> int:
         """Return how many (pixel of ``small``, tap) pairs an axis has; ``inside``: those that lie on no padding."""
         taps = range(-self.padding, self.kernel - self.padding)
