@@ -112,8 +112,7 @@ class ArrayKernels(Windows, Kernels):
             return
         slope, _ = self._two(out.shape)
         if activation == "leaky_relu":
-            xp.multiply(self._positive(out), 1 - LEAKY_SLOPE, out=slope, dtype=self._dtype)
-            xp.add(slope, LEAKY_SLOPE, out=slope)
+            xp.maximum(self._positive(out), LEAKY_SLOPE, out=slope, dtype=self._dtype)
         else:  # tanh: 1 − y²; sigmoid: y − y²
             xp.multiply(out, out, out=slope)
             xp.subtract(1 if activation == "tanh" else out, slope, out=slope)
@@ -128,21 +127,23 @@ class ArrayKernels(Windows, Kernels):
     def batch_norm(
         self, x: Array, gamma: Array, beta: Array, running: Sequence[Array], saved: Sequence[Array], out: Array
     ) -> None:
-        """Leaves x̂ in x, and 1/std in ``saved``."""
+        """Leaves x − mean in x, and 1/std in ``saved``."""
         xp, (mean, scale) = self.xp, saved
         unbiased, _ = self._two(mean.shape)
-        xp.mean(x, axis=0, out=mean)
+        self.column_sums(x, mean)
+        xp.divide(mean, len(x), out=mean)
         xp.subtract(x, mean, out=x)
         xp.multiply(x, x, out=out)
-        xp.mean(out, axis=0, out=scale)
+        self.column_sums(out, scale)
+        xp.divide(scale, len(x), out=scale)
         xp.multiply(scale, len(x) / (len(x) - 1), out=unbiased)
         self._mix(running[0], mean)
         self._mix(running[1], unbiased)
         xp.add(scale, BATCH_NORM_EPS, out=scale)
         xp.sqrt(scale, out=scale)
         xp.divide(1, scale, out=scale)
-        xp.multiply(x, scale, out=x)
-        xp.multiply(x, gamma, out=out)
+        xp.multiply(gamma, scale, out=mean)
+        xp.multiply(x, mean, out=out)
         xp.add(out, beta, out=out)
 
     def _mix(self, old: Array, new: Array) -> None:
@@ -157,10 +158,12 @@ class ArrayKernels(Windows, Kernels):
         xp = self.xp
         product, _ = self._two(x.shape)
         mean, _ = self._two(gamma.shape)
-        xp.sum(grad, axis=0, out=grad_beta)
+        self.column_sums(grad, grad_beta)
         xp.multiply(grad, x, out=product)
-        xp.sum(product, axis=0, out=grad_gamma)
+        self.column_sums(product, grad_gamma)
+        xp.multiply(grad_gamma, saved[1], out=grad_gamma)
         xp.divide(grad_gamma, len(x), out=mean)
+        xp.multiply(mean, saved[1], out=mean)
         xp.multiply(x, mean, out=x)
         xp.divide(grad_beta, len(grad), out=mean)
         xp.subtract(grad, mean, out=grad)

@@ -29,7 +29,14 @@ from ganbench.verification.models import IMAGE_SPECS
 from ganbench.verification.reference import Reference
 
 CRITIC = IMAGE_SPECS[-1]
-MODES = ("numpy", "torch", "torch.textbook", "torch.compile")  # jax compiles every model for seconds
+MODES = (
+    "numpy",
+    "numpy.inplace",
+    "torch",
+    "torch.manual",
+    "torch.textbook",
+    "torch.compile",
+)  # jax compiles every model for seconds
 
 
 # The three maps -----------------------------------------------------------------------------------------
