@@ -16,7 +16,7 @@ import numpy as np
 from ganbench.array_ops import AdamSettings, steps_on_d
 from ganbench.backend import Array, GANState
 from ganbench.gan import GANSpec
-from ganbench.layers import Dense, Layer, Window
+from ganbench.layers import Dense, Window
 from ganbench.losses import Terms
 
 from .inplace_buffers import Activations, Into, Network
@@ -224,7 +224,7 @@ class Iteration:
                 linear, running = kept.linear[index], network.running[normed : normed + 2]
                 layer.forward(x, w, Into(kernels, linear))
                 for part, made, saved in self._parts(kept.saved[index], linear, out):
-                    kernels.batch_norm(part, *rest, running, saved, made)
+                    kernels.batch_norm(part, rest[0], rest[1], running, saved, made)
                 normed += 2
                 kernels.activate(layer.activation, out)
             elif isinstance(layer, Dense) and rest:
@@ -251,18 +251,15 @@ class Iteration:
         layer, delta, kernels = network.layers[index], kept.deltas[index], self.kernels
         kernels.activation_grad(layer.activation, kept.outs[index], delta)
         if layer.batch_norm:
-            gamma, targets = network.own[index][1], grads or self._unused_of(layer)
-            for part, grad, saved in self._parts(kept.saved[index], kept.linear[index], delta):
-                kernels.batch_norm_grad(part, gamma, saved, grad, *targets)
-                if targets is not grads and grads:
-                    for more, target in zip(targets, grads, strict=True):
-                        kernels.add(more, target)
-                targets = self._unused_of(layer)
+            parts = self._parts(kept.saved[index], kept.linear[index], delta)
+            unused = [array[: layer.channels] for array in self._unused]
+            for number, (part, grad, saved) in enumerate(parts):
+                sums = grads if grads and not number else unused
+                kernels.batch_norm_grad(part, network.own[index][1], saved, grad, sums[0], sums[1])
+                for target, more in zip(grads if number else (), sums, strict=False):
+                    kernels.add(more, target)
         elif grads:
             kernels.column_sums(delta, grads[0])
-
-    def _unused_of(self, layer: Layer) -> list[Array]:
-        return [array[: layer.channels] for array in self._unused]
 
     @staticmethod
     def _parts(saved: Sequence[Any], *arrays: Array) -> Iterator[tuple[Any, ...]]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ganbench.backend import Array, NetworkState
 from ganbench.layers import Layer, Window, by_layer, n_params, parameters
@@ -23,7 +23,9 @@ class Network:
         self.running = [kernels.empty(*array.shape) for array in start.running]
         self.own, grads = [own or (None,) for own in by_layer(layers, self.params)], by_layer(layers, self.grads)
         # The gradient of each weight, and those of its biases, or of gamma and beta.
-        self.own_grads = [(Into(kernels, own[0]) if own else None, own[1:]) for own in grads]
+        self.own_grads: list[tuple[Any, Sequence[Array]]] = [
+            (Into(kernels, own[0]) if own else None, own[1:]) for own in grads
+        ]
         self.first = 1 - bool(layers[0].count)  # the first layer that has parameters
 
     @property
@@ -66,7 +68,10 @@ class Activations:
 
         self.rows, self.kernels = rows, kernels
         linear = [empty(layer) if layer.batch_norm else None for layer in layers]
-        saved = [[[kernels.empty(layer.channels) for _ in range(2)] for _ in range(parts)] for layer in layers]
+        saved = [
+            [[kernels.empty(layer.channels) for _ in range(2)] for _ in range(parts * layer.batch_norm)]
+            for layer in layers
+        ]
         self._fill([empty(layer) for layer in layers], [empty(layer) for layer in layers], linear, saved)
 
     def _fill(

@@ -51,11 +51,13 @@ class CellMaps:
         self._np, self._pad = jax.numpy, jax.lax.pad
 
         def with_gradients(map_: Map, by_first: Gradient, by_second: Gradient) -> Map:
-            made = jax.custom_vjp(map_, nondiff_argnums=(2,))
-            made.defvjp(
-                lambda a, b, window: (map_(a, b, window), (a, b)),
-                lambda window, kept, grad: (by_first(*kept, grad, window), by_second(*kept, grad, window)),
-            )
+            made: Any = jax.custom_vjp(map_, nondiff_argnums=(2,))
+
+            def grads(window: Window, kept: tuple[Array, Array], grad: Array) -> tuple[Array, Array]:
+                a, b = kept
+                return by_first(a, b, grad, window), by_second(a, b, grad, window)
+
+            made.defvjp(lambda a, b, window: (map_(a, b, window), (a, b)), grads)
             return made  # type: ignore[no-any-return]
 
         self.conv = with_gradients(

@@ -1,6 +1,7 @@
 """Precision as an axis: what may be combined, how numbers are rounded, and how each is gated."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -217,6 +218,32 @@ def test_a_program_that_makes_no_step_is_refused_whatever_was_emulated():
                    "float16", "mixed")  # fmt: skip
     refused = {entry.group for entry in check.errors if entry.error > entry.tolerance}
     assert {f"{role} {part}" for role in ("generator", "discriminator") for part in ("params", "m", "v")} <= refused
+
+
+# Convolutions -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("precision", ["ieee", "tf32"])
+def test_convolutions_of_torch_take_tf32_only_where_asked(precision):
+    """cuDNN takes it by default, and ``set_float32_matmul_precision`` says nothing of it."""
+    registry.load("torch")(precision=precision)
+    assert torch.backends.cudnn.allow_tf32 == (precision == "tf32")
+
+
+@pytest.mark.parametrize(("mode", "product"), [("jit", "convolution"), ("custom", "dot_general")])
+@pytest.mark.parametrize(("precision", "said"), [("ieee", "HIGHEST"), ("tf32", "DEFAULT")])
+def test_convolutions_of_jax_take_tf32_only_where_asked(mode, product, precision, said):
+    """The program itself says it, before any device compiles it."""
+    jax = pytest.importorskip("jax")
+    spec, backend = preset("dcgan-8"), registry.load("jax")(mode)
+    inputs = operation("gan_iteration", spec).inputs(0, "float32", images(spec))
+    asked = backend.environment("cuda", "float32", precision, "")["JAX_DEFAULT_MATMUL_PRECISION"]
+    with jax.default_matmul_precision(asked):
+        iteration = jax.jit(partial(backend.gan_iteration, spec))
+        lines = iteration.lower(inputs.state, *inputs.batches[0]).as_text().splitlines()
+    products = [line for line in lines if f"stablehlo.{product}" in line]
+    assert products
+    assert all(line.partition("precision")[2].count(said) == 2 for line in products)
 
 
 # On a GPU ---------------------------------------------------------------------------------------------------
