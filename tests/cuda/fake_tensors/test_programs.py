@@ -11,10 +11,10 @@ from ganbench.gan import preset
 from ganbench.operations import operation
 from ganbench.precision import accumulation_dtype
 from ganbench.registry import load
-from ganbench.testing import images
+from ganbench.testing import IMAGE_SPECS, images
 
 TorchBackend = load("torch")
-EVERY_FORMULA = [spec for spec in SPECS if spec.name in ("tiny", "activations", "saturating-bn")]
+EVERY_FORMULA = [spec for spec in SPECS if spec.name in ("tiny", "activations", "saturating-bn")] + [IMAGE_SPECS[0]]
 HALVES = ("eager", "compile")  # modes whose iteration has them
 
 
@@ -53,6 +53,7 @@ def test_an_iteration_in_halves_is_refused(cuda, mode):
 def test_products_have_the_precision_that_was_asked_for(cuda, precision, told):
     TorchBackend("eager", "cuda", precision)
     assert torch.get_float32_matmul_precision() == told
+    assert torch.backends.cudnn.allow_tf32 == (precision == "tf32")
 
 
 def test_the_gpu_that_is_named_becomes_the_current_one(cuda):
