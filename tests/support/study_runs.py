@@ -13,7 +13,7 @@ STUDIES = ROOT / "benchmarks" / "studies"
 NAMES = (
     "aa_verdicts", "interval_coverage", "repeatability", "sensitivity", "loop_overhead", "torch_timer",
 )  # fmt: skip
-UNPICTURED = ("fresh_inputs", "large_report", "cold", "fleet_scale", "fleet_overhead")
+UNPICTURED = ("convolution", "fresh_inputs", "large_report", "cold", "fleet_scale", "fleet_overhead")
 
 
 def run(name, *arguments, cwd):
