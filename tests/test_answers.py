@@ -70,6 +70,9 @@ class PreparedReference(Reference):
     def synchronize(self, result=None):
         """There is nothing to wait for."""
 
+    def from_numpys(self, arrays):
+        return [*map(self.from_numpy, arrays)]
+
     def prepare(self, operation, inputs):
         return BoundProgram(self, operation, inputs)
 
