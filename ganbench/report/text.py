@@ -49,7 +49,7 @@ def document(title: str, parts: Iterable[Part], notes: Iterable[str], form: str,
         return "\n\n".join([*title.splitlines(), *shown, *notes]) + "\n"
     lines = [visible(title, keep="\n"), ""]
     for part in parts:
-        lines += [visible(part.heading)] * bool(part.heading)
+        lines += [text_of(part.heading, screen)] * bool(part.heading)
         for piece in fitting(part.table, screen.width, part.repeated) if part.repeated else [part.table]:
             cells = piece.to_numpy(dtype=object).tolist()
             rows = by_operation(cells) if part.grouped else cells
