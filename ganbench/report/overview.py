@@ -39,7 +39,7 @@ def overview(df: pd.DataFrame, baseline: str | None = None, screen: Screen = PAP
                 by_baseline[own] = cells(relative(found, own, run_of))
             shown = [row for row in within(by_baseline[own], context) if row["case"] in cases]
             tables += _speeds(shown, own, screen)
-        parts.append(", ".join([subtitle(context), *_when(mine)]))
+        parts.append(text_of(", ".join([subtitle(context), *_when(mine)]), screen))
         parts[-1] += "\n" + "\n\n".join([*tables, *_absent(mine, screen)])
     return "\n\n".join([*parts, *(text_of(note, screen) for note in (*found.notes, LEGEND))]) + "\n"
 
