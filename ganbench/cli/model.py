@@ -2,13 +2,11 @@
 
 import contextlib
 import inspect
-import json
-import runpy
 import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -16,12 +14,6 @@ from ..errors import UsageError, unknown
 from .defaults import Command
 from .shared import FILE
 from .terminal import check_output, say, write
-
-ORDER = ("kind", "out", "kernel", "stride", "padding", "shape", "activation", "batch_norm", "bias")  # in a table
-
-if TYPE_CHECKING:
-    from ..gan import GANSpec
-    from ..layers import Entry
 
 
 @click.group("model")
@@ -43,7 +35,7 @@ def from_torch(generator: str, discriminator: str, noise: int, output: Path | No
       ganbench model from-torch nets.py:make_generator nets.py:make_discriminator --input 100 --output my.toml
       ganbench compare --model my.toml
     """
-    from .modules import gan_of
+    from .modules import gan_of, text_of
 
     check_output(output)
     ran: dict[Path, dict[str, Any]] = {}
@@ -56,29 +48,6 @@ def from_torch(generator: str, discriminator: str, noise: int, output: Path | No
     write(f"{origin}\n{text_of(spec)}", output)
     if output is not None:
         say(f"{spec.describe()}: saved in {output}; 'ganbench compare --model {output}' measures it")
-
-
-def text_of(spec: "GANSpec") -> str:
-    """Return the networks and the batch of a model as a model file says them."""
-    lines = [f"batch = {spec.batch}"]
-    for role in ("generator", "discriminator"):
-        entries = getattr(spec, role)
-        if all(isinstance(entry, int) for entry in entries[1:]):
-            lines.append(f"{role} = {json.dumps(entries)}")
-            lines.append(f"{role}_activations = {json.dumps(getattr(spec, f'{role}_activations'))}")
-        else:
-            lines += [f"{role} = [", *(f"  {_entry(entry)}," for entry in entries), "]"]
-    return "\n".join(lines) + "\n"
-
-
-def _entry(entry: "Entry") -> str:
-    import msgspec
-
-    if not isinstance(entry, msgspec.Struct):
-        return json.dumps(entry)
-    defaults = {field.name: field.default for field in msgspec.structs.fields(entry)}
-    said = {name: value for name, value in msgspec.to_builtins(entry).items() if value != defaults.get(name)}
-    return f"{{ {', '.join(f'{word} = {json.dumps(said[word])}' for word in ORDER if word in said)} }}"
 
 
 def _network(where: str, ran: dict[Path, dict[str, Any]]) -> Any:
@@ -112,6 +81,8 @@ def _network(where: str, ran: dict[Path, dict[str, Any]]) -> Any:
 
 def _run(path: Path) -> dict[str, Any]:
     """Return the names of a Python file once it has run; modules beside it can be imported, as by ``python FILE``."""
+    import runpy
+
     if not path.is_file():
         raise UsageError(f"{path} is not a file")
     sys.path.insert(0, str(path.parent.resolve()))
