@@ -7,6 +7,7 @@ from hypothesis import given, strategies as st
 import ganbench
 from ganbench import registry
 from ganbench.errors import GanbenchError
+from ganbench.gan import PRESETS
 from ganbench.measure import bandwidth, ceilings
 from ganbench.report.notes import details
 from ganbench.results.bounds import Ceilings
@@ -137,3 +138,13 @@ def test_device_times_are_held_against_the_floor():
             record.device_s[:] = [device_s[record.operation, record.target]] * len(record.samples)
     (line,) = [line for line in details(run, run.to_pandas()) if line.startswith("floor of gan_iteration")]
     assert line.endswith(", on the device 12.0 µs, 25% of numpy.inplace's 48.0 µs there")
+
+
+@pytest.mark.workers
+def test_the_floor_of_images_says_what_it_multiplies():
+    run = ganbench.compare("numpy", preset="dcgan-8", ops=["gan_iteration"], rounds=1, results=None)
+    (line,) = [line for line in details(run, run.to_pandas()) if line.startswith("floor (im2col) of gan_iteration")]
+    spec = PRESETS["dcgan-8"]
+    assert spec.usual_flops > spec.iteration_flops
+    assert f"{spec.iteration_flops:,} FLOP" in line
+    assert f"{spec.usual_flops:,} as usually counted" in line

@@ -162,7 +162,15 @@ def _floor(run: Run, table: pd.DataFrame) -> str:
                 f", on the device {seconds(there)}, {there / best['device_s']:.0%} of {best['target']}'s "
                 f"{seconds(best['device_s'])} there"
             )
-    return f"floor of gan_iteration, its matrix products alone: {'; '.join(parts)}" if parts else ""
+    if not parts:
+        return ""
+    flops, usual = run.header.spec.iteration_flops, run.header.spec.usual_flops
+    if flops == usual:
+        return f"floor of gan_iteration, its matrix products alone: {'; '.join(parts)}"
+    return (
+        "floor (im2col) of gan_iteration, the products of its windows alone, which multiply zeros of padding, too: "
+        f"{'; '.join(parts)}; an iteration takes {flops:,} FLOP without those zeros, {usual:,} as usually counted"
+    )
 
 
 def disturbance(run: Run) -> str:
