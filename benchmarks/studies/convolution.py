@@ -4,7 +4,7 @@
 floor is ``gan_products`` of the framework that does them fastest. It multiplies zeros of padding, too, so a mode may
 be faster than it.
 
-Ten minutes on 2 cores: ``python benchmarks/studies/convolution.py``
+Twenty minutes on 2 cores: ``python benchmarks/studies/convolution.py``
 """
 
 import math
