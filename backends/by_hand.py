@@ -28,15 +28,15 @@ class ByHand(ABC):
     def matmul(self, a: Array, b: Array) -> Array:
         return a @ b
 
+    @abstractmethod
     def conv(self, x: Array, w: Array, window: Window) -> Array:
         """As ``Maps`` says, as the two below."""
-        raise NotImplementedError
 
-    def conv_transpose(self, y: Array, w: Array, window: Window) -> Array:
-        raise NotImplementedError
+    @abstractmethod
+    def conv_transpose(self, y: Array, w: Array, window: Window) -> Array: ...
 
-    def conv_weight_grad(self, x: Array, y: Array, window: Window) -> Array:
-        raise NotImplementedError
+    @abstractmethod
+    def conv_weight_grad(self, x: Array, y: Array, window: Window) -> Array: ...
 
     @staticmethod
     def reshape(x: Array, before: tuple[int, ...], after: tuple[int, ...]) -> Array:

@@ -47,15 +47,15 @@ class Kernels(ABC):
     def product(self, a: Array, b: Array, out: Array) -> None:
         """``out = a b``, operands possibly transposed views."""
 
+    @abstractmethod
     def conv(self, x: Array, w: Array, window: Window, out: Array) -> object:
-        """Write what ``Maps`` says into ``out``, as the two below; a library without them has dense layers only."""
-        raise NotImplementedError
+        """Write what ``Maps`` says into ``out``, as the two below."""
 
-    def conv_transpose(self, y: Array, w: Array, window: Window, out: Array) -> object:
-        raise NotImplementedError
+    @abstractmethod
+    def conv_transpose(self, y: Array, w: Array, window: Window, out: Array) -> object: ...
 
-    def conv_weight_grad(self, x: Array, y: Array, window: Window, out: Array) -> object:
-        raise NotImplementedError
+    @abstractmethod
+    def conv_weight_grad(self, x: Array, y: Array, window: Window, out: Array) -> object: ...
 
     @abstractmethod
     def dense(self, x: Array, w: Array, b: Array, activation: str, out: Array) -> None:

@@ -82,7 +82,7 @@ class Textbook(Program):
         reported: tuple[Array, ...] = ()
         for rows, noise, share in steps_on_d(spec, real, z_d, *u or [None]):
             fake = self._g(noise)
-            if spec.kinds:  # tutorials of DCGAN do detach
+            if spec.convolutional:  # tutorials of DCGAN do detach
                 fake = fake.detach()
             d_loss = self._loss(spec.objective.d, self._d(rows), self._d(fake))
             if share is not None:

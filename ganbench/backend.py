@@ -229,6 +229,11 @@ class Backend(ArrayOps):
         """Return copies of host arrays on the device, as ``from_numpy`` does; overridden where one call is quicker."""
         return [self.from_numpy(array) for array in arrays]
 
+    @classmethod
+    def layers_in(cls, mode: str) -> tuple[str, ...]:
+        """Return the kinds of layers said in tables that a mode is written for."""
+        return () if mode in cls.integer_modes else cls.layers
+
     def require(self) -> None:
         """Raise ``UnavailableError`` if the framework is not importable; the constructor above calls it."""
         if not _importable(self.module):
@@ -280,7 +285,7 @@ class Backend(ArrayOps):
 
     def require_layers(self, operation: Operation) -> None:
         """Raise ``UnsupportedError`` where this backend is not written for the layers of ``operation``."""
-        own = () if self.mode in self.integer_modes else self.layers
+        own = self.layers_in(self.mode)
         if missing := ", ".join(kind for kind in operation.kinds if kind not in own):
             has = f"tables of {', '.join(own)}" if own else "lists of integers"
             raise UnsupportedError(f"{self.name}.{self.mode} is not written for {missing} layers, only for {has}")

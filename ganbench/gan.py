@@ -6,12 +6,11 @@ Knows neither arrays nor frameworks. Weights are as ``torch.nn`` stores them.
 import functools
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from .errors import GanbenchError, SpecError, unknown
+from .errors import SpecError, unknown
 from .layers import (
     Activation,
     Entry,
@@ -158,6 +157,11 @@ class GANSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return tuple(sorted({tables.kind(one) for one in tables.tables((*self.generator, *self.discriminator))}))
 
     @property
+    def convolutional(self) -> bool:
+        """Whether any layer gives images."""
+        return any(layer.pixels > 1 for layer in (*self.generator_layers, *self.discriminator_layers))
+
+    @property
     def apart(self) -> bool:
         """Whether D sees real and fake rows one after the other: with batch norm, each with statistics of its own."""
         return any(layer.batch_norm for layer in self.discriminator_layers)
@@ -295,18 +299,3 @@ def preset(name: str) -> GANSpec:
     if name not in PRESETS:
         raise unknown("preset", name, PRESETS)
     return PRESETS[name]
-
-
-def read_spec(path: Path) -> GANSpec:
-    """Return the model described by a TOML file; raises ``SpecError`` naming file and fault."""
-    try:
-        fields: dict[str, Any] = msgspec.toml.decode(path.read_bytes())
-        return msgspec.convert({"name": path.stem, **fields}, GANSpec)
-    except OSError as error:
-        raise SpecError(f"cannot read model {path}: {error.strerror}") from error
-    except GanbenchError as error:  # msgspec wraps what __post_init__ raises only if it is a ValueError
-        raise SpecError(f"model {path}: {error}") from error
-    except (msgspec.MsgspecError, ValueError) as error:
-        raise SpecError(
-            f"model {path} is not valid: {tables.explained(error)} (fields: {', '.join(GANSpec.__struct_fields__)})"
-        ) from error

@@ -28,8 +28,9 @@ from patience import LIMIT_S
 from ganbench.fleet import scheduler
 from ganbench.fleet.clusters import Opened
 from ganbench.fleet.journal import Journal
-from ganbench.fleet.plan import as_toml, jobs_of, read_plan
-from ganbench.gan import preset, read_spec
+from ganbench.fleet.plan import jobs_of, read_plan
+from ganbench.gan import preset
+from ganbench.model_file import as_toml, read_spec
 
 pytestmark = pytest.mark.fleet
 

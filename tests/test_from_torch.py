@@ -8,8 +8,9 @@ import pytest
 from msgspec.structs import replace
 
 from ganbench import registry
-from ganbench.gan import preset, read_spec
+from ganbench.gan import preset
 from ganbench.layers import parameters
+from ganbench.model_file import read_spec
 from ganbench.training.pictures import generate
 
 torch = pytest.importorskip("torch")

@@ -8,9 +8,9 @@ from msgspec.structs import replace
 from work_by_hand import D_PARAMS, G_PARAMS, B, D, H, X, Z, products_of
 
 from ganbench.errors import SpecError, UsageError
-from ganbench.fleet.plan import as_toml
-from ganbench.gan import PRESETS, GANSpec, preset, read_spec
+from ganbench.gan import PRESETS, GANSpec, preset
 from ganbench.layers import parameters
+from ganbench.model_file import as_toml, read_spec
 from ganbench.operation import Shape
 from ganbench.operations import OPERATIONS, operation, shape_of
 

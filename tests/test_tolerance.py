@@ -18,7 +18,8 @@ from random_models import models
 from study_runs import STUDIES
 
 from ganbench.data import load_images, staged_images
-from ganbench.gan import preset, read_spec
+from ganbench.gan import preset
+from ganbench.model_file import read_spec
 from ganbench.operations import operation
 from ganbench.operations.networks import GANIteration
 from ganbench.precision import FULL

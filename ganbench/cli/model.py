@@ -15,6 +15,9 @@ from .defaults import Command
 from .shared import FILE
 from .terminal import check_output, say, write
 
+# What modules say of a model, and its batch, which they do not: a file without it is none.
+NETWORKS = ("batch", "generator", "generator_activations", "discriminator", "discriminator_activations")
+
 
 @click.group("model")
 def model_command() -> None:
@@ -35,7 +38,8 @@ def from_torch(generator: str, discriminator: str, noise: int, output: Path | No
       ganbench model from-torch nets.py:make_generator nets.py:make_discriminator --input 100 --output my.toml
       ganbench compare --model my.toml
     """
-    from .modules import gan_of, text_of
+    from ..model_file import as_toml
+    from .modules import gan_of
 
     check_output(output)
     ran: dict[Path, dict[str, Any]] = {}
@@ -45,7 +49,8 @@ def from_torch(generator: str, discriminator: str, noise: int, output: Path | No
     for note in notes:
         say(note)
     origin = f"# {generator} and {discriminator}, read by 'ganbench model from-torch'"
-    write(f"{origin}\n{text_of(spec)}", output)
+    said = [name for name in NETWORKS if getattr(spec, name)]
+    write(f"{origin}\n{as_toml(spec, said)}", output)
     if output is not None:
         say(f"{spec.describe()}: saved in {output}; 'ganbench compare --model {output}' measures it")
 

@@ -3,19 +3,16 @@
 PyTorch is not imported here: whoever made the modules has done so.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from msgspec import Struct, to_builtins
-from msgspec.structs import fields, replace
+from msgspec.structs import replace
 
 from ..errors import SpecError
 from ..gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec
 from ..layers import ConvTable, ConvTransposeTable, DenseTable, Entry, ReshapeTable, tables, weighted
 from ..layers.tables import WeightedTable
 
-ORDER = ("kind", "out", "kernel", "stride", "padding", "shape", "activation", "batch_norm", "bias")  # in a table
 BATCH = 64  # of the model; modules do not say one
 LAYERS = {"Linear": DenseTable, "Conv2d": ConvTable, "ConvTranspose2d": ConvTransposeTable}
 WINDOW = ("kernel_size", "stride", "padding")
@@ -244,24 +241,3 @@ def _near(module: Any) -> str:
 
 def _sizes(shape: Sequence[int]) -> str:
     return " × ".join(map(str, shape))
-
-
-def text_of(spec: GANSpec) -> str:
-    """Return the networks and the batch of a model as a model file says them."""
-    lines = [f"batch = {spec.batch}"]
-    for role in ("generator", "discriminator"):
-        entries = getattr(spec, role)
-        if all(isinstance(entry, int) for entry in entries[1:]):
-            lines.append(f"{role} = {json.dumps(entries)}")
-            lines.append(f"{role}_activations = {json.dumps(getattr(spec, f'{role}_activations'))}")
-        else:
-            lines += [f"{role} = [", *(f"  {_entry(entry)}," for entry in entries), "]"]
-    return "\n".join(lines) + "\n"
-
-
-def _entry(entry: Entry) -> str:
-    if not isinstance(entry, Struct):
-        return json.dumps(entry)
-    defaults = {field.name: field.default for field in fields(entry)}
-    said = {name: value for name, value in to_builtins(entry).items() if value != defaults.get(name)}
-    return f"{{ {', '.join(f'{word} = {json.dumps(said[word])}' for word in ORDER if word in said)} }}"

@@ -57,13 +57,14 @@ def load_images(spec: GANSpec, path: Path | None) -> np.ndarray:
 
 def is_sound(path: Path | None) -> bool:
     """Whether data is a folder of recordings, or of nothing that can be read; raises ``DataError`` for a mixed one."""
-    if path is None or not path.is_dir() or not (pictures := files_below(path, PICTURES)[0]):
-        return path is not None and path.is_dir()
-    if recordings := files_below(path, SOUND)[0]:
+    if path is None or not path.is_dir():
+        return False
+    pictures, recordings = (files_below(path, suffixes)[0] for suffixes in (PICTURES, SOUND))
+    if pictures and recordings:
         raise DataError(
             f"data {path}: holds {len(pictures)} pictures and {len(recordings)} WAV files: pass a folder of one kind"
         )
-    return False
+    return not pictures
 
 
 def _stored(path: Path) -> np.ndarray:

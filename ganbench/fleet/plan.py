@@ -1,6 +1,5 @@
 """The plan of a fleet: a TOML file of matrices, and the jobs that they mean. A job is one ``ganbench compare``."""
 
-import json
 from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
@@ -9,10 +8,11 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 
 from ..errors import UsageError
-from ..gan import PRESETS, GANSpec
+from ..gan import PRESETS
 from ..machine.environment import usable_cpus
 from ..measure.plan import Plan, asked_again, model_of, record
 from ..measure.sweep import PRODUCTS, parse, plans
+from ..model_file import as_toml
 from ..results.run import Sweep
 from ..settings import LARGEST_INTEGER, OF_MODEL, SETTINGS, Settings
 
@@ -170,17 +170,3 @@ def arguments(plan: Plan, known: bool, threads: int | None) -> tuple[str, ...]:
         elif value is not None:
             words += [f"--{key}", ",".join(map(str, value)) if isinstance(value, list) else str(value)]
     return tuple(words)
-
-
-def as_toml(spec: GANSpec) -> str:
-    """Return a model as ``read_spec`` reads it."""
-    return "".join(f"{name} = {_in_toml(value)}\n" for name, value in msgspec.to_builtins(spec).items())
-
-
-def _in_toml(value: Any) -> str:
-    """Return a value in one line: numbers and texts are written alike in JSON and TOML."""
-    if isinstance(value, dict):
-        return f"{{ {', '.join(f'{name} = {_in_toml(one)}' for name, one in value.items())} }}"
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_in_toml, value))}]"
-    return json.dumps(value, ensure_ascii=False)

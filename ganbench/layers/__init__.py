@@ -8,7 +8,18 @@ from .base import Activation, Init, Layer, Maps, Matrices, Product, Window
 from .conv import Conv, ConvTranspose
 from .dcgan import dcgan
 from .dense import Dense
-from .network import by_layer, cast_weights, initial_params, mlp, n_params, parameters, smooth_depth, weighted, weights
+from .network import (
+    biases,
+    by_layer,
+    cast_weights,
+    initial_params,
+    mlp,
+    n_params,
+    parameters,
+    smooth_depth,
+    weighted,
+    weights,
+)
 from .reshape import Reshape
 from .tables import KINDS, ConvTable, ConvTransposeTable, DenseTable, Entry, ReshapeTable
 from .work import iteration_work, penalty_work
@@ -31,6 +42,7 @@ __all__ = [
     "Reshape",
     "ReshapeTable",
     "Window",
+    "biases",
     "by_layer",
     "cast_weights",
     "dcgan",

@@ -8,8 +8,9 @@ import msgspec
 
 from .. import registry
 from ..errors import UsageError, unknown
-from ..gan import GANSpec, preset, read_spec, with_loss
+from ..gan import GANSpec, preset, with_loss
 from ..machine.environment import usable_cpus
+from ..model_file import read_spec
 from ..operations import DEFAULT_OPERATIONS, OPERATIONS
 from ..operations.products import FLOOR
 from ..precision import precision_of

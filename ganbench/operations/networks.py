@@ -171,7 +171,7 @@ class PenaltyGrad(DiscriminatorForward):
 
     @classmethod
     def of(cls, spec: GANSpec) -> Self:
-        with_loss(spec, "wgan-gp")  # D may have batch norm
+        with_loss(spec, "wgan-gp")  # raises where D has batch norm
         return super().of(spec)
 
     @property

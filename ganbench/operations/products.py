@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from ..array_ops import Array, ArrayOps
-from ..layers import Product, smooth_depth, weighted
+from ..layers import Layer, Product, smooth_depth, weighted
 from ..operation import Inputs, ModelOperation, Output, Shape
 from .fresh import turns
 from .networks import iteration_shape
@@ -26,9 +26,14 @@ class GANProducts(ModelOperation):
     name = FLOOR
 
     @property
+    def _sizes(self) -> tuple[int, list[Layer], list[Layer]]:
+        """The batch, and the layers of G and of D that have products."""
+        return self.spec.batch, weighted(self.spec.generator_layers), weighted(self.spec.discriminator_layers)
+
+    @property
     def products(self) -> list[Product]:
         """In the order of an iteration: the steps on D, whose rows share one batch, then a step on G."""
-        b, g, d = self.spec.batch, *map(weighted, (self.spec.generator_layers, self.spec.discriminator_layers))
+        b, g, d = self._sizes
         step = self._penalised_step() if self.spec.objective.penalised else self._discriminator_step()
         listed = [
             *step * self.spec.critic_steps,
@@ -41,7 +46,7 @@ class GANProducts(ModelOperation):
 
     def _discriminator_step(self) -> list[Product]:
         """On real and fake rows."""
-        b, g, d = self.spec.batch, *map(weighted, (self.spec.generator_layers, self.spec.discriminator_layers))
+        b, g, d = self._sizes
         passes = [b, b] if self.spec.apart else [2 * b]
         return [
             *(layer.forward_product(b) for layer in g),
@@ -52,7 +57,7 @@ class GANProducts(ModelOperation):
 
     def _penalised_step(self) -> list[Product]:
         """On real, fake and mixed rows; the penalty's part of a weight gradient is so many more rows of its product."""
-        b, g, d = self.spec.batch, *map(weighted, (self.spec.generator_layers, self.spec.discriminator_layers))
+        b, g, d = self._sizes
         below = [number <= smooth_depth(d) for number in range(1, len(d) + 1)]
         return [
             *(layer.forward_product(b) for layer in g),

@@ -10,7 +10,7 @@ from ..registry import library_of
 from ..results.bounds import Best, Ceilings, disturbed
 from ..results.records import EnergyRecord, PowerRecord, Resumed, RunHeader, StrayRecord
 from ..results.run import Run
-from ..results.statistics import Estimate, control_failed, typical
+from ..results.statistics import MIN_ROUNDS, Estimate, control_failed, typical
 from .table import ABOVE, beyond, seconds
 
 
@@ -21,6 +21,10 @@ def remarks(run: Run, table: pd.DataFrame) -> list[str]:
     if not pd.isna(worst := table.loc[table["status"] == "ok", "max_rel_error"].max()):
         lines.append(f"verified against float64 before timing: worst relative error {worst:.0e}")
     lines += _gates(table)
+    if (table["verdict"].eq("undecided") & (table["rounds"] < MIN_ROUNDS)).any():
+        lines.append(
+            f"undecided (n rounds): an interval takes at least {MIN_ROUNDS} rounds; --budget or --rounds asks for more"
+        )
     if table["steady"].eq(False).any():
         lines.append("unsteady: the times were still changing after the warm-up")
     if table["uneven"].eq(True).any():

@@ -94,8 +94,7 @@ class BackendConformance(ProcessConformance):
 
     def has_layers(self, spec: GANSpec) -> bool:
         """Return whether the backend, in this mode, is written for the layers of a model."""
-        cls = self.backend_class
-        return not spec.kinds or (self.mode not in cls.integer_modes and {*spec.kinds} <= {*cls.layers})
+        return {*spec.kinds} <= {*self.backend_class.layers_in(self.mode)}
 
     def missing(self) -> str:
         """Return why this machine lacks the device, or ''; asked while tests are collected, it imports no framework."""

@@ -27,14 +27,14 @@ def kink_margin(operation: Operation, dtype: str) -> float:
 def draw(operation: Operation, dtype: str, images: np.ndarray, first: int = 0) -> tuple[int, Inputs]:
     """Return the first seed from ``first`` on whose first iteration stays clear of every kink, and its inputs.
 
-    If none of ``SEEDS`` seeds does, it is the one that stays farthest. No seed does with images, which have too many
-    pixels: the first is taken. Such inputs make the gate stricter: if rounding
+    If none of ``SEEDS`` seeds does, it is the one that stays farthest. Such inputs make the gate stricter: if rounding
     flips a ReLU, Adam's first step changes sign and moves those weights by 2·lr, and the gate must tolerate that.
+    Images have too many pixels for any seed to stay clear: the first is taken.
     """
     best, farthest = first, 0.0
     for seed in range(first, first + SEEDS):
         inputs, reference = operation.inputs(seed, dtype, images), Reference(clear_of=farthest)
-        if not operation.stateful or operation.kinds:
+        if not operation.stateful or (isinstance(operation, ModelOperation) and operation.spec.convolutional):
             return seed, inputs
         with contextlib.suppress(NearKinkError):
             next(_iterations(reference, operation, inputs))

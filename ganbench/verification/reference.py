@@ -21,7 +21,7 @@ from ..array_ops import (
     steps_on_d,
 )
 from ..gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, GANSpec
-from ..layers import Layer, by_layer, parameters, weights
+from ..layers import Layer, biases, by_layer, weights
 from ..losses import Terms
 from ..operations.rounding import widened
 from .functions import PHI, act, act_curvature, act_slope
@@ -269,10 +269,7 @@ class Reference(ArrayOps):
         g_loss, (grad_logit,) = self._loss(spec.objective.g, [logit])
         grads, grad_images = self._backward(d_layers, d.params, d_traces, grad_logit)
         if spec.objective.cancels:
-            biases = [
-                place for place, (name, _) in enumerate(parameters(d_layers)) if name[1:].isdigit() and name[0] == "b"
-            ]
-            g_loss = self._drifted(g_loss, *([part[place] for place in biases] for part in (d.params, grads)))
+            g_loss = self._drifted(g_loss, biases(d_layers, d.params), biases(d_layers, grads))
         grads, _ = self._backward(g_layers, g.params, g_traces, grad_images)
         g = NetworkState(*self.adam_step(spec, g.params, grads, g.m, g.v, step), running)
         return g, _mixed(d, statistics), g_loss

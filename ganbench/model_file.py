@@ -1,0 +1,45 @@
+"""A model as a TOML file: read, and written."""
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from .errors import GanbenchError, SpecError
+from .gan import GANSpec
+from .layers import tables
+
+ORDER = ("kind", "out", "kernel", "stride", "padding", "shape", "activation", "batch_norm", "bias")  # in a table
+
+
+def read_spec(path: Path) -> GANSpec:
+    """Return the model described by a TOML file; raises ``SpecError`` naming file and fault."""
+    try:
+        fields: dict[str, Any] = msgspec.toml.decode(path.read_bytes())
+        return msgspec.convert({"name": path.stem, **fields}, GANSpec)
+    except OSError as error:
+        raise SpecError(f"cannot read model {path}: {error.strerror}") from error
+    except GanbenchError as error:  # msgspec wraps what __post_init__ raises only if it is a ValueError
+        raise SpecError(f"model {path}: {error}") from error
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise SpecError(
+            f"model {path} is not valid: {tables.explained(error)} (fields: {', '.join(GANSpec.__struct_fields__)})"
+        ) from error
+
+
+def as_toml(spec: GANSpec, names: Collection[str] = GANSpec.__struct_fields__) -> str:
+    """Return the fields of a model that are named, as ``read_spec`` reads them."""
+    return "".join(f"{name} = {_value(getattr(spec, name))}\n" for name in names)
+
+
+def _value(value: Any) -> str:
+    """Return a value; numbers, texts and lists of them are written alike in JSON and TOML. A table has its own line."""
+    if isinstance(value, tuple) and tables.tables(value):
+        return "\n".join(["[", *(f"  {_value(entry)}," for entry in value), "]"])
+    if not isinstance(value, tables.Table):
+        return json.dumps(value, ensure_ascii=False)
+    defaults = {field.name: field.default for field in msgspec.structs.fields(value)}
+    said = {name: one for name, one in msgspec.to_builtins(value).items() if one != defaults.get(name)}
+    return f"{{ {', '.join(f'{name} = {json.dumps(said[name])}' for name in ORDER if name in said)} }}"
