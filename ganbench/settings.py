@@ -57,6 +57,11 @@ def _seconds(name: str, value: float) -> None:
         raise UsageError(f"{name} {value:g} is not valid: a positive number of seconds")
 
 
+def _positive(name: str, value: float) -> None:
+    if not 0 < value < inf:
+        raise UsageError(f"{name} {value:g} is not valid: a positive number, such as 0.5 or 2")
+
+
 def _share(name: str, value: float) -> None:
     if not 0 < value < 1:
         raise UsageError(f"{name} {value:.6g} is not valid: more than 0 and less than 1, such as 0.01 or 1%")
@@ -75,6 +80,7 @@ class Setting(NamedTuple):
     instead: tuple[str, ...] = ()  # of which other settings it may be given
     recorded: str = ""  # the field of a run's header that holds it, where that has another name; '-' for none
     differing: Literal["", "told", "refused"] = ""  # what two runs are that differ in it, when they are compared
+    varied: bool = False  # whether it is an ingredient of a run, whose price ``compare --vary`` may measure
     fleet: bool = True  # whether it is a key of a fleet's plan; not if that lists values of it, or no machine has it
     name: str = ""
     hint: Any = None
@@ -89,6 +95,7 @@ class Setting(NamedTuple):
 
 
 _of_model = partial(Setting, recorded="spec", differing="refused")
+_changed = partial(_of_model, usual="the model's own", varied=True)
 Names = str | Sequence[str]
 Widths = str | Sequence[int] | None
 
@@ -97,7 +104,7 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     """Settings that a plan and a run's header hold as they are asked for; defaults are those of files without them."""
 
     dtype: Annotated[
-        str, Setting("float32, float64, bfloat16 or float16.", "NAME", differing="refused", fleet=False)
+        str, Setting("float32, float64, bfloat16 or float16.", "NAME", differing="refused", varied=True, fleet=False)
     ] = "float32"
     timeout_s: Annotated[
         float, Setting("Stop a worker that does not answer within this time.", "TIME", key="timeout", valid=_seconds)
@@ -107,7 +114,7 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     ] = 0
     caches: Annotated[
         Caches, Setting("cold: before each call of a single operation, the caches (of a GPU: L2) are emptied.",
-                        choices=get_args(Caches), also=("--l2",), differing="refused")
+                        choices=get_args(Caches), also=("--l2",), differing="refused", varied=True)
     ] = "warm"  # fmt: skip
     energy: Annotated[
         bool, Setting("Measure energy, too: half a second more for each case in each round.", differing="told")
@@ -140,21 +147,25 @@ class Settings(Recorded, frozen=True, kw_only=True):
     discriminator: Annotated[
         Widths, _of_model("Layer widths of the discriminator, such as 784,1.", "WIDTHS", instead=("preset", "model"))
     ] = None
-    batch: Annotated[int | None, _of_model("Batch size.", "N", usual="the model's own")] = None
-    loss: Annotated[
-        str | None,
-        _of_model("What D and G are trained on, such as wgan-gp; see 'list'.", "NAME", usual="the model's own"),
+    batch: Annotated[int | None, _changed("Batch size.", "N")] = None
+    loss: Annotated[str | None, _changed("What D and G are trained on, such as wgan-gp; see 'list'.", "NAME")] = None
+    critic_steps: Annotated[int | None, _changed("Steps on D in an iteration.", "N", valid=_count(1))] = None
+    batch_norm: Annotated[
+        str | None, _changed("off: batch norm in no layer; generator: in none of D's.", choices=("off", "generator"))
+    ] = None
+    channels: Annotated[
+        float | None, _changed("Times as many channels in hidden convolutions: 0.5, 2.", "FACTOR", valid=_positive)
     ] = None
     threads: Annotated[
         int | None, Setting("Threads that every framework gets.", "N", usual="all cores", differing="refused",
-                            fleet=False)
+                            varied=True, fleet=False)
     ] = None  # fmt: skip
     data: Annotated[
         str | Path | None, Setting("Real data: an IDX (.gz), .npy or .npz file, or a folder of PNG, JPEG or WAV files.",
                                    "PATH", usual="UCI handwritten digits", differing="refused", fleet=False)
     ] = None  # fmt: skip
     math: Annotated[
-        str, Setting("How matrix products are computed: ieee, tf32 or mixed.", "NAME", differing="refused",
+        str, Setting("How matrix products are computed: ieee, tf32 or mixed.", "NAME", differing="refused", varied=True,
                      usual="ieee; mixed for float16 and bfloat16", recorded="precision")
     ] = ""  # fmt: skip
     baseline: Annotated[

@@ -13,6 +13,7 @@ from ganbench import cli
 from ganbench.measure.plan import make_plan
 from ganbench.report.condition import parse
 from ganbench.report.table import COLUMNS
+from ganbench.settings import SETTINGS
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [*sorted(ROOT.glob("README*.md")), ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -44,10 +45,12 @@ def test_every_command_is_one_that_exists(line, monkeypatch, tmp_path):
         assert isinstance(context, click.Context)
         context.params.pop("show_config", None)  # as the command does
         if name == "compare":
-            apart = ("form", "details", "output", "picture", "results", "machine", "fail_if", "resume", "sweep")
-            options = {k: v for k, v in context.params.items() if k not in apart}
+            options = {name: value for name, value in context.params.items() if name in SETTINGS}
             if sweep := context.params["sweep"]:
                 assert cli.planned(context, sweep, options)
+                return
+            if varied := (*context.params["vary"], *context.params["more"]):
+                assert cli.planned_prices(context, varied, options)
                 return
             plan = make_plan(**options)
             assert plan.targets

@@ -16,15 +16,22 @@ from ganbench.settings import SETTINGS
 
 COMPARE = cli.commands["compare"]
 AXES = {"dtype": "dtypes", "threads": "threads", "preset": "presets", "model": "models"}  # of a fleet's plan
-VALUES = {"N": 1, "TIME": 7.0, "SHARE": 0.2, "": True}  # other than the default, by what the option takes
+VALUES = {
+    "N": 1,
+    "TIME": 7.0,
+    "SHARE": 0.2,
+    "FACTOR": 0.5,
+    "": True,
+}  # other than the default, by what the option takes
 NAMES = {
     "dtype": "float64", "backends": "numpy.inplace", "devices": "cpu", "ops": "matmul", "preset": "tiny",
     "model": "model.toml", "generator": "4,784", "discriminator": "784,1", "loss": "wgan-gp", "data": "rows.npy",
-    "math": "tf32", "baseline": "torch",
+    "math": "tf32", "baseline": "torch", "critic_steps": 2,
 }  # fmt: skip
 NEEDS = {  # what else must be said
     "caches": {"ops": "matmul", "threads": 1}, "baseline": {"backends": "numpy,torch"},
     "generator": {"discriminator": "784,1"}, "discriminator": {"generator": "4,784"},
+    "batch_norm": {"preset": "dcgan-28"}, "channels": {"preset": "dcgan-28"},
 }  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from .report import diff_command, report_command, results_command
 from .sweep import carry_out as carry_out_sweep, planned, sweep_option
 from .terminal import columns, say, screen, shown, write
 from .train import train_command
+from .vary import carry_out as carry_out_prices, planned as planned_prices, vary_option
 
 if TYPE_CHECKING:
     from ..measure.rounds import Progress
@@ -49,6 +50,8 @@ def cli() -> None:
 
 @cli.command(cls=Command, settings=f"{TARGETS} *", replaces={"resume": LIMITS, "caches=cold": ["energy"]})
 @sweep_option
+@vary_option
+@click.argument("more", nargs=-1, metavar="")
 @fail_if_option
 @shared.format_option(RUN_FORMATS + EXCHANGE_FORMATS)
 @shared.details_option
@@ -64,7 +67,8 @@ def cli() -> None:
 @click.pass_context
 def compare(
     context: click.Context, /, form: str, details: bool, output: Path | None, picture: Path | None, results: Path,
-    machine: str | None, fail_if: tuple[str, ...], resume: str | None, sweep: str | None, **settings: Any,
+    machine: str | None, fail_if: tuple[str, ...], resume: str | None, sweep: str | None, vary: tuple[str, ...],
+    more: tuple[str, ...], **settings: Any,
 ) -> None:  # fmt: skip
     """Check, time and compare targets. Saves the run and prints a table."""
     from ..measure.plan import make_plan
@@ -76,11 +80,20 @@ def compare(
 
     terminal.check_output(output)
     terminal.check_picture(picture)
-    if sweep is not None:
+    if more and not vary:
+        raise UsageError(f"'{' '.join(more)}' is not an option: 'ganbench compare --help' shows what is valid")
+    if several := "--vary" if vary else "--sweep" if sweep else "":
         if form in EXCHANGE_FORMATS:
-            raise UsageError(f"--format {form} holds one run, not a sweep: 'ganbench results show RUN' writes each")
+            raise UsageError(
+                f"--format {form} holds one run, not those of {several}: see 'ganbench results show --help'"
+            )
         if picture is not None:
-            raise UsageError("--picture cannot be given with --sweep: 'ganbench report --picture' draws it afterwards")
+            raise UsageError(
+                f"--picture cannot be given with {several}: 'ganbench report --picture' draws it afterwards"
+            )
+    if vary:
+        return carry_out_prices(planned_prices(context, (*vary, *more), settings), results, machine, form, output)
+    if sweep is not None:
         return carry_out_sweep(*planned(context, sweep, settings), results, machine, form, output)
     failure = NOT_MEASURED if fail_if else 1
     with failures_leave(failure):
@@ -107,8 +120,10 @@ def compare(
                 terminal.draw(lambda: chart(run_table(run)), picture)
         except UsageError as error:  # what was measured is kept all the same
             unwritten = f"{error}; 'ganbench results show {run.path}' prints the table again"
-        more = f"; 'ganbench results show {run.path} --details' shows more" if form == "table" and not details else ""
-        say(f"saved in {run.path}{'' if unwritten else more}")
+        further = (
+            f"; 'ganbench results show {run.path} --details' shows more" if form == "table" and not details else ""
+        )
+        say(f"saved in {run.path}{'' if unwritten else further}")
         code = evaluate_all(conditions, run)
         conclude(run.ended, set(run_table(run)["status"]), failure)
         if unwritten:

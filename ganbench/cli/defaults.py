@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 TABLE = "[tool.ganbench]"
 # What names a file to write, or one run, belongs to one command and not to a project.
-ONCE = ("output", "picture", "html", "run", "resume", "sweep", "help", "version", "show_config")
+ONCE = ("output", "picture", "html", "run", "resume", "sweep", "vary", "help", "version", "show_config")
 SOURCES = {
     ParameterSource.COMMANDLINE: "command line",
     ParameterSource.DEFAULT_MAP: TABLE,

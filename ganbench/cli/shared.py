@@ -38,7 +38,8 @@ def _split(text: str, kind: str, units: Container[str], examples: str) -> tuple[
     return float(match[1]), match[2].lower()
 
 
-READ: dict[str, Any] = {"N": int, "TIME": seconds, "SHARE": share, "FILE": FILE, "PATH": FILE}  # by metavar
+# By metavar.
+READ: dict[str, Any] = {"N": int, "FACTOR": float, "TIME": seconds, "SHARE": share, "FILE": FILE, "PATH": FILE}
 
 results_option = click.option(
     "--results", default="results", show_default=True, type=FILE, metavar="DIR",

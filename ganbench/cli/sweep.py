@@ -24,7 +24,7 @@ sweep_option = click.option(
 
 def planned(context: click.Context, text: str, settings: dict[str, Any]) -> "tuple[Sweep, tuple[Plan, ...]]":
     """Return the sweep that the command line asks for, and the plan of each value; raises ``UsageError``."""
-    from ..measure.plan import model_of
+    from ..measure.models import model_of
     from ..measure.sweep import PRODUCTS, parse, plans
     from ..settings import OF_MODEL, Settings
 

@@ -38,7 +38,7 @@ def train_command(context: click.Context, /, **options: Any) -> None:
       ganbench train --backend torch --epochs 200 --output digits --resume digits/state.npz
       ganbench train --backends numpy,torch,jax --iterations 200 --dtype float64 --output parity
     """
-    from ..measure.plan import model_of
+    from ..measure.models import model_of
     from ..settings import OF_MODEL, Settings
     from ..training.plan import make_training
     from ..training.report import Screen, conclusion

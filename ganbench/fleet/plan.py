@@ -10,7 +10,8 @@ import msgspec
 from ..errors import UsageError
 from ..gan import PRESETS
 from ..machine.environment import usable_cpus
-from ..measure.plan import Plan, asked_again, model_of, record
+from ..measure.models import model_of
+from ..measure.plan import Plan, asked_again, record
 from ..measure.sweep import PRODUCTS, parse, plans
 from ..model_file import as_toml
 from ..results.run import Sweep

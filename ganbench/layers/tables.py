@@ -115,6 +115,22 @@ def unnormalised(entries: Sequence[Entry]) -> tuple[Entry, ...]:
     )
 
 
+def scaled(entries: Sequence[Entry], factor: float) -> tuple[Entry, ...]:
+    """Return entries with ``factor`` times the channels of hidden convolutions; raises ``SpecError`` for parts of one.
+
+    The last layer keeps its own: they are those of the image, or the logit.
+    """
+    *hidden, _ = [number for number, entry in enumerate(entries) if number and not isinstance(entry, ReshapeTable)]
+    found = list(entries)
+    for number in hidden:
+        if isinstance(entry := entries[number], ConvTable | ConvTransposeTable):
+            out = entry.out * factor
+            if not 1 <= out < math.inf or out != round(out):
+                raise SpecError(f"channels {factor:g} is not valid: {factor:g} times {entry.out} channels is {out:g}")
+            found[number] = replace(entry, out=round(out))
+    return tuple(found)
+
+
 def written(entries: Sequence[Entry]) -> str:
     """Return all that entries say, in one word each."""
     return "-".join(map(_word, entries))

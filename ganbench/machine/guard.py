@@ -29,6 +29,7 @@ import psutil
 
 from ..launch import command
 from .lock import is_free, try_lock
+from .processes import OURS
 
 MARK = "GANBENCH_OWNER"
 OWNER = f"{os.getpid()}-{secrets.token_hex(8)}"  # a process number alone may be used again
@@ -45,11 +46,6 @@ def watch(folder: Path | None = None) -> None:
             guard.stdin.flush()
 
 
-def pid() -> int:
-    """Return the number of the guard's process."""
-    return _guard().pid
-
-
 @functools.cache
 def _guard() -> "subprocess.Popen[bytes]":
     guard = subprocess.Popen(
@@ -60,6 +56,7 @@ def _guard() -> "subprocess.Popen[bytes]":
         start_new_session=True,  # Ctrl-C must not end it
         creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
     )
+    OURS.add(guard.pid)
     atexit.register(_dismiss, guard)
     return guard
 

@@ -17,6 +17,7 @@ import psutil
 
 PR_SET_CHILD_SUBREAPER = 36
 PR_GET_CHILD_SUBREAPER = 37
+OURS: set[int] = set()  # the numbers of the living processes that ganbench itself has started for a run
 
 
 @contextlib.contextmanager
@@ -54,35 +55,35 @@ class Strays:
         self._below: dict[int, float] = {}
         self._since = time.monotonic()
 
-    def look(self, own: Collection[int]) -> Seen:
-        """Return what the processes other than ``own`` used since the last look."""
+    def look(self) -> Seen:
+        """Return what the processes other than ``OURS`` used since the last look."""
         since, last, below = self._since, self._last, self._below
-        self._since, self._last, self._below = time.monotonic(), {}, dict.fromkeys(own, 0.0)
+        self._since, self._last, self._below = time.monotonic(), {}, dict.fromkeys(OURS, 0.0)
         busy: dict[str, float] = {}
         parents = _parents(descendants := _descendants())
         for one in descendants:
             with contextlib.suppress(psutil.Error, OSError):
                 times = one.cpu_times()
                 used, of_ended = times.user + times.system, times.children_user + times.children_system
-                if one.pid in own:
+                if one.pid in OURS:
                     self._below[one.pid] += of_ended
                     continue
                 group = os.getpgid(one.pid) if hasattr(os, "getpgid") else 0
-                above = group if group in own else one.pid
-                while above in parents and above not in own:
+                above = group if group in OURS else one.pid
+                while above in parents and above not in OURS:
                     above = parents[above]
-                if above in own:
+                if above in OURS:
                     self._below[above] += used + of_ended
-                if group not in own and one not in self._before:
+                if group not in OURS and one not in self._before:
                     self._last[one] = used
                     busy[one.name()] = busy.get(one.name(), 0.0) + used - last.get(one, 0.0)
         names = sorted(name for name, seconds in busy.items() if seconds)
         took = {pid: max(0.0, seconds - below.get(pid, 0.0)) for pid, seconds in self._below.items()}
         return Seen(sum(busy.values()) / max(self._since - since, 1e-3), names, took)
 
-    def kill(self, own: Collection[int]) -> None:
-        """Kill all of them except ``own``, and wait until they are gone."""
-        found = [one for one in _descendants() if one.pid not in own and one not in self._before]
+    def kill(self) -> None:
+        """Kill all of them except ``OURS``, and wait until they are gone."""
+        found = [one for one in _descendants() if one.pid not in OURS and one not in self._before]
         for one in found:
             with contextlib.suppress(psutil.Error):
                 one.kill()

@@ -22,6 +22,7 @@ import psutil
 from .. import registry
 from ..launch import command, die_with
 from ..machine import guard
+from ..machine.processes import OURS
 from . import worker
 from .child import ChildJob
 
@@ -81,12 +82,8 @@ class ForkServer:
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
+        OURS.add(self._process.pid)
         self._socket.send(msgspec.json.encode(ForkServerJob(backend=backend, parent=os.getpid(), cpus=cpus)))
-
-    @property
-    def pid(self) -> int:
-        """The process's number."""
-        return self._process.pid
 
     def wait(self) -> None:
         """Wait until the framework is imported. If the import failed, ``fork`` raises."""
@@ -118,6 +115,7 @@ class ForkServer:
     def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.wait()
+        OURS.discard(self._process.pid)
         self._socket.close()
 
 

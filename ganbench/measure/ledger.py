@@ -1,8 +1,9 @@
 """The state of a run while it is measured, and what one worker has measured in a round."""
 
+import contextlib
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from ..results.records import CeilingRecord, Record, Verification
@@ -26,8 +27,15 @@ class Ledger:
         self.start = time.monotonic()
 
     def elapsed(self) -> float:
-        """Return seconds since the run began, without the time in which it was interrupted."""
+        """Return seconds since the run began, without the time in which it was interrupted or gave way to others."""
         return time.monotonic() - self.start
+
+    @contextlib.contextmanager
+    def resting(self) -> Iterator[None]:
+        """Inside this context the run's time stands still."""
+        began = time.monotonic()
+        yield
+        self.start += time.monotonic() - began
 
 
 @dataclass

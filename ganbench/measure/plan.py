@@ -8,9 +8,8 @@ import msgspec
 
 from .. import registry
 from ..errors import UsageError, unknown
-from ..gan import GANSpec, preset, with_loss
+from ..gan import GANSpec
 from ..machine.environment import usable_cpus
-from ..model_file import read_spec
 from ..operations import DEFAULT_OPERATIONS, OPERATIONS
 from ..operations.products import FLOOR
 from ..precision import precision_of
@@ -18,6 +17,7 @@ from ..registry import Target, library_of
 from ..results.records import DIGITS
 from ..settings import RIGORS, SETTINGS, Recorded, Rigor, Settings
 from . import engine
+from .models import model_of
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -149,29 +149,6 @@ def asked_again(said: Mapping[str, Any]) -> dict[str, Any]:
         "budget_s": said["settings"]["budget_s"],
         **({"rounds": rounds} if rounds else {"precision_goal": goal}),
     }
-
-
-def model_of(settings: Settings) -> GANSpec:
-    """Return the model that is asked for; raises ``UsageError``, or ``SpecError`` for one that cannot exist."""
-    widths = {role: widths for role in ("generator", "discriminator") if (widths := getattr(settings, role))}
-    if bool(widths) + bool(settings.model) + bool(settings.preset) > 1 or len(widths) == 1:
-        raise UsageError("a model is one of --preset, --model FILE, or --generator and --discriminator together")
-    changes: dict[str, Any] = {} if settings.batch is None else {"batch": settings.batch}
-    if widths:
-        spec = GANSpec(**{"batch": 128, **changes, **{role: _widths(role, said) for role, said in widths.items()}})
-    else:
-        spec = read_spec(Path(settings.model)) if settings.model else preset(settings.preset or "mnist-mlp")
-        spec = msgspec.structs.replace(spec, **changes)
-    return spec if settings.loss is None else with_loss(spec, settings.loss)
-
-
-def _widths(role: str, widths: str | Sequence[int]) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in (widths.split(",") if isinstance(widths, str) else widths))
-    except ValueError:
-        raise UsageError(
-            f"--{role} '{widths}' is not valid: integers separated by commas, such as 64,256,784"
-        ) from None
 
 
 def _operations(asked: str | Sequence[str] | None) -> tuple[str, ...]:

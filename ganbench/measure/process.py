@@ -17,7 +17,7 @@ from .. import registry
 from ..launch import command
 from ..machine import guard
 from ..machine.environment import can_pause, can_pin
-from ..machine.processes import adopting, spread_threads
+from ..machine.processes import OURS, adopting, spread_threads
 from ..registry import Target
 from ..results.records import Status
 from .child import ChildJob
@@ -65,6 +65,7 @@ class Child:
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (stop() closes it)
         self._replies: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._process = self._started(module, environment, server)
+        OURS.add(self._process.pid)
         threading.Thread(target=self._listen, daemon=True).start()
         self._paused = False
         self._loss: WorkerLostError | None = None
@@ -117,6 +118,7 @@ class Child:
         else:
             self._process.kill()
         self._process.wait()
+        OURS.discard(self._process.pid)
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 with contextlib.suppress(OSError):

@@ -9,7 +9,7 @@ import contextlib
 import random
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from ..errors import StorageError
 from ..machine import guard
 from ..machine.energy import at_rest
 from ..machine.environment import can_pin
-from ..machine.processes import Strays, adopting
+from ..machine.processes import Strays
 from ..results.records import EnergyRecord, Record, RunEnd, StrayRecord, digits
 from ..results.statistics import MIN_ROUNDS, Estimate
 from ..verification.answers import IMAGES
@@ -47,15 +47,15 @@ def stage(plan: Plan) -> np.ndarray:
 
 def run_rounds(
     plan: Plan, images: np.ndarray, write: Callable[[Record], None], progress: Progress, recall: Callable[[Ledger], int]
-) -> Reason:
-    """Carry out ``plan``, writing each record as it is known; return why it ended.
+) -> Generator[None, None, Reason]:
+    """Carry out ``plan``, writing each record as it is known; give way after each round, and return why it ended.
 
     ``recall`` fills the ledger of a run that goes on, and says how many rounds of it are finished.
 
     Raises ``GanbenchError`` if the oracle fails. On KeyboardInterrupt all processes are killed before it is raised
     again.
     """
-    with adopting(), contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
         try:
             folder = stack.enter_context(guard.workspace())
             np.save(Path(folder) / IMAGES, images)
@@ -68,7 +68,7 @@ def run_rounds(
         made = fork_servers(plan, folder, stack)
         oracle = OracleClient(plan, folder)
         stack.callback(oracle.stop)
-        return Rounds(plan, folder, ledger, oracle, progress, recall(ledger), made).run()
+        return (yield from Rounds(plan, folder, ledger, oracle, progress, recall(ledger), made).run())
 
 
 class Rounds:
@@ -88,8 +88,8 @@ class Rounds:
         self._done = 0.0  # the share of the run that is done
         self._seen = ""
 
-    def run(self) -> Reason:
-        """Measure rounds until the plan is done; return ``complete``, ``precision`` or ``budget``."""
+    def run(self) -> Generator[None, None, Reason]:
+        """Measure rounds until the plan is done, and give way after each; return why it ended."""
         while (reason := self._schedule.why_stop()) is None:
             began = time.monotonic()
             self._round = self._schedule.begin()
@@ -97,6 +97,8 @@ class Rounds:
             self._one_round()
             self._schedule.end(time.monotonic() - began)
             self._done, self._seen = self._schedule.share, self._said(self._schedule.seen())
+            with self._ledger.resting():
+                yield
         self._ledger.write(RunEnd(reason=reason, rounds=self._round, seconds=round(self._ledger.elapsed(), 2)))
         return reason
 
@@ -138,7 +140,7 @@ class Rounds:
                     for power in idle:
                         self._ledger.write(power)
                     self._metered = {power.device for power in idle if power.watts is not None}
-                self._strays.look(self._own(members))
+                self._strays.look()
                 for position, name in enumerate(names):
                     self._tell(0.5 + position / len(names) / 2, f"timing {name}")
                     self._time(name, members, found)
@@ -146,12 +148,7 @@ class Rounds:
         finally:
             for member in members:
                 member.stop()
-            self._strays.kill(self._own(members))
-
-    def _own(self, members: list[Member]) -> set[int]:
-        """Return the process numbers of ganbench's own processes."""
-        workers = {member.pid for member in members if member.pid is not None}
-        return {guard.pid(), self._oracle.pid, *(one.pid for one in self._servers.values()), *workers}
+            self._strays.kill()
 
     def _time(self, name: str, members: list[Member], shares: dict[Case, Share]) -> None:
         """Time one operation on all workers, visit by visit in balanced random order."""
@@ -170,7 +167,7 @@ class Rounds:
                 if member.can_time(name) and number % shares[member.case(name)].stride == 0:
                     member.visit(name, number, place, cpu)
         self._schedule.visited(time.monotonic() - began)
-        seen = self._strays.look(self._own(members))
+        seen = self._strays.look()
         if seen.cores > BUSY:
             record = StrayRecord(round=self._round, operation=name, cores=digits(seen.cores, 3), names=seen.names)
             self._ledger.write(record)

@@ -5,7 +5,7 @@ import re
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -21,6 +21,7 @@ from ..data import data_digest
 from ..errors import GanbenchError, StorageError, UsageError
 from ..machine import environment
 from ..machine.lock import run_lock
+from ..machine.processes import adopting
 from ..results import store
 from ..results.differences import shown, since_it_began
 from ..results.records import RUN_FORMAT, CeilingRecord, Line, Measurement, Record, Resumed, RunEnd, RunHeader
@@ -31,6 +32,7 @@ from .plan import Case, Plan, asked_again, make_plan, reaching, record
 from .rounds import Progress, run_rounds, stage
 
 Say = Callable[[str], None]  # tells the user one thing besides the report
+Steps = Generator[None, None, Run]  # a run that gives way after each round
 
 
 def carry_out(plan: Plan, results: Path | None, machine: str | None, say: Say, progress: Progress) -> Run:
@@ -38,25 +40,52 @@ def carry_out(plan: Plan, results: Path | None, machine: str | None, say: Say, p
 
     Raises ``UsageError`` for what cannot be, ``StorageError`` where results cannot be written.
     """
+    steps = begin(plan, results, machine, progress)
+    with alone(say) if plan.timed else adopting():
+        return finish(steps)
+
+
+def begin(plan: Plan, results: Path | None, machine: str | None, progress: Progress) -> Steps:
+    """Return a run that may take turns with others. Raises what ``carry_out`` raises."""
     if machine is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", machine):
         raise UsageError(f"machine '{machine}' is not valid: letters, digits, '.', '_' and '-' only")
     images = stage(plan)
     if results is not None:
         store.check_writable(results)
-    with run_lock(say) if plan.timed else contextlib.nullcontext():
-        header = describe(plan, machine)
-        if results is None:
-            return go_on(plan, images, [header], None, progress)
-        with store.RunWriter(store.run_path(results, header.machine, header.run_id)) as writer:
-            writer.write(header)
-            return go_on(plan, images, [header], writer, progress)
+    return _steps(plan, images, results, machine, progress)
+
+
+def finish(steps: Steps) -> Run:
+    """Take all steps of a run, one after the other."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            run: Run = end.value
+            return run
+
+
+@contextlib.contextmanager
+def alone(say: Say) -> Iterator[None]:
+    """Inside this context no other run is timed on this machine, and the processes of ours are our children."""
+    with run_lock(say), adopting():
+        yield
+
+
+def _steps(plan: Plan, images: np.ndarray, results: Path | None, machine: str | None, progress: Progress) -> Steps:
+    header = describe(plan, machine)
+    if results is None:
+        return (yield from go_on(plan, images, [header], None, progress))
+    with store.RunWriter(store.run_path(results, header.machine, header.run_id)) as writer:
+        writer.write(header)
+        return (yield from go_on(plan, images, [header], writer, progress))
 
 
 def go_on(
     plan: Plan, images: np.ndarray, before: Sequence[Line], writer: store.RunWriter | None, progress: Progress,
     recall: Callable[[Ledger], int] = lambda _: 0,
-) -> Run:  # fmt: skip
-    """Carry out what is left of ``plan`` after the records ``before``, which ``writer`` has written.
+) -> Steps:  # fmt: skip
+    """Carry out what is left of ``plan`` after the records ``before``, which ``writer`` has written, round by round.
 
     ``recall`` fills the ledger with them, and says how many rounds are finished.
     """
@@ -68,7 +97,7 @@ def go_on(
             writer.write(record)
 
     try:
-        ended = Ending(run_rounds(plan, images, keep, progress, recall))
+        ended = Ending((yield from run_rounds(plan, images, keep, progress, recall)))
     except KeyboardInterrupt:
         ended = Ending("interrupted")
     except StorageError as error:  # the disk filled up: what was measured is still worth showing
@@ -102,14 +131,14 @@ def describe(plan: Plan, machine: str | None) -> RunHeader:
 
 def resume(path: Path, say: Say, progress: Progress, **limits: Any) -> Run:
     """Go on with the run that ``examine`` lets pass; its finished rounds and spent time count."""
-    with run_lock(say):
+    with alone(say):
         run = examine(path, **limits)  # while it waited, another may have ended this run
         if run.torn:
             say(f"the last line of {path} was incomplete and has been removed")
         with store.RunWriter(path, run.keep) as writer:
             writer.write(run.resumed)
             before = store.without_void([*run.records, run.resumed])
-            return go_on(run.plan, run.images, before, writer, progress, partial(recall, run.plan, before))
+            return finish(go_on(run.plan, run.images, before, writer, progress, partial(recall, run.plan, before)))
 
 
 class Interrupted(NamedTuple):

@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from ..errors import GanbenchError, UsageError, unknown
 from ..gan import GANSpec
 from ..registry import split_list
-from ..results.run import Ending, Point, Sweep, Swept
+from ..results.run import Ending, Point, Sweep, Swept, V
+from .models import CHANGES, changed
 from .plan import Plan, make_plan
 from .rounds import Progress
 from .session import Say, carry_out
@@ -55,37 +54,18 @@ def plans(sweep: Sweep, spec: GANSpec, ops: str | Sequence[str], **settings: Any
     made = []
     for value in sweep.values:
         threads = {"threads": value} if sweep.variable == "threads" else {}
-        model = altered(spec, sweep.variable, value)
+        model = _square(value) if sweep.variable == "n" else spec
+        if sweep.variable in CHANGES:
+            model = changed(spec, sweep.variable, value)
         made.append(make_plan(model, ops=ops, **{**settings, **threads}))
     if sweep.variable == "n" and (others := set(made[0].operations) - set(PRODUCTS)):
         raise UsageError(f"sweep of n: {', '.join(sorted(others))} is not a matrix product ({', '.join(PRODUCTS)})")
     return tuple(made)
 
 
-def altered(spec: GANSpec, variable: str, value: int) -> GANSpec:
-    """Return the model at one value of a sweep; raises ``SpecError`` or ``UsageError`` where there is none."""
-    if variable in ("batch", "critic_steps"):
-        return msgspec.structs.replace(spec, **{variable: value})
-    if variable == "width":
-        return _widened(spec, value)
-    if variable == "n":  # the heaviest layer says the shape of a product, and images of one pixel cost nothing
-        return GANSpec(name="square", generator=(value, value, 1), discriminator=(1, 1), batch=value)
-    return spec
-
-
-def _widened(spec: GANSpec, width: int) -> GANSpec:
-    """Return ``spec`` with all hidden layers of both networks ``width`` wide."""
-    if spec.kinds:
-        raise UsageError(f"sweep of width: {spec.name} has layers in tables, so it has no one width")
-    made: dict[str, tuple[Any, ...]] = {}
-    for role in ("generator", "discriminator"):
-        first, *hidden, last = getattr(spec, role)
-        made[role] = (first, *[width] * len(hidden), last)
-    if all(len(widths) == 2 for widths in made.values()):
-        raise UsageError(f"sweep of width: {spec.name} has no hidden layer")
-    if all(made[role] == getattr(spec, role) for role in made):
-        return spec
-    return msgspec.structs.replace(spec, name=f"{spec.name}-w{width}", **made)
+def _square(n: int) -> GANSpec:
+    """Return a model with a heaviest layer n×n, which says the shape of a product; images of one pixel cost nothing."""
+    return GANSpec(name="square", generator=(n, n, 1), discriminator=(1, 1), batch=n)
 
 
 def announcement(sweep: Sweep, made: Sequence[Plan]) -> str:
@@ -98,6 +78,13 @@ def announcement(sweep: Sweep, made: Sequence[Plan]) -> str:
     return f"{runs}: up to {each:g} s each (or one round, if that takes longer), {total / 60:.1f} minutes in all"
 
 
+def failed(value: V, error: Exception) -> Point[V]:
+    """Return what came of a value whose run has ended in ``error``."""
+    reason = " ".join(str(error).split()) or "the inputs do not fit"
+    short = isinstance(error, MemoryError) or "memory" in reason.lower()  # the oracle's, in its own words
+    return Point(value, None, "out of memory" if short else "failed", reason)
+
+
 def carry_out_all(
     sweep: Sweep, made: Sequence[Plan], results: Path, machine: str | None, say: Say, progress: Progress
 ) -> Swept:
@@ -105,7 +92,7 @@ def carry_out_all(
 
     Raises ``UsageError`` where not even the first run can begin.
     """
-    points: list[Point] = []
+    points: list[Point[int]] = []
     ended = Ending("complete")
     for value, plan in zip(sweep.values, made, strict=True):
         done = len(points)
@@ -121,9 +108,7 @@ def carry_out_all(
         except (GanbenchError, MemoryError) as error:
             if isinstance(error, UsageError) and not points:
                 raise
-            reason = " ".join(str(error).split()) or "the inputs do not fit"
-            short = isinstance(error, MemoryError) or "memory" in reason.lower()  # the oracle's, in its own words
-            points.append(Point(value, None, "out of memory" if short else "failed", reason))
+            points.append(failed(value, error))
             continue
         points.append(Point(value, run))
         if not run.ended.finished:

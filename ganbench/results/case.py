@@ -8,10 +8,12 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
 import pandas as pd
 
 from ..gan import PRESETS, GANSpec, with_loss
-from ..layers.tables import written
+from ..layers import Entry
+from ..layers.tables import unnormalised, written
 from ..precision import titled
 from .records import DIGITS, RunHeader
 
@@ -66,9 +68,12 @@ def model_label(spec: GANSpec) -> str:
     """
     layers = spec.generator, spec.discriminator
     known = PRESETS.get(spec.name)
-    usual = known and (known.generator, known.discriminator) == layers
-    plain = known if known and usual else GANSpec(generator=layers[0], discriminator=layers[1], batch=spec.batch)
-    found = [spec.name, *[" / ".join(map(written, layers))] * bool((known or spec.kinds) and not usual)]
+    said = _layers_beside(known, layers) if known or spec.kinds else ""
+    if known and (not said or (known.kinds and spec.kinds)):
+        plain = msgspec.structs.replace(known, generator=layers[0], discriminator=layers[1])
+    else:
+        plain = GANSpec(generator=layers[0], discriminator=layers[1], batch=spec.batch)
+    found = [spec.name, *[said] * bool(said)]
     if spec.loss != plain.loss:
         found.append(spec.loss)
         plain = with_loss(plain, spec.loss)
@@ -85,6 +90,17 @@ def model_label(spec: GANSpec) -> str:
         name for name in ("penalty", "lr", "beta1", "beta2", "eps") if getattr(spec, name) != getattr(plain, name)
     ]
     return ", ".join([*found, *(f"{name} {getattr(spec, name):g}" for name in numbers)])
+
+
+def _layers_beside(known: GANSpec | None, layers: Sequence[Sequence[Entry]]) -> str:
+    """Return how layers differ from those of a preset; '' where they do not, and all of them where there is none."""
+    if known is not None:
+        own, without = (known.generator, known.discriminator), unnormalised(known.discriminator)
+        forms = {"": own, "batch norm in G alone": (own[0], without), "no batch norm": (unnormalised(own[0]), without)}
+        for words, form in forms.items():
+            if form == layers:
+                return words
+    return " / ".join(map(written, layers))
 
 
 def same_data(a: RunHeader, b: RunHeader) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import cache, cached_property
 from math import nan
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 from ..errors import StorageError, UsageError
 from .records import Line, Measurement, RunEnd, RunHeader, Status, WorkerRecord
@@ -99,10 +99,13 @@ class Sweep(NamedTuple):
     values: tuple[int, ...]
 
 
-class Point(NamedTuple):
+V = TypeVar("V")  # a value of a sweep, or the name of a variant
+
+
+class Point(NamedTuple, Generic[V]):
     """What came of one value: its run, or why there is none."""
 
-    value: int
+    value: V
     run: Run | None
     status: Status = "ok"
     reason: str = ""
@@ -115,8 +118,17 @@ class Swept(NamedTuple):
     operations: tuple[str, ...]
     targets: tuple[str, ...]
     baseline: str
-    points: tuple[Point, ...]
+    points: tuple[Point[int], ...]
     left: tuple[int, ...]
+    ended: Ending
+
+
+class Priced(NamedTuple):
+    """What came of variants of one run, the first of them the run as it was asked for, in rounds by turns."""
+
+    operations: tuple[str, ...]
+    targets: tuple[str, ...]
+    points: tuple[Point[str], ...]
     ended: Ending
 
 
