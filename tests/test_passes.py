@@ -9,9 +9,21 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from ganbench.measure.schedule import LEAST, MOST, Cost, optimal_visits, orders, shares, turns, williams
+from ganbench.measure.schedule import (
+    LEAST,
+    MOST,
+    Cost,
+    optimal_visits,
+    orders,
+    rounds_for_width,
+    shares,
+    turns,
+    williams,
+)
 from ganbench.results.statistics import (
     MARGIN,
+    MIN_ROUNDS,
+    WIDTHS,
     Components,
     Estimate,
     components,
@@ -19,6 +31,7 @@ from ganbench.results.statistics import (
     judge,
     level,
     round_logs,
+    signed_rank_cut,
     trimmed_mean,
     undisturbed,
 )
@@ -139,6 +152,34 @@ def test_a_control_that_leaves_out_one_makes_both_doubtful():
 
 def test_the_width_of_an_interval_is_known_beforehand():
     assert math.isinf(expected_width(5))
-    assert expected_width(6) == pytest.approx(1.267, rel=0.05)  # half the range of six normal numbers
-    assert expected_width(6) > expected_width(8) > expected_width(12) > 1.96 / math.sqrt(12)
+    assert expected_width(6) == pytest.approx(1.267, rel=0.01)  # half the range of six normal numbers
+    rng = np.random.default_rng(0)
+    for rounds in range(MIN_ROUNDS, MIN_ROUNDS + len(WIDTHS)):
+        one, other = np.triu_indices(rounds)
+        drawn = rng.standard_normal((4000, rounds))
+        ordered, cut = np.sort((drawn[:, one] + drawn[:, other]) / 2, axis=1), signed_rank_cut(rounds)
+        half = (ordered[:, -cut] - ordered[:, cut - 1]).mean() / 2
+        assert expected_width(rounds) == pytest.approx(half, rel=0.03)
+    assert expected_width(120) == pytest.approx(1.96 / math.sqrt(120), rel=0.1)
     assert MARGIN > 0
+
+
+variances = st.floats(0, 0.1)
+noise = st.lists(st.builds(Components, variances, st.floats(1e-4, 0.1)), min_size=1, max_size=5)
+
+
+@given(st.integers(1, 40), st.floats(-10, 300), st.floats(0, 20), st.floats(0.01, 5), noise)
+def test_the_planned_rounds_can_be_made_unless_they_are_the_fewest(first, left_s, start_s, pass_s, noise):
+    planned = rounds_for_width(first, left_s, start_s, pass_s, noise)
+    assert planned >= max(first, MIN_ROUNDS)
+    if planned > max(first, MIN_ROUNDS):
+        visits_s = left_s - (planned - first) * start_s
+        assert visits_s >= (planned - first + 1) * LEAST * pass_s
+
+
+def test_more_rounds_are_planned_where_rounds_differ_and_starts_are_cheap():
+    calm, differing = [Components(0.01, 1e-4)], [Components(0.01, 4e-3)]
+    assert rounds_for_width(1, 70, 4, 0.5, calm) > MIN_ROUNDS  # six rounds are the fewest, and the widest interval
+    assert rounds_for_width(1, 70, 1, 0.5, calm) > rounds_for_width(1, 70, 6, 0.5, calm)
+    assert rounds_for_width(1, 300, 4, 0.5, differing) > rounds_for_width(1, 300, 4, 0.5, calm)
+    assert rounds_for_width(1, 20, 4, 0.5, differing) == MIN_ROUNDS  # there is no time for more

@@ -2,7 +2,9 @@
 
 More visits average out the noise of a single visit. More rounds average out the differences between processes, which
 visits cannot. Kalibera and Jones (2013, section 7) give the best number of visits: it follows from the two variances
-and from the time that a visit and a round take. When a run ends depends on time and precision, never on significance.
+and from the time that a visit and a round take. But they minimise a variance, and an interval of few rounds is wider
+than its variance says. So a run plans as many rounds as make its intervals narrowest. When a run ends depends on time
+and precision, never on significance.
 """
 
 import math
@@ -18,6 +20,7 @@ from ..results.statistics import (
     Estimate,
     Rounds,
     components,
+    expected_width,
     half_width,
     pass_logs,
     speed_of,
@@ -32,6 +35,8 @@ LATER = 0.35  # time to start a later round ÷ that of the first, which imports 
 CHECKS = 0.15  # time of the gate after the visits ÷ time to start a round; both are guesses, for the first round only
 OVERRUN = 1.05
 ROUNDS_TO_LEARN = 2  # before the variance components of a run say how many visits a case gets
+USUAL = Components(within=0.1**2, between=LEAST_LUCK)  # until then
+MOST_ROUNDS = 30  # are planned
 
 T = TypeVar("T")
 
@@ -46,6 +51,23 @@ class Cost(NamedTuple):
 def optimal_visits(cost: Cost, found: Components) -> float:
     """Return the number of visits of a case in a round with which its ratio is most precise for the time spent."""
     return math.sqrt(cost.start / cost.visit * found.within / max(found.between, LEAST_LUCK))
+
+
+def rounds_for_width(first: int, left_s: float, start_s: float, pass_s: float, noise: Sequence[Components]) -> int:
+    """Return the number of rounds with which intervals are expected to be narrowest, at least ``MIN_ROUNDS``.
+
+    Round ``first`` has started; ``left_s`` seconds are left for its visits and for the rounds after it, which take
+    ``start_s`` each besides their visits. A pass of all cases takes ``pass_s``.
+    """
+
+    def width(rounds: int) -> float:
+        more = rounds - first
+        passes = (left_s - more * start_s) / (more + 1) / pass_s
+        if passes < LEAST:
+            return math.inf
+        return expected_width(rounds) * fmean(math.sqrt(one.between + one.within / passes) for one in noise)
+
+    return min(range(max(first, MIN_ROUNDS), max(first, MOST_ROUNDS) + 1), key=width)
 
 
 class Share(NamedTuple):
@@ -195,18 +217,19 @@ class Schedule:
         floor = set() if FLOOR in self._plan.operations else {FLOOR}
         wanted = {case: LEAST if case.operation in floor else rigor.case_s / one for case, one in timed.items()}
         noise = self._noise() if self._round > ROUNDS_TO_LEARN else {}
-        if noise:
-            # After a few rounds, one case's variance between them is very uncertain; the mean over cases is less so.
-            between = fmean(found.between for found in noise.values())
-            for case in noise.keys() & wanted.keys():
-                done = self._half_width(case) <= rigor.goal
-                wanted[case] = LEAST if done else optimal_visits(costs[case], Components(noise[case].within, between))
+        # After a few rounds, one case's variance between them is very uncertain; the mean over cases is less so.
+        between = max(fmean(found.between for found in noise.values()), LEAST_LUCK) if noise else 0.0
+        noise = {case: Components(found.within, between) for case, found in noise.items()}
+        for case in noise.keys() & wanted.keys():
+            done = self._half_width(case) <= rigor.goal
+            wanted[case] = LEAST if done else optimal_visits(costs[case], noise[case])
         # Both copies of the baseline are visited as often as the target with the most visits.
         for case in wanted:
             if case.target.label == self._plan.baseline:
                 wanted[case] = max(n for other, n in wanted.items() if other.operation == case.operation)
         self._least_s = LEAST * sum(timed.values())
-        return shares(wanted, costs, lambda case: case.operation, self._room(start_s))
+        room = self._room(start_s, sum(timed.values()), list(noise.values()) or [USUAL])
+        return shares(wanted, costs, lambda case: case.operation, room)
 
     def _noise(self) -> dict[Case, Components]:
         """Return the variance components of every case against one process of the baseline, so far."""
@@ -219,11 +242,12 @@ class Schedule:
                 noise[case] = components(logs)
         return noise
 
-    def _room(self, start_s: float) -> float:
+    def _room(self, start_s: float, pass_s: float, noise: Sequence[Components]) -> float:
         """Return the seconds that this round's visits may take, so that the other rounds fit into the budget, too."""
-        rigor, left = self._plan.rigor, MIN_ROUNDS - self._round
-        if rigor.rounds or left < 0:
+        if self._plan.rigor.rounds:
             return math.inf
         checks_s = start_s * CHECKS
         later_s = LATER * (start_s + checks_s) if self._round == 1 else self._fixed_s
-        return (rigor.budget_s - self._ledger.elapsed() - checks_s - left * later_s) / (left + 1)
+        left_s = self._plan.rigor.budget_s - self._ledger.elapsed() - checks_s
+        more = rounds_for_width(self._round, left_s, later_s, pass_s, noise) - self._round
+        return (left_s - more * later_s) / (more + 1)
