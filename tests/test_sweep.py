@@ -135,7 +135,7 @@ def test_a_sweep_is_a_series_of_ordinary_runs(ganbench_cli, tmp_path):
     ask = ("compare", "--sweep", "n=8,16", "--backends", "numpy", "--rounds", "1", "--results", tmp_path)
     code, out, err = ganbench_cli(*ask, "--format", "csv", "--output", tmp_path / "out.csv")
     assert (code, out) == (0, "")
-    assert "2 runs, n 8, 16: each of 1 round" in err
+    assert "2 runs, n 8, 16: 1 round each, however long they take" in err
     assert "n 16: saved in" in err
     rows = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text())))
     assert list(rows[0]) == report.COLUMNS

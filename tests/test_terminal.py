@@ -8,14 +8,17 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 from pathlib import Path
 
 import hypothesis.strategies as st
 import pandas as pd
 import pytest
 from hypothesis import given
+from patience import LIMIT_S
 
 import ganbench
+from ganbench.cli import terminal
 from ganbench.report.export import render
 from ganbench.report.intervals import MOST, drawing
 from ganbench.report.relative import fastest
@@ -233,3 +236,29 @@ def test_intervals_are_drawn_where_there_is_room(craft, tmp_path):
     assert re.search(r"torch \* .* 2\.00 \[2\.00, 2\.00\] +\| +o faster", wide)
     assert "on a logarithmic axis" in wide
     assert "on a logarithmic axis" not in narrow
+
+
+# Without a terminal
+
+
+def test_a_log_hears_at_once_what_is_done_and_then_how_far_it_is(ganbench_cli, monkeypatch, craft, tmp_path):
+    heard: list[str] = []
+    spoken = threading.Event()
+
+    def say(text):
+        heard.append(text)
+        if "done" in text:
+            spoken.set()
+
+    def carried_out(plan, results, machine, say, progress):
+        assert heard == ["numpy, torch on matmul of tiny: up to 85 s (or one round, if that takes longer)"]
+        progress(0.25, "round 2: timing matmul\nso far, matmul relative to numpy: torch 2.00")
+        assert spoken.wait(LIMIT_S)
+        return open_run(craft(tmp_path))
+
+    monkeypatch.setattr(terminal, "EVERY_S", 0.01)
+    monkeypatch.setattr(terminal, "say", say)
+    monkeypatch.setattr("ganbench.measure.session.carry_out", carried_out)
+    code, _, _ = ganbench_cli("compare", "--backends", "numpy,torch", "--preset", "tiny", "--ops", "matmul")
+    assert code == 0
+    assert heard[1] == "25% done, round 2: timing matmul; so far, matmul relative to numpy: torch 2.00"

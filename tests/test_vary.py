@@ -163,7 +163,7 @@ def test_every_turn_has_one_round_of_each_run_and_a_failure_is_a_row(monkeypatch
     )  # fmt: skip
     code, out, err = ganbench_cli(*ASK, "loss=hinge", "batch=8,4", "--ops", "matmul")
     assert code == 0
-    assert "4 runs in turns: base, loss=hinge, batch=8, batch=4; 10 rounds each" in err
+    assert "4 runs in turns, base, loss=hinge, batch=8, batch=4: 10 rounds each" in err
     assert sorted(staged.took[:4]) == ["base", "batch=4", "batch=8", "loss=hinge"]
     for turn in range(2, 6):
         assert sorted(staged.took[3 + 2 * turn - 2 : 3 + 2 * turn]) == ["base", "loss=hinge"]

@@ -71,7 +71,7 @@ def compare(
     more: tuple[str, ...], **settings: Any,
 ) -> None:  # fmt: skip
     """Check, time and compare targets. Saves the run and prints a table."""
-    from ..measure.plan import make_plan
+    from ..measure.plan import announcement, make_plan
     from ..measure.session import carry_out, examine, resume as go_on
     from ..report.condition import NOT_MEASURED, parse
     from ..report.export import left_out, render
@@ -107,6 +107,7 @@ def compare(
             plan = examine(path, **limits).plan
             work = partial(go_on, path, say, **limits)
         conditions = [parse(text, plan.targets, plan.operations, plan.baseline) for text in fail_if]
+        terminal.announce(announcement(plan))
         run = shown(work)
         unwritten = ""
         try:

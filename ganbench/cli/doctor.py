@@ -20,7 +20,7 @@ from ..report.notes import control_line, disturbance
 from ..results.run import Run
 from ..results.statistics import Components, components, detectable, expected_width, pass_logs
 from ..results.table import run_table
-from .terminal import say
+from .terminal import say, shown
 
 ROUNDS = 6
 OPERATIONS = ("matmul", "adam_step", "gan_iteration")
@@ -82,7 +82,8 @@ def trial(rounds: int = ROUNDS) -> list[str]:
 def measured(rounds: int = ROUNDS) -> tuple[Run, dict[str, Components]]:
     """Time NumPy against a second copy of itself (about 20 s); return the run, and its noise by operation."""
     plan = make_plan(preset("mnist-mlp"), backends="numpy", ops=OPERATIONS, rounds=rounds)
-    run = carry_out(msgspec.structs.replace(plan, control=True, ceilings=False), None, None, say, lambda *_: None)
+    plan = msgspec.structs.replace(plan, control=True, ceilings=False)
+    run = shown(lambda progress: carry_out(plan, None, None, say, progress))
     logs = {}
     for name in OPERATIONS:
         ours, theirs = run.visits(name, "numpy"), run.visits(name, "numpy", copy=True)

@@ -10,7 +10,7 @@ from ..errors import UsageError
 from . import shared
 from .defaults import Command
 from .fail_if import conclude
-from .terminal import say, shown, warnings_said, write
+from .terminal import announce, say, shown, warnings_said, write
 
 WITH_RUN = ("iterations", "run", "form", "results")  # all else is the run's own
 
@@ -44,7 +44,7 @@ def recommend_command(
     if run is not None:
         shared.refuse(context, set(context.params) - {*WITH_RUN}, "--run, which says what was measured")
     from .. import registry
-    from ..measure.plan import make_plan
+    from ..measure.plan import announcement, make_plan
     from ..measure.session import carry_out
     from ..report.recommendation import OPERATION, candidates
     from ..report.recommendation_text import render
@@ -55,6 +55,7 @@ def recommend_command(
         if options["backends"] is None:
             options["backends"] = registry.available()
         plan = make_plan(ops=[OPERATION], **options)
+        announce(announcement(plan))
         measured = shown(lambda progress: carry_out(plan, results, None, say, progress))
         say(f"saved in {measured.path}")
     else:

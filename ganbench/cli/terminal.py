@@ -4,6 +4,7 @@ import io
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ..report.text import Screen
 
 T = TypeVar("T")
+EVERY_S = 15.0  # a log without a line for longer looks like a program that hangs
 
 
 def say(text: str) -> None:
@@ -56,9 +58,10 @@ def warnings_said() -> Iterator[None]:
 
 @contextmanager
 def progress_bar() -> Iterator[Callable[[float, str], None]]:
-    """Yield what shows the share done, what is being done and what was seen: a bar on a terminal, nothing elsewhere."""
+    """Yield what shows the share done, what is being done and what was seen: a bar, or without a terminal a log."""
     if not sys.stderr.isatty():
-        yield lambda share, text: None
+        with _log() as show:
+            yield show
         return
     from rich.console import Console, Group
     from rich.live import Live
@@ -75,6 +78,32 @@ def progress_bar() -> Iterator[Callable[[float, str], None]]:
             live.update(Group(bar, Text(seen, "dim")) if seen else bar)
 
         yield show
+
+
+@contextmanager
+def _log() -> Iterator[Callable[[float, str], None]]:
+    """Yield what keeps the newest of what it is told, which is said every ``EVERY_S`` seconds."""
+    newest: list[tuple[float, str]] = []
+    ended = threading.Event()
+
+    def speak() -> None:
+        while not ended.wait(EVERY_S):
+            for share, text in newest[-1:]:
+                say(f"{share:.0%} done, {'; '.join(text.splitlines())}")
+
+    speaking = threading.Thread(target=speak, daemon=True)
+    speaking.start()
+    try:
+        yield lambda share, text: newest.__setitem__(slice(None), [(share, text)])
+    finally:
+        ended.set()
+        speaking.join()
+
+
+def announce(text: str) -> None:
+    """Say at once what a command does and for how long, where a log is read and no bar shows it."""
+    if not sys.stderr.isatty():
+        say(text)
 
 
 def shown(work: Callable[[Callable[[float, str], None]], T]) -> T:

@@ -118,6 +118,21 @@ def make_plan(spec: GANSpec | None = None, *, timed: bool = True, ceilings: bool
     )
 
 
+def length(rigor: Rigor, runs: int = 1) -> str:
+    """Return in words how long a run may take, or each of several and all together."""
+    each = " each" * (runs > 1)
+    if rigor.rounds:
+        return f"{rigor.rounds} round{'s' * (rigor.rounds != 1)}{each}, however long they take"
+    total = f", {runs * rigor.budget_s / 60:.1f} minutes in all" * (runs > 1)
+    return f"up to {rigor.budget_s:g} s{each} (or one round, if that takes longer){total}"
+
+
+def announcement(plan: Plan) -> str:
+    """Return in one sentence what is about to be measured, and how long that may take."""
+    targets = ", ".join(target.label for target in plan.targets)
+    return f"{targets} on {', '.join(plan.operations)} of {plan.spec.name}: {length(plan.rigor)}"
+
+
 ASKED = (*Recorded.__struct_fields__, *"spec operations targets baseline precision threads data rigor settings".split())
 
 

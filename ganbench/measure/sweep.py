@@ -10,7 +10,7 @@ from ..gan import GANSpec
 from ..registry import split_list
 from ..results.run import Ending, Point, Sweep, Swept, V
 from .models import CHANGES, changed
-from .plan import Plan, make_plan
+from .plan import Plan, length, make_plan
 from .rounds import Progress
 from .session import Say, carry_out
 
@@ -70,12 +70,8 @@ def _square(n: int) -> GANSpec:
 
 def announcement(sweep: Sweep, made: Sequence[Plan]) -> str:
     """Return in one sentence what is about to be measured, and how long that may take."""
-    rigor, count = made[0].rigor, len(sweep.values)
-    runs = f"{count} runs, {sweep.variable} {', '.join(map(str, sweep.values))}"
-    if rigor.rounds:
-        return f"{runs}: each of {rigor.rounds} round{'s' * (rigor.rounds != 1)}, however long they take"
-    each, total = rigor.budget_s, count * rigor.budget_s
-    return f"{runs}: up to {each:g} s each (or one round, if that takes longer), {total / 60:.1f} minutes in all"
+    values = ", ".join(map(str, sweep.values))
+    return f"{len(made)} runs, {sweep.variable} {values}: {length(made[0].rigor, len(made))}"
 
 
 def failed(value: V, error: Exception) -> Point[V]:

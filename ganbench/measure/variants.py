@@ -17,7 +17,7 @@ from ..errors import GanbenchError, UsageError, unknown
 from ..registry import split_list
 from ..results.run import Ending, Point, Priced
 from ..settings import SETTINGS
-from .plan import Plan, make_plan
+from .plan import Plan, length, make_plan
 from .rounds import Progress
 from .session import Say, Steps, alone, begin
 from .sweep import failed
@@ -58,10 +58,7 @@ def plans(said: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Plan]:
 
 def announcement(made: Mapping[str, Plan]) -> str:
     """Return in one sentence what is about to be measured, and how long that may take."""
-    rigor, runs = made[BASE].rigor, f"{len(made)} runs in turns: {', '.join(made)}"
-    if rigor.rounds:
-        return f"{runs}; {rigor.rounds} round{'s' * (rigor.rounds != 1)} each, however long they take"
-    return f"{runs}; up to {rigor.budget_s:g} s each, {len(made) * rigor.budget_s / 60:.1f} minutes in all"
+    return f"{len(made)} runs in turns, {', '.join(made)}: {length(made[BASE].rigor, len(made))}"
 
 
 def carry_out(made: Mapping[str, Plan], results: Path, machine: str | None, say: Say, progress: Progress) -> Priced:
