@@ -23,7 +23,10 @@ class ArrayBackend(Windows, ByHand, Backend):
     losses = tuple(LOSSES)
 
     def from_numpy(self, array: np.ndarray) -> Array:
-        return self.xp.array(array)
+        """Images and their weights lie in memory with their channels last, as every map takes them."""
+        if array.ndim != 4:
+            return self.xp.array(array)
+        return self.xp.moveaxis(self.xp.array(np.ascontiguousarray(np.moveaxis(array, 1, -1))), -1, 1)
 
     def matmul(self, a: Array, b: Array) -> Array:
         return a @ b

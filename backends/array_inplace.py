@@ -1,5 +1,6 @@
 """NumPy and CuPy in place: ``out=`` everywhere, and Adam in pieces that stay in cache."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -8,8 +9,10 @@ import numpy as np
 from ganbench.array_ops import AdamSettings
 from ganbench.backend import Array
 from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE
+from ganbench.layers import Window
 
 from .inplace import Kernels, LossColumns
+from .pixels import OnPixels
 from .windows import Windows
 
 
@@ -268,3 +271,19 @@ class ArrayKernels(Windows, Kernels):
             xp.divide(m, t, out=t)
             xp.multiply(t, lr, out=t)
             xp.subtract(p, t, out=p)
+
+
+class ConvolutionKernels(OnPixels, ArrayKernels):
+    """One convolution alone: the result of each map lies in memory of its own, which the next call overwrites."""
+
+    def conv(self, x: Array, w: Array, window: Window, out: Array = None) -> Array:
+        (o, *sides), images = window.small, x.size // math.prod(window.big)
+        return super().conv(x, w, window, self._zeros((images * math.prod(sides), o), x.dtype, "conv"))
+
+    def conv_transpose(self, y: Array, w: Array, window: Window, out: Array = None) -> Array:
+        (c, *sides), images = window.big, y.size // math.prod(window.small)
+        return super().conv_transpose(y, w, window, self._zeros((images * math.prod(sides), c), y.dtype, "transpose"))
+
+    def conv_weight_grad(self, x: Array, y: Array, window: Window, out: Array = None) -> Array:
+        made = self._zeros((window.small[0], window.kernel, window.kernel, window.big[0]), x.dtype, "weight")
+        return super().conv_weight_grad(x, y, window, self.xp.moveaxis(made, -1, 1))

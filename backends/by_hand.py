@@ -5,7 +5,6 @@ step, D's weight gradients are not computed in the G step, and temporaries are r
 Where halves flow through the layers, whatever is summed over a batch is summed in the dtype of the parameters.
 """
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -15,8 +14,10 @@ from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSp
 from ganbench.layers import Layer, Window, by_layer, cast_weights, smooth_depth, weights
 from ganbench.losses import Terms
 
+from .pixels import OnPixels
 
-class ByHand(ABC):
+
+class ByHand(OnPixels, ABC):
     """An iteration and the penalty's gradient, on arrays of the module ``xp``.
 
     Between layers an image is a matrix (B·H·W, C), one row for each pixel. So bias and batch norm are those of dense
@@ -37,17 +38,6 @@ class ByHand(ABC):
 
     @abstractmethod
     def conv_weight_grad(self, x: Array, y: Array, window: Window) -> Array: ...
-
-    @staticmethod
-    def reshape(x: Array, before: tuple[int, ...], after: tuple[int, ...]) -> Array:
-        """A vector has the order C, H, W, the rows of an image H, W, C."""
-        if len(before) > 1:
-            c, *sides = before
-            x = x.reshape(-1, math.prod(sides), c).swapaxes(1, 2)
-        if len(after) == 1:
-            return x.reshape(-1, *after)
-        c, *sides = after
-        return x.reshape(-1, c, math.prod(sides)).swapaxes(1, 2).reshape(-1, c)
 
     @abstractmethod
     def adam_step(self, spec: AdamSettings, params: Arrays, grads: Arrays, m: Arrays, v: Arrays, step: Any) -> Updated:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ganbench.backend import Array, NetworkState
 from ganbench.layers import Layer, Window, by_layer, n_params, parameters
 
-from .by_hand import ByHand
+from .pixels import OnPixels
 
 if TYPE_CHECKING:
     from .inplace import Kernels
@@ -53,7 +53,7 @@ class Into(NamedTuple):
         self.kernels.conv_weight_grad(x, y, window, self.out)
 
     def reshape(self, x: Array, before: tuple[int, ...], after: tuple[int, ...]) -> None:
-        self.kernels.copy(ByHand.reshape(x, before, after), self.out)
+        self.kernels.copy(OnPixels.reshape(x, before, after), self.out)
 
 
 class Activations:

@@ -9,7 +9,7 @@ from ganbench.array_ops import AdamSettings, Arrays, Trained, Triple, Updated
 from ganbench.backend import Array, Backend, GANState, NetworkState, Program, Step
 from ganbench.errors import UnavailableError, UnsupportedError
 from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec
-from ganbench.layers import KINDS, Layer, by_layer, cast_weights
+from ganbench.layers import KINDS, Layer, OnImages, by_layer, cast_weights
 from ganbench.losses import LOSSES, Terms
 from ganbench.operation import Inputs, Operation
 
@@ -141,6 +141,12 @@ class JaxBackend(Backend):
 
     def matmul_grad(self, a: Array, b: Array, grad: Array) -> tuple[Array, Array]:
         return grad @ b.T, a.T @ grad
+
+    def convolution(self, layer: OnImages, x: Array, w: Array) -> Array:
+        return self._maps.convolution(layer, x, w)
+
+    def convolution_grad(self, layer: OnImages, x: Array, w: Array, grad: Array) -> tuple[Array, Array]:
+        return self._maps.convolution_grad(layer, x, w, grad)
 
     def batch_norm(self, x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array]:
         wide, axes = x.astype(gamma.dtype), (0, *range(2, x.ndim))

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ganbench.backend import Array
-from ganbench.layers import Window
+from ganbench.layers import OnImages, Window
 
-from .by_hand import ByHand
+from .pixels import OnPixels
 
 Map = Callable[[Array, Array, Window], Array]
 Gradient = Callable[[Array, Array, Array, Window], Array]
@@ -18,7 +18,7 @@ class LaxMaps:
     """By ``lax`` on (B, C, H, W); JAX differentiates."""
 
     def __init__(self, jax: Any) -> None:
-        self._convolution = jax.lax.conv_general_dilated
+        self._convolution, self._vjp = jax.lax.conv_general_dilated, jax.vjp
 
     def matmul(self, a: Array, b: Array) -> Array:
         return a @ b
@@ -39,8 +39,15 @@ class LaxMaps:
     def reshape(self, x: Array, before: tuple[int, ...], after: tuple[int, ...]) -> Array:
         return x.reshape(-1, *after)
 
+    def convolution(self, layer: OnImages, x: Array, w: Array) -> Array:
+        return layer.forward(x, w, self)
 
-class CellMaps:
+    def convolution_grad(self, layer: OnImages, x: Array, w: Array, grad: Array) -> tuple[Array, Array]:
+        _, pullback = self._vjp(lambda x, w: self.convolution(layer, x, w), x, w)
+        return pullback(grad)  # type: ignore[no-any-return]
+
+
+class CellMaps(OnPixels):
     """By products, on (B·H·W, C). A cell is stride × stride pixels, and of cells the kernel's windows have stride 1.
 
     ⟨F(x, w), y⟩ = ⟨x, A(y, w)⟩ = ⟨w, W(x, y)⟩, so the gradients of each map are the two others, to any order. JAX's own
@@ -48,7 +55,7 @@ class CellMaps:
     """
 
     def __init__(self, jax: Any) -> None:
-        self._np, self._pad = jax.numpy, jax.lax.pad
+        self.xp, self._pad = jax.numpy, jax.lax.pad
 
         def with_gradients(map_: Map, by_first: Gradient, by_second: Gradient) -> Map:
             made: Any = jax.custom_vjp(map_, nondiff_argnums=(2,))
@@ -76,7 +83,7 @@ class CellMaps:
             lambda x, y, w, window: self.conv(x, w, window),
         )
 
-    matmul, reshape = LaxMaps.matmul, staticmethod(ByHand.reshape)
+    matmul = LaxMaps.matmul
 
     def _conv(self, x: Array, w: Array, window: Window) -> Array:
         return self._columns(x, window) @ self._matrix(w, window)
@@ -86,11 +93,11 @@ class CellMaps:
         s, taps = _cells(window)
         found = (y @ self._matrix(w, window).T).reshape(-1, h, v, taps, taps, s * s * c)
         cells = sum(
-            self._np.pad(found[:, :, :, t, r], ((0, 0), (t, taps - 1 - t), (r, taps - 1 - r), (0, 0)))
+            self.xp.pad(found[:, :, :, t, r], ((0, 0), (t, taps - 1 - t), (r, taps - 1 - r), (0, 0)))
             for t, r in itertools.product(range(taps), repeat=2)
         )
         rows, columns = s * (h + taps - 1), s * (v + taps - 1)
-        image = self._np.swapaxes(cells.reshape(*cells.shape[:3], s, s, c), 2, 3).reshape(-1, rows, columns, c)
+        image = self.xp.swapaxes(cells.reshape(*cells.shape[:3], s, s, c), 2, 3).reshape(-1, rows, columns, c)
         return self._padded(image, (-p, height + p - rows), (-p, width + p - columns)).reshape(-1, c)
 
     def _conv_weight_grad(self, x: Array, y: Array, window: Window) -> Array:
@@ -106,19 +113,19 @@ class CellMaps:
         rows, columns = h + taps - 1, v + taps - 1
         down, right = s * rows - height - p, s * columns - width - p
         image = self._padded(x.reshape(-1, height, width, c), (p, down), (p, right))
-        cells = self._np.swapaxes(image.reshape(-1, rows, s, columns, s, c), 2, 3).reshape(-1, rows, columns, s * s * c)
+        cells = self.xp.swapaxes(image.reshape(-1, rows, s, columns, s, c), 2, 3).reshape(-1, rows, columns, s * s * c)
         seen = [cells[:, t : t + h, r : r + v] for t, r in itertools.product(range(taps), repeat=2)]
-        return self._np.concatenate(seen, -1).reshape(len(image) * h * v, -1)
+        return self.xp.concatenate(seen, -1).reshape(len(image) * h * v, -1)
 
     def _matrix(self, w: Array, window: Window) -> Array:
         """Return a weight (O, C, k, k) as (taps² · s² · C, O): zeros stand for taps that the kernel lacks."""
         (o, c, k, _), (s, taps) = w.shape, _cells(window)
-        whole = self._np.pad(w, ((0, 0), (0, 0), (0, taps * s - k), (0, taps * s - k)))
+        whole = self.xp.pad(w, ((0, 0), (0, 0), (0, taps * s - k), (0, taps * s - k)))
         return whole.reshape(o, c, taps, s, taps, s).transpose(2, 4, 3, 5, 1, 0).reshape(-1, o)
 
     def _padded(self, image: Array, rows: tuple[int, int], columns: tuple[int, int]) -> Array:
         """Add pixels of 0 before and behind; a number below 0 takes pixels away."""
-        zero = self._np.zeros((), image.dtype)
+        zero = self.xp.zeros((), image.dtype)
         return self._pad(image, zero, ((0, 0, 0), (*rows, 0), (*columns, 0), (0, 0, 0)))
 
 

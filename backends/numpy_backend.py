@@ -4,14 +4,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ganbench.backend import Array, Program
+from ganbench.backend import Array, BoundProgram, Program
 from ganbench.errors import UnsupportedError
 from ganbench.layers import KINDS
 from ganbench.operation import Inputs, Operation
 from ganbench.precision import FULL
 
 from .array_backend import ArrayBackend
-from .array_inplace import ArrayKernels
+from .array_inplace import ArrayKernels, ConvolutionKernels
 from .inplace_program import InPlaceProgram
 
 ADAM_PIECE = 1 << 15  # values: four buffers and a scratch of 128 KiB each stay in a second-level cache of 1 MiB
@@ -58,4 +58,7 @@ class NumpyBackend(ArrayBackend):
                 raise UnsupportedError(f"numpy.inplace has only {' and '.join(FULL)}: use numpy for float16")
             kernels = ArrayKernels(np, inputs.state.generator.params[0].dtype, ADAM_PIECE)
             return InPlaceProgram(self, kernels, operation, inputs)
+        if self.mode == "inplace" and operation.name.startswith("conv"):
+            alone: Any = ConvolutionKernels(np, inputs.batches[0][0].dtype, ADAM_PIECE)
+            return BoundProgram(self, operation, inputs, operation.step(alone))
         return super().prepare(operation, inputs)

@@ -10,7 +10,7 @@ from ganbench.array_ops import AdamSettings, Arrays, Trained, Triple, Updated, s
 from ganbench.backend import DISPLACING, Array, Backend, GANState, NetworkState, Program
 from ganbench.errors import UnavailableError, UnsupportedError
 from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec
-from ganbench.layers import KINDS, Conv, Dense, Layer, Reshape, Window, by_layer, cast_weights
+from ganbench.layers import KINDS, Dense, Layer, OnImages, Reshape, by_layer, cast_weights
 from ganbench.losses import LOSSES, Terms
 from ganbench.operation import Inputs, Operation
 from ganbench.precision import FULL
@@ -19,12 +19,13 @@ from .captured import CapturedProgram
 from .inplace_program import InPlaceProgram
 from .torch_compiled import CompiledProgram, PenaltyProgram, require_compiler
 from .torch_manual import SOFTPLUS_LINEAR, TorchKernels
+from .torch_maps import TorchConvolutions
 from .torch_textbook import Textbook
 
 AMPERE = (8, 0)  # the first compute capability with TF32
 
 
-class TorchBackend(Backend):
+class TorchBackend(TorchConvolutions, Backend):
     """Tensors on one device; methods update state in place, as PyTorch's optimisers do."""
 
     name = "torch"
@@ -103,14 +104,14 @@ class TorchBackend(Backend):
     def event(self) -> Any:
         if self.device == "cpu":
             return None
-        event = self.torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        event = self.torch.cuda.Event(enable_timing=True)
         event.record()
         return event
 
     def cache_displacer(self) -> Callable[[], object]:
         size = DISPLACING * self.torch.cuda.get_device_properties(self.device).L2_cache_size
         memory = self.torch.empty(size, dtype=self.torch.uint8, device=self.device)
-        return memory.zero_
+        return memory.zero_  # type: ignore[no-any-return]
 
     def elapsed(self, start: Any, end: Any) -> float:
         return float(start.elapsed_time(end)) / 1e3
@@ -152,7 +153,7 @@ class TorchBackend(Backend):
     def batch_norm_grad(self, x: Array, gamma: Array, beta: Array, eps: float, grad: Array) -> Triple:
         x, gamma, beta = (leaf.detach().requires_grad_() for leaf in (x, gamma, beta))
         y = self.torch.nn.functional.batch_norm(x, None, None, gamma, beta, True, 0.0, eps)
-        return self.torch.autograd.grad(y, (x, gamma, beta), grad)  # type: ignore[return-value]
+        return self.torch.autograd.grad(y, (x, gamma, beta), grad)  # type: ignore[no-any-return]
 
     def adam_step(self, spec: AdamSettings, params: Arrays, grads: Arrays, m: Arrays, v: Arrays, step: Any) -> Updated:
         """Run the function behind ``torch.optim.Adam``, fused unless by the book; it counts the step up.
@@ -272,9 +273,8 @@ class TorchBackend(Backend):
         bias = own[1] if layer.bias and not layer.batch_norm else None
         if isinstance(layer, Dense):
             return functional.linear(x, own[0], bias)
-        kind = functional.conv2d if isinstance(layer, Conv) else functional.conv_transpose2d
-        window: Window = layer.window  # type: ignore[attr-defined]
-        return kind(x, own[0], bias, window.stride, window.padding)
+        assert isinstance(layer, OnImages)
+        return self._convolved(layer, x, own[0], bias)
 
     def _activation(self, name: str) -> Callable[[Array], Array]:
         torch = self.torch

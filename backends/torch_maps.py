@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from ganbench.backend import Array
-from ganbench.layers import Window
+from ganbench.layers import Conv, ConvTranspose, OnImages, Window
 
 FEW = 8  # channels of a big image: with fewer, oneDNN's transposed convolution takes twice as long as by cells
 
@@ -49,17 +49,44 @@ class TorchMaps:
         if window.whole:
             return (y.T @ x.reshape(len(y), -1)).reshape(o, k, k, c).permute(0, 3, 1, 2)
         like = x.new_empty((o, k, k, c)).permute(0, 3, 1, 2)  # its numbers are not read
-        found = self.xp.ops.aten.convolution_backward(
-            _image(y, window.small), _image(x, window.big), like, None, [window.stride] * 2, [window.padding] * 2,
-            [1, 1], False, [0, 0], 1, [False, True, False],
-        )  # fmt: skip
-        return found[1]
+        small, big = _image(y, window.small), _image(x, window.big)
+        return _gradients(self.xp, small, big, like, window, False, [False, True, False])[1]
 
     def _convolution(
         self, image: Array, w: Array, window: Window, transposed: bool, rest: tuple[int, int] = (0, 0)
     ) -> Array:
         strides, paddings = [window.stride] * 2, [window.padding] * 2
         return self.xp.ops.aten.convolution(image, w, None, strides, paddings, [1, 1], transposed, [*rest], 1)
+
+
+class TorchConvolutions:
+    """One convolution alone, on images: the functions that ``torch.nn`` and autograd call."""
+
+    torch: Any
+
+    def convolution(self, layer: OnImages, x: Array, w: Array) -> Array:
+        """As ``ArrayOps`` says."""
+        return self._convolved(layer, x, w, None)
+
+    def convolution_grad(self, layer: OnImages, x: Array, w: Array, grad: Array) -> tuple[Array, Array]:
+        """As ``ArrayOps`` says."""
+        turned = isinstance(layer, ConvTranspose)
+        return _gradients(self.torch, grad, x, w, layer.window, turned, [True, True, False])[:2]
+
+    def _convolved(self, layer: OnImages, x: Array, w: Array, bias: Array | None) -> Array:
+        functional = self.torch.nn.functional
+        kind = functional.conv2d if isinstance(layer, Conv) else functional.conv_transpose2d
+        return kind(x, w, bias, layer.window.stride, layer.window.padding)
+
+
+def _gradients(
+    torch: Any, grad: Array, x: Array, w: Array, window: Window, transposed: bool, wanted: list[bool]
+) -> tuple[Array, Array, Array]:
+    """Return those gradients of a convolution that are wanted, by its input, weight and bias."""
+    strides, paddings = [window.stride] * 2, [window.padding] * 2
+    return torch.ops.aten.convolution_backward(  # type: ignore[no-any-return]
+        grad, x, w, None, strides, paddings, [1, 1], transposed, [0, 0], 1, wanted
+    )
 
 
 def _image(x: Array, shape: tuple[int, int, int]) -> Array:

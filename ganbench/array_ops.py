@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from .gan import GANSpec
+    from .layers import OnImages
 
 Array = Any  # an array of the framework, on its device
 Arrays = Sequence[Array]
@@ -121,6 +122,17 @@ class ArrayOps(ABC):
         ``critic_steps`` times, on ``real`` (critic_steps, B, img_dim) and ``z_d`` (critic_steps, B, z_dim); d_loss and
         penalty are those of the last. Without, ``real`` is (B, img_dim) and ``z_d`` (B, z_dim).
         """
+
+    def convolution(self, layer: OnImages, x: Array, w: Array) -> Array:
+        """Return ``layer.forward``, without bias and activation: images (B, C, H, W) of images x (B, C, H, W).
+
+        ``layer`` is a ``Conv`` or a ``ConvTranspose``, and its ``window`` has the sizes; w is as PyTorch stores it.
+        """
+        raise UnsupportedError("this backend has no convolution alone")
+
+    def convolution_grad(self, layer: OnImages, x: Array, w: Array, grad: Array) -> tuple[Array, Array]:
+        """Return ∂L/∂x and ∂L/∂w, shaped as x and w, given ``grad`` = ∂L/∂(convolution)."""
+        raise UnsupportedError("this backend has no gradient of a convolution alone")
 
     def matmul_into(self, a: Array, b: Array, out: Array) -> Array:
         """Return ``a b``, written to ``out`` (m,n) if the framework can do that without a copy."""

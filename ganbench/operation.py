@@ -26,6 +26,8 @@ class Shape(Mapping[str, "int | tuple[int, ...]"]):
     """The sizes that determine the work of an operation, each by its name: a value, which may be a key.
 
     ``m``, ``k``, ``n`` of a product (m, k) · (k, n), ``batch`` and ``features`` of batch norm, ``parameters`` of Adam.
+    A convolution has ``batch``, ``channels``, ``height`` and ``width`` of what goes in, ``out`` channels, ``kernel``,
+    ``stride`` and ``padding``.
     What works on a model has ``batch``, before it ``critic_steps`` where the loss has them, and after it ``generator``,
     ``discriminator`` or both: tuples of widths, from input to output. Sizes of which nobody knows what they are have
     one name, ``sizes``.
@@ -139,7 +141,7 @@ class Operation(ABC):
     @classmethod
     @abstractmethod
     def of(cls, spec: GANSpec) -> Self:
-        """Return this operation as a model has it."""
+        """Return this operation as a model has it; raises ``SpecError`` where it has none."""
 
     @classmethod
     @abstractmethod
@@ -155,6 +157,11 @@ class Operation(ABC):
     @abstractmethod
     def flops(self) -> int:
         """Least FLOP of one iteration."""
+
+    @property
+    def usual_flops(self) -> int:
+        """FLOP of one iteration as they are usually counted: with products by zeros of padding."""
+        return self.flops
 
     @property
     def loss(self) -> str | None:

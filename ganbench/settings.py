@@ -131,7 +131,7 @@ class Settings(Recorded, frozen=True, kw_only=True):
         Names, Setting("Devices to run every backend on: cpu, cuda, cuda:1.", "LIST", recorded="targets")
     ] = ""
     ops: Annotated[
-        Names | None, Setting("Operations to run, or 'all'.", "LIST", usual="five; see 'list'", recorded="operations")
+        Names | None, Setting("Operations to run, or 'all'.", "LIST", usual="marked in 'list'", recorded="operations")
     ] = None
     preset: Annotated[
         str | None, _of_model("A model by name; see 'list'.", "NAME", usual="mnist-mlp", fleet=False,

@@ -13,7 +13,7 @@ from ganbench import registry, testing
 from ganbench.errors import UnavailableError, UnsupportedError
 from ganbench.gan import preset
 from ganbench.operation import ModelOperation
-from ganbench.operations import OPERATIONS, operation
+from ganbench.operations import CONVOLUTIONS, OPERATIONS, operation
 from ganbench.operations.networks import GANIteration
 from ganbench.precision import FULL
 from ganbench.testing import BackendConformance, images
@@ -53,7 +53,8 @@ def _suites():
             if mode == "custom":  # in models without convolutions it is jit
                 attributes = {"specs": (preset("tiny"), *testing.IMAGE_SPECS)}
             if mode != default:  # the rest is the default mode's, tested there
-                attributes |= {"operations": ("adam_step", "penalty_grad", "gan_iteration")}
+                own = [kind.name for kind in CONVOLUTIONS if mode in ("inplace", "custom", "textbook")]
+                attributes |= {"operations": ("adam_step", "penalty_grad", "gan_iteration", *own)}
             marks = [pytest.mark.modes] * (mode != default) + [pytest.mark.gpu] * (device != "cpu")
             yield name, attributes | {"backend_class": backend, "mode": mode, "device": device, "pytestmark": marks}
 

@@ -5,7 +5,7 @@
 
 from . import tables
 from .base import Activation, Init, Layer, Maps, Matrices, Product, Window
-from .conv import Conv, ConvTranspose
+from .conv import Conv, ConvTranspose, OnImages
 from .dcgan import dcgan
 from .dense import Dense
 from .network import (
@@ -38,6 +38,7 @@ __all__ = [
     "Layer",
     "Maps",
     "Matrices",
+    "OnImages",
     "Product",
     "Reshape",
     "ReshapeTable",

@@ -5,15 +5,21 @@ Both are cross-correlations. What is forward in the one is the gradient by the i
 """
 
 import math
-from typing import Any
+from abc import abstractmethod
+from typing import Any, Self
 
 from .base import Layer, Maps, Product, Window
 
 
-class _OnImages(Layer, frozen=True, kw_only=True):
+class OnImages(Layer, frozen=True, kw_only=True):
     """What both have in common."""
 
     window: Window
+
+    @classmethod
+    @abstractmethod
+    def over(cls, image: tuple[int, int, int], out: int, kernel: int, stride: int, padding: int, **fields: Any) -> Self:
+        """Return the layer that makes ``out`` channels of such an image."""
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
@@ -41,8 +47,13 @@ class _OnImages(Layer, frozen=True, kw_only=True):
         return Product(self.window.small[0], positions, values, a_transposed=True)
 
 
-class Conv(_OnImages, frozen=True, kw_only=True):
-    """From the big image of its window to the small one."""
+class Conv(OnImages, frozen=True, kw_only=True):
+    """From the big image of its window to the small one: h = ⌊(H + 2p − k)/s⌋ + 1."""
+
+    @classmethod
+    def over(cls, image: tuple[int, int, int], out: int, kernel: int, stride: int, padding: int, **fields: Any) -> Self:
+        h, w = ((side + 2 * padding - kernel) // stride + 1 for side in image[1:])
+        return cls(**fields, window=Window(image, (out, h, w), kernel, stride, padding))
 
     @property
     def in_shape(self) -> tuple[int, ...]:
@@ -68,8 +79,13 @@ class Conv(_OnImages, frozen=True, kw_only=True):
         return self._conv_transpose_product(rows)
 
 
-class ConvTranspose(_OnImages, frozen=True, kw_only=True):
-    """From the small image of its window to the big one."""
+class ConvTranspose(OnImages, frozen=True, kw_only=True):
+    """From the small image of its window to the big one: H = (h − 1)s − 2p + k."""
+
+    @classmethod
+    def over(cls, image: tuple[int, int, int], out: int, kernel: int, stride: int, padding: int, **fields: Any) -> Self:
+        height, width = ((side - 1) * stride - 2 * padding + kernel for side in image[1:])
+        return cls(**fields, window=Window((out, height, width), image, kernel, stride, padding))
 
     @property
     def out_axis(self) -> int:

@@ -8,8 +8,8 @@ import msgspec
 from msgspec.structs import replace
 
 from ..errors import SpecError
-from .base import Activation, Layer, Window
-from .conv import Conv, ConvTranspose
+from .base import Activation, Layer
+from .conv import Conv, ConvTranspose, OnImages
 from .dense import Dense
 from .network import weighted
 from .reshape import reshape
@@ -225,17 +225,13 @@ def _layer(role: str, number: int, entry: Any, said: tuple[int, ...], activation
     if padding >= kernel:
         raise _fault(f"padding {padding} is not valid: it must be below the kernel, {kernel}", role, number, "padding")
     c, *sides = said if len(said) > 1 else (*said, 1, 1)
-    if isinstance(entry, ConvTable):
-        made = [(side + 2 * padding - kernel) // stride + 1 for side in sides]
-    else:
-        made = [(side - 1) * stride - 2 * padding + kernel for side in sides]
-    if min(made) < 1:
-        of = f"{_sizes((c, *sides))}, which {role}[{number - 1}] gives"
+    layer: type[OnImages] = Conv if isinstance(entry, ConvTable) else ConvTranspose
+    image = c, sides[0], sides[1]
+    made = layer.over(image, entry.out, kernel, stride, padding, **fields)
+    if min(made.out_shape) < 1:
+        of = f"{_sizes(image)}, which {role}[{number - 1}] gives"
         raise _fault(f"kernel {kernel} with padding {padding} leaves no pixel of {of}", role, number, "kernel")
-    before, after = (c, sides[0], sides[1]), (entry.out, made[0], made[1])
-    if isinstance(entry, ConvTable):
-        return Conv(**fields, window=Window(before, after, kernel, stride, padding))
-    return ConvTranspose(**fields, window=Window(after, before, kernel, stride, padding))
+    return made
 
 
 def _sizes(shape: Sequence[int]) -> str:

@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 
 from .. import registry
-from ..errors import UsageError, unknown
+from ..errors import UsageError
 from ..gan import GANSpec
 from ..machine.environment import usable_cpus
-from ..operations import DEFAULT_OPERATIONS, OPERATIONS
+from ..operations import OPERATIONS, default_operations, operation, operations_of
 from ..operations.products import FLOOR
 from ..precision import precision_of
 from ..registry import Target, library_of
@@ -93,7 +93,8 @@ def make_plan(spec: GANSpec | None = None, *, timed: bool = True, ceilings: bool
     """
     settings = Settings(**asked)
     targets = registry.parse_targets(registry.split_list(settings.backends), registry.split_list(settings.devices))
-    operations = _operations(settings.ops)
+    spec = spec or model_of(settings)
+    operations = _operations(settings.ops, spec)
     precision = precision_of(settings.dtype, settings.math)
     cpus, threads = usable_cpus(), settings.threads
     if threads is not None and not 1 <= threads <= len(cpus):
@@ -103,7 +104,7 @@ def make_plan(spec: GANSpec | None = None, *, timed: bool = True, ceilings: bool
         _check_cold(operations, any(target.device == "cpu" for target in targets), len(cpus), settings.energy)
     return Plan(
         **{name: getattr(settings, name) for name in Recorded.__struct_fields__},
-        spec=spec or model_of(settings),
+        spec=spec,
         operations=operations,
         targets=tuple(targets),
         baseline=_baseline(settings.baseline, targets),
@@ -166,16 +167,16 @@ def asked_again(said: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _operations(asked: str | Sequence[str] | None) -> tuple[str, ...]:
+def _operations(asked: str | Sequence[str] | None, spec: GANSpec) -> tuple[str, ...]:
     if asked is None:
-        return tuple(DEFAULT_OPERATIONS)
+        return default_operations(spec)
     names = registry.split_list(asked)
-    for name in names:
-        if name not in (*OPERATIONS, "all"):
-            raise unknown("operation", name, OPERATIONS)
     if not names:
         raise UsageError(f"no operations named (known: {', '.join(OPERATIONS)})")
-    return tuple(OPERATIONS if "all" in names else dict.fromkeys(names))
+    for name in names:
+        if name != "all":
+            operation(name, spec)  # raises where there is none, or the model has none
+    return operations_of(spec) if "all" in names else tuple(dict.fromkeys(names))
 
 
 def _check_cold(operations: Sequence[str], on_cpu: bool, threads: int, energy: bool) -> None:

@@ -3,14 +3,16 @@
 import contextlib
 from collections.abc import Sequence
 
-from ..errors import unknown
+from ..errors import SpecError, unknown
 from ..gan import GANSpec
 from ..operation import Operation, Shape
+from .convolutions import Conv2d, Conv2dGrad, ConvTranspose2d, ConvTranspose2dGrad
 from .layers import BatchNorm, BatchNormGrad, Matmul, MatmulGrad
 from .networks import AdamStep, DiscriminatorForward, GANIteration, GeneratorForward, PenaltyGrad
 from .products import GANProducts
 
-LAYERS: list[type[Operation]] = [Matmul, MatmulGrad, BatchNorm, BatchNormGrad]
+CONVOLUTIONS: list[type[Operation]] = [Conv2d, Conv2dGrad, ConvTranspose2d, ConvTranspose2dGrad]
+LAYERS: list[type[Operation]] = [Matmul, MatmulGrad, *CONVOLUTIONS, BatchNorm, BatchNormGrad]
 NETWORKS: list[type[Operation]] = [
     AdamStep,
     GeneratorForward,
@@ -23,8 +25,25 @@ OPERATIONS = {kind.name: kind for kind in (*LAYERS, *NETWORKS)}
 DEFAULT_OPERATIONS = ("matmul", "matmul_grad", "batch_norm", "adam_step", "gan_iteration")
 
 
+def operations_of(spec: GANSpec) -> tuple[str, ...]:
+    """Return the names of all operations that a model has."""
+    found = []
+    for name, kind in OPERATIONS.items():
+        with contextlib.suppress(SpecError):
+            kind.of(spec)
+            found.append(name)
+    return tuple(found)
+
+
+def default_operations(spec: GANSpec) -> tuple[str, ...]:
+    """Return what is measured of a model by default: where it has convolutions, these in the place of products."""
+    known = operations_of(spec)
+    own = tuple(kind.name for kind in CONVOLUTIONS if kind.name in known)
+    return (*own, *DEFAULT_OPERATIONS[2:]) if own else DEFAULT_OPERATIONS
+
+
 def operation(name: str, spec: GANSpec) -> Operation:
-    """Return the operation called ``name`` as the model ``spec`` has it; raises ``UsageError``.
+    """Return the operation called ``name`` as the model ``spec`` has it; raises ``UsageError`` where it has none.
 
     One at a shape of its own is made by its class: ``Matmul(m, k, n)``.
     """

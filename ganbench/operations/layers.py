@@ -17,7 +17,7 @@ from .rounding import to_host
 
 
 @dataclass(frozen=True)
-class _OfSizes(Operation):
+class OfSizes(Operation):
     """An operation that is determined by its fields, which are the sizes of its shape."""
 
     @classmethod
@@ -30,7 +30,7 @@ class _OfSizes(Operation):
 
 
 @dataclass(frozen=True)
-class _Product(_OfSizes):
+class _Product(OfSizes):
     """(m, k) · (k, n); of a model, the heaviest layer of its generator: m is the batch, k goes in, n comes out.
 
     Of a convolution it is the product of all windows with the weight.
@@ -101,7 +101,7 @@ class MatmulGrad(_Product):
 
 
 @dataclass(frozen=True)
-class _Normalisation(_OfSizes):
+class _Normalisation(OfSizes):
     """``batch`` rows of ``features``; of a model, its generator's widest hidden layer, or the output without one.
 
     Each pixel of an image is a row.

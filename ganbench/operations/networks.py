@@ -213,6 +213,10 @@ class GANIteration(ModelOperation):
         return self.spec.iteration_flops
 
     @property
+    def usual_flops(self) -> int:
+        return self.spec.usual_flops
+
+    @property
     def _values_read(self) -> int:
         spec = self.spec
         of_a_step = spec.img_dim + spec.z_dim + spec.objective.penalised  # real images, noise and, for a penalty, ``u``

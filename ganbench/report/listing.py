@@ -4,7 +4,7 @@ from .. import registry
 from ..errors import GanbenchError
 from ..gan import PRESETS
 from ..losses import LOSSES
-from ..operations import DEFAULT_OPERATIONS, OPERATIONS
+from ..operations import CONVOLUTIONS, DEFAULT_OPERATIONS, OPERATIONS
 
 
 def listing() -> str:
@@ -12,10 +12,10 @@ def listing() -> str:
     lines = ["BACKENDS  (targets are backend[.mode][@device]; the first mode and device are the default)"]
     for name in registry.names():
         lines += _backend(name)
-    lines += ["", "OPERATIONS  (* measured by default)"]
+    lines += ["", "OPERATIONS  (* measured by default; + instead of matmul, where a model has such layers)"]
+    marks = {**{kind.name: "+" for kind in CONVOLUTIONS}, **dict.fromkeys(DEFAULT_OPERATIONS, "*")}
     for name, kind in OPERATIONS.items():
-        star = "*" if name in DEFAULT_OPERATIONS else " "
-        lines.append(f"  {star} {name:<22} {(kind.__doc__ or '').splitlines()[0]}")
+        lines.append(f"  {marks.get(name, ' ')} {name:<22} {(kind.__doc__ or '').splitlines()[0]}")
     lines += ["", "LOSSES  (--loss, or 'loss' of a model)"]
     lines += [f"    {name:<22} {loss.about}" for name, loss in LOSSES.items()]
     lines += ["", "PRESETS"]

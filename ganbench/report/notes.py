@@ -5,6 +5,7 @@ from statistics import fmean
 
 import pandas as pd
 
+from ..operations import operation as make_operation
 from ..operations.products import FLOOR
 from ..registry import library_of
 from ..results.bounds import Best, Ceilings, disturbed
@@ -47,7 +48,7 @@ def details(run: Run, table: pd.DataFrame) -> list[str]:
     lines = [_ceilings(Ceilings(run.records), device) for device in devices]
     visits = sum(len(one.samples) for one in run.measurements)
     duty = f"{visits:,} visits, in which {run.duty:.0%} of the run's seconds were timed" if visits else ""
-    return [line for line in (*lines, _floor(run, table), duty, disturbance(run)) if line]
+    return [line for line in (*lines, _floor(run, table), _counted(run), duty, disturbance(run)) if line]
 
 
 def _gates(table: pd.DataFrame) -> list[str]:
@@ -168,13 +169,17 @@ def _floor(run: Run, table: pd.DataFrame) -> str:
             )
     if not parts:
         return ""
-    flops, usual = run.header.spec.iteration_flops, run.header.spec.usual_flops
-    if flops == usual:
+    if not run.header.spec.convolutional:
         return f"floor of gan_iteration, its matrix products alone: {'; '.join(parts)}"
-    return (
-        "floor (im2col) of gan_iteration, the products of its windows alone, which multiply zeros of padding, too: "
-        f"{'; '.join(parts)}; an iteration takes {flops:,} FLOP without those zeros, {usual:,} as usually counted"
-    )
+    windows = "the products of its windows alone, which multiply zeros of padding, too"
+    return f"floor (im2col) of gan_iteration, {windows}: {'; '.join(parts)}"
+
+
+def _counted(run: Run) -> str:
+    """Return both counts of FLOP where padding makes a difference; '' if it makes none."""
+    asked = [make_operation(name, run.header.spec) for name in run.header.operations]
+    parts = [f"{one.name} {one.flops:,} ({one.usual_flops:,})" for one in asked if one.usual_flops > one.flops]
+    return f"FLOP without products by zeros of padding (usual count, with them): {', '.join(parts)}" * bool(parts)
 
 
 def disturbance(run: Run) -> str:

@@ -13,7 +13,6 @@ Variables that the backend's ``environment`` asks for must be set before its fra
 
 import contextlib
 import inspect
-import itertools
 import math
 import re
 import time
@@ -30,7 +29,7 @@ from ..errors import UnavailableError, UnsupportedError, UsageError
 from ..gan import STAGED_BATCHES, GANSpec, preset
 from ..losses import LOSSES
 from ..operation import Operation
-from ..operations import OPERATIONS, operation as make_operation
+from ..operations import OPERATIONS, operation as make_operation, operations_of
 from ..operations.fresh import FreshInputs
 from ..operations.networks import GANIteration
 from ..precision import FULL
@@ -44,14 +43,8 @@ from .process import ProcessConformance
 
 TRAINED_SPECS = (*TINY_SPECS, *(spec for spec in ODD_SPECS if spec.name in ("hinge", "least-squares")), IMAGE_SPECS[1])
 LONG_SPECS = tuple(map(preset, ("mnist-mlp", "mnist-mlp-bn", "mnist-wgan-gp")))
-SIGNATURES = (
-    *sorted(Backend.__abstractmethods__),
-    "penalty_grad",
-    "__init__",
-    "prepare",
-    "environment",
-    "missing_device",
-)
+FURTHER = "convolution convolution_grad penalty_grad __init__ prepare environment missing_device".split()
+SIGNATURES = (*sorted(Backend.__abstractmethods__), *FURTHER)
 LAYOUTS = {
     "contiguous": lambda array: array,
     "transposed": lambda array: array.T,
@@ -312,8 +305,9 @@ def parameters(
     """Return a pytest parameter (operation, dtype) for each combination that a batch is large enough for."""
     return [
         pytest.param(operation, dtype, id=f"{spec.name}-{name}-{dtype}")
-        for spec, name, dtype in itertools.product(specs, names, dtypes)
-        if not (name == "penalty_grad" and spec.apart)  # the penalty is taken row by row
+        for spec in specs
+        for name in operations_of(spec)
+        for dtype in dtypes
         for operation in [make_operation(name, spec)]
-        if spec.batch >= operation.minimum_batch and operation.loss in (None, *losses)
+        if name in names and spec.batch >= operation.minimum_batch and operation.loss in (None, *losses)
     ]

@@ -21,7 +21,7 @@ from ..array_ops import (
     steps_on_d,
 )
 from ..gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, GANSpec
-from ..layers import Layer, biases, by_layer, weights
+from ..layers import Layer, OnImages, biases, by_layer, weights
 from ..losses import Terms
 from ..operations.rounding import widened
 from .functions import PHI, act, act_curvature, act_slope
@@ -44,9 +44,8 @@ class Reference(ArrayOps):
     """The operations in float64; ``nearest_kink`` is the smallest distance of any ReLU from its kink."""
 
     def __init__(self, clear_of: float = 0.0) -> None:
-        self.nearest_kink = np.inf
+        self.nearest_kink, self._clear_of = np.inf, clear_of
         self._maps = NumpyMaps(self._product)
-        self._clear_of = clear_of
 
     def from_numpy(self, array: np.ndarray) -> Array:
         return widened(array)
@@ -59,7 +58,7 @@ class Reference(ArrayOps):
         return a @ b
 
     def _stored(self, array: Array) -> Array:
-        """Every array that a layer leaves for another: kept as it is."""
+        """Every array that a layer leaves for another."""
         return array
 
     def _mean(self, rows: Array) -> Array:
@@ -124,6 +123,12 @@ class Reference(ArrayOps):
 
     def matmul_grad(self, a: Array, b: Array, grad: Array) -> tuple[Array, Array]:
         return self._product(grad, b.T), self._product(a.T, grad)
+
+    def convolution(self, layer: OnImages, x: Array, w: Array) -> Array:
+        return self._stored(layer.forward(x, w, self._maps))
+
+    def convolution_grad(self, layer: OnImages, x: Array, w: Array, grad: Array) -> tuple[Array, Array]:
+        return self._stored(layer.input_grad(grad, w, self._maps)), layer.weight_grad(x, grad, self._maps)
 
     def batch_norm(self, x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array]:
         mean = self._mean(x)

@@ -3,7 +3,7 @@
 import pytest
 
 from ganbench.gan import preset
-from ganbench.operations import OPERATIONS, operation
+from ganbench.operations import OPERATIONS, operation, operations_of
 from ganbench.precision import FULL, precision_of
 from ganbench.testing import ODD_SPECS
 
@@ -22,8 +22,8 @@ def programs(backend, halves, specs=SPECS):
         pytest.param(mode, operation(name, spec), dtype, precision, id=f"{mode}-{spec.name}-{name}-{dtype}-{precision}")
         for number, mode in enumerate(backend.modes)
         for spec in specs
-        for name in (WHOLE if number else OPERATIONS)
+        for name in (WHOLE if number else operations_of(spec))
         for dtype, precision in formats(backend)
         if dtype in FULL or mode in halves or name != "gan_iteration"
-        if spec.batch >= OPERATIONS[name].minimum_batch and not (name == "penalty_grad" and spec.apart)
+        if spec.batch >= OPERATIONS[name].minimum_batch
     ]

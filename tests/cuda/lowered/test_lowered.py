@@ -13,7 +13,7 @@ import pytest
 
 from ganbench.errors import UnavailableError
 from ganbench.gan import preset
-from ganbench.operations import OPERATIONS, operation
+from ganbench.operations import operation, operations_of
 from ganbench.registry import load
 from ganbench.testing import ODD_SPECS, images
 
@@ -28,7 +28,7 @@ CASES = [
     pytest.param((mode, operation(name, spec)), id=f"{mode}-{spec.name}-{name}")
     for mode in JaxBackend.modes
     for spec in SPECS
-    for name in (OPERATIONS if mode == "jit" else ("gan_iteration",))
+    for name in (operations_of(spec) if mode == "jit" else ("gan_iteration",))
 ]
 
 

@@ -1,0 +1,129 @@
+"""Operations of one convolution, or transposed convolution: the map alone, and its gradients."""
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from math import prod
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from ..array_ops import ArrayOps
+from ..errors import SpecError
+from ..gan import GANSpec
+from ..layers import Conv, ConvTranspose, OnImages
+from ..operation import Inputs, Output, outputs_of
+from .fresh import turns
+from .layers import OfSizes
+from .rounding import to_host
+
+
+@dataclass(frozen=True)
+class _Convolution(OfSizes):
+    """``batch`` images (channels, height, width), and a weight that makes ``out`` channels of them.
+
+    Of a model: its heaviest layer of this kind, by FLOP without padding. Of equal ones it is the first, and the
+    generator's come before the discriminator's.
+    """
+
+    batch: int
+    channels: int
+    height: int
+    width: int
+    out: int
+    kernel: int
+    stride: int
+    padding: int
+    kind: ClassVar[str]  # the word of tables ...
+    type: ClassVar[type[OnImages]]  # ... for such layers
+    maps: ClassVar[int] = 1  # how many of the layer's three are computed, each of as many FLOP
+
+    @classmethod
+    def of(cls, spec: GANSpec) -> Self:
+        layers = [one for one in (*spec.generator_layers, *spec.discriminator_layers) if isinstance(one, cls.type)]
+        if not layers:
+            raise SpecError(f"model {spec.name} has no {cls.kind} layer, so no {cls.name}: try --preset dcgan-28")
+        layer = max(layers, key=lambda layer: layer.flops(1))
+        (c, height, width), (*_, kernel, stride, padding) = layer.in_shape, layer.window
+        return cls(spec.batch, c, height, width, layer.channels, kernel, stride, padding)
+
+    @cached_property
+    def layer(self) -> OnImages:
+        """The layer whose maps are computed, which has no bias."""
+        sizes = {name: value for name, value in asdict(self).items() if name in ("out", "kernel", "stride", "padding")}
+        image = self.channels, self.height, self.width
+        return self.type.over(image, **sizes, activation="identity", batch_norm=False, bias=False)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        return (self.kind,)
+
+    @property
+    def flops(self) -> int:
+        return self.maps * self.layer.flops(self.batch)
+
+    @property
+    def usual_flops(self) -> int:
+        return self.maps * self.layer.usual_flops(self.batch)
+
+    @property
+    def _operands(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of what goes in."""
+        return {"x": (self.batch, *self.layer.in_shape), "w": self.layer.weight_shape}
+
+    @property
+    def _result(self) -> tuple[int, ...]:
+        return self.batch, *self.layer.out_shape
+
+    @property
+    def _values_read(self) -> int:
+        return sum(map(prod, self._operands.values()))
+
+    def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
+        rng = np.random.default_rng(seed)
+        shapes = self._operands.values()
+        drawn = [turns(rng, to_host(rng.standard_normal(shape), dtype), prod(shape)) for shape in shapes]
+        return Inputs((), None, list(zip(*drawn, strict=True)))
+
+    def outputs(self) -> list[Output]:
+        return outputs_of({"y": self._result})
+
+    def apply(self, backend: ArrayOps, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
+        return state, (backend.convolution(self.layer, *batch),)
+
+
+class _ConvolutionGrad(_Convolution):
+    maps = 2
+
+    @property
+    def _operands(self) -> dict[str, tuple[int, ...]]:
+        return {**super()._operands, "grad": self._result}
+
+    def outputs(self) -> list[Output]:
+        return outputs_of({f"grad_{name}": shape for name, shape in super()._operands.items()})
+
+    def apply(self, backend: ArrayOps, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
+        return state, backend.convolution_grad(self.layer, *batch)
+
+
+class Conv2d(_Convolution):
+    """The heaviest convolution of a model, without its bias."""
+
+    name, kind, type = "conv2d", "conv", Conv
+
+
+class Conv2dGrad(_ConvolutionGrad):
+    """Both gradients of that convolution."""
+
+    name, kind, type = "conv2d_grad", "conv", Conv
+
+
+class ConvTranspose2d(_Convolution):
+    """The heaviest transposed convolution of a model, without its bias."""
+
+    name, kind, type = "conv_transpose2d", "conv_transpose", ConvTranspose
+
+
+class ConvTranspose2dGrad(_ConvolutionGrad):
+    """Both gradients of that transposed convolution."""
+
+    name, kind, type = "conv_transpose2d_grad", "conv_transpose", ConvTranspose
