@@ -1,12 +1,17 @@
 """Fleets on hosts over a real SSH, and on nodes of a real SLURM, both on loopback; and what their page says."""
 
+import contextlib
 import getpass
 import os
 import re
+import signal
+import socket
 import subprocess
+import sys
 import types
 from pathlib import Path
 
+import psutil
 import pytest
 from fleets import (
     GANBENCH,
@@ -15,6 +20,7 @@ from fleets import (
     environment,
     fleet,
     kept,
+    left_behind,
     running,
     spans,
     start_fleet,
@@ -29,6 +35,7 @@ from ganbench.fleet import scheduler
 from ganbench.fleet.clusters import Opened
 from ganbench.fleet.journal import Journal
 from ganbench.fleet.plan import jobs_of, read_plan
+from ganbench.fleet.worker_tasks import RUNS
 from ganbench.gan import preset
 from ganbench.model_file import as_toml, read_spec
 
@@ -40,32 +47,94 @@ def env(tmp_path):
     return environment(tmp_path)
 
 
-@pytest.mark.skipif(system("sshd") is None, reason="needs sshd: apt install openssh-server")
-def test_hosts_over_ssh(tmp_path, env, tls):
-    """A host; one on which nothing listens; one whose key is unknown; an interpreter that is not there."""
-    own = {name: env[name] for name in ("TMPDIR", "GANBENCH_CACHE", "OMP_NUM_THREADS")}
-    results = tmp_path / "results"
-    with ssh_host(tmp_path, own) as home:
-        env = {**env, "HOME": home}
-        plan = write_plan(tmp_path, ONE)
-        done = fleet("run", plan, "--cluster", "ssh:near,gone,stranger", *tls, "--results", results, env=env)
+needs_sshd = pytest.mark.skipif(system("sshd") is None, reason="needs sshd: apt install openssh-server")
+
+
+@needs_sshd
+def test_hosts_over_ssh(tmp_path, env):
+    """Named in every way; one on which nothing listens; one whose key is unknown; a Python that is not there.
+
+    No host has dask, nor a file of ours.
+    """
+    own = {name: env[name] for name in ("TMPDIR", "OMP_NUM_THREADS")} | {"PYTHONPATH": ODD, "ODD_LACKS": "distributed"}
+    results, place = tmp_path / "results", tmp_path / "a place"
+    with ssh_host(tmp_path, own) as (port, found):
+        env = {**env, **found}
+        user, away = getpass.getuser(), "is not there"
+        python = tmp_path / "python there"
+        python.write_text(f'#!/bin/sh\necho noise\nexec "{sys.executable}" "$@"\n')
+        python.chmod(0o755)
+        plan = write_plan(tmp_path, f'''
+            {ONE}
+            [ssh]
+            folder = "{place}"
+            python = "{python}"
+            [ssh.hosts.near]
+            [ssh.hosts."{user}@near:{port}"]
+            python = "/no/python {away}"
+        ''')  # fmt: skip
+        done = fleet("run", plan, "--cluster", "ssh:near,gone,stranger", "--results", results, env=env)
         assert done.returncode == 1, done.stderr  # not all that was asked for could be had
-        assert re.search("no job goes to gone: .*Connect call failed", done.stderr)
-        assert "no job goes to stranger: Host key is not trusted for host 127.0.0.2 (try: ssh stranger)" in done.stderr
-        assert len(kept(results)) == 1
-        user = f"{getpass.getuser()}@near"
-        first = fleet("plan", plan, "--cluster", f"ssh:gone,{user}", *tls, "--results", results, env=env)
-        assert first.returncode == 0, first.stderr  # the scheduler is on the first host that can be had
-        assert "no job goes to gone: " in first.stderr
-        assert "1 of 1 runs are done" in first.stdout
-        none = fleet("run", plan, "--cluster", "ssh:gone", *tls, "--results", results, env=env)
-        assert none.returncode == 2
-        assert "cannot reach the cluster 'ssh:gone': gone: " in none.stderr
-        plan = write_plan(tmp_path, f'{ONE}\n[ssh]\npython = "/no/python"\n')
-        other = fleet("run", plan, "--cluster", "ssh:near", *tls, "--results", results, env=env)
-        assert other.returncode == 2
-        assert "/no/python" in other.stderr
+        assert re.search(r"no job goes to gone: .*Connection refused \(try: ssh gone ", done.stderr)
+        assert re.search(r"no job goes to stranger: Host key verification failed.* \(try: ssh stranger ", done.stderr)
+        (run,) = kept(results)
+        assert run[-1]["type"] == "end"
+        assert list(place.glob("fleet/*")) != []
+        assert left_behind(tmp_path) == []
+
+        text = "[::1]" if has_ipv6(port) else "127.0.0.1"
+        hosts = f"near,{user}@near,{user}@127.0.0.1:{port},{text}:{port}"
+        every = fleet("plan", plan, "--cluster", f"ssh:{hosts}", "--results", results, env=env)
+        assert every.returncode == 0, every.stderr
+        assert "no job goes to" not in every.stderr
+        assert "1 of 1 runs are done" in every.stdout
+        of_plan = fleet("plan", plan, "--cluster", "ssh", "--results", results, env=env)
+        (line,) = of_plan.stderr.strip().splitlines()
+        assert away in line
+        assert line.endswith(f"(try: ssh -l {user} -p {port} near '/no/python {away}' -m ganbench.cli --version)")
+        assert "1 of 1 runs are done" in of_plan.stdout
     wait_for(lambda: not running(tmp_path))
+
+
+def has_ipv6(port):
+    with contextlib.suppress(OSError), socket.create_connection(("::1", port)):
+        return True
+    return False
+
+
+@needs_sshd
+def test_what_was_measured_over_ssh_is_kept(tmp_path, env):
+    """The connection is cut, and made again; the user presses Ctrl-C: the run goes on where it was."""
+    own = {name: env[name] for name in ("TMPDIR", "GANBENCH_CACHE", "OMP_NUM_THREADS")}
+    plan, results = write_plan(tmp_path, ONE.replace("rounds = 1", "rounds = 40")), tmp_path / "results"
+    rounds = lambda: sum(path.read_text().count('"round":') for path in tmp_path.glob("cache/fleet/*/*/run/" + RUNS))  # noqa: E731
+    with ssh_host(tmp_path, own) as (_, found):
+        command = ("run", plan, "--cluster", "ssh:near", "--results", results)
+        env = {**env, **found}
+        process = start_fleet(*command, env=env)
+        for _ in range(2):
+            before = rounds()
+            wait_for(lambda before=before: rounds() > before + 2)
+            daemon = psutil.Process(int((tmp_path / "ssh" / "pid").read_text()))
+            for connection in daemon.children():
+                connection.kill()
+        journal = results / "fleet" / "journal.jsonl"
+        wait_for(lambda: journal.read_text().count("the connection was lost") == 2)
+        before = rounds()
+        wait_for(lambda: rounds() > before + 2)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=LIMIT_S)
+        assert process.returncode == 130
+        assert err.count("no job goes to near: the connection was lost (") == 2
+        assert "the same command goes on, also with what was begun on the machines" in err
+        assert kept(results) == []
+        wait_for(lambda: not running(tmp_path))
+        done = fleet(*command, env=env)
+        assert done.returncode == 0, done.stderr
+    (run,) = kept(results)
+    assert [line["type"] for line in run].count("resumed") == 3
+    assert run[-1]["rounds"] == 40
+    assert left_behind(tmp_path) == []
 
 
 @pytest.fixture(scope="module")

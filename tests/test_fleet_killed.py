@@ -42,7 +42,7 @@ def test_whoever_is_killed_every_job_is_there_once(tmp_path):
         supervise(cluster)
         for _ in range(2):
             cluster.start_worker()
-        command = ("run", plan, "--cluster", cluster.cluster, "--results", results)
+        command = ("run", plan, *cluster.named, "--results", results)
         client = start_fleet(*command, env=env)
         for kill in kills:
             time.sleep(random.uniform(1, 5))

@@ -1,14 +1,13 @@
 """``ganbench fleet``: one plan measured on many machines."""
 
 import collections
-import contextlib
 import itertools
 import math
 import operator
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from ..fleet.status import Standing
 
 PLAN = click.argument("plan", type=FILE, metavar="PLAN.toml")
-CLUSTER = "local (workers here, for trying it), ssh:HOST,HOST, slurm, or dask:tls://HOST:PORT."
+CLUSTER = "local (workers here, for trying it), ssh:HOST,USER@HOST:PORT, slurm, or dask:tls://HOST:PORT."
 TLS = {"key": "Its private key", "cert": "Certificate of these machines", "ca": "Certificate of who signs"}
 SHOWN = 20  # reasons
 STATES = ("done", "running", "to do", "failed", "cannot")
@@ -36,6 +35,8 @@ def cluster_options(command: CommandFunction) -> CommandFunction:
     """Add the options that say how machines are reached, but for --cluster itself."""
     page = "Serve the scheduler's page there, such as 127.0.0.1:8787.  [default: none]"
     command = click.option("--dashboard", metavar="HOST:PORT", help=page)(command)
+    trust = "Let dask:tcp:// work without TLS: every user of this machine could then run code as you."
+    command = click.option("--trust-all-users", "all_trusted", is_flag=True, help=trust)(command)
     for name, text in TLS.items():
         command = click.option(f"--tls-{name}", type=FILE, metavar="FILE", help=f"{text}, for TLS.")(command)
     return command
@@ -58,12 +59,12 @@ def fleet_command() -> None:
 @click.option("--cluster", required=True, metavar="CLUSTER", help=CLUSTER)
 @cluster_options
 @results_option
-def run_command(plan: Path, cluster: str, results: Path, dashboard: str | None, **tls: Path | None) -> None:
+def run_command(plan: Path, cluster: str, results: Path, dashboard: str | None, **tls: Any) -> None:
     """Carry out PLAN.toml on every machine of a cluster that can; the same command goes on after an interruption.
 
     Every run comes home into --results, below the name of its machine. What is there already is not measured again.
     """
-    read, jobs, files = _ready(plan, tls)
+    read, jobs, files = _ready(plan, **tls)
     from ..fleet.clusters import opened
     from ..fleet.journal import Journal
     from ..fleet.scheduler import Conductor
@@ -71,6 +72,7 @@ def run_command(plan: Path, cluster: str, results: Path, dashboard: str | None, 
 
     check_writable(results)
     journal = Journal(results)
+    _tell_off_gpu(jobs, journal.seen)
     with journal.alone(), opened(cluster, files, read, journal.folder, dashboard) as there, progress_bar() as show:
 
         def tell(conductor: "Conductor") -> None:
@@ -80,7 +82,10 @@ def run_command(plan: Path, cluster: str, results: Path, dashboard: str | None, 
         try:
             gone = conductor.run()
         except KeyboardInterrupt:
-            say(f"interrupted: {conductor.came} runs came home; the same command goes on")
+            say(
+                f"interrupted: {conductor.came} runs came home; the same command goes on, "
+                "also with what was begun on the machines"
+            )
             sys.exit(130)
     _conclude(jobs, results, conductor, gone + list(there.lost))
 
@@ -90,25 +95,25 @@ def run_command(plan: Path, cluster: str, results: Path, dashboard: str | None, 
 @click.option("--cluster", metavar="CLUSTER", help=CLUSTER)
 @cluster_options
 @results_option
-def plan_command(plan: Path, cluster: str | None, results: Path, dashboard: str | None, **tls: Path | None) -> None:
+def plan_command(plan: Path, cluster: str | None, results: Path, dashboard: str | None, **tls: Any) -> None:
     """Show what would run where, how long it should take, and what no machine can do; nothing is measured.
 
     With --cluster its machines are asked now; without, the plan is held against the machines of earlier fleets.
     """
-    read, jobs, files = _ready(plan, tls, cluster is not None)
-    if cluster is None:
-        _table(jobs, results, None)
-        return
+    read, jobs, files = _ready(plan, **tls)
     from ..fleet.clusters import opened
     from ..fleet.journal import Journal
-    from ..fleet.scheduler import PATIENCE_S, Conductor
+    from ..fleet.scheduler import Conductor
 
     journal = Journal(results, kept=False)
+    if cluster is None:
+        _tell_off_gpu(jobs, journal.seen)
+        _table(jobs, results, None)
+        return
     with opened(cluster, files, read, journal.folder, dashboard) as there:
-        with contextlib.suppress(TimeoutError):
-            there.client.wait_for_workers(max(there.coming(), 1), timeout=PATIENCE_S)
         conductor = Conductor(there, jobs, results, journal, say, lambda _: None)
-        conductor.look()
+        conductor.meet_all()
+        _tell_off_gpu(jobs, conductor.seen)
         _table(jobs, results, conductor)
 
 
@@ -117,7 +122,7 @@ def plan_command(plan: Path, cluster: str | None, results: Path, dashboard: str 
 @results_option
 def status_command(plan: Path, results: Path) -> None:
     """Show what is done, running, failed and why, and how long the rest should take. Needs no cluster."""
-    _table(_ready(plan, {}, engine=False)[1], results, None)
+    _table(_ready(plan)[1], results, None)
 
 
 @fleet_command.command("script", cls=Command)
@@ -127,18 +132,16 @@ def script_command(plan: Path, slurm: bool) -> None:
     """Print one script that carries out PLAN.toml without dask: all that a node needs is ganbench."""
     from ..fleet.script import slurm_script
 
-    read, jobs, _ = _ready(plan, {}, engine=False)
+    read, jobs, _ = _ready(plan)
     click.echo(slurm_script(jobs, read.slurm, plan.name), nl=False)
 
 
-def _ready(plan: Path, tls: dict[str, Path | None], engine: bool = True) -> "tuple[FleetPlan, list[Job], Tls]":
-    from ..fleet.clusters import Tls, check_installed
+def _ready(plan: Path, **tls: Any) -> "tuple[FleetPlan, list[Job], Tls]":
+    from ..fleet.clusters import Tls
     from ..fleet.plan import jobs_of, read_plan
 
-    if engine:
-        check_installed()
     read = read_plan(plan)
-    return read, jobs_of(read, plan.parent), Tls(*map(tls.get, ("tls_ca", "tls_cert", "tls_key")))
+    return read, jobs_of(read, plan.parent), Tls(**{name.removeprefix("tls_"): value for name, value in tls.items()})
 
 
 def _progress(conductor: "Conductor", jobs: "list[Job]") -> tuple[float, str]:
@@ -195,6 +198,16 @@ def _table(jobs: "list[Job]", results: Path, conductor: "Conductor | None") -> N
     done = sum(row.state == "done" for row in rows)
     rest = f"; {left} to do: {_duration(remaining_s(jobs, rows))}" if left else ""
     click.echo(f"\n{done} of {done + left} runs are done{rest}")
+
+
+def _tell_off_gpu(jobs: "list[Job]", seen: "Mapping[str, Seen]") -> None:
+    from ..fleet.machines import off_gpu
+
+    if found := off_gpu(jobs, [line.about for line in seen.values()]):
+        say(
+            f"jobs that need a GPU measure {', '.join(found)} on the CPU of its machine: to measure on the GPU, name "
+            'the device, as in torch@cuda, or devices = ["cuda"] in that matrix'
+        )
 
 
 def _machine_lines(rows: "Sequence[Standing]", seen: "Mapping[str, Seen]") -> Iterator[tuple[str, ...]]:

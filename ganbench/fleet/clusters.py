@@ -1,7 +1,8 @@
 """Where the machines of a fleet come from: workers here, hosts over SSH, SLURM, or somebody's own dask cluster.
 
-A task of dask is a pickle: whoever can talk to a scheduler or a worker can run any code there. So all stay on loopback,
-or speak TLS with certificates that the user names.
+A task of dask is a pickle: whoever can talk to a scheduler or a worker can run any code there: on loopback, every
+user of that machine. So dask is used with TLS alone, with certificates that the user names, unless the user says that
+all others are trusted. Workers here and hosts over SSH need no dask: nothing listens there.
 """
 
 import contextlib
@@ -9,6 +10,7 @@ import importlib.util
 import ipaddress
 import logging
 import re
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,18 +18,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from ..errors import UnavailableError, UsageError
+from ..launch import command
 from .plan import FleetPlan
 
 if TYPE_CHECKING:
-    from .client import DataClient
+    from .pipes import Way
 
 LOOPBACK = "127.0.0.1"
 WORKERS = 3  # of ``local``
-KINDS = "local, local:N, ssh:HOST,HOST, slurm, dask:tls://HOST:PORT (or dask:tcp://127.0.0.1:PORT)"
-HOST = r"[A-Za-z0-9][A-Za-z0-9._@-]*"
+KINDS = "local, local:N, ssh, ssh:HOST,HOST, slurm, dask:tls://HOST:PORT"
 VALID = {  # what may follow each kind
-    "local": r"([1-9]\d{0,2})?",
-    "ssh": f"{HOST}(,{HOST})*",
+    "local": r"([1-9][0-9]{0,2})?",
+    "ssh": r".*",  # see ``ssh.place_of``
     "slurm": "",
     "dask": r"(tcp|tls)://([\w.-]+|\[[0-9a-fA-F:]+\]):\d{1,5}",
 }
@@ -51,49 +53,51 @@ SETTINGS = {
 
 
 class Tls(NamedTuple):
-    """The files of TLS that the user has named: of who may sign, of us, and our key."""
+    """The files of TLS that the user has named: of who may sign, of us, and our key; and whether none is needed."""
 
     ca: Path | None = None
     cert: Path | None = None
     key: Path | None = None
+    all_trusted: bool = False  # all users of these machines
 
     @property
     def complete(self) -> bool:
         """Whether all three are named."""
-        return None not in self
-
-
-def check_installed() -> None:
-    """Raise ``UnavailableError`` where the engine is not installed, ``UsageError`` where it was never tried."""
-    if sys.platform == "win32":
-        raise UsageError("a fleet is conducted from Linux or macOS; on Windows use 'ganbench results import'")
-    missing = [name for name in ("distributed", "dask_jobqueue") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UnavailableError(f'a fleet needs {" and ".join(missing)}: pip install "ganbench[fleet]"')
+        return None not in self[:3]
 
 
 def check(kind: str, tls: Tls) -> None:
-    """Raise ``UsageError`` for a cluster that cannot be, or that would be open to everybody."""
+    """Raise ``UsageError`` for a cluster that cannot be, or that would be open to others.
+
+    Raises ``UnavailableError`` where dask is needed, and is not installed.
+    """
+    if sys.platform == "win32":
+        raise UsageError("a fleet is conducted from Linux or macOS; on Windows use 'ganbench results import'")
     name, _, rest = kind.partition(":")
-    for path in filter(None, tls):
+    for path in filter(None, tls[:3]):
         if not path.is_file():
             raise UsageError(f"cannot read the TLS file {path}: there is no such file")
     if name not in VALID or not re.fullmatch(VALID[name], rest):
         raise UsageError(f"cluster '{kind}' is not valid (known: {KINDS})")
-    address = urlsplit(rest)
-    if name == "local" or (address.scheme == "tcp" and _is_loopback(address.hostname or "")):
+    if name in ("local", "ssh"):
         return
-    if address.scheme == "tcp":
+    address = urlsplit(rest)
+    if address.scheme == "tcp" and not (tls.all_trusted and _is_loopback(address.hostname or "")):
+        here = ", or say --trust-all-users if you trust every user of this machine"
         raise UsageError(
-            f"refused: {rest} is not this machine and has no TLS, so anybody between could run code on every "
-            f"worker; start scheduler and workers with TLS, and name dask:tls://{address.netloc} and "
-            "--tls-ca, --tls-cert and --tls-key"
+            f"refused: {rest} has no TLS, so whoever reaches its port, such as another user of this machine, can run "
+            f"code as you; start scheduler and workers with TLS, and name dask:tls://{address.netloc} with --tls-ca, "
+            f"--tls-cert and --tls-key{here if _is_loopback(address.hostname or '') else ''}"
         )
-    if not tls.complete:
+    if address.scheme != "tcp" and not tls.complete:
         raise UsageError(
-            f"refused: --cluster {kind} leaves this machine, and a task of dask is code that any sender can have run; "
-            "name the files of TLS with --tls-ca, --tls-cert and --tls-key (docs/fleet.md says how to make them)"
+            f"refused: a task of dask is code that any sender can have run, and --cluster {kind} has ports that others "
+            "may reach; name the files of TLS with --tls-ca, --tls-cert and --tls-key (docs/fleet.md says how to make "
+            "them)"
         )
+    missing = [name for name in ("distributed", "dask_jobqueue") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UnavailableError(f'--cluster {kind} needs {" and ".join(missing)}: pip install "ganbench[fleet]"')
 
 
 def _is_loopback(host: str) -> bool:
@@ -105,7 +109,7 @@ def _is_loopback(host: str) -> bool:
 class Opened(NamedTuple):
     """A cluster that runs."""
 
-    client: "DataClient"
+    client: Any  # a ``DataClient`` or a ``PipeClient``: what they are asked is the same
     coming: Callable[[], int]  # how many workers there are or will be
     lost: dict[str, str]  # machines that cannot be had, and why
     rented: bool  # whether machines may have to be waited for, and are given back as soon as nothing is left for them
@@ -113,28 +117,49 @@ class Opened(NamedTuple):
 
 @contextlib.contextmanager
 def opened(kind: str, tls: Tls, plan: FleetPlan, folder: Path, dashboard: str | None = None) -> Iterator[Opened]:
-    """Yield a cluster, which ends with this unless it is somebody's own; what SLURM's jobs say goes into ``folder``.
+    """Yield a cluster, which ends with this unless it is somebody's own; what jobs of SLURM say goes into ``folder``.
 
     ``dashboard`` is an address for the scheduler's page, such as ``127.0.0.1:8787``; None: there is none.
     Raises ``UsageError`` where nobody answers.
     """
     check(kind, tls)
+    name, _, rest = kind.partition(":")
+    lost: dict[str, str] = {}
+    if name in ("local", "ssh"):
+        from .pipes import PipeClient
+
+        if dashboard is not None:
+            raise UsageError(f"--dashboard cannot be given with --cluster {kind}, which has no scheduler of dask")
+        ways = _ways(name, rest, plan)
+        with PipeClient(ways, lost) as own:
+            yield Opened(own, lambda: len(ways) - len(lost), lost, rented=False)
+        return
     import dask
     from distributed import Security
 
     from .client import DataClient
 
-    for name in ("distributed", "tornado", "asyncio", "asyncssh"):  # what matters of it is said by us, in words
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    for logger in ["tornado", "asyncio", *logging.root.manager.loggerDict]:  # what matters is said by us, in words
+        if logger.partition(".")[0] in ("distributed", "tornado", "asyncio"):  # dask gives many of its own a level
+            logging.getLogger(logger).setLevel(logging.CRITICAL + 1)
     settings = SETTINGS | _encryption(tls)
-    if kind.startswith("ssh"):  # whoever started it may be gone without a word
-        settings["distributed.scheduler.idle-timeout"] = "10 minutes"
-    lost: dict[str, str] = {}
     with dask.config.set(settings), contextlib.ExitStack() as stack:
         try:
-            cluster, coming = _cluster(kind, settings, plan, folder, dashboard, lost)
-            if not isinstance(cluster, str):
+            coming: Callable[[], int] = lambda: 1  # noqa: E731
+            cluster: Any = rest
+            if name == "slurm":
+                from .slurm import slurm_cluster
+
+                # Without an address all that reach this machine would be served, even where nothing is shown.
+                page = {"dashboard": dashboard is not None, "dashboard_address": dashboard or f"{LOOPBACK}:0"}
+                cluster, coming = slurm_cluster(plan.slurm, settings, page, folder / LOGS, lost)
                 stack.enter_context(cluster)
+            else:
+                address = urlsplit(rest)  # dask itself goes on trying where nobody listens
+                try:
+                    socket.create_connection((address.hostname, address.port), CONNECT_S).close()
+                except ConnectionRefusedError as error:
+                    raise OSError("nobody listens there: is the scheduler running?") from error
             client = DataClient(cluster, security=Security(), timeout=CONNECT_S, set_as_default=False)
         except (OSError, TimeoutError, RuntimeError, ValueError) as error:
             why = " ".join(str(error).removeprefix("Cluster failed to start: ").split())[:500]
@@ -146,35 +171,20 @@ def _encryption(tls: Tls) -> dict[str, Any]:
     """Return dask's settings of TLS, from which every process of a cluster takes them."""
     if not tls.complete:
         return {}
-    ca, cert, key = (str(path.absolute()) for path in tls if path is not None)
+    ca, cert, key = (str(path.absolute()) for path in tls[:3] if path is not None)
     own = {f"distributed.comm.tls.{role}": {"cert": cert, "key": key} for role in ("client", "scheduler", "worker")}
     return {"distributed.comm.require-encryption": True, "distributed.comm.tls.ca-file": ca, **own}
 
 
-def _cluster(
-    kind: str, settings: dict[str, Any], plan: FleetPlan, folder: Path, dashboard: str | None, lost: dict[str, str]
-) -> tuple[Any, Callable[[], int]]:
-    """Return a cluster, or the address of somebody's, and what says how many workers are coming."""
-    name, _, rest = kind.partition(":")
-    # Without an address all that reach this machine would be served, even where nothing is shown.
-    page = {"dashboard": dashboard is not None, "dashboard_address": dashboard or f"{LOOPBACK}:0"}
-    if name == "dask":
-        return rest, lambda: 1
-    if name == "ssh":
-        from .ssh import ssh_cluster
+def _ways(name: str, rest: str, plan: FleetPlan) -> "dict[str, Way]":
+    """Return how each worker of ``local`` or ``ssh`` is started."""
+    from .pipes import Way
+    from .ssh import ways
 
-        hosts = list(dict.fromkeys(rest.split(",")))
-        return ssh_cluster(hosts, plan.ssh.python, page, lost), lambda: len(hosts) - len(lost)
-    if name == "slurm":
-        from .slurm import slurm_cluster
-
-        return slurm_cluster(plan.slurm, settings, page, folder / LOGS, lost)
-    from distributed import LocalCluster
-
-    count = int(rest or WORKERS)
-    cluster = LocalCluster(
-        n_workers=count, threads_per_worker=1, host=LOOPBACK, memory_limit=None, silence_logs=50, scheduler_kwargs=page,
-        protocol="tls" if "distributed.comm.require-encryption" in settings else "tcp",
-        worker_dashboard_address=f"{LOOPBACK}:0",
-    )  # fmt: skip
-    return cluster, lambda: count
+    if name == "local":
+        own = Way(command("ganbench.fleet.serve"))
+        return {f"worker {number}": own for number in range(1, int(rest or WORKERS) + 1)}
+    names = list(dict.fromkeys(filter(None, map(str.strip, rest.split(","))))) or list(plan.ssh.hosts)
+    if not names:
+        raise UsageError("--cluster ssh names no host: say ssh:HOST,HOST, or give them in the plan, under [ssh.hosts]")
+    return ways(names, plan.ssh)

@@ -33,9 +33,17 @@ class Description(msgspec.Struct, frozen=True):
 
     @property
     def tags(self) -> set[str]:
-        """What a matrix may name under ``needs``: cpu, gpu, words of the hardware's names, resources of the worker."""
-        words = re.findall(r"[a-z0-9]+", " ".join([self.hardware, *self.gpus]).lower())
-        return {"cpu", *words, *self.declared, *["gpu"] * bool(self.gpus)}
+        """What a matrix may name under ``needs``, in small letters: cpu, gpu, words of names, tags of the worker."""
+        return {"cpu", *_words(self.hardware), *map(str.lower, self.declared), *self.cards}
+
+    @property
+    def cards(self) -> set[str]:
+        """Those of the tags that mean a GPU."""
+        return {"gpu", *_words(*self.gpus)} if self.gpus else set()
+
+
+def _words(*names: str) -> list[str]:
+    return re.findall(r"[a-z0-9]+", " ".join(names).lower())
 
 
 def parse(content: object) -> Description:
@@ -80,6 +88,13 @@ def remarks(about: Description, ahead_s: float, jobs: Iterable[Job]) -> list[str
         if why := _absence(target.backend, target.device, about):
             found.append(f"{target} will be unavailable: {why}")
     return found
+
+
+def off_gpu(jobs: Iterable[Job], known: Iterable[Description]) -> list[str]:
+    """Return the targets on the CPU in jobs that need a GPU: that or a card of a machine that is known."""
+    cards = {"gpu"}.union(*(about.cards for about in known))
+    targets = (target for job in jobs if job.needs & cards for target in job.plan.targets)
+    return list(dict.fromkeys(str(target) for target in targets if target.device == "cpu"))
 
 
 def misfit(job: Job, about: Description) -> str:

@@ -21,6 +21,7 @@ MODEL = "model.toml"  # beside a run whose model no preset describes
 Word = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Count = Annotated[int, msgspec.Meta(ge=1, le=LARGEST_INTEGER)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
+Location = Annotated[str, msgspec.Meta(pattern=r"^[^-\x00-\x1f][^\x00-\x1f]*$")]
 
 
 KEYS = {setting.key.replace("-", "_"): setting for setting in SETTINGS.values() if setting.fleet}
@@ -64,10 +65,17 @@ class Slurm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     prologue: list[str] = []  # lines of shell before anything else, such as module load
 
 
-class Ssh(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How hosts are used over SSH."""
+class Host(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a host is used over SSH."""
 
-    python: str | None = None  # the interpreter there that has ganbench; None: at the same path as here
+    python: Location | None = None  # the interpreter there that has ganbench; None: that of here, or python3
+    folder: Location | None = None  # where all is kept there; None: in the home
+
+
+class Ssh(Host, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How hosts are used over SSH: ``hosts`` are those of ``--cluster ssh``, and what is different on them."""
+
+    hosts: dict[str, Host] = {}
 
 
 class FleetPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -152,7 +160,7 @@ def _job(matrix: Matrix, plan: Plan, threads: int | None) -> Job:
     name = f"{spec.name} batch {spec.batch}, {plan.dtype}{size}: {','.join(plan.operations)}"
     return Job(
         name, plan, threads, arguments(plan, known, threads), "" if known else as_toml(spec),
-        frozenset(matrix.needs), matrix.on == "every",
+        frozenset(need.lower() for need in matrix.needs), matrix.on == "every",
     )  # fmt: skip
 
 

@@ -12,22 +12,20 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from ..errors import GanbenchError
 from ..results.importing import LeftOutError
 from . import worker_tasks
-from .client import outcome_of, save_run
 from .journal import Came, Failed, Given, Journal, Seen, now
 from .machines import Description, misfit, named, parse, refusal, remarks
 from .plan import MODEL, Job
+from .receive import outcome_of, save_run
 from .status import ANY, Standing, answers, question, standings
 
 if TYPE_CHECKING:
-    from distributed import Future
-
     from .clusters import Opened
 
 LOOK_S = 1.0  # how often the workers are counted
@@ -41,7 +39,7 @@ class Flight(NamedTuple):
 
     row: Standing
     question: str
-    future: "Future[bytes]"
+    future: Any  # of dask, or an ``Answer``
     workers: frozenset[str]
     since: float
 
@@ -75,17 +73,19 @@ class Conductor:
         self._asked: set[str] = set()  # addresses of workers, those that cannot be used among them
         self._there: set[str] = set()  # addresses of workers
         self._told: set[str] = set()  # what cannot be had, and was said
-        self._events: queue.Queue[Future[bytes]] = queue.Queue()
+        self._events: queue.Queue[Any] = queue.Queue()
         self._looked = self._began = time.monotonic()
         self._queue, self._queue_read = 0, 0.0
 
     def look(self) -> None:
         """Count the workers, and ask those that are new for their machines."""
         self._looked = time.monotonic()
-        for name in sorted(set(self._cluster.lost) - self._told):
-            self._told.add(name)
-            self._say(f"no job goes to {name}: {self._cluster.lost[name]}")
-        there = set(self._client.nthreads())  # type: ignore[no-untyped-call]
+        lost = dict(self._cluster.lost)
+        for name in sorted(set(lost) - self._told):
+            self._queue_read = 0.0
+            self._say(f"no job goes to {name}: {lost[name]}")
+        self._told = set(lost)
+        there = set(self._client.nthreads())
         if there != self._there:
             self._there, self._queue_read = there, 0.0
         for machine in self.machines.values():
@@ -104,8 +104,15 @@ class Conductor:
                     raise GanbenchError(content)
                 self._meet(address, parse(content), between)
             except GanbenchError as error:
-                self._say(f"no job goes to worker {address}: {error}")
+                self._say(f"no job goes to {address}: {error}")
                 self._give_back({address})
+
+    def meet_all(self) -> None:
+        """Ask every worker that comes in time for its machine."""
+        self.look()
+        while not self._all_have_come() and self._looked - self._began < PATIENCE_S:
+            time.sleep(LOOK_S)
+            self.look()
 
     def _meet(self, address: str, about: Description, between: float) -> None:
         """Take in a worker; its machine is new if none of its workers was met before."""
@@ -274,9 +281,12 @@ class Conductor:
             if flight is not None and not flight.workers & machine.workers:
                 machine.flight = None
                 flight.future.cancel()
+                reasons = [self._cluster.lost.get(address.partition(" (")[0], "") for address in flight.workers]
+                why = "; ".join(filter(None, reasons)) or "its worker is gone"
+                self.journal.write(Failed(at=now(), machine=machine.seen.machine, question=flight.question, why=why))
                 (machine.todo if flight.row.machine != ANY else self._anywhere).appendleft(flight.row)
 
-    def _take(self, future: "Future[bytes]") -> None:
+    def _take(self, future: Any) -> None:
         """Keep what came home from one flight, and let go of it."""
         machine = next((m for m in self.machines.values() if m.flight is not None and m.flight.future is future), None)
         if machine is None or machine.flight is None:

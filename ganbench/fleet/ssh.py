@@ -1,59 +1,87 @@
-"""Machines over SSH by dask's own cluster: a worker on each host, a scheduler on the first.
+"""Machines over SSH, by the system's own ``ssh``: it knows the user's keys, agents, ~/.ssh/config and jump hosts."""
 
-It gives up where one host fails, and does not tell why; so every host is tried before.
-"""
-
-import asyncio
+import re
 import shlex
 import sys
-from collections.abc import Sequence
-from typing import Any
+from ipaddress import AddressValueError, IPv6Address
+from typing import NamedTuple
 
-import asyncssh
-from distributed import Security, SSHCluster
+from ..errors import UsageError
+from .pipes import Way
+from .plan import Ssh
 
-OPTIONS = {"keepalive_interval": 15, "connect_timeout": 20}
-WORKER = {"nthreads": 1, "memory_limit": 0, "dashboard": False, "dashboard_address": "127.0.0.1:0"}
-
-
-def ssh_cluster(hosts: Sequence[str], python: str | None, page: dict[str, Any], lost: dict[str, str]) -> Any:
-    """Return a cluster on the hosts that can be had; ``lost`` takes up why the others cannot.
-
-    Raises ``OSError`` where none can.
-    """
-    interpreter = shlex.quote(python or sys.executable)
-    reasons = asyncio.run(_reasons(hosts, interpreter))
-    lost |= {host: f"{why} (try: ssh {host})" for host, why in reasons.items() if why}
-    usable = [host for host in hosts if host not in lost]
-    if not usable:
-        raise OSError("; ".join(f"{host}: {why}" for host, why in lost.items()))
-    each = [usable[0], *usable]  # the first has the scheduler
-    addresses, options = zip(*map(_destination, each), strict=True)
-    return SSHCluster(
-        list(addresses), connect_options=list(options), remote_python=interpreter, worker_options=WORKER,
-        scheduler_options={"protocol": "tls://", **page}, security=Security(),
-    )  # fmt: skip
+# Nothing here begins with '-', which ssh would read as an option, nor means anything to a shell: ssh itself puts user
+# and host into commands that ~/.ssh/config names.
+USER = r"[A-Za-z0-9_][A-Za-z0-9._@+-]*"
+HOST = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
+ADDRESS = r"\[(?P<inner>[^\]]*)\]|(?P<bare>[^@]*:[^@]*:[^@]*)"  # of IPv6
+PLACE = re.compile(rf"((?P<user>{USER})@)?(?P<host>{HOST}|{ADDRESS})(:(?P<port>\d+))?")
+ZONE = r"[A-Za-z0-9._-]+"  # of fe80::1%eth0
+FORMS = "HOST, USER@HOST, HOST:PORT, USER@HOST:PORT, an IPv6 address, [IPv6]:PORT, or a name of ~/.ssh/config"
+# No question is asked, since nobody could answer it; what is in ~/.ssh/config for people to work there does not count.
+OPTIONS = {
+    "BatchMode": "yes", "ConnectTimeout": "20", "ServerAliveInterval": "15", "RemoteCommand": "none",
+    "ClearAllForwardings": "yes",
+}  # fmt: skip
+# Arguments: an interpreter, or else one that is tried first; the code; the folder. It is one line for any shell.
+START = 'p=$1; if [ -n "$2" ]; then p=$2; [ -x "$p" ] || p=python3; fi; exec "$p" -c "$3" "$4"'
+SERVE = "import sys, runpy; sys.path[:] = filter(None, sys.path); "
+SERVE += 'runpy.run_module("ganbench.fleet.serve", run_name="__main__")'
 
 
-def _destination(host: str) -> tuple[str, dict[str, Any]]:
-    """Return the address in ``USER@HOST`` or ``HOST``, and how to connect to it."""
-    user, _, address = host.rpartition("@")
-    return address, OPTIONS | ({"username": user} if user else {})
+class Place(NamedTuple):
+    """Where ``ssh`` goes; '' is for what ~/.ssh/config says."""
+
+    host: str
+    user: str
+    port: str
+
+    @property
+    def command(self) -> list[str]:
+        """The options of ``ssh`` that say it."""
+        return [*(["-l", self.user] if self.user else []), *(["-p", self.port] if self.port else []), "--", self.host]
 
 
-async def _reasons(hosts: Sequence[str], python: str) -> dict[str, str]:
-    return dict(zip(hosts, await asyncio.gather(*(_reason(host, python) for host in hosts)), strict=True))
+def place_of(text: str) -> Place:
+    """Return what a name of a host means; raises ``UsageError`` for one that is none of ``FORMS``."""
+    found = PLACE.fullmatch(text)
+    if found is None or not _is_port(found["port"]):
+        raise UsageError(f"host {text!r} is not valid (known: {FORMS})")
+    address = found["bare"] if found["inner"] is None else found["inner"]
+    if address is not None and not _is_v6(address):
+        raise UsageError(f"host {text!r} is not valid: {address!r} is no IPv6 address (known: {FORMS})")
+    return Place(address or found["host"], found["user"] or "", found["port"] or "")
 
 
-async def _reason(host: str, python: str) -> str:
-    """Return why a host cannot be had; '' where it can."""
-    address, options = _destination(host)
+def _is_port(text: str | None) -> bool:
+    return text is None or (text.isascii() and len(text) <= 5 and 1 <= int(text) <= 65_535)
+
+
+def _is_v6(text: str) -> bool:
+    address, percent, zone = text.partition("%")
     try:
-        async with asyncssh.connect(address, **options) as connection:
-            tried = await connection.run(f"{python} -c 'import distributed, ganbench'")
-    except (OSError, asyncssh.Error) as error:
-        return " ".join(str(error).split()) or type(error).__name__
-    if tried.exit_status == 0:
-        return ""
-    said = [line for line in str(tried.stderr).splitlines() if line.strip()]
-    return said[-1].strip() if said else f"{python} ended with {tried.exit_status}, without a word"
+        IPv6Address(address)
+    except AddressValueError:
+        return False
+    return not percent or re.fullmatch(ZONE, zone) is not None
+
+
+def ways(names: list[str], ssh: Ssh) -> dict[str, Way]:
+    """Return how a worker is started on each host."""
+    found = {}
+    for name in names:
+        place, own = place_of(name), ssh.hosts.get(name)
+        python = (own and own.python) or ssh.python or ""
+        folder = (own and own.folder) or ssh.folder or ""
+        # A command begins in the home there, and a quoted ~ would not be opened; without a / it would be looked for.
+        words = [
+            python.replace("~/", "./", 1) if python.startswith("~/") else python,
+            "" if python else sys.executable,
+            SERVE,
+            folder,
+        ]
+        options = [word for key, value in OPTIONS.items() for word in ("-o", f"{key}={value}")]
+        command = ["ssh", "-T", *options, *place.command, shlex.join(["sh", "-c", START, "sh", *words])]
+        tried = [*place.command, python or "python3", "-m", "ganbench.cli", "--version"]
+        found[name] = Way(command, shlex.join(["ssh", *tried]).replace(" -- ", " "))
+    return found

@@ -1,6 +1,7 @@
 """What is done on a worker: describe its machine, carry out one job, forget a job that has come home.
 
-These functions are named in dask's tasks, and take and give bytes: JSON or MessagePack, checked on either side.
+A worker is one of dask or a process of ``serve``. These functions take and give bytes: JSON or MessagePack, checked on
+either side.
 """
 
 import contextlib
@@ -9,6 +10,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -26,6 +28,8 @@ from ..machine.lock import try_lock
 from ..results.store import cache_folder, replace_file
 
 OUTCOME = "outcome"
+RUNS = "results/*/compare/*.jsonl"  # below the private folder of a job
+REFUSED = 2  # the code of ganbench where a run cannot go on
 LOOK_S = 0.2  # how often a job looks whether it is still wanted
 LONGEST = 2000  # letters of what a failed run said
 
@@ -48,8 +52,8 @@ class Outcome(msgspec.Struct, frozen=True):
     said: str
 
 
-def describe(dask_worker: Any) -> bytes:
-    """Return the description of this machine as JSON: see ``machines.Description``."""
+def describe(dask_worker: Any = None) -> bytes:
+    """Return the description of this machine as JSON: see ``machines.Description``; dask gives its worker."""
     lacks: dict[str, str] = {}
     for name in registry.names():
         try:
@@ -73,7 +77,7 @@ def describe(dask_worker: Any) -> bytes:
         "hardware": machine_name(),
         "cores": len(usable_cpus()),
         "gpus": list(gpus.names()),
-        "declared": list(getattr(dask_worker.state, "total_resources", {})),
+        "declared": [] if dask_worker is None else list(dask_worker.state.total_resources),
         "knows": registry.names(),
         "lacks": lacks,
         "free_bytes": free,
@@ -99,26 +103,38 @@ def spool() -> Path:
     return cache_folder() / "fleet" / host()
 
 
-def measure(content: bytes) -> bytes:
+class UnwantedError(Exception):
+    """Nobody waits any more for the job that is being measured."""
+
+
+def measure(content: bytes, unwanted: Callable[[], bool] | None = None) -> bytes:
     """Carry out an ``Order`` and return the ``Outcome``, both as MessagePack; one that is kept here is sent again.
 
-    If the order is given out twice, the second waits for the first. A job that nobody wants any more is ended.
+    If the order is given out twice, the second waits for the first. A job that is ``unwanted`` any more is ended, and
+    goes on where it was when it is given again. Without ``unwanted``, the worker of dask is asked.
     """
-    from distributed import Reschedule
-
     order = msgspec.msgpack.decode(content, type=Order)
-    wanted = _wanted()
     folder = spool() / order.place
+    ended = unwanted or _unwanted()
+
+    def look() -> None:
+        if ended():
+            raise UnwantedError
+
     try:
         while True:
             folder.mkdir(parents=True, exist_ok=True)
             with try_lock(folder) as mine:
                 if mine:
-                    return _measured(order, folder, wanted)
-            wanted()
+                    return _measured(order, folder, look)
+            look()
             time.sleep(LOOK_S)
-    except Reschedule:
-        raise
+    except UnwantedError:
+        if unwanted is not None:
+            return b""  # nobody reads it
+        from distributed import Reschedule
+
+        raise Reschedule from None
     except Exception as error:  # such as a full disk; an exception would go home as a pickle, which is not opened there
         said = str(error) if isinstance(error, OSError | GanbenchError) else f"{type(error).__name__}: {error}"
         return msgspec.msgpack.encode(Outcome(1, b"", said[:LONGEST]))
@@ -129,68 +145,65 @@ def forget(place: str) -> None:
     shutil.rmtree(spool() / place, ignore_errors=True)
 
 
-def _measured(order: Order, folder: Path, wanted: Callable[[], None]) -> bytes:
-    kept = folder / OUTCOME
+def _measured(order: Order, folder: Path, look: Callable[[], None]) -> bytes:
+    kept, private, outcome = folder / OUTCOME, folder / "run", None
     if kept.exists():
         return kept.read_bytes()
-    for left in folder.iterdir():  # of whoever was killed here
-        shutil.rmtree(left, ignore_errors=True)
-    outcome = _compare(order, folder, wanted)
+    for begun in private.glob(RUNS):  # by whoever was killed here, or sent away
+        outcome = _compare(["--resume", str(begun)], private, look)
+    if outcome is None or outcome.code == REFUSED:
+        shutil.rmtree(private, ignore_errors=True)
+        private.mkdir()
+        if order.model:
+            (private / order.model_file).write_text(order.model, encoding="utf-8")
+        outcome = _compare([*order.arguments, "--machine", order.machine], private, look)
     encoded = msgspec.msgpack.encode(outcome)
     if outcome.run:  # on the disk before the task returns: whatever dies from now on, it need not run again
         replace_file(kept, lambda file: file.write(encoded))
+    shutil.rmtree(private, ignore_errors=True)
     return encoded
 
 
-def _compare(order: Order, folder: Path, wanted: Callable[[], None]) -> Outcome:
+def _compare(asked: list[str], private: Path, look: Callable[[], None]) -> Outcome:
     """Run ``ganbench compare`` in a private folder, as a child that dies with this worker."""
-    private = Path(tempfile.mkdtemp(dir=folder))
-    try:
-        if order.model:
-            (private / order.model_file).write_text(order.model, encoding="utf-8")
-        asked = [*order.arguments, "--machine", order.machine, "--results", "results"]
-        with (private / "said").open("wb+") as said:
-            process = subprocess.Popen(
-                command("ganbench.fleet.child", str(os.getpid()), "compare", *asked),
-                cwd=private, env=_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said,
-                start_new_session=True,
-            )  # fmt: skip
-            try:
-                while True:
-                    with contextlib.suppress(subprocess.TimeoutExpired):
-                        code = process.wait(LOOK_S)
-                        break
-                    wanted()
-            finally:
-                process.kill()
-                process.wait()
-            said.seek(0)
-            text = said.read().decode(errors="replace")[-LONGEST:]
-        runs = list(private.glob("results/*/compare/*.jsonl"))
-        return Outcome(code, runs[0].read_bytes() if len(runs) == 1 else b"", text)
-    finally:
-        shutil.rmtree(private, ignore_errors=True)
+    with (private / "said").open("wb+") as said:
+        process = subprocess.Popen(
+            command("ganbench.fleet.child", str(os.getpid()), "compare", *asked, "--results", "results"),
+            cwd=private, env=_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said,
+            start_new_session=True,
+        )  # fmt: skip
+        try:
+            while True:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    code = process.wait(LOOK_S)
+                    break
+                look()
+        finally:
+            process.kill()
+            process.wait()
+        said.seek(0)
+        text = said.read().decode(errors="replace")[-LONGEST:]
+    runs = list(private.glob(RUNS))
+    return Outcome(code, runs[0].read_bytes() if len(runs) == 1 else b"", text)
 
 
 def _environment() -> dict[str, str]:
     """Return the worker's environment without what dask puts there for its own workers: it changes times."""
-    import dask
-
-    own = dask.config.get("distributed.nanny.pre-spawn-environ", {})
+    dask = sys.modules.get("dask")
+    own = {} if dask is None else dask.config.get("distributed.nanny.pre-spawn-environ", {})
     return {name: value for name, value in os.environ.items() if str(own.get(name)) != value}
 
 
-def _wanted() -> Callable[[], None]:
-    """Return what raises ``Reschedule`` once this task was taken back, or its worker is closing."""
-    from distributed import Reschedule, get_worker
+def _unwanted() -> Callable[[], bool]:
+    """Return what says whether this task of dask was taken back, or its worker is closing."""
+    from distributed import get_worker
     from distributed.core import Status
 
     worker = get_worker()
     key = worker.get_current_task()
 
-    def look() -> None:
+    def look() -> bool:
         task = worker.state.tasks.get(key)
-        if worker.status not in (Status.running, Status.paused) or task is None or task.state == "cancelled":
-            raise Reschedule
+        return worker.status not in (Status.running, Status.paused) or task is None or task.state == "cancelled"
 
     return look

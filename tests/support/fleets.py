@@ -76,7 +76,7 @@ class Cluster:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.address = f"{'tls' if tls else 'tcp'}://127.0.0.1:{self.port}"
-        self.cluster = f"dask:{self.address}"
+        self.named = ("--cluster", f"dask:{self.address}", *(() if tls else ("--trust-all-users",)))
         self.workers = []
         self.start_scheduler()
 

@@ -14,6 +14,7 @@ NODES = 2
 SSHD = """
 ListenAddress 127.0.0.1
 ListenAddress 127.0.0.2
+ListenAddress ::1
 Port {port}
 HostKey {folder}/host
 AuthorizedKeysFile {folder}/key.pub
@@ -65,28 +66,35 @@ def free_ports(count):
 
 @contextlib.contextmanager
 def ssh_host(folder, settings):
-    """Start a daemon of SSH; yield a home that knows the hosts ``near``, and ``gone`` and ``stranger``, which fail."""
+    """Start a daemon of SSH; yield its port, and the variables with which ``ssh`` finds a configuration of our own.
+
+    It knows the hosts ``near``, and ``gone`` and ``stranger``, which fail. The daemon's children are its connections.
+    """
     folder = folder / "ssh"
-    home = folder / "home" / ".ssh"
-    home.mkdir(parents=True, mode=0o700)
+    folder.mkdir()
     for name in ("host", "key"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
     port, closed = free_ports(2)
     given = " ".join(f"{name}={value}" for name, value in settings.items())
     (folder / "conf").write_text(SSHD.format(port=port, folder=folder, settings=given))
-    hosts = {"near": port, "gone": closed}
-    (home / "config").write_text(
-        "".join(f"Host {name}\n HostName 127.0.0.1\n Port {port}\n" for name, port in hosts.items())
-        + f"Host stranger\n HostName 127.0.0.2\n Port {port}\n"
+    (folder / "config").write_text(
+        f"Host near\n HostName 127.0.0.1\n Port {port}\n IdentityFile {folder}/key\n"
+        f"Host gone\n HostName 127.0.0.1\n Port {closed}\n"
+        f"Host stranger\n HostName 127.0.0.2\n Port {port}\n"
+        f"Host 127.0.0.1 ::1\n IdentityFile {folder}/key\n"
+        f"Host *\n UserKnownHostsFile {folder}/known\n"
     )
-    shutil.copy(folder / "key", home / "id_ed25519")
-    known = (folder / "host.pub").read_text().rsplit(" ", 1)[0]
-    (home / "known_hosts").write_text(f"[127.0.0.1]:{port} {known}\n")
+    key = (folder / "host.pub").read_text().rsplit(" ", 1)[0]
+    (folder / "known").write_text("".join(f"[{address}]:{port} {key}\n" for address in ("127.0.0.1", "::1")))
+    ours = folder / "bin" / "ssh"  # ssh looks for its configuration in the home that the system knows, whatever HOME is
+    ours.parent.mkdir()
+    ours.write_text(f'#!/bin/sh\nexec {system("ssh")} -F {folder}/config "$@"\n')
+    ours.chmod(0o755)
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)
     daemon = subprocess.Popen([system("sshd"), "-D", "-f", folder / "conf"], stderr=subprocess.DEVNULL)
     try:
-        yield str(home.parent)
+        yield port, {"PATH": f"{ours.parent}:{os.environ['PATH']}"}
     finally:
         daemon.kill()
         daemon.wait()
