@@ -44,6 +44,11 @@ class StorageError(GanbenchError):
     """Results that could not be written or read."""
 
 
+def readable(text: str) -> str:
+    """Return a text as UTF-8 can hold it: what is none in the name of a file is escaped, such as ``\\udce9``."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def unknown(kind: str, received: str, known: Iterable[str]) -> UsageError:
     """Return the error for a name that is not one of ``known``."""
     return UsageError(f"unknown {kind} '{received}' (known: {', '.join(sorted(known))})")

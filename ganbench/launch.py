@@ -21,6 +21,7 @@ if found is None or os.path.realpath(found.origin or "") != os.path.join(root, "
 runpy.run_module(module, run_name="__main__", alter_sys=True)
 """
 PR_SET_PDEATHSIG = 1
+OPEN = b"ganbench: from here on, messages\n"  # the line that opens a channel
 
 
 def command(module: str, *arguments: str) -> list[str]:
@@ -29,9 +30,15 @@ def command(module: str, *arguments: str) -> list[str]:
 
 
 def channel() -> IO[bytes]:
-    """Return the stream to the parent. From now on, whatever else is printed goes to standard error."""
+    """Return the stream to the parent. From now on, whatever else is printed goes to standard error.
+
+    What Python printed when it started, such as a sitecustomize.py of the system, stands before the line ``OPEN``.
+    """
+    with contextlib.suppress(OSError):  # nobody reads any more: the first message will meet it
+        sys.stdout.flush()
     stream = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    stream.write(b"\n" + OPEN)
     return stream
 
 

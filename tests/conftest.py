@@ -64,7 +64,7 @@ RIGORS["quick"] = replace(RIGORS["quick"], case_s=0.01)
 def temporary(tmp_path_factory):
     """Give ganbench a temporary folder of its own, so that a run elsewhere on this machine holds up no test."""
     folder = str(tmp_path_factory.mktemp("temporary"))
-    os.environ["TMPDIR"] = tempfile.tempdir = folder
+    os.environ["TMPDIR"] = os.environ["GANBENCH_LOCK"] = tempfile.tempdir = folder
     os.environ["GANBENCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))  # ceilings that a test finds are its own
     # What JAX or PyTorch has compiled for one test need not be compiled for another; a run has a cache of its own.
     base = tmp_path_factory.getbasetemp()

@@ -12,7 +12,7 @@ from ..errors import GanbenchError, UsageError
 from ..report.choices import EXCHANGE_FORMATS, RUN_FORMATS
 from ..report.escape import visible_lines
 from . import shared, terminal
-from .defaults import Command, defaults_from, project_file
+from .defaults import TABLE, Command, fitting, of_project, read_project
 from .fail_if import conclude, evaluate_all, fail_if_option, failures_leave
 from .fleet import fleet_command
 from .model import model_command
@@ -31,13 +31,15 @@ VERIFY_LEGEND = """
 error: relative error of a group of outputs, ‖output - reference‖ / ‖reference‖, after so many iterations.
 ok: the error is within the tolerance, which follows from the rounding errors of correct programs in this model."""
 TARGETS = "targets operations spec dtype threads data math timeout_s"  # settings: what is measured, on what
+NARROWING = ("backends", "devices", "ops", "baseline", "resume")  # after them a project's conditions may not fit
 LIMITS = ("rounds", "budget_s", "precision_goal")
 WITH_RESUME = "resume fail_if form details output picture results".split()  # all else is the run's own
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="ganbench")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Which framework, in which mode, runs the matrix work of your GAN fastest on this machine?
 
     Every program is checked against a float64 reference before it is timed. Start with:
@@ -46,6 +48,7 @@ def cli() -> None:
       ganbench list
       ganbench compare --backends numpy,torch,jax
     """
+    read_project(context, cli)
 
 
 @cli.command(cls=Command, settings=f"{TARGETS} *", replaces={"resume": LIMITS, "caches=cold": ["energy"]})
@@ -78,27 +81,28 @@ def compare(
     from ..results.run import find_run
     from ..results.table import run_table
 
-    terminal.check_output(output)
-    terminal.check_picture(picture)
-    if more and not vary:
-        raise UsageError(f"'{' '.join(more)}' is not an option: 'ganbench compare --help' shows what is valid")
-    if several := "--vary" if vary else "--sweep" if sweep else "":
-        if form in EXCHANGE_FORMATS:
-            raise UsageError(
-                f"--format {form} holds one run, not those of {several}: see 'ganbench results show --help'"
-            )
-        if picture is not None:
-            raise UsageError(
-                f"--picture cannot be given with {several}: 'ganbench report --picture' draws it afterwards"
-            )
-    if vary:
-        return carry_out_prices(planned_prices(context, (*vary, *more), settings), results, machine, form, output)
-    if sweep is not None:
-        return carry_out_sweep(*planned(context, sweep, settings), results, machine, form, output)
     failure = NOT_MEASURED if fail_if else 1
     with failures_leave(failure):
+        terminal.check_output(output)
+        terminal.check_picture(picture)
+        if more and not vary:
+            raise UsageError(f"'{' '.join(more)}' is not an option: 'ganbench compare --help' shows what is valid")
+        if several := "--vary" if vary else "--sweep" if sweep else "":
+            if form in EXCHANGE_FORMATS and not of_project(context, "form"):
+                raise UsageError(
+                    f"--format {form} holds one run, not those of {several}: see 'ganbench results show --help'"
+                )
+            if picture is not None:
+                raise UsageError(
+                    f"--picture cannot be given with {several}: 'ganbench report --picture' draws it afterwards"
+                )
+            form = "table" if form in EXCHANGE_FORMATS else form
+        if vary:
+            return carry_out_prices(planned_prices(context, (*vary, *more), settings), results, machine, form, output)
+        if sweep is not None:
+            return carry_out_sweep(*planned(context, sweep, settings), results, machine, form, output)
         if resume is None:
-            plan = make_plan(**settings)
+            plan = fitting(context, make_plan, settings)
             work: Callable[[Progress], Run] = partial(carry_out, plan, results, machine, say)
         else:
             beside = "--resume: the run goes on as it was planned; to compare something else, start another"
@@ -106,7 +110,14 @@ def compare(
             path, limits = find_run(resume, results), {name: settings[name] for name in LIMITS}
             plan = examine(path, **limits).plan
             work = partial(go_on, path, say, **limits)
-        conditions = [parse(text, plan.targets, plan.operations, plan.baseline) for text in fail_if]
+        conditions = []
+        for text in fail_if:
+            try:
+                conditions.append(parse(text, plan.targets, plan.operations, plan.baseline))
+            except UsageError as error:
+                if not (of_project(context, "fail_if") and shared.given(context, *NARROWING)):
+                    raise
+                say(f"left out, as it does not fit this run: {error} (from {TABLE} in {context.obj})")
         terminal.announce(announcement(plan))
         run = shown(work)
         unwritten = ""
@@ -134,7 +145,8 @@ def compare(
 
 
 @cli.command(cls=Command, settings=TARGETS)
-def verify(**settings: Any) -> None:
+@click.pass_context
+def verify(context: click.Context, /, **settings: Any) -> None:
     """Check correctness only, without timing.
 
     Shows the error of every group of outputs against the float64 reference. Exits with 1 if a program is wrong, or if
@@ -143,7 +155,7 @@ def verify(**settings: Any) -> None:
     from ..measure.plan import make_plan
     from ..measure.session import carry_out
 
-    run = shown(partial(carry_out, make_plan(timed=False, **settings), None, None, say))
+    run = shown(partial(carry_out, fitting(context, partial(make_plan, timed=False), settings), None, None, say))
     lines: list[tuple[str, ...]] = []
     for record in run.measurements:
         about = (record.operation, record.target)
@@ -188,8 +200,7 @@ def main() -> None:
     """Run the command line; errors of ours are one line and exit code 2 (usage) or 1."""
     terminal.open_streams()
     try:
-        path = project_file(Path.cwd())
-        cli.main(standalone_mode=False, obj=path, default_map=defaults_from(path, cli) if path else None)
+        cli.main(standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as error:
         error.show()

@@ -1,10 +1,11 @@
 """Commands whose options may have defaults in ``[tool.ganbench]`` of the nearest ``pyproject.toml``."""
 
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+import stat
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
@@ -16,9 +17,16 @@ from .terminal import columns, say
 if TYPE_CHECKING:
     from ..settings import Setting
 
+T = TypeVar("T")
 TABLE = "[tool.ganbench]"
+FAULT = "ganbench.fault"  # in the ``meta`` of a context: what is wrong with the project's file
 # What names a file to write, or one run, belongs to one command and not to a project.
 ONCE = ("output", "picture", "html", "run", "resume", "sweep", "vary", "help", "version", "show_config")
+# Which defaults give way where they do not fit one of these on the command line.
+YIELDS = {
+    "baseline": ("backends", "devices"), "devices": ("backends",), "math": ("dtype",), "dtype": ("math",),
+    "caches": ("ops", "threads", "energy"), "ops": ("caches",),
+}  # fmt: skip
 SOURCES = {
     ParameterSource.COMMANDLINE: "command line",
     ParameterSource.DEFAULT_MAP: TABLE,
@@ -57,9 +65,10 @@ class Command(click.Command):
         return {option_of(one): one for one in chosen}
 
     @property
-    def options(self) -> list[click.Option]:
-        """All options, but help."""
-        return [*self._of_settings, *(one for one in self.params if isinstance(one, click.Option))]
+    def options(self) -> list[click.Parameter]:
+        """All options, but help; and the folder of results, which may be an argument."""
+        own = (one for one in self.params if isinstance(one, click.Option) or one.name == "results")
+        return [*self._of_settings, *own]
 
     @property
     def replaces(self) -> dict[str, Sequence[str]]:
@@ -82,24 +91,47 @@ class Command(click.Command):
         return super().make_context(info_name, args, parent, **{**extra, "default_map": kept})
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the command line; an error in a project's default says whose it is."""
+        """Read the command line; an error in a project's default says whose it is, but help comes before it."""
         try:
-            return super().parse_args(ctx, args)
-        except click.BadParameter as error:
-            name = error.param.name if error.param else None
-            if name and ctx.get_parameter_source(name) is ParameterSource.DEFAULT_MAP:
-                raise click.BadParameter(f"{error.message} (from {TABLE} in {ctx.obj})", ctx, error.param) from error
+            left = super().parse_args(ctx, args)
+        except click.UsageError as error:
+            _tell_fault(ctx)
+            param = error.param if isinstance(error, click.BadParameter) else None
+            if param and param.name and ctx.get_parameter_source(param.name) is ParameterSource.DEFAULT_MAP:
+                raise click.BadParameter(f"{error.message} (from {TABLE} in {ctx.obj})", ctx, param) from error
             raise
+        _tell_fault(ctx)
+        return left
 
     def invoke(self, ctx: click.Context) -> Any:
         """Carry out the command, saying which defaults are the project's."""
         sources = {one: ctx.get_parameter_source(str(one.name)) for one in self.options if one.name != "show_config"}
         if ctx.params.pop("show_config"):
             return columns(("option", "value", "from"), (_line(ctx, *pair) for pair in sources.items()))
-        taken = [option.opts[0] for option, source in sources.items() if source is ParameterSource.DEFAULT_MAP]
+        taken = [_called(option) for option, source in sources.items() if source is ParameterSource.DEFAULT_MAP]
         if taken:
             say(f"defaults from {TABLE} in {ctx.obj}: {', '.join(taken)}")
         return super().invoke(ctx)
+
+
+def of_project(ctx: click.Context, name: str) -> bool:
+    """Return whether the value of an option is a project's default."""
+    return ctx.get_parameter_source(name) is ParameterSource.DEFAULT_MAP
+
+
+def fitting(ctx: click.Context, make: Callable[..., T], settings: dict[str, Any]) -> T:
+    """Return ``make(**settings)``; a project's default in ``YIELDS`` that does not fit the command line gives way."""
+    try:
+        return make(**settings)
+    except UsageError as error:
+        left = dict(settings)
+        for name in (one for one, others in YIELDS.items() if of_project(ctx, one) and given(ctx, *others)):
+            left[name] = next(one.default for one in ctx.command.get_params(ctx) if one.name == name)
+            with contextlib.suppress(UsageError):
+                made = make(**left)
+                say(f"the defaults from {TABLE} do not all fit: {error}; without --{name} of {ctx.obj} they do")
+                return made
+        raise
 
 
 def _said(ctx: click.Context, option: str) -> bool:
@@ -108,12 +140,40 @@ def _said(ctx: click.Context, option: str) -> bool:
     return str(ctx.params.get(name)) == value if equals else given(ctx, name) != []
 
 
+def _tell_fault(ctx: click.Context) -> None:
+    """Raise, or say, what is wrong with the project's file; once."""
+    fault = ctx.meta.pop(FAULT, None)
+    if isinstance(fault, UsageError):
+        raise fault
+    if fault is not None:
+        say(f"{fault}; {TABLE} is not looked for")
+
+
+def read_project(ctx: click.Context, cli: click.Group) -> None:
+    """Give all commands the defaults of the project that one stands in; a fault waits for a command.
+
+    What cannot be read is nobody's fault here: it is said, and passed over.
+    """
+    try:
+        ctx.obj = project_file(Path.cwd())
+        ctx.default_map = defaults_from(ctx.obj, cli) if ctx.obj else None
+    except (UsageError, _UnreadableError) as error:
+        ctx.meta[FAULT] = error
+    except OSError as error:
+        ctx.meta[FAULT] = f"cannot look at {error.filename or 'the current folder'}: {error.strerror}"
+
+
+class _UnreadableError(Exception):
+    """A file that cannot be read, or that is no TOML and does not seem to have a table of ours."""
+
+
 def project_file(folder: Path) -> Path | None:
-    """Return the nearest ``pyproject.toml`` in a folder or above it, if it has a table of ours."""
+    """Return the nearest ``pyproject.toml`` in a folder or above it; raises ``OSError`` where it cannot be seen."""
     for place in (folder, *folder.parents):
         path = place / "pyproject.toml"
-        if path.is_file():
-            return path if b"tool.ganbench" in path.read_bytes() else None
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            if stat.S_ISREG(path.stat().st_mode):
+                return path
     return None
 
 
@@ -121,14 +181,22 @@ def defaults_from(path: Path, group: click.Group) -> dict[str, Any]:
     """Return click's ``default_map`` for all commands from a project's table.
 
     A key of the table is an option of any command that has it; a table below it belongs to one command. Raises
-    ``UsageError`` for a file that is not TOML, and for options, commands and values that cannot be.
+    ``UsageError`` for options, commands and values that cannot be, and for a file of ours that is no TOML.
     """
+    from ..model_file import read_toml
+
     try:
-        table = tomllib.loads(path.read_text("utf-8")).get("tool", {}).get("ganbench", {})
-    except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read {path}: {error}") from error
+        tools = read_toml(path).get("tool")
+    except OSError as error:
+        raise _UnreadableError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        ours = b"ganbench" in path.read_bytes()  # to go on without what it asks for would measure something else
+        raise (UsageError if ours else _UnreadableError)(f"cannot read {path}: {error}") from error
+    table = tools.get("ganbench", {}) if isinstance(tools, dict) else {}
+    if not isinstance(table, dict):
+        raise UsageError(f"tool.ganbench = {table!r} of {path} is not valid: a table, {TABLE}")
     general = {key: value for key, value in table.items() if not isinstance(value, dict)}
-    known: dict[str, list[click.Option]] = {}
+    known: dict[str, list[click.Parameter]] = {}
     for command in _commands(group):
         for key, option in _keys(command).items():
             known.setdefault(key, []).append(option)
@@ -177,33 +245,46 @@ def _commands(group: click.Group) -> Iterator[Command]:
             yield one
 
 
-def _keys(command: Command) -> dict[str, click.Option]:
+def _keys(command: Command) -> dict[str, click.Parameter]:
     return {max(one.opts, key=len).lstrip("-"): one for one in command.options if one.name not in ONCE}
 
 
-def _fits(option: click.Option, value: Any) -> bool:
+def _fits(option: click.Parameter, value: Any) -> bool:
     """Whether a value that counts for all commands may be that of this option."""
     return not isinstance(option.type, click.Choice) or value in option.type.choices
 
 
-def _value(path: Path, option: click.Option, value: Any) -> Any:
-    """Return a value as the command line would give it: text, or a list of texts where the option may be repeated."""
+def _value(path: Path, option: click.Parameter, value: Any) -> Any:
+    """Return a value as the command line would give it: text, or a list of texts where the option may be repeated.
+
+    A path is meant from the folder of the file on.
+    """
+    is_flag, key = isinstance(option, click.Option) and option.is_flag, max(option.opts, key=len).lstrip("-")
     words = value if isinstance(value, list) else [value]
-    if not all(isinstance(word, str | int | float) for word in words) or (
-        option.is_flag and value not in (True, False)
-    ):
-        raise UsageError(
-            f"{option.opts[0][2:]} = {value!r} in {TABLE} of {path} is not valid: a text, a number or a list"
-        )
-    if option.is_flag:
+    if not all(isinstance(word, str | int | float) for word in words) or (is_flag and value not in (True, False)):
+        valid = "true or false" if is_flag else "a text, a number or a list"
+        raise UsageError(f"{key} = {value!r} in {TABLE} of {path} is not valid: {valid}")
+    if is_flag:
         return value
+    if isinstance(option.type, click.Path):
+        try:
+            place = Path(str(value)).expanduser()
+            return str(place if path.parent == Path.cwd() else path.parent / place)
+        except RuntimeError as error:
+            raise UsageError(
+                f"{key} = {value!r} in {TABLE} of {path} is not valid: whose home ~ is, is unknown"
+            ) from error
     return [str(word) for word in words] if option.multiple else ",".join(map(str, words))
 
 
-def _line(ctx: click.Context, option: click.Option, source: ParameterSource | None) -> tuple[str, str, str]:
+def _called(option: click.Parameter) -> str:
+    return option.opts[0] if isinstance(option, click.Option) else (option.metavar or "").strip("[]")
+
+
+def _line(ctx: click.Context, option: click.Parameter, source: ParameterSource | None) -> tuple[str, str, str]:
     """Return an option with its value and where that came from."""
     value = ctx.params.get(str(option.name))
     words = value if isinstance(value, list | tuple) else [value]
     origin = SOURCES.get(source, "default") if source else "default"
     where = f" in {ctx.obj}" if source is ParameterSource.DEFAULT_MAP else ""
-    return option.opts[0], ", ".join(str(word) for word in words if word is not None), origin + where
+    return _called(option), ", ".join(str(word) for word in words if word is not None), origin + where

@@ -35,6 +35,9 @@ def failures_leave(code: int) -> Iterator[None]:
     except BrokenPipeError:  # whoever read the table has closed it
         discard_output()
         sys.exit(code)
+    except OSError as error:  # such as no folder for temporary files
+        say(f"cannot go on: {error}")
+        sys.exit(code)
     except Exception:
         traceback.print_exc()  # a fault of ours, which must not pass for a condition that holds
         sys.exit(code)

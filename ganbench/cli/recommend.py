@@ -1,6 +1,7 @@
 """``ganbench recommend``: which target, for this model, this many iterations and this machine."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import click
 
 from ..errors import UsageError
 from . import shared
-from .defaults import Command
+from .defaults import Command, fitting
 from .fail_if import conclude
 from .terminal import announce, say, shown, warnings_said, write
 
@@ -54,7 +55,7 @@ def recommend_command(
     if run is None:
         if options["backends"] is None:
             options["backends"] = registry.available()
-        plan = make_plan(ops=[OPERATION], **options)
+        plan = fitting(context, partial(make_plan, ops=[OPERATION]), options)
         announce(announcement(plan))
         measured = shown(lambda progress: carry_out(plan, results, None, say, progress))
         say(f"saved in {measured.path}")

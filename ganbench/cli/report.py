@@ -9,7 +9,7 @@ import click
 
 from ..errors import UsageError, unknown
 from ..report.choices import CHARTS, EXCHANGE_FORMATS, PIVOT_FORMATS, RUN_FORMATS, THEMES
-from .defaults import Command
+from .defaults import TABLE, Command, of_project
 from .shared import details_option, format_option, output_option, results_option
 from .terminal import check_output, columns, draw, say, screen, shown, warnings_said, write
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from ..report.charts import Chart
 
+WANTED = {"ops": "operation", "machine": "machine", "source": "source", "baseline": "target"}  # options and columns
 BY = ("ratio", "batch", "critic_steps", "threads", "dtype", "commit", "machine")
 # What of a project's defaults does not fit these: see ``Command``.
 REPLACES = {
@@ -28,7 +29,8 @@ REPLACES = {
     **{f"by={one}": ("baseline", "across", "against") for one in BY if one != "ratio"},
 }
 FILE = click.Path(path_type=Path)
-PATH = click.argument("path", default="results", type=click.Path(path_type=Path))
+# Named as the option of the other commands, whose default in a project counts here, too.
+PATH = click.argument("results", metavar="[PATH]", default="results", type=click.Path(path_type=Path))
 
 
 @click.command("report", cls=Command, replaces=REPLACES)
@@ -50,16 +52,18 @@ PATH = click.argument("path", default="results", type=click.Path(path_type=Path)
 @click.option("--picture", type=FILE, metavar="FILE", help="Draw a chart: .png, .svg or .pdf.")
 @click.option("--chart", type=click.Choice(CHARTS), default="ratios", show_default=True, help="Which chart to draw.")
 @click.option("--theme", type=click.Choice(THEMES), default="light", show_default=True, help="Of the chart.")
+@click.pass_context
 def report_command(
-    path: Path, by: str, baseline: str | None, ops: str | None, machine: str | None, across: bool, against: str | None,
-    source: str | None, form: str, output: Path | None, html: Path | None, picture: Path | None, chart: str, theme: str,
+    context: click.Context, /, results: Path, by: str, baseline: str | None, across: bool, against: str | None,
+    form: str, output: Path | None, html: Path | None, picture: Path | None, chart: str, theme: str, **_: str | None,
 ) -> None:  # fmt: skip
     """Show all results as a table, a page or a picture: speeds, scaling, or history.
 
     PATH is a folder or a run file. Results that differ in machine, model, dtype, precision, threads or version are
     never mixed.
     """
-    read = partial(_rows, path, {"operation": ops, "machine": machine, "source": source})
+    path = results
+    read = partial(_rows, context, path)
     if html or picture:
         if (by, form, output, across) != ("ratio", "table", None, False) or (html and baseline):
             raise UsageError(
@@ -68,9 +72,9 @@ def report_command(
             )
         check_output(html)
         if picture:
-            draw(lambda: _drawn(path, chart, theme, baseline, read), picture)
+            draw(lambda: _drawn(path, chart, theme, read), picture)
         if html:
-            _page(path, html, read())
+            _page(path, html, read()[0])
         return
     if baseline is not None and by != "ratio":
         raise UsageError(f"--baseline belongs to --by ratio, not to --by {by}")
@@ -81,7 +85,9 @@ def report_command(
     if against is not None and not across:
         raise UsageError("--against belongs to --across")
     if form == "parquet" and output is None:
-        raise UsageError("Parquet is not text: name a file with --output")
+        if not of_project(context, "form"):
+            raise UsageError("Parquet is not text: name a file with --output")
+        form = "table"
     check_output(output)
     from ..report import history, ratio_matrix, scaling
     from ..report.formats import check_format, parquet, render
@@ -89,7 +95,7 @@ def report_command(
     from ..results.run import runs_below
 
     check_format(form)
-    rows, size = read(), screen(form, output)
+    (rows, baseline), size = read(), screen(form, output)
     if across or by == "machine":
         from ..report import across as beside
         from ..report.measured import measured, of_several
@@ -142,12 +148,12 @@ def results_command() -> None:
 
 @results_command.command("list", cls=Command)
 @PATH
-def list_command(path: Path) -> None:
+def list_command(results: Path) -> None:
     """List every run in PATH: when, on which machine, what was measured, how it ended; and asv's files."""
     from ..report.runs import ASV_COLUMNS, COLUMNS, listing
 
     with warnings_said():
-        runs, suites, faults = listing(path)
+        runs, suites, faults = listing(results)
     for fault in faults:
         say(fault)
     if runs:
@@ -157,7 +163,7 @@ def list_command(path: Path) -> None:
     if suites:
         columns(ASV_COLUMNS, suites, ASV_COLUMNS[-1])
     if not (runs or suites):
-        say(f"no runs in {path}: 'ganbench compare' makes them")
+        say(f"no runs in {results}: 'ganbench compare' makes them")
 
 
 @results_command.command(cls=Command)
@@ -206,13 +212,13 @@ def import_command(path: Path, results: Path) -> None:
 @results_command.command(cls=Command)
 @PATH
 @click.option("--output", required=True, type=click.Path(path_type=Path), metavar="DIR", help="A new folder to write.")
-def pack(path: Path, output: Path) -> None:
+def pack(results: Path, output: Path) -> None:
     """Write all results in PATH as one Parquet dataset, with a folder for each machine."""
     from ..report import pack as write_dataset
     from ..results.loading import load_results
 
     with warnings_said():
-        rows = load_results(path)
+        rows = load_results(results)
     files = write_dataset(rows, output)
     click.echo(f"{len(rows)} rows in {len(files)} file{'s' * (len(files) != 1)} below {output}")
 
@@ -228,18 +234,22 @@ def _page(path: Path, html: Path, rows: "pd.DataFrame") -> None:
     say(f"{html}: {count}, {size / 1e6:.2f} MB. Open it in a browser; it needs no network")
 
 
-def _drawn(path: Path, chart: str, theme: str, baseline: str | None, read: "Callable[[], pd.DataFrame]") -> "Chart":
+def _drawn(path: Path, chart: str, theme: str, read: "Callable[[], tuple[pd.DataFrame, str | None]]") -> "Chart":
     from ..report import picture
 
     if chart == "training":
         return picture.trained(path, theme)
     from ..results.run import runs_below
 
-    return picture.chart(read(), chart, baseline, theme, runs_below(path))
+    rows, baseline = read()
+    return picture.chart(rows, chart, baseline, theme, runs_below(path))
 
 
-def _rows(path: Path, wanted: dict[str, str | None]) -> "pd.DataFrame":
-    """Return the rows that were asked for, by column; raises ``UsageError`` where there are none."""
+def _rows(context: click.Context, path: Path) -> "tuple[pd.DataFrame, str | None]":
+    """Return the rows that were asked for and the baseline; raises ``UsageError`` where there are none.
+
+    A project's default of which there is nothing here gives way.
+    """
     from ..registry import split_list
     from ..results.loading import load_results
 
@@ -247,10 +257,17 @@ def _rows(path: Path, wanted: dict[str, str | None]) -> "pd.DataFrame":
         rows = shown(lambda progress: load_results(path, progress=progress))
     if rows.empty:
         raise UsageError(f"no results in {path}: run 'ganbench compare', or name another folder")
-    for column, named in wanted.items():
-        names = split_list(named or "") if column == "operation" else [named] if named else []
+    baseline: str | None = context.params["baseline"]
+    for option, column in WANTED.items():
+        named = context.params[option] or ""
+        names = split_list(named) if option == "ops" else [named] if named else []
+        if of_project(context, option) and not rows[column].isin(names).any():
+            say(f"none of {TABLE}'s {option} '{named}' is in {path}: it is left out")
+            baseline, names = None if option == "baseline" else baseline, []
+        if option == "baseline":
+            continue
         for name in names:
             if not (rows[column] == name).any():
                 raise unknown(f"{column} in these results", name, rows[column].dropna().unique())
         rows = rows[rows[column].isin(names)] if names else rows
-    return rows
+    return rows, baseline

@@ -38,8 +38,8 @@ def _split(text: str, kind: str, units: Container[str], examples: str) -> tuple[
     return float(match[1]), match[2].lower()
 
 
-# By metavar.
-READ: dict[str, Any] = {"N": int, "FACTOR": float, "TIME": seconds, "SHARE": share, "FILE": FILE, "PATH": FILE}
+TYPES = {"N": int, "FACTOR": float, "TIME": str, "SHARE": str, "FILE": FILE, "PATH": FILE}  # by metavar
+READ = {"TIME": seconds, "SHARE": share}
 
 results_option = click.option(
     "--results", default="results", show_default=True, type=FILE, metavar="DIR",
@@ -64,9 +64,19 @@ def option_of(setting: "Setting") -> click.Option:
         return click.Option([setting.name, f"--{setting.key}/--no-{setting.key}"], default=default, help=setting.help)
     if setting.metavar == "TIME" and shown:
         default = f"{default:g}s"
+
+    def checked(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+        """Return what a value means; what is wrong with it names the option, and the file that it is from."""
+        try:
+            value = READ[setting.metavar](value) if value is not None and setting.metavar in READ else value
+            setting.check(value)
+        except UsageError as error:
+            raise click.BadParameter(str(error), ctx, param) from error
+        return value
+
     return click.Option(
-        [setting.name, f"--{setting.key}", *setting.also], type=READ.get(setting.metavar), metavar=setting.metavar,
-        default=default, show_default=shown, help=text,
+        [setting.name, f"--{setting.key}", *setting.also], type=TYPES.get(setting.metavar), metavar=setting.metavar,
+        default=default, show_default=shown, help=text, callback=checked,
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .defaults import fitting
 from .fail_if import conclude
 from .shared import given, refuse
 from .terminal import say, screen, shown, write
@@ -34,7 +35,7 @@ def planned(context: click.Context, text: str, settings: dict[str, Any]) -> "tup
     left = {name: value for name, value in settings.items() if name not in said}
     if sweep.variable == "n" and not given(context, "ops"):
         left["ops"] = PRODUCTS[:1]
-    return sweep, plans(sweep, model_of(Settings(**left)), **left)
+    return sweep, fitting(context, lambda **asked: plans(sweep, model_of(Settings(**asked)), **asked), left)
 
 
 def carry_out(

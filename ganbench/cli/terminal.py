@@ -132,15 +132,18 @@ def check_output(path: Path | None) -> None:
     """Raise ``UsageError`` now if a report could not be written to ``path`` later."""
     if path is None:
         return
-    if not path.parent.is_dir():
-        raise UsageError(f"cannot write {path}: the folder {path.parent} does not exist")
-    if path.is_dir():
+    place = Path(os.path.realpath(path))  # of a link, what it points to
+    if not place.parent.is_dir():
+        raise UsageError(
+            f"cannot write {path}: the folder {(place if path.is_symlink() else path).parent} does not exist"
+        )
+    if place.is_dir():
         raise UsageError(f"cannot write {path}: it is a folder; name a file in it")
-    new = not path.exists()
+    new = not place.exists()
     try:
-        path.open("ab").close()
+        place.open("ab").close()
         if new:
-            path.unlink()
+            place.unlink()
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
 
@@ -179,8 +182,8 @@ def draw(chart: "Callable[[], Chart]", path: Path) -> None:
     from ..report import picture
 
     check_picture(path)
-    picture.save(chart(), path)
-    say(f"drawn in {path}")
+    missing = picture.save(chart(), path)
+    say(f"drawn in {path}" + f": {missing}" * bool(missing))
 
 
 def discard_output() -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .defaults import fitting
 from .fail_if import conclude
 from .shared import given, refuse
 from .terminal import say, screen, shown, write
@@ -29,7 +30,7 @@ def planned(context: click.Context, said: Sequence[str], settings: dict[str, Any
     refuse(context, APART, "--vary")
     if not given(context, "ops"):
         settings = {**settings, "ops": "gan_iteration"}
-    return plans(said, settings)
+    return fitting(context, lambda **asked: plans(said, asked), settings)
 
 
 def carry_out(made: "dict[str, Plan]", results: Path, machine: str | None, form: str, output: Path | None) -> None:

@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import io
 import math
+import os
 import zlib
 from importlib import resources
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..gan import STAGED_BATCHES, GANSpec
-from .folders import files_below
+from .folders import files_below, left_below
 from .pictures import SUFFIXES as PICTURES, read_pictures
 from .sound import SUFFIXES as SOUND, load_recordings
 
@@ -59,12 +60,23 @@ def is_sound(path: Path | None) -> bool:
     """Whether data is a folder of recordings, or of nothing that can be read; raises ``DataError`` for a mixed one."""
     if path is None or not path.is_dir():
         return False
+    if not os.access(path, os.R_OK | os.X_OK):
+        raise DataError(f"data {path}: the folder may not be opened")
     pictures, recordings = (files_below(path, suffixes)[0] for suffixes in (PICTURES, SOUND))
     if pictures and recordings:
         raise DataError(
             f"data {path}: holds {len(pictures)} pictures and {len(recordings)} WAV files: pass a folder of one kind"
         )
     return not pictures
+
+
+def unread(path: Path | None) -> str:
+    """Return in words what is in a folder of data and is not read; '' for nothing, and for a file."""
+    if path is None or not path.is_dir():
+        return ""
+    suffixes = SOUND if is_sound(path) else PICTURES
+    hidden = files_below(path, suffixes)[1]
+    return "; ".join(filter(None, [f"{hidden} hidden files are not read" * bool(hidden), left_below(path, suffixes)]))
 
 
 def _stored(path: Path) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The plan of a fleet: a TOML file of matrices, and the jobs that they mean. A job is one ``ganbench compare``."""
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
@@ -13,7 +14,7 @@ from ..machine.environment import usable_cpus
 from ..measure.models import model_of
 from ..measure.plan import Plan, asked_again, record
 from ..measure.sweep import PRODUCTS, parse, plans
-from ..model_file import as_toml
+from ..model_file import as_toml, read_toml
 from ..results.run import Sweep
 from ..settings import LARGEST_INTEGER, OF_MODEL, SETTINGS, Settings
 
@@ -24,6 +25,9 @@ Text = Annotated[str, msgspec.Meta(min_length=1)]
 Location = Annotated[str, msgspec.Meta(pattern=r"^[^-\x00-\x1f][^\x00-\x1f]*$")]
 
 
+WORDS = {"int": "an integer", "float": "a number", "str": "a text", "bool": "true or false", "array": "a list",
+         "object": "a table", "null": ""}  # fmt: skip
+UNITS = {"TIME": ": it is in seconds, such as 120", "SHARE": ": it is a share, such as 0.02"}
 KEYS = {setting.key.replace("-", "_"): setting for setting in SETTINGS.values() if setting.fleet}
 _Asked: Any = msgspec.defstruct(
     "_Asked", [(key, one.hint, one.default) for key, one in KEYS.items()], kw_only=True, frozen=True,
@@ -101,20 +105,27 @@ class Job(NamedTuple):
 def read_plan(path: Path) -> FleetPlan:
     """Return the plan in a TOML file; raises ``UsageError`` naming the fault and what is valid."""
     try:
-        return msgspec.toml.decode(path.read_bytes(), type=FleetPlan)
+        return msgspec.convert(read_toml(path), FleetPlan)
     except OSError as error:
         raise UsageError(f"cannot read plan {path}: {error.strerror}") from error
     except (msgspec.MsgspecError, ValueError) as error:
-        raise UsageError(f"plan {path} is not valid: {error}{_valid(str(error))}") from error
+        raise UsageError(f"plan {path} is not valid: {_explained(str(error))}") from error
 
 
-def _valid(fault: str) -> str:
-    """Return which keys there are, for a fault that is about a key."""
+def _explained(fault: str) -> str:
+    """Return what a checker of types found, in the words of plans; with what is valid, where that is known."""
+    found = re.sub(r"`(\w+(?: \| \w+)*)`", _in_words, fault)
     if "unknown field" not in fault:
-        return ""
+        setting = KEYS.get(fault.rstrip("`").rpartition(".")[2])
+        return found + UNITS.get(setting.metavar if setting else "", "")
     kinds = {"$.matrix": Matrix, "$.slurm": Slurm, "$.ssh": Ssh}
     kind = next((kind for place, kind in kinds.items() if place in fault), FleetPlan)
-    return f" (known: {', '.join(kind.__struct_fields__)})"
+    return f"{found} (known: {', '.join(kind.__struct_fields__)})"
+
+
+def _in_words(types: re.Match[str]) -> str:
+    names = types[1].split(" | ")
+    return " or ".join(filter(None, map(WORDS.__getitem__, names))) if WORDS.keys() >= set(names) else types[0]
 
 
 def jobs_of(plan: FleetPlan, folder: Path) -> list[Job]:

@@ -1,6 +1,7 @@
 """One run at a time on one machine: two runs at once would disturb each other.
 
-The lock is a file in the temporary folder of all users. The system releases it when its owner ends, however it ends.
+The lock is a file in the temporary folder of all users, and one in TMPDIR: either may be private, such as to a job of
+SLURM. The system releases both when their owner ends, however it ends.
 """
 
 import contextlib
@@ -15,7 +16,10 @@ from typing import IO
 
 import msgspec
 
+from ..errors import readable
+
 NAME = "ganbench.lock"
+SHARED = "GANBENCH_LOCK"  # the variable that names another folder than /tmp: tests must not wait for runs elsewhere
 
 
 class Holder(msgspec.Struct):
@@ -67,10 +71,18 @@ def run_lock(tell: Callable[[str], None]) -> Iterator[None]:
 
     If no lock is possible, the run goes on, and its header says so.
     """
-    if not CAN_LOCK:
+    folders = [os.environ.get(SHARED, "/tmp")]
+    with contextlib.suppress(OSError):  # there is no folder for temporary files: the run will say so
+        folders.insert(0, tempfile.gettempdir())
+    with contextlib.ExitStack() as held:
+        for folder in dict.fromkeys(map(os.path.realpath, folders)) if CAN_LOCK else ():
+            if os.access(folder, os.W_OK):
+                held.enter_context(_locked(Path(folder) / NAME, tell))
         yield
-        return
-    path = Path(tempfile.gettempdir()) / NAME
+
+
+@contextlib.contextmanager
+def _locked(path: Path, tell: Callable[[str], None]) -> Iterator[None]:
     try:
         file = _open(path)
     except OSError as error:
@@ -81,7 +93,7 @@ def run_lock(tell: Callable[[str], None]) -> Iterator[None]:
         if not _take(file, wait=False):
             tell(f"waiting until {_holder(file)} has ended: two runs at once disturb each other; Ctrl-C stops waiting")
             _take(file, wait=True)
-        command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:200]
+        command = readable(" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]))[:200]
         _write(file, Holder(os.getpid(), datetime.now(UTC).isoformat(timespec="seconds"), command))
         try:
             yield

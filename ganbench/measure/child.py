@@ -3,6 +3,7 @@
 A worker imports this before it times the import of its framework, so nothing here loads NumPy.
 """
 
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from ..errors import GanbenchError, UnavailableError, UnsupportedError
+from ..errors import GanbenchError, UnavailableError, UnsupportedError, readable
 from ..launch import channel, die_with
 from ..results.records import Status
 
@@ -27,13 +28,23 @@ class ChildJob(msgspec.Struct, frozen=True, kw_only=True):
 J = TypeVar("J", bound=ChildJob)
 
 
+def encoded(message: Any) -> bytes:
+    """Return a message to a child as JSON, whose texts may be names of files that are no UTF-8."""
+    return json.dumps(msgspec.to_builtins(message)).encode()
+
+
+def decoded(line: bytes, kind: Any) -> Any:
+    """Return the message that ``encoded`` was given."""
+    return msgspec.convert(json.loads(line), kind)
+
+
 def begin(kind: type[J]) -> tuple[J, Callable[[Any], None]]:
     """Read the job from standard input; return it with the function that sends the parent one message.
 
     After this call, whatever a framework prints goes to standard error, so the channel carries messages only.
     """
     stream = channel()
-    job = msgspec.json.decode(sys.stdin.buffer.readline(), type=kind)
+    job: J = decoded(sys.stdin.buffer.readline(), kind)
     die_with(job.parent)
     if job.cpus:
         os.sched_setaffinity(0, job.cpus)
@@ -47,7 +58,7 @@ def begin(kind: type[J]) -> tuple[J, Callable[[Any], None]]:
 
 def explained(error: Exception) -> tuple[Status, str]:
     """Return the status that an exception of a plug-in gives its row, and the reason in one line."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = readable(" ".join(str(error).split())) or type(error).__name__
     if isinstance(error, UnavailableError):
         return "unavailable", text
     if isinstance(error, UnsupportedError | NotImplementedError):

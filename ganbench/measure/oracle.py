@@ -27,7 +27,7 @@ from ..verification.answers import IMAGES, Answers, joined
 from ..verification.choose_inputs import SEEDS
 from ..verification.emulation import answer, answers_from, widening_answers
 from ..verification.gate import GATED_ITERATIONS, UNVERIFIABLE, Shown, check_outputs, malformed
-from .child import ChildJob, begin
+from .child import ChildJob, begin, decoded, encoded
 from .plan import Plan
 from .process import Child, WorkerLostError, child_environment
 
@@ -217,7 +217,7 @@ class OracleClient(Child):
     def _say(self, request: Draw | Compare | Examine) -> None:
         with _as_oracle():
             self.resume()
-            self.send(msgspec.json.encode(request))
+            self.send(encoded(request))
 
     def _hear(self, kind: type[T]) -> T:
         with _as_oracle():
@@ -237,9 +237,8 @@ def _as_oracle() -> Iterator[None]:
 def main() -> None:
     job, send = begin(OracleJob)
     oracle = Oracle(job)
-    decoder = msgspec.json.Decoder(Draw | Compare | Examine)
     for line in sys.stdin.buffer:
-        send(oracle.answer(decoder.decode(line)))
+        send(oracle.answer(decoded(line, Draw | Compare | Examine)))
 
 
 if __name__ == "__main__":

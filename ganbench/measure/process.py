@@ -8,19 +8,20 @@ import subprocess
 import tempfile
 import threading
 import time
+from itertools import dropwhile, islice
 from pathlib import Path
 from typing import IO, Any, NoReturn, TypeVar
 
 import msgspec
 
 from .. import registry
-from ..launch import command
+from ..launch import OPEN, command
 from ..machine import guard
 from ..machine.environment import can_pause, can_pin
 from ..machine.processes import OURS, adopting, spread_threads
 from ..registry import Target
 from ..results.records import Status
-from .child import ChildJob
+from .child import ChildJob, encoded
 from .clock import Clock
 from .fork_server import Forked, ForkServer, ForkServerLostError, can_fork
 from .plan import Plan
@@ -70,7 +71,7 @@ class Child:
         self._paused = False
         self._loss: WorkerLostError | None = None
         with contextlib.suppress(WorkerLostError):  # the next ``receive`` will report the dead process
-            self.send(msgspec.json.encode(job))
+            self.send(encoded(job))
 
     def _started(
         self, module: str, environment: dict[str, str], server: ForkServer | None
@@ -133,7 +134,7 @@ class Child:
         stream = self._process.stdout
         assert stream is not None
         with contextlib.suppress(OSError, ValueError):  # closed by stop()
-            for line in stream:
+            for line in islice(dropwhile(lambda line: line != OPEN, stream), 1, None):
                 self._replies.put(line)
         self._replies.put(b"")
 
@@ -221,7 +222,7 @@ class Worker(Child):
                 self._give_up("failed", "it sent a message that it was not asked for")
             self._lost()
         sent = time.perf_counter()
-        self.send(msgspec.json.encode(request))
+        self.send(encoded(request))
         return self._reply(type(request).__name__.lower(), expected, sent)
 
     def _reply(self, doing: str, expected: type[R], sent: float) -> R | Refusal:

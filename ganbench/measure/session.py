@@ -17,8 +17,8 @@ from msgspec import convert
 from msgspec.structs import asdict, replace
 
 from .. import registry
-from ..data import data_digest
-from ..errors import GanbenchError, StorageError, UsageError
+from ..data import data_digest, unread
+from ..errors import GanbenchError, StorageError, UsageError, readable
 from ..machine import environment
 from ..machine.lock import run_lock
 from ..machine.processes import adopting
@@ -41,14 +41,16 @@ def carry_out(plan: Plan, results: Path | None, machine: str | None, say: Say, p
     Raises ``UsageError`` for what cannot be, ``StorageError`` where results cannot be written.
     """
     steps = begin(plan, results, machine, progress)
+    if told := unread(plan.data):
+        say(f"data {plan.data}: {told}")
     with alone(say) if plan.timed else adopting():
         return finish(steps)
 
 
 def begin(plan: Plan, results: Path | None, machine: str | None, progress: Progress) -> Steps:
     """Return a run that may take turns with others. Raises what ``carry_out`` raises."""
-    if machine is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", machine):
-        raise UsageError(f"machine '{machine}' is not valid: letters, digits, '.', '_' and '-' only")
+    if machine is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", machine):
+        raise UsageError(f"machine '{machine}' is not valid: up to 100 letters of A to Z, digits, '.', '_' and '-'")
     images = stage(plan)
     if results is not None:
         store.check_writable(results)
@@ -121,7 +123,7 @@ def describe(plan: Plan, machine: str | None) -> RunHeader:
         environment=environment.metadata(),
         commit=commit,
         dirty=dirty,
-        command=[Path(sys.argv[0]).name, *sys.argv[1:]],
+        command=[readable(word) for word in (Path(sys.argv[0]).name, *sys.argv[1:])],
         **record(plan),
         data_digest=data_digest(plan.data),
         versions={name: registry.version(name) for name in dict.fromkeys(t.backend for t in plan.targets)},

@@ -17,7 +17,7 @@ from .. import registry
 from ..errors import UnsupportedError
 from ..results.records import Ceiling
 from . import protocol
-from .child import begin, explained
+from .child import begin, decoded, explained
 
 if TYPE_CHECKING:
     from ..backend import Program
@@ -36,11 +36,10 @@ def main() -> None:
     except Exception as error:
         return tell(protocol.Refusal(*explained(error)))
     tell(worker.ready)
-    decoder = msgspec.json.Decoder(protocol.AnyRequest)
     for line in sys.stdin.buffer:
         heard = time.perf_counter()
         try:
-            reply = worker.answer(decoder.decode(line))
+            reply = worker.answer(decoded(line, protocol.AnyRequest))
         except Exception as error:  # a backend may raise anything; its row says what
             reply = protocol.Refusal(*explained(error))
         tell(reply)

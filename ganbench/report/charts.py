@@ -6,10 +6,14 @@ What is shown is decided where rows are made. Here stands only how they are draw
 from collections.abc import Callable
 from typing import Any
 
-import altair as alt
-
 from ..results.columns import DECLARED
 from ..results.statistics import BAND
+from ..results.store import some_home
+
+with some_home():
+    import altair as alt
+
+__all__ = ["BY_NAME", "Chart", "alt"]
 
 WIDTH, HEIGHT = 560, 260
 LINE = 20  # of a chart in which each target has a line

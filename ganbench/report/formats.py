@@ -139,6 +139,8 @@ def pack(table: pd.DataFrame, output: str | Path) -> list[Path]:
         packed = packed.replace_schema_metadata({**(packed.schema.metadata or {}), **own})
         parts = dataset.partitioning(pa.schema([("machine", pa.string())]), flavor="hive")
         dataset.write_dataset(packed, folder, format="parquet", partitioning=parts)
+    except UnicodeEncodeError as error:
+        raise UsageError(f"cannot write {folder}: pyarrow takes only UTF-8; name another with --output") from error
     except OSError as error:
         raise UsageError(
             f"cannot write {folder}: {error.strerror or error}; name another folder with --output"

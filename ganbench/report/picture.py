@@ -101,12 +101,19 @@ def check(path: Path) -> None:
             raise UnavailableError(f'a chart needs {module}: pip install "ganbench[report]"')
 
 
-def save(made: "Chart", path: Path) -> None:
-    """Write a chart to a file whose name says the format; raises ``UsageError`` where that cannot be."""
+def save(made: "Chart", path: Path) -> str:
+    """Write a chart to a file whose name says the format; return which letters are missing in it, in words.
+
+    Raises ``UsageError`` where it cannot be written.
+    """
+    from ..training.curves import undrawn
+
     try:
         made.save(str(path), format=path.suffix[1:].lower(), ppi=144)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
+    missing = undrawn(made.to_json(ensure_ascii=False)) if path.suffix.lower() != ".svg" else ""
+    return f"{missing}; an .svg keeps them" if missing else ""
 
 
 def _drawn(kind: str, rows: list[chart_rows.Row], title: str, subtitle: str, theme: str) -> "Chart":
@@ -115,9 +122,7 @@ def _drawn(kind: str, rows: list[chart_rows.Row], title: str, subtitle: str, the
     if not rows:
         raise UsageError(f"no chart '{kind}' of these results: {NOTHING[kind]}")
     try:
-        import altair as alt
-
-        from .charts import BY_NAME
+        from .charts import BY_NAME, alt
     except ImportError as error:
         raise UnavailableError(f'a chart needs {error.name}: pip install "ganbench[report]"') from error
     made: Any = BY_NAME[kind](alt.InlineData(rows))

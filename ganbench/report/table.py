@@ -134,7 +134,7 @@ def _verdict(entry: "pd.Series[Any]") -> str:
     notes = [] if pd.isna(entry["verdict"]) else [verdict(entry["verdict"], entry["detectable"], entry["rounds"])]
     if entry["reason"]:
         notes.append(str(entry["reason"]).partition(" (")[0])
-    if entry["steady"] is False or entry["steady"] == False:  # noqa: E712 (pandas' own boolean)
+    if not pd.isna(entry["steady"]) and not entry["steady"]:
         notes.append("unsteady")
     if not pd.isna(entry["uneven"]) and entry["uneven"]:
         notes.append("uneven")

@@ -89,10 +89,7 @@ def take_run(content: bytes, results: Path, fault: Callable[[RunHeader, object],
     """
     if whole_length(content) < len(content):
         raise LeftOutError("its last line is incomplete")
-    try:
-        place = _checked("it.jsonl", content)
-    except UsageError as error:
-        raise LeftOutError(str(error)) from error
+    place = _checked("it.jsonl", content)
     records = parse_run(content, "it")
     assert isinstance(records[0], RunHeader)  # as ``_place_of_run`` made sure
     if why := fault(records[0], records[-1]):
@@ -143,7 +140,7 @@ def _place_of_run(name: str, content: bytes) -> Path:
     measured = [record for record in records if isinstance(record, Measurement)]
     lines = collections.Counter((line.operation, line.target, line.copy) for line in measured)
     _bound(len(header.operations) * len(header.targets), max(lines.values(), default=0))
-    return run_path(Path(), _safe(name, header.machine), _safe(name, header.run_id))
+    return run_path(Path(), _safe(header.machine), _safe(header.run_id))
 
 
 def _place_of_asv(path: str, text: bytes) -> Path:
@@ -157,7 +154,7 @@ def _place_of_asv(path: str, text: bytes) -> Path:
     if not isinstance(content, dict) or not isinstance(content.get("version"), int):
         raise LeftOutError("not a file of asv's")
     if name == MACHINE and isinstance(content.get("machine"), str):
-        return Path(_safe(path, content["machine"])) / MACHINE
+        return Path(_safe(content["machine"])) / MACHINE
     about = content.get("params")
     if not isinstance(about, dict) or not isinstance(about.get("machine"), str) or "results" not in content:
         raise LeftOutError("not a result file of asv's")
@@ -167,7 +164,7 @@ def _place_of_asv(path: str, text: bytes) -> Path:
     except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
         raise LeftOutError("not a result file of asv's") from error
     _bound(sum(map(math.prod, claimed)), 1)
-    return Path(_safe(path, about["machine"])) / _safe(path, name)
+    return Path(_safe(about["machine"])) / _safe(name)
 
 
 def _bound(cases: int, rounds: int) -> None:
@@ -177,9 +174,9 @@ def _bound(cases: int, rounds: int) -> None:
         )
 
 
-def _safe(file: str, name: str) -> str:
+def _safe(name: str) -> str:
     if not SAFE.fullmatch(name):
-        raise UsageError(f"refused: '{file}' contains the name {name[:100]!a}, which is not a valid name of a file")
+        raise LeftOutError(f"it contains the name {name[:100]!a}, which is not a valid name of a file")
     return name
 
 

@@ -9,7 +9,7 @@ import errno
 import os
 import secrets
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
@@ -127,11 +127,28 @@ def cache_folder() -> Path:
     return Path(root)
 
 
+@contextlib.contextmanager
+def some_home() -> Iterator[None]:
+    """Inside this context a library can be imported that asks for the home folder, even where nobody's is known."""
+    known = True
+    try:
+        Path.home()
+    except RuntimeError:
+        known, os.environ["HOME"] = False, os.devnull
+    try:
+        yield
+    finally:
+        if not known:
+            del os.environ["HOME"]
+
+
 def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Put what ``write`` writes in the place of ``path``, which is at every moment the old file or the new one.
 
-    Raises ``StorageError`` where the disk does not take it; the old file is then still there.
+    A link stays one: its target is replaced. Raises ``StorageError`` where the disk does not take it; the old file is
+    then still there.
     """
+    path = Path(os.path.realpath(path))
     fresh = path.with_name(f".{path.name}.new")
     try:
         with fresh.open("wb") as file:

@@ -2,12 +2,14 @@
 
 import functools
 import io
+import unicodedata
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ..gan import GANSpec
+from ..results.store import some_home
 
 if TYPE_CHECKING:
     import altair
@@ -16,6 +18,9 @@ GATED = 200  # iterations over which float64 must agree
 PARTED = 1e-3  # losses are of order 1: beyond this, two curves can be told apart in a picture
 POINTS = 500  # a curve with more of them than pixels is thinned
 WIDTH, HEIGHT = 640, 180
+PRIVATE = "\ue0f1"  # a letter that no font has
+CJK = dict.fromkeys(("Cjk", "Hiragana", "Katakana", "Hangul", "Bopomofo"), "CJK")  # by the first word of their names
+SHOWN = 10  # letters
 
 
 class Parity(NamedTuple):
@@ -70,8 +75,10 @@ def draw(losses: Mapping[str, np.ndarray], spec: GANSpec, title: str, parity: Pa
     A panel for each loss; a critic has two more, its estimate of the Wasserstein distance and the penalty. With
     ``parity`` a last panel shows how far the curves lie apart, and every panel where they part.
     """
-    import altair as alt
     from PIL import Image
+
+    with some_home():
+        import altair as alt
 
     curves = {target: _curves(table, spec) for target, table in losses.items()}
     panels = [_panel(curves, name) for name in next(iter(curves.values())) if name != "iteration"]
@@ -87,6 +94,25 @@ def draw(losses: Mapping[str, np.ndarray], spec: GANSpec, title: str, parity: Pa
     # A fifth of the bytes: lines and letters need few colours.
     Image.open(drawn).convert("RGB").quantize(128, Image.Quantize.FASTOCTREE).save(packed, "PNG", optimize=True)
     return packed.getvalue()
+
+
+def undrawn(text: str) -> str:
+    """Return in a sentence which letters of ``text`` no font of this machine has, and which has them; or ''.
+
+    A letter that is drawn as one which nobody has, of private use, is a box.
+    """
+    import vl_convert
+
+    letters = dict.fromkeys(letter for letter in text if ord(letter) > 0x7F and letter.isprintable())
+    svg = '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="40"><text y="30">{}</text></svg>'
+    box, *drawn = (vl_convert.svg_to_png(svg.format(letter)) for letter in (PRIVATE, *letters))
+    boxes = [letter for letter, picture in zip(letters, drawn, strict=True) if picture == box]
+    scripts = {letter: unicodedata.name(letter, "Symbols").split()[0].title() for letter in boxes}
+    fonts = {CJK.get(script, "Emoji" if ord(letter) > 0x1F000 else script) for letter, script in scripts.items()}
+    if not boxes:
+        return ""
+    wanted = " and ".join(f"Noto Sans {font}" for font in sorted(fonts))
+    return f"no font here has {''.join(boxes[:SHOWN])}, so boxes are drawn instead: install {wanted}, for example"
 
 
 def _curves(table: np.ndarray, spec: GANSpec) -> dict[str, np.ndarray]:

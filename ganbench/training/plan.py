@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import registry
-from ..data import is_sound, load_images
+from ..data import is_sound, load_images, unread
 from ..data.sound import load_recordings
 from ..errors import DataError, SpecError, UnavailableError, UsageError
 from ..gan import PRESETS, GANSpec, with_loss
@@ -145,4 +145,5 @@ def _rows(plan: Plan) -> tuple[np.ndarray, str, bool]:
         recordings = load_recordings(plan.spec, plan.data)
         return recordings.frames, recordings.describe(), True
     rows = load_images(plan.spec, plan.data)
-    return rows, f"{len(rows):,} rows from {plan.data or 'the UCI handwritten digits'}", False
+    left = f" ({told})" if (told := unread(plan.data)) else ""
+    return rows, f"{len(rows):,} rows from {plan.data or 'the UCI handwritten digits'}{left}", False

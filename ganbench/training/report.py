@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Callable
 
 from ..registry import Target
+from .curves import undrawn
 from .plan import Training
 from .protocol import AnyMessage, Cost, Ended, Enqueued, Epoch, Started, watched
 from .run import Trained
@@ -110,4 +111,6 @@ def conclusion(training: Training, trained: Trained) -> list[str]:
         lines.append(f"{folder}: {', '.join(names)}")
     if trained.parity is not None:
         lines.append(f"{training.output}: parity.png")
+    if trained.folders and (doubt := undrawn(training.spec.name)):
+        lines.append(f"the pictures lack letters: {doubt}")
     return lines

@@ -36,6 +36,7 @@ QUIET = ("--no-dashboard",)
 def environment(folder, **more):
     """Return an environment in which everything of a fleet lies below ``folder``, its lock too."""
     made = {"TMPDIR": str(folder / "temporary"), "GANBENCH_CACHE": str(folder / "cache"), **more}
+    made["GANBENCH_LOCK"] = made["TMPDIR"]  # as machines have
     Path(made["TMPDIR"]).mkdir(parents=True, exist_ok=True)
     return {**os.environ, "OMP_NUM_THREADS": "1", **made}
 

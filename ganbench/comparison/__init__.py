@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .gan import GANSpec
-from .measure.plan import make_plan
-from .measure.session import carry_out
-from .results.run import Run
+from ..gan import GANSpec
+from ..measure.plan import make_plan
+from ..measure.session import carry_out
+from ..results.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .measure.rounds import Progress
+    from ..measure.rounds import Progress
 
 
 class Comparison(Run):
@@ -21,7 +21,7 @@ class Comparison(Run):
 
     def to_pandas(self) -> "pd.DataFrame":
         """Return one row per operation and target, as ``load_results`` does."""
-        from .results.table import run_table
+        from ..results.table import run_table
 
         return run_table(self)
 
@@ -31,19 +31,19 @@ class Comparison(Run):
         ``fastest`` is ``surely``, ``maybe`` (these targets cannot be told apart) or ''; it is the same for every
         baseline. Raises ``UsageError`` for another target.
         """
-        from .report.relative import baseline_of, fastest, speeds
+        from ..report.relative import baseline_of, fastest, speeds
 
         table = self.to_pandas()
         first = fastest(table, lambda *_: self)
         return speeds(table, baseline_of(table, baseline), lambda *_: self).assign(fastest=first)
 
     def _repr_html_(self) -> str:
-        from .report.notebook import to_html
+        from ..report.notebook import to_html
 
         return to_html(self)
 
     def __repr__(self) -> str:
-        from .report.table import summary
+        from ..report.table import summary
 
         return str(summary(self, self.to_pandas()).to_string(index=False))
 
