@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from ganbench.report.export import render
-from ganbench.report.table import heading, summary
+from ganbench.report.table import by_speed, heading, summary
 from ganbench.report.text import markdown
 from ganbench.results.run import open_run
 from ganbench.results.table import run_table
@@ -20,7 +20,7 @@ def test_the_short_table_is_the_run_it_names():
     for path in (ENGLISH, CHINESE):
         ((name, shown),) = SHOWN.findall(path.read_text())
         run = open_run(ROOT / name)
-        assert shown.strip() == f"{heading(run.header)}\n\n{markdown(summary(run, run_table(run)))}"
+        assert shown.strip() == f"{heading(run.header)}\n\n{markdown(summary(run, by_speed(run_table(run))))}"
 
 
 def test_the_whole_of_that_run_is_one_click_away():

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..report.text import Screen
 
 T = TypeVar("T")
+NARROWEST = 60  # columns of a terminal for which tables are made
 EVERY_S = 15.0  # a log without a line for longer looks like a program that hangs
 
 
@@ -118,7 +119,7 @@ def screen(form: str, output: Path | None) -> "Screen":
 
     if form != "table" or output is not None or not sys.stdout.isatty():
         return PAPER
-    return Screen(max(PAPER.width, shutil.get_terminal_size().columns), not os.environ.get("NO_COLOR"))
+    return Screen(max(NARROWEST, shutil.get_terminal_size().columns), not os.environ.get("NO_COLOR"))
 
 
 def columns(names: Sequence[str], lines: Iterable[Sequence[str]], wraps: str = "") -> None:

@@ -43,9 +43,9 @@ class Comparison(Run):
         return to_html(self)
 
     def __repr__(self) -> str:
-        from ..report.table import summary
+        from ..report.table import by_speed, summary
 
-        return str(summary(self, self.to_pandas()).to_string(index=False))
+        return str(summary(self, by_speed(self.to_pandas())).to_string(index=False))
 
 
 def compare(

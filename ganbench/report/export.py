@@ -10,13 +10,14 @@ from rich.text import Text
 from ..results.case import service_name
 from ..results.run import Run
 from ..results.table import run_table
+from .answer import answer
 from .choices import EXCHANGE_FORMATS
 from .formats import as_json, data
 from .intervals import drawing
 from .notes import details, remarks
 from .relative import SURELY
 from .start import MEMORY_LEGEND, QUEUE_LEGEND, energy_table, memory_table, queue_table, start_table
-from .table import INTERVALS, LEGEND, MARKS, NUMBERS, STYLES, heading, summary, time
+from .table import INTERVALS, MARKS, NUMBERS, STYLES, by_speed, heading, legend, summary, time
 from .text import PAPER, Part, Screen, document, widths
 
 # The smaller tables, each with what explains it.
@@ -34,29 +35,42 @@ def render(run: Run, form: str, with_details: bool = False, screen: Screen = PAP
     table = run_table(run)
     if form in ("csv", "json"):
         return data(table.drop(columns="samples") if form == "csv" else table, form)
-    title, shown, legend = heading(run.header), summary(run, table), list(LEGEND)
-    notes, parts = remarks(run, table), []
+    table = by_speed(table)
+    title, shown = heading(run.header), summary(run, table)
+    notes, parts, explained = remarks(run, table), [], []
     if with_details or form == "markdown":
         notes += details(run, table)
-        for made, explained in SMALLER.items():
+        for made, meaning in SMALLER.items():
             if not (one := made(table)).empty:
                 parts.append(Part(one, wraps=str(one.columns[-1])))
-                legend += [explained] * bool(explained)
+                explained += [meaning] * bool(meaning)
+    last = [one for one in (*explained, answer(run, table)) if one]
     if form == "markdown":
-        return document(title, [Part(shown), *parts], [*notes, *legend], form)
+        return document(title, [Part(shown), *parts], [*notes, legend(shown), *last], form)
     reasons: dict[str, None] = {}  # each once, in order
     for row, (status, reason) in enumerate(table[["status", "reason"]].itertuples(index=False)):
         if status != "ok":
             reasons[f"{shown['target'].iloc[row]}: {status}: {reason}"] = None
             shown.loc[row, "verdict"] = "see below"
+    shown = _narrowed(shown, screen.width)
+    notes.append(legend(shown))
     drawn = drawing(table, screen.width - sum(widths(shown).values()) - 1)
     if len(drawn):
         shown.insert(list(shown).index("speed") + 1, drawn.name, drawn)
-        legend.append(INTERVALS)
+        notes.append(INTERVALS)
     words = table["verdict"].where(table["status"] == "ok", table["status"]).fillna("")
     lines = [_styled(line, word) for line, word in zip(shown.to_numpy().tolist(), words, strict=True)]
     first = Part(pd.DataFrame(lines, columns=shown.columns), wraps="verdict", right=NUMBERS, grouped=True)
-    return document(title, [first, *parts], (*reasons, *notes, *legend), form, screen)
+    return document(title, [first, *parts], (*reasons, *notes, *last), form, screen)
+
+
+def _narrowed(shown: pd.DataFrame, width: int) -> pd.DataFrame:
+    """Return a table of ``summary`` that fits ``width``, if that can be: what answers least is left out first."""
+    for name, behind in (("ceiling", ""), ("time", " ±"), ("verdict", ";"), ("speed", " [")):
+        if sum(widths(shown).values()) - 1 > width:
+            cut = {name: [cell.partition(behind)[0] for cell in shown[name]]} if behind else {}
+            shown = shown.assign(**cut) if behind else shown.drop(columns=name)
+    return shown
 
 
 def _styled(line: list[str], word: str) -> list[object]:

@@ -6,7 +6,7 @@ from ..results.run import Run
 from ..results.table import run_table
 from .notes import details, remarks
 from .relative import SURELY
-from .table import LEGEND, MARKS, NUMBERS, heading, summary
+from .table import MARKS, NUMBERS, by_speed, heading, legend, summary
 
 # Translucent and inherited colours only: the page around it may be light or dark.
 CSS = """
@@ -25,7 +25,7 @@ CSS = """
 
 def to_html(run: Run) -> str:
     """Return a comparison as a fragment of HTML that needs nothing from elsewhere."""
-    table = run_table(run)
+    table = by_speed(run_table(run))
     shown = summary(run, table)
     head = "".join(f'<th class="{_kind(name)}">{name}</th>' for name in shown.columns)
     body, before = [], None
@@ -41,7 +41,7 @@ def to_html(run: Run) -> str:
         f"<p><strong>{html.escape(title)}</strong></p>",
         f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>",
         *(f"<p>{html.escape(line)}</p>" for line in (*remarks(run, table), *details(run, table))),
-        f"<p><small>{html.escape(' '.join(LEGEND))}</small></p>",
+        f"<p><small>{html.escape(legend(shown))}</small></p>",
     )
     return f'<div class="ganbench">{"".join(parts)}</div>'
 

@@ -10,6 +10,7 @@ from ..results.run import Run, open_run, run_files
 
 COLUMNS = ("run", "machine", "rigor", "rounds", "ended", "size", "measured")
 ASV_COLUMNS = ("time (UTC)", "machine", "size", "file of asv, and what was measured")
+FEW = 16  # letters of names that are named
 Lines = list[tuple[str, ...]]
 
 
@@ -53,7 +54,14 @@ def _line(run: Run, path: Path) -> tuple[str, ...]:
 
 
 def _measured(targets: Iterable[str], operations: Iterable[str]) -> str:
-    return f"{', '.join(operations)} on {', '.join(targets)}"
+    """Return what was measured in so few letters that a run takes one line: names, or how many there are."""
+    return f"{_few(operations, 'operations')} on {_few(targets, 'targets')}"
+
+
+def _few(names: Iterable[str], what: str) -> str:
+    several = [*names]
+    said = ", ".join(several)
+    return said if len(said) <= FEW or len(several) == 1 else f"{len(several)} {what}"
 
 
 def _size(count: int) -> str:

@@ -12,7 +12,7 @@ from ..results.statistics import BAND
 from ..results.table import run_table
 from .formats import as_json, data, records
 from .relative import verdict
-from .table import LEGEND, heading, marks, time
+from .table import SURE, UNSURE, heading, marks, time
 from .text import PAPER, Part, Screen, document
 
 COLUMNS = (
@@ -146,6 +146,6 @@ def _reasons(table: pd.DataFrame) -> list[str]:
 def _legend(swept: Swept) -> str:
     return (
         f"in a cell: time ± half its 95 % interval; speed relative to {swept.baseline}, more than 1 is "
-        f"faster; within {BAND:.0%} is the same. {LEGEND[1]} 'A overtakes B' is said where B is surely faster at "
+        f"faster; within {BAND:.0%} is the same. {SURE} {UNSURE} 'A overtakes B' is said where B is surely faster at "
         "the lower value and A at the higher one; the values between them are undecided."
     )

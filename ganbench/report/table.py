@@ -90,6 +90,14 @@ def declared(rows: pd.DataFrame, first: str, names: Sequence[str]) -> pd.DataFra
     return pd.DataFrame(lines, columns=[first, "target", *(DECLARED[name].heading for name in names)])
 
 
+def by_speed(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of ``run_table``, of each operation the fastest first and those without a time last."""
+    place = {name: number for number, name in enumerate(dict.fromkeys(table["operation"]))}
+    ordered = table.assign(place=table["operation"].map(place))
+    ordered = ordered.sort_values(["place", "ratio", "median_s"], ascending=[True, False, True], kind="stable")
+    return ordered.drop(columns="place").reset_index(drop=True)
+
+
 def summary(run: Run, table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of ``table``, that of ``run_table``, as text in ``COLUMNS``, with a mark at the fastest."""
     stars = marks(run, table)
@@ -165,11 +173,27 @@ def _ceiling(entry: "pd.Series[Any]") -> str:
     return f"{entry['percent_of_ceiling']:.0f}% {entry['bound']}"
 
 
-LEGEND = (
-    "speed: baseline time / time [95 % interval]. ceiling: share of what the hardware can do.",
-    "mark *: surely the fastest target. (*): these targets may be the fastest; they cannot be told apart.",
-    f"same: within {BAND:.0%}. undecided (n%): too noisy to call; only differences of at least n% are detectable.",
-)
+SURE = "mark *: surely the fastest target."
+UNSURE = "(*): these targets may be the fastest; they cannot be told apart."
+LEGEND = {  # a column and what may stand in its cells: what that means
+    ("speed", ""): "speed: baseline time / time [95 % interval].",
+    ("ceiling", "%"): "ceiling: share of what the hardware can do.",
+    ("target", f" {MARKS[SURELY]}"): SURE,
+    ("target", MARKS[MAYBE]): UNSURE,
+    ("verdict", "same"): f"same: within {BAND:.0%}.",
+    ("verdict", "%)"): "undecided (n%): too noisy to call; only differences of at least n% are detectable.",
+}
+
+
+def legend(shown: pd.DataFrame) -> str:
+    """Return what the signs that occur in a table of ``summary`` mean."""
+    return " ".join(
+        meaning
+        for (name, sign), meaning in LEGEND.items()
+        if name in shown and shown[name].astype(str).str.contains(sign, regex=False).any()
+    )
+
+
 ABOVE = (  # 100 % of a ceiling
     "A ceiling is the best that ganbench's own programs reached. More than 100% says that this ceiling is too low, not "
     "that a program did more than the hardware can: --fresh-ceilings measures it again."
