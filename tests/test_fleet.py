@@ -26,6 +26,8 @@ from fleets import (
 )  # fmt: skip
 from patience import LIMIT_S
 
+from ganbench.fleet.worker_tasks import RUNS
+
 pytestmark = pytest.mark.fleet
 AHEAD_S = 5000
 
@@ -218,22 +220,29 @@ def test_a_scheduler_that_is_not_there_or_dies_is_one_line(tmp_path, env, cluste
     assert line.endswith("nobody listens there: is the scheduler running?")
 
 
-def test_a_worker_that_is_killed_while_it_starts_costs_nothing_else(tmp_path, env):
-    plan, results = write_plan(tmp_path, ONE), tmp_path / "results"
-    process = start_fleet("run", plan, "--cluster", "local:2", "--results", results, env=env)
-    wait_for(lambda: any(kill(one) for one in psutil.Process(process.pid).children()))
+def test_a_worker_that_is_killed_costs_nothing_else(tmp_path, env):
+    """One while it starts, and one that measures: another worker of its machine goes on with the run."""
+    plan, results = write_plan(tmp_path, ONE.replace("rounds = 1", "rounds = 12")), tmp_path / "results"
+    process = start_fleet("run", plan, "--cluster", "local:3", "--results", results, env=env)
+    workers = lambda: [one for one in psutil.Process(process.pid).children() if is_worker(one)]  # noqa: E731
+    wait_for(lambda: [one.kill() for one in workers()[:1]])
+    rounds = lambda: sum(path.read_text().count('"round":') for path in tmp_path.glob(f"cache/fleet/*/*/run/{RUNS}"))  # noqa: E731
+    wait_for(lambda: rounds() > 2)
+    (busy,) = (one for one in workers() if any("ganbench.fleet.child" in child.cmdline() for child in one.children()))
+    busy.kill()
     _, err = process.communicate(timeout=LIMIT_S)
-    assert process.returncode == 1  # not all that was asked for could be had
-    assert re.search("no job goes to worker [12]: it ended with code -9", err)
-    assert len(kept(results)) == 1
+    assert re.search("no job goes to worker [123]: it ended with code -9", err)
+    assert re.search("no job goes to worker [123]: the connection was lost", err)
+    assert process.returncode == 1, err  # not all that was asked for could be had
+    (run,) = kept(results)
+    assert [line["type"] for line in run].count("resumed") == 1
+    assert run[-1]["rounds"] == 12
 
 
-def kill(process):
-    """Kill a worker that has read its code, and has not begun; return whether it was one."""
+def is_worker(process):
+    """Return whether a process has begun to be a worker."""
     with contextlib.suppress(psutil.Error):
-        if "ganbench.fleet.serve" in process.cmdline():
-            process.kill()
-            return True
+        return "ganbench.fleet.serve" in process.cmdline()
     return False
 
 

@@ -9,7 +9,7 @@ import time
 
 import psutil
 import pytest
-from fleets import ONE, Cluster, environment, fleet, kept, running, start_fleet, wait_for, write_plan
+from fleets import ONE, Cluster, certificates, environment, fleet, kept, running, start_fleet, wait_for, write_plan
 
 pytestmark = pytest.mark.fleet
 
@@ -28,6 +28,11 @@ def test_a_cluster_with_tls_is_entered_with_its_files_alone(tmp_path, env, tls):
         refused = fleet(*command, env=env)
         assert refused.returncode == 2
         assert "name the files of TLS with --tls-ca, --tls-cert and --tls-key" in refused.stderr
+        (tmp_path / "others").mkdir()
+        refused = fleet(*command, *certificates(tmp_path / "others"), env=env)
+        assert refused.returncode == 2
+        (line,) = refused.stderr.strip().splitlines()
+        assert "its TLS does not fit the files of --tls-ca, --tls-cert, --tls-key" in line
         done = fleet(*command, *tls, env=env)
         assert done.returncode == 0, done.stderr
         assert len(kept(results)) == 1

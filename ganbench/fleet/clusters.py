@@ -11,6 +11,7 @@ import ipaddress
 import logging
 import re
 import socket
+import ssl
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,8 @@ from ..launch import command
 from .plan import FleetPlan
 
 if TYPE_CHECKING:
+    from distributed import Security
+
     from .pipes import Way
 
 LOOPBACK = "127.0.0.1"
@@ -155,16 +158,25 @@ def opened(kind: str, tls: Tls, plan: FleetPlan, folder: Path, dashboard: str | 
                 cluster, coming = slurm_cluster(plan.slurm, settings, page, folder / LOGS, lost)
                 stack.enter_context(cluster)
             else:
-                address = urlsplit(rest)  # dask itself goes on trying where nobody listens
-                try:
-                    socket.create_connection((address.hostname, address.port), CONNECT_S).close()
-                except ConnectionRefusedError as error:
-                    raise OSError("nobody listens there: is the scheduler running?") from error
+                _knock(rest, Security())
             client = DataClient(cluster, security=Security(), timeout=CONNECT_S, set_as_default=False)
         except (OSError, TimeoutError, RuntimeError, ValueError) as error:
             why = " ".join(str(error).removeprefix("Cluster failed to start: ").split())[:500]
             raise UsageError(f"cannot reach the cluster '{kind}': {why or type(error).__name__}") from error
         yield Opened(stack.enter_context(client), coming, lost, kind == "slurm")
+
+
+def _knock(address: str, security: "Security") -> None:
+    """Raise ``OSError`` where no scheduler can answer: dask itself would go on trying."""
+    place = urlsplit(address)
+    try:
+        with socket.create_connection((place.hostname, place.port), CONNECT_S) as door:
+            if place.scheme == "tls":
+                security.get_connection_args("client")["ssl_context"].wrap_socket(door).close()
+    except ConnectionRefusedError as error:
+        raise OSError("nobody listens there: is the scheduler running?") from error
+    except ssl.SSLError as error:
+        raise OSError(f"its TLS does not fit the files of --tls-ca, --tls-cert, --tls-key: {error.reason}") from error
 
 
 def _encryption(tls: Tls) -> dict[str, Any]:

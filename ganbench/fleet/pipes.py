@@ -38,6 +38,7 @@ class Answer(futures.Future[bytes]):
     """What a worker will answer; as a future of dask, as far as a fleet needs one."""
 
     status = "finished"  # when it is read
+    workers: frozenset[str] = frozenset()  # who may answer: nobody else takes a job over
 
     def release(self) -> None:
         """Do nothing: no scheduler keeps it."""
@@ -65,6 +66,7 @@ class Worker:
                 if not job:
                     answer.set_exception(ConnectionError(self._lost.get(self._name, "it has ended")))
                 return answer
+            answer.workers = frozenset({self.address})
             self._pending.append((answer, job))
             with contextlib.suppress(OSError, ValueError):  # it has ended, which ``_keep`` notices
                 self._process.stdin.write(msgspec.json.encode(Request(task, content)) + b"\n")

@@ -266,7 +266,8 @@ class Conductor:
         future = self._client.submit(
             worker_tasks.measure, msgspec.msgpack.encode(order), workers=sorted(machine.workers), retries=3, pure=False
         )
-        machine.flight = Flight(row, asked, future, frozenset(machine.workers), time.monotonic())
+        workers = getattr(future, "workers", frozenset(machine.workers))  # dask moves a job between those of a machine
+        machine.flight = Flight(row, asked, future, workers, time.monotonic())
         future.add_done_callback(self._events.put)
 
     def _place_of(self, asked: str) -> str:
@@ -305,5 +306,5 @@ class Conductor:
         self.came += 1
         self._done.add((name, flight.question))
         self.journal.write(Came(at=now(), machine=name, question=flight.question, run=run, seconds=seconds))
-        if machine.workers:
-            self._client.ask(worker_tasks.forget, self._place_of(flight.question), workers=sorted(machine.workers)[:1])
+        if there := sorted(flight.workers & machine.workers)[:1]:
+            self._client.ask(worker_tasks.forget, self._place_of(flight.question), workers=there)
