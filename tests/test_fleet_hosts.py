@@ -56,7 +56,10 @@ def test_hosts_over_ssh(tmp_path, env):
 
     No host has dask, nor a file of ours.
     """
-    own = {name: env[name] for name in ("TMPDIR", "OMP_NUM_THREADS")} | {"PYTHONPATH": ODD, "ODD_LACKS": "distributed"}
+    own = {name: env[name] for name in ("TMPDIR", "GANBENCH_LOCK", "OMP_NUM_THREADS")} | {
+        "PYTHONPATH": ODD,
+        "ODD_LACKS": "distributed",
+    }
     results, place = tmp_path / "results", tmp_path / "a place"
     with ssh_host(tmp_path, own) as (port, found):
         env = {**env, **found}
@@ -105,7 +108,7 @@ def has_ipv6(port):
 @needs_sshd
 def test_what_was_measured_over_ssh_is_kept(tmp_path, env):
     """The connection is cut, and made again; the user presses Ctrl-C: the run goes on where it was."""
-    own = {name: env[name] for name in ("TMPDIR", "GANBENCH_CACHE", "OMP_NUM_THREADS")}
+    own = {name: env[name] for name in ("TMPDIR", "GANBENCH_LOCK", "GANBENCH_CACHE", "OMP_NUM_THREADS")}
     plan, results = write_plan(tmp_path, ONE.replace("rounds = 1", "rounds = 40")), tmp_path / "results"
     rounds = lambda: sum(path.read_text().count('"round":') for path in tmp_path.glob("cache/fleet/*/*/run/" + RUNS))  # noqa: E731
     with ssh_host(tmp_path, own) as (_, found):

@@ -17,8 +17,9 @@ from typing import IO, Any, NamedTuple
 
 import msgspec
 
+from ..launch import OPEN
 from ..results.archive import MAX_FILE
-from .serve import MARK, Request
+from .serve import Request
 
 LONGEST = 2 * MAX_FILE  # bytes of a line: a run file in base64
 ANSWER_S = 60.0  # for a worker to describe its machine
@@ -136,22 +137,20 @@ class Worker:
         return lines[-1][:300] if lines else f"it ended with code {code} and no message", answered
 
     def _read(self, stream: IO[bytes]) -> bool:
-        """Give each answer to whoever waits for it; return whether there was any."""
-        greeted = answered = False
-        while line := stream.readline(LONGEST):
-            if not line.startswith(MARK):
-                continue
+        """Give each answer to whoever waits for it; return whether there was any to a job."""
+        while (line := stream.readline(LONGEST)) != OPEN:  # a shell or a start-up file may print what it wants
+            if not line:
+                return False
+        with self._lock:
+            self._starts += 1
+            self.address = self._name if self._starts == 1 else f"{self._name} ({self._starts})"
+        self._lost.pop(self._name, None)
+        answered = False
+        while (line := stream.readline(LONGEST)).endswith(b"\n"):  # else it is too long, or torn
             try:
-                content = base64.b64decode(line.removeprefix(MARK).strip(), validate=True)
-            except binascii.Error:  # too long, or torn
+                content = base64.b64decode(line.strip(), validate=True)
+            except binascii.Error:
                 break
-            if not greeted:
-                greeted = True
-                with self._lock:
-                    self._starts += 1
-                    self.address = self._name if self._starts == 1 else f"{self._name} ({self._starts})"
-                self._lost.pop(self._name, None)
-                continue
             with self._lock:
                 if not self._pending:
                     break

@@ -118,7 +118,7 @@ def _explained(fault: str) -> str:
     if "unknown field" not in fault:
         setting = KEYS.get(fault.rstrip("`").rpartition(".")[2])
         return found + UNITS.get(setting.metavar if setting else "", "")
-    kinds = {"$.matrix": Matrix, "$.slurm": Slurm, "$.ssh": Ssh}
+    kinds = {"$.matrix": Matrix, "$.slurm": Slurm, "$.ssh.hosts": Host, "$.ssh": Ssh}
     kind = next((kind for place, kind in kinds.items() if place in fault), FleetPlan)
     return f"{found} (known: {', '.join(kind.__struct_fields__)})"
 

@@ -18,8 +18,6 @@ from ..launch import channel
 from ..results.store import CACHE
 from . import worker_tasks
 
-MARK = b"ganbench-fleet:"  # before what is meant for the fleet; all else was printed by a shell or a start-up file
-
 
 class Request(msgspec.Struct, frozen=True):
     """One line of standard input: a function of ``worker_tasks``, and what it gets."""
@@ -46,11 +44,11 @@ def main() -> None:
 
     def answer(content: bytes) -> None:
         with contextlib.suppress(BrokenPipeError):  # standard input ends as well
-            stream.write(b"\n" + MARK + base64.b64encode(content) + b"\n")
+            stream.write(base64.b64encode(content) + b"\n")
             stream.flush()
 
     threading.Thread(target=read, daemon=True).start()
-    answer(b"")
+    stream.flush()  # it is there
     while line := requests.get():
         asked = msgspec.json.decode(line, type=Request)
         if asked.task == worker_tasks.describe.__name__:
