@@ -21,6 +21,15 @@ pytest.importorskip("torch")
 pytest.importorskip("jax")
 AFFINE = 1e-4  # of the spread of D's outputs; rounding makes 1e-6 of it at most
 IMAGES, ITERATIONS = preset("dcgan-8"), 56  # seven times what is fed at once
+LARGE = (
+    "mnist-mlp",
+    "mnist-mlp-bn",
+    "deep",
+    "speech",
+    "wide",
+    "dcgan-28",
+    "dcgan-32",
+)  # dcgan-64 needs colours
 TARGETS = [
     pytest.param(name, mode, id=f"{name}.{mode}", marks=[pytest.mark.modes] * bool(number))
     for name in ("numpy", "torch", "jax")
@@ -71,7 +80,7 @@ def bend_after(spec, iterations):
     [
         ("tiny", 40),
         ("dcgan-8", 40),
-        *(pytest.param(name, 40, marks=pytest.mark.large) for name in ("mnist-mlp", "mnist-mlp-bn", "deep", "speech")),
+        *(pytest.param(name, 40, marks=pytest.mark.large) for name in LARGE),
         pytest.param("mnist-wgan-gp", 160, marks=pytest.mark.large),
     ],
 )

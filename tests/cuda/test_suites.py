@@ -2,7 +2,8 @@
 
 CuPy runs from its own wheels on the driver in ``fake_driver``, in the newest version and in the oldest that
 pyproject.toml admits; NVRTC is real and compiles every kernel. PyTorch works on tensors that have a device, a dtype and
-a shape, but no numbers (``fake_tensors``). JAX lowers its programs for CUDA (``lowered``). Nothing computes a number.
+a shape, but no numbers (``fake_tensors``). JAX lowers its programs for CUDA (``lowered``). Only in ``numbers`` is
+anything computed: there CuPy's kernels are compiled for the host, and run.
 """
 
 import importlib.metadata
@@ -64,7 +65,7 @@ def libraries(wheels, tmp_path_factory):
     others = {name for name in re.findall(r" U (cublas\w+)", linked) if f"int {name}(" not in source}
     (folder / "others.h").write_text("".join(f"OTHER({name})\n" for name in sorted(others)))
     (folder / "empty.c").write_text("")
-    build(compiler, HERE / "fake_driver/cuda.c", folder / "libcuda.so.1")
+    build(compiler, HERE / "fake_driver/cuda.c", folder / "libcuda.so.1", "-ldl")
     build(compiler, HERE / "fake_driver/cublas.c", folder / "libcublas.so.12", '-DOTHERS="others.h"', f"-I{folder}",
           folder / "libcuda.so.1", "-Wl,--default-symver")  # fmt: skip
     build(compiler, folder / "empty.c", folder / "libcublasLt.so.12")  # CuPy looks for it, no more
@@ -90,6 +91,22 @@ def test_cupy_on_a_fake_driver(wheels, libraries, tmp_path):
         CUPY_CACHE_DIR=str(tmp_path),
         CUPY_CACHE_SAVE_CUDA_SOURCE="1",
         FAKE_CUDA_LOG=str(tmp_path / "log"),
+    )
+
+
+def test_numbers_of_cupy_on_the_host(wheels, libraries, tmp_path):
+    compiler = tool("CXX", "g++", "c++")
+    suite(
+        "numbers",
+        PYTHONPATH=os.pathsep.join(map(str, [wheels, HERE / "fake_driver", HERE / "numbers"])),
+        LD_LIBRARY_PATH=os.pathsep.join(map(str, [libraries, wheels / NVRTC])),
+        CUDA_PATH=str(wheels / HEADERS.partition("/include")[0]),
+        CXX=compiler,
+        CUPY_CACHE_DIR=str(tmp_path),
+        CUPY_TF32="0",
+        CUPY_ACCELERATORS="",  # CUB comes compiled, for GPUs
+        FAKE_CUDA_LOG=os.devnull,
+        FAKE_CUDA_NUMBERS="1",
     )
 
 

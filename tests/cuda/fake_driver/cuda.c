@@ -1,9 +1,11 @@
 /* A CUDA that only pretends: as much of the driver and of its runtime as CuPy calls, with no device behind it.
 
    Device memory is memory of the host, so copies are real. Kernels are looked up in the code that NVRTC compiled, but
-   never run. A stream is a number. While one is being recorded, what CUDA forbids is refused with CUDA's own codes.
+   never run; those that were compiled for the host instead (../numbers) are run. A stream is a number. While one is being recorded, what CUDA forbids is refused with CUDA's own codes.
    Every call that matters is a line of JSON in the file that FAKE_CUDA_LOG names, with whether something was being
    recorded then. A function that is not here has no fake, and CuPy says so. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
 #include <elf.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -47,6 +49,26 @@ void fake_note(const char *format, ...) {
 
 /* Work that is put into ``stream``: a node of the graph, where that is being recorded. */
 void fake_enqueue(Handle stream) { nodes += recorded && stream == recorded; }
+
+/* The same, of work that can be done: at once, or when the graph is launched. */
+typedef struct Work { int (*run)(void *); void *data; struct Work *next; } Work;
+static Work *first_work, **last_work = &first_work;
+
+int fake_do(Handle stream, int (*run)(void *), void *data) {
+    fake_enqueue(stream);
+    if (recorded && stream == recorded) {
+        Work *work = malloc(sizeof *work);
+        *work = (Work){run, data, NULL};
+        *last_work = work, last_work = &work->next;
+        return SUCCESS;
+    }
+    return run(data);
+}
+
+typedef struct { void *target; const void *source; size_t bytes; int value; } Move;
+static int copied(void *data) { Move *m = data; memcpy(m->target, m->source, m->bytes); return SUCCESS; }
+static int filled(void *data) { Move *m = data; memset(m->target, m->value, m->bytes); return SUCCESS; }
+static Move *move(Move m) { Move *kept = malloc(sizeof *kept); *kept = m; return kept; }
 
 int fake_unsupported(void) { return NOT_SUPPORTED; }
 
@@ -152,9 +174,7 @@ int cudaMemcpyAsync(void *target, const void *source, size_t bytes, int kind, Ha
     if (kind < 0 || kind > 4) return INVALID_VALUE;
     if (kind == 4) kind = 2 * fake_holds(source, bytes) + fake_holds(target, bytes); /* "as the pointers say" */
     fake_note("\"call\": \"%s\", \"bytes\": %zu, \"stream\": %zu", kinds[kind], bytes, (uintptr_t)stream);
-    fake_enqueue(stream);
-    if (!recorded || stream != recorded) memcpy(target, source, bytes);
-    return SUCCESS;
+    return fake_do(stream, copied, move((Move){target, source, bytes, 0}));
 }
 
 int cudaMemcpy(void *target, const void *source, size_t bytes, int kind) {
@@ -163,9 +183,7 @@ int cudaMemcpy(void *target, const void *source, size_t bytes, int kind) {
 
 int cudaMemsetAsync(void *target, int value, size_t bytes, Handle stream) {
     fake_note("\"call\": \"memset\", \"bytes\": %zu, \"stream\": %zu", bytes, (uintptr_t)stream);
-    fake_enqueue(stream);
-    if (!recorded || stream != recorded) memset(target, value, bytes);
-    return SUCCESS;
+    return fake_do(stream, filled, move((Move){target, NULL, bytes, value}));
 }
 
 int cudaMemset(void *target, int value, size_t bytes) { return cudaMemsetAsync(target, value, bytes, NULL); }
@@ -184,6 +202,7 @@ int cudaStreamSynchronize(Handle stream) {
 
 int cudaStreamBeginCapture(Handle stream, int mode) {
     if (recorded || !stream) return CAPTURE_UNSUPPORTED;
+    first_work = NULL, last_work = &first_work;
     return recorded = stream, invalidated = nodes = 0, SUCCESS;
 }
 
@@ -192,21 +211,26 @@ int cudaStreamIsCapturing(Handle stream, int *status) {
     return SUCCESS;
 }
 
-int cudaStreamEndCapture(Handle stream, int **graph) { /* a graph is the number of its nodes */
+typedef struct { int nodes; Work *first; } Graph;
+int cudaStreamEndCapture(Handle stream, Graph **graph) {
     if (stream != recorded) return CAPTURE_UNSUPPORTED;
     recorded = NULL;
     if (invalidated) return CAPTURE_INVALIDATED;
-    *graph = malloc(sizeof(int));
-    return **graph = nodes, SUCCESS;
+    *graph = malloc(sizeof(Graph));
+    return **graph = (Graph){nodes, first_work}, SUCCESS;
 }
 
-int cudaGraphInstantiate(int **executable, const int *graph) {
-    *executable = malloc(sizeof(int));
+int cudaGraphInstantiate(Graph **executable, const Graph *graph) {
+    *executable = malloc(sizeof(Graph));
     return **executable = *graph, SUCCESS;
 }
 
-int cudaGraphLaunch(const int *executable, Handle stream) {
-    fake_note("\"call\": \"graphLaunch\", \"nodes\": %d, \"stream\": %zu", *executable, (uintptr_t)stream);
+int cudaGraphLaunch(const Graph *executable, Handle stream) {
+    fake_note("\"call\": \"graphLaunch\", \"nodes\": %d, \"stream\": %zu", executable->nodes, (uintptr_t)stream);
+    for (Work *work = executable->first; work; work = work->next) {
+        int status = work->run(work->data);
+        if (status) return status;
+    }
     return SUCCESS;
 }
 
@@ -228,7 +252,8 @@ int cudaEventRecord(Handle event, Handle stream) {
 
 /* Driver: modules and kernels ------------------------------------------------------------------------------- */
 
-typedef struct { char *image; } *Module;
+typedef struct { char *image; void *library; } *Module;
+typedef struct { char *name; void *(*bind)(void **); int (*run)(void *, const unsigned *); } Function;
 
 int cuInit(unsigned flags) { return SUCCESS; }
 int cuDriverGetVersion(int *version) { return *version = VERSION, SUCCESS; }
@@ -242,27 +267,46 @@ int cuCtxGetDevice(int *device) { return *device = current, SUCCESS; }
 /* Take compiled code; what it is compiled for stands in the flags of its ELF header. */
 int cuModuleLoadData(Module *module, const char *image) {
     const Elf64_Ehdr *head = (const void *)image;
+    if (!strncmp(image, "EMU:", 4)) { /* of ../numbers/host.py: the path of a library */
+        void *library = dlopen(image + 4, RTLD_NOW | RTLD_LOCAL);
+        if (!library) return fprintf(stderr, "%s\n", dlerror()), INVALID_IMAGE;
+        *module = malloc(sizeof **module);
+        fake_note("\"call\": \"load\", \"flags\": 90");
+        return **module = (__typeof__(**module)){strdup(image), library}, SUCCESS;
+    }
     if (memcmp(image, ELFMAG, SELFMAG)) return fake_note("\"call\": \"load\", \"flags\": 0"), INVALID_IMAGE;
     size_t bytes = head->e_shoff + (size_t)head->e_shnum * head->e_shentsize;
     size_t programs = head->e_phoff + (size_t)head->e_phnum * head->e_phentsize;
     bytes = bytes > programs ? bytes : programs;
     fake_note("\"call\": \"load\", \"flags\": %u", head->e_flags);
-    *module = malloc(sizeof **module);
+    *module = calloc(1, sizeof **module);
     return (*module)->image = memcpy(malloc(bytes), image, bytes), SUCCESS;
 }
 
 int cuModuleUnload(Module module) { return free(module->image), free(module), SUCCESS; }
 
 /* Find a kernel: its code is the section called ".text." and its name. */
-int cuModuleGetFunction(char **function, Module module, const char *name) {
-    const Elf64_Ehdr *head = (const void *)module->image;
-    const Elf64_Shdr *sections = (const void *)(module->image + head->e_shoff);
-    const char *names = module->image + sections[head->e_shstrndx].sh_offset;
+static int compiled(const char *image, const char *name) {
+    const Elf64_Ehdr *head = (const void *)image;
+    const Elf64_Shdr *sections = (const void *)(image + head->e_shoff);
+    const char *names = image + sections[head->e_shstrndx].sh_offset;
     for (int index = 0; index < head->e_shnum; index++) {
         const char *section = names + sections[index].sh_name;
-        if (!strncmp(section, ".text.", 6) && !strcmp(section + 6, name)) return *function = strdup(name), SUCCESS;
+        if (!strncmp(section, ".text.", 6) && !strcmp(section + 6, name)) return 1;
     }
-    return NOT_FOUND;
+    return 0;
+}
+
+int cuModuleGetFunction(Function **function, Module module, const char *name) {
+    Function found = {strdup(name)};
+    if (module->library) {
+        char bind[512], run[512];
+        snprintf(bind, sizeof bind, "emu_bind_%s", name), snprintf(run, sizeof run, "emu_run_%s", name);
+        found.bind = dlsym(module->library, bind), found.run = dlsym(module->library, run);
+        if (!found.bind || !found.run) return NOT_FOUND;
+    } else if (!compiled(module->image, name)) return NOT_FOUND;
+    *function = malloc(sizeof **function);
+    return **function = found, SUCCESS;
 }
 
 int cuFuncGetAttribute(int *value, int attribute, Handle function) { return *value = attribute ? 0 : 1024, SUCCESS; }
@@ -276,11 +320,17 @@ int cuOccupancyMaxPotentialBlockSize(int *grid, int *block, Handle function, Han
     return *grid = 132, *block = 512, SUCCESS;
 }
 
-int cuLaunchKernel(const char *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+typedef struct { int (*run)(void *, const unsigned *); void *bound; unsigned dims[6]; } Launch;
+static int launched(void *data) { Launch *launch = data; return launch->run(launch->bound, launch->dims); }
+
+int cuLaunchKernel(const Function *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                    unsigned shared, Handle stream, void **parameters, void **extra) {
     if (!gx || !gy || !gz || !bx || bx * by * bz > 1024 || shared > 232448) return INVALID_VALUE;
-    fake_note("\"call\": \"kernel\", \"name\": \"%s\", \"stream\": %zu", function, (uintptr_t)stream);
-    return fake_enqueue(stream), SUCCESS;
+    fake_note("\"call\": \"kernel\", \"name\": \"%s\", \"stream\": %zu", function->name, (uintptr_t)stream);
+    if (!function->run) return fake_enqueue(stream), SUCCESS;
+    Launch *launch = malloc(sizeof *launch);
+    *launch = (Launch){function->run, function->bind(parameters), {gx, gy, gz, bx, by, bz}};
+    return fake_do(stream, launched, launch);
 }
 
 /* CUB's reductions, which CuPy's wheel brings compiled: how much memory they ask for, and that they were run. ---- */

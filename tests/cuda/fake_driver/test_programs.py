@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from driver import HOPPER, SM, WAITS
-from programs import programs
+from programs import SPECS, programs
 
 from ganbench.errors import UnsupportedError
 from ganbench.gan import preset
@@ -15,9 +15,12 @@ from ganbench.operations import operation
 from ganbench.precision import accumulation_dtype
 from ganbench.registry import load
 from ganbench.testing import images
+from ganbench.verification.models import IMAGE_SPECS
+
+PROGRAMS = programs(load("cupy"), ("eager", "fused"), (*SPECS, IMAGE_SPECS[0]))
 
 
-@pytest.mark.parametrize(("mode", "case", "dtype", "precision"), programs(load("cupy"), ("eager", "fused")))
+@pytest.mark.parametrize(("mode", "case", "dtype", "precision"), PROGRAMS)
 def test_a_program(make, calls, mode, case, dtype, precision):
     backend = make(mode, precision)
     inputs = case.inputs(0, dtype, images(case))

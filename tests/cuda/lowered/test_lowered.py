@@ -16,10 +16,11 @@ from ganbench.gan import preset
 from ganbench.operations import operation, operations_of
 from ganbench.registry import load
 from ganbench.testing import ODD_SPECS, images
+from ganbench.verification.models import IMAGE_SPECS
 
 DTYPE, PRECISION = os.environ["FORMAT"].split("-")
 ELEMENT = {"float64": "f64", "float32": "f32", "bfloat16": "bf16", "float16": "f16"}[DTYPE]
-SPECS = (preset("tiny"), ODD_SPECS[-1])
+SPECS = (preset("tiny"), ODD_SPECS[-1], IMAGE_SPECS[0])
 NO_PRODUCT = {"batch_norm", "batch_norm_grad", "adam_step"}
 JaxBackend = load("jax")
 
@@ -43,11 +44,11 @@ def lowered(request):
 
 def test_every_product_has_the_precision_that_was_asked_for(lowered):
     case, _, text = lowered
-    products = re.findall(r"stablehlo\.dot_general .*", text)
+    products = re.findall(r"stablehlo\.(?:dot_general|convolution)\b.*", text)
     assert bool(products) == (case.name not in NO_PRODUCT)
     wanted = "DEFAULT" if PRECISION == "tf32" else "HIGHEST"
     for product in products:
-        assert f"precision = [{wanted}, {wanted}]" in product
+        assert re.findall(r"\b(?:DEFAULT|HIGH|HIGHEST)\b", product) == [wanted, wanted]
         assert "algorithm" not in product
         assert set(re.findall(r"x([a-z]+\d+)>", product)) == {ELEMENT}
 
