@@ -125,7 +125,18 @@ def test_no_port_is_used_without_tls(tmp_path, env, kind):
     assert "TLS" in done.stderr
 
 
-@pytest.mark.parametrize("kind", ["locale", "local:0", "ssh:-oProxyCommand=x", "dask:127.0.0.1", "dask:tcp://x"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "locale",
+        "local:0",
+        "ssh:-oProxyCommand=x",
+        "dask:127.0.0.1",
+        "dask:tcp://x",
+        "dask:tls://[::::]:1",
+        "dask:tls://x:65536",
+    ],
+)
 def test_a_cluster_that_cannot_be_is_named_with_what_can(tmp_path, env, kind):
     done = fleet("run", write_plan(tmp_path, ONE), "--cluster", kind, env=env)
     assert done.returncode == 2

@@ -34,7 +34,7 @@ VALID = {  # what may follow each kind
     "local": r"([1-9][0-9]{0,2})?",
     "ssh": r".*",  # see ``ssh.place_of``
     "slurm": "",
-    "dask": r"(tcp|tls)://([\w.-]+|\[[0-9a-fA-F:]+\]):\d{1,5}",
+    "dask": r"(tcp|tls)://([A-Za-z0-9_][A-Za-z0-9._-]*|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}",
 }
 CONNECT_S = 30
 LOGS = "slurm"  # below the folder of the fleet
@@ -80,11 +80,15 @@ def check(kind: str, tls: Tls) -> None:
     for path in filter(None, tls[:3]):
         if not path.is_file():
             raise UsageError(f"cannot read the TLS file {path}: there is no such file")
-    if name not in VALID or not re.fullmatch(VALID[name], rest):
-        raise UsageError(f"cluster '{kind}' is not valid (known: {KINDS})")
+    try:
+        address = urlsplit(rest if name == "dask" else "")
+        valid = name in VALID and re.fullmatch(VALID[name], rest) and address.port != 0
+    except ValueError:  # no port, or no address of IPv6
+        valid = False
+    if not valid:
+        raise UsageError(f"cluster {kind!r} is not valid (known: {KINDS})")
     if name in ("local", "ssh"):
         return
-    address = urlsplit(rest)
     if address.scheme == "tcp" and not (tls.all_trusted and _is_loopback(address.hostname or "")):
         here = ", or say --trust-all-users if you trust every user of this machine"
         raise UsageError(

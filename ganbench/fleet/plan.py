@@ -115,6 +115,7 @@ def read_plan(path: Path) -> FleetPlan:
 def _explained(fault: str) -> str:
     """Return what a checker of types found, in the words of plans; with what is valid, where that is known."""
     found = re.sub(r"`(\w+(?: \| \w+)*)`", _in_words, fault)
+    found = re.sub(r" matching regex '.*'", " without '-' at its start, and without odd characters", found)
     if "unknown field" not in fault:
         setting = KEYS.get(fault.rstrip("`").rpartition(".")[2])
         return found + UNITS.get(setting.metavar if setting else "", "")
