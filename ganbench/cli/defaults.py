@@ -271,9 +271,7 @@ def _value(path: Path, option: click.Parameter, value: Any) -> Any:
             place = Path(str(value)).expanduser()
             return str(place if path.parent == Path.cwd() else path.parent / place)
         except RuntimeError as error:
-            raise UsageError(
-                f"{key} = {value!r} in {TABLE} of {path} is not valid: whose home ~ is, is unknown"
-            ) from error
+            raise UsageError(f"{key} = {value!r} in {TABLE} of {path} is not valid: that home is unknown") from error
     return [str(word) for word in words] if option.multiple else ",".join(map(str, words))
 
 

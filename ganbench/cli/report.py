@@ -261,9 +261,11 @@ def _rows(context: click.Context, path: Path) -> "tuple[pd.DataFrame, str | None
     for option, column in WANTED.items():
         named = context.params[option] or ""
         names = split_list(named) if option == "ops" else [named] if named else []
-        if of_project(context, option) and not rows[column].isin(names).any():
-            say(f"none of {TABLE}'s {option} '{named}' is in {path}: it is left out")
-            baseline, names = None if option == "baseline" else baseline, []
+        if of_project(context, option):
+            names = [name for name in names if (rows[column] == name).any()]
+            if not names:
+                say(f"no {option} '{named}' is in {path}, so this default from {TABLE} is left out")
+                baseline = None if option == "baseline" else baseline
         if option == "baseline":
             continue
         for name in names:

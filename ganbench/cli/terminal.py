@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
 import click
 
@@ -57,10 +57,15 @@ def warnings_said() -> Iterator[None]:
                 say(str(warning.message))
 
 
+def is_terminal(stream: TextIO) -> bool:
+    """Return whether a stream is a terminal that can colour letters and move up; one that is dumb gets plain lines."""
+    return stream.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
+
+
 @contextmanager
 def progress_bar() -> Iterator[Callable[[float, str], None]]:
     """Yield what shows the share done, what is being done and what was seen: a bar, or without a terminal a log."""
-    if not sys.stderr.isatty():
+    if not is_terminal(sys.stderr):
         with _log() as show:
             yield show
         return
@@ -103,7 +108,7 @@ def _log() -> Iterator[Callable[[float, str], None]]:
 
 def announce(text: str) -> None:
     """Say at once what a command does and for how long, where a log is read and no bar shows it."""
-    if not sys.stderr.isatty():
+    if not is_terminal(sys.stderr):
         say(text)
 
 
@@ -117,7 +122,7 @@ def screen(form: str, output: Path | None) -> "Screen":
     """Return what a report may take: on a terminal, a table has its width, and colours unless ``NO_COLOR`` is set."""
     from ..report.text import PAPER, Screen
 
-    if form != "table" or output is not None or not sys.stdout.isatty():
+    if form != "table" or output is not None or not is_terminal(sys.stdout):
         return PAPER
     return Screen(max(NARROWEST, shutil.get_terminal_size().columns), not os.environ.get("NO_COLOR"))
 

@@ -7,7 +7,7 @@ import click
 
 from .defaults import Command
 from .shared import FILE, given
-from .terminal import progress_bar, say
+from .terminal import is_terminal, progress_bar, say
 
 
 @click.command(
@@ -53,7 +53,7 @@ def train_command(context: click.Context, /, **options: Any) -> None:
         options["loss"] = model["loss"]
     training = make_training(**options)
     kept: list[str] = []
-    echo = kept.append if sys.stderr.isatty() else click.echo  # lines would tear a bar apart
+    echo = kept.append if is_terminal(sys.stderr) else click.echo  # lines would tear a bar apart
     with progress_bar() as show:
         screen = Screen(training, echo, show)
         screen.begin()

@@ -104,7 +104,8 @@ def undrawn(text: str) -> str:
     import vl_convert
 
     letters = dict.fromkeys(letter for letter in text if ord(letter) > 0x7F and letter.isprintable())
-    svg = '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="40"><text y="30">{}</text></svg>'
+    text_of = '<text y="30" font-family="sans-serif">{}</text>'
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" width="40" height="40">{text_of}</svg>'
     box, *drawn = (vl_convert.svg_to_png(svg.format(letter)) for letter in (PRIVATE, *letters))
     boxes = [letter for letter, picture in zip(letters, drawn, strict=True) if picture == box]
     scripts = {letter: unicodedata.name(letter, "Symbols").split()[0].title() for letter in boxes}
