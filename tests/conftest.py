@@ -211,3 +211,17 @@ def theirs(craft, tmp_path):
     craft(tmp_path / "theirs", machine="there")
     craft(tmp_path / "theirs", machine="elsewhere", statuses={("matmul", "torch"): "failed"})
     return tmp_path / "theirs"
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """Write a project's file, and stand in a folder below it."""
+
+    def write(text):
+        (tmp_path / "pyproject.toml").write_text(text)
+        below = tmp_path / "below"
+        below.mkdir(exist_ok=True)
+        monkeypatch.chdir(below)
+        return tmp_path / "pyproject.toml"
+
+    return write

@@ -216,7 +216,7 @@ def test_what_else_is_in_a_folder_of_data_is_told(tmp_path, ganbench_cli):
     shutil.rmtree(folder / "deeper")
     code, _, err = ganbench_cli("compare", *QUICK, "--results", tmp_path / "r", "--data", folder)
     assert code == 2
-    assert "holds no .png, .jpg or .wav file but" not in err.partition("others are not read")[0] or "2 .gif" in err
+    assert "2 .gif" in err
 
 
 @pytest.mark.parametrize(
@@ -264,10 +264,8 @@ def test_a_plans_fault_is_in_the_words_of_plans(tmp_path, ganbench_cli, line, wo
 
 
 def test_a_picture_says_which_letters_it_lacks(tmp_path, craft, ganbench_cli):
-    nobody_has = "\ue0f2"  # of private use
     assert undrawn("tiny, ±2 % · µs") == ""
-    assert undrawn("\u0e4f" + chr(0x1F43C)) == "" or "Noto Sans" in undrawn("\u0e4f" + chr(0x1F43C))
-    assert undrawn(nobody_has) == ""  # it is not printable, so it is not drawn as itself
+    assert undrawn("\ue0f2") == ""  # it is not printable, so it is not drawn as itself
     hieroglyph = chr(0x13000)
     told = undrawn(hieroglyph)
     if not told:

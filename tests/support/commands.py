@@ -44,3 +44,11 @@ def compared(tmp_path, *arguments, env=None, code=0):
     done = cli("compare", *quick, "--results", str(tmp_path), "--format", "json", *arguments, env=env)
     assert done.returncode == code, done.stderr
     return {(row["operation"], row["target"]): row for row in json.loads(done.stdout)}
+
+
+def shown(out):
+    """Return the option, value and origin of each line of --show-config."""
+    head, *lines = out.splitlines()
+    starts = [head.index(word) for word in ("option", "value", "from")]
+    cut = [[line[a:b].strip() for a, b in zip(starts, [*starts[1:], None], strict=True)] for line in lines]
+    return {option: (value, origin) for option, value, origin in cut}
