@@ -144,7 +144,19 @@ def test_a_run_cannot_choose_a_place_outside(craft, theirs, tmp_path, ganbench_c
     file = next(theirs.rglob("*.jsonl"))
     head, rest = file.read_text().split("\n", 1)
     file.write_text(json.dumps(json.loads(head) | {field: value}) + "\n" + rest)
-    refused(theirs, tmp_path, ganbench_cli, "which is not a valid name of a file")
+    before = everything(tmp_path)
+    code, out, _ = ganbench_cli("results", "import", theirs, "--results", tmp_path / "results")
+    assert code == 0
+    assert f"left out {file.relative_to(theirs)}: " in " ".join(out.split())
+    assert "which is not a valid name of a file" in " ".join(out.split())
+    assert [path.stem for path in (tmp_path / "results").rglob("*.jsonl")] == [
+        path.stem for path in theirs.rglob("*.jsonl") if path != file
+    ]
+    assert everything(tmp_path) == before
+    for path in theirs.rglob("*.jsonl"):
+        if path != file:
+            path.unlink()
+    refused(theirs, tmp_path / "alone", ganbench_cli, "which is not a valid name of a file")
 
 
 @pytest.mark.parametrize("name", ["a.zip", "a.tar.gz", "a.tgz", "a.rar", "a", "nowhere.zip"])
