@@ -116,6 +116,7 @@ def act(tmp_path):
         folder = tmp_path / "bin"
         folder.mkdir()
         called = f'printf "<%s>" "$@" > {tmp_path}/called; echo "| table |"; echo "ganbench: found" >&2; exit {code}'
+        called = f'echo "ganbench: 25% done, round 2" >&2; echo "b is fastest: 2.00 times a; tiny"; {called}'
         for name, script in (("ganbench", called), ("python", f'printf "<%s>" "$@" > {tmp_path}/installed')):
             (folder / name).write_text(f"#!/bin/bash\n{script}\n")
             (folder / name).chmod(stat.S_IRWXU)
@@ -148,8 +149,11 @@ def test_the_action_turns_exit_codes_into_outcomes(act, code, outcome, left):
     done, outputs, summary = act(code)
     assert done.returncode == left
     assert outputs == f"outcome={outcome}\n"
+    assert summary.startswith("**b is fastest: 2.00 times a; tiny**\n")
     assert "| table |" in summary
     assert "ganbench: found" in summary
+    assert "25% done" in done.stderr  # while it runs, and nowhere else
+    assert "25% done" not in summary
     assert ("::warning" in done.stdout) == (outcome == "neutral")
 
 
