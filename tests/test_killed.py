@@ -124,7 +124,7 @@ HOLD = "from ganbench.machine.lock import run_lock\nwith run_lock(print): print(
 @pytest.fixture
 def holder(tmp_path):
     """A process that holds the lock of a temporary folder of its own."""
-    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "GANBENCH_LOCK": str(tmp_path)}
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -140,7 +140,9 @@ def waiting(tmp_path, environment):
          "--results", str(tmp_path / "results")],
         env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    return process, process.stderr.readline()
+    about, said = process.stderr.readline(), process.stderr.readline()
+    assert "numpy on matmul of tiny: 1 round" in about
+    return process, said
 
 
 def test_the_second_run_waits_and_says_for_whom(tmp_path, holder):
