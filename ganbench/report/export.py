@@ -65,9 +65,13 @@ def render(run: Run, form: str, with_details: bool = False, screen: Screen = PAP
 
 
 def _narrowed(shown: pd.DataFrame, width: int) -> pd.DataFrame:
-    """Return a table of ``summary`` that fits ``width``, if that can be: what answers least is left out first."""
-    for name, behind in (("ceiling", ""), ("time", " ±"), ("verdict", ";"), ("speed", " [")):
-        if sum(widths(shown).values()) - 1 > width:
+    """Return a table of ``summary`` that fits ``width``, if that can be: what answers least is left out first.
+
+    A verdict may take a further line for what must be known besides, such as ``uneven``.
+    """
+    for name, behind in (("ceiling", ""), ("time", " ±"), ("speed", " [")):
+        taken = widths(shown.assign(verdict=shown["verdict"].str.replace("; ", ";\n")))
+        if sum(taken.values()) - 1 > width:
             cut = {name: [cell.partition(behind)[0] for cell in shown[name]]} if behind else {}
             shown = shown.assign(**cut) if behind else shown.drop(columns=name)
     return shown
