@@ -13,7 +13,7 @@ from ganbench.results.table import run_table
 
 @pytest.mark.parametrize(("width", "left"), [(100, "ceiling"), (80, "2.00 [2.00, 2.00]"), (60, "2.00 ")])
 def test_what_answers_least_is_left_out_first(craft, tmp_path, width, left):
-    run = open_run(craft(tmp_path, {"torch.textbook": 2.0, "jax": 0.5}))
+    run = open_run(craft(tmp_path, {"torch.textbook_now": 2.0, "jax": 0.5}))
     text = render(run, "table", screen=Screen(width))
     assert max(map(len, text.splitlines()[1:])) <= width
     assert left in text
