@@ -78,6 +78,7 @@ class Setting(NamedTuple):
     choices: tuple[str, ...] = ()
     valid: Callable[[str, Any], None] | None = None  # raises ``UsageError``
     instead: tuple[str, ...] = ()  # of which other settings it may be given
+    yields: tuple[str, ...] = ()  # to which others on the command line a project's default of it gives way
     recorded: str = ""  # the field of a run's header that holds it, where that has another name; '-' for none
     differing: Literal["", "told", "refused"] = ""  # what two runs are that differ in it, when they are compared
     varied: bool = False  # whether it is an ingredient of a run, whose price ``compare --vary`` may measure
@@ -104,8 +105,9 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     """Settings that a plan and a run's header hold as they are asked for; defaults are those of files without them."""
 
     dtype: Annotated[
-        str, Setting("float32, float64, bfloat16 or float16.", "NAME", differing="refused", varied=True, fleet=False)
-    ] = "float32"
+        str, Setting("float32, float64, bfloat16 or float16.", "NAME", differing="refused", varied=True, fleet=False,
+                     yields=("math",))
+    ] = "float32"  # fmt: skip
     timeout_s: Annotated[
         float, Setting("Stop a worker that does not answer within this time.", "TIME", key="timeout", valid=_seconds)
     ] = 120.0
@@ -114,7 +116,8 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     ] = 0
     caches: Annotated[
         Caches, Setting("cold: before each call of a single operation, the caches (of a GPU: L2) are emptied.",
-                        choices=get_args(Caches), also=("--l2",), differing="refused", varied=True)
+                        choices=get_args(Caches), also=("--l2",), differing="refused", varied=True,
+                        yields=("ops", "threads", "energy"))
     ] = "warm"  # fmt: skip
     energy: Annotated[
         bool, Setting("Measure energy, too: half a second more for each case in each round.", differing="told")
@@ -128,10 +131,16 @@ class Settings(Recorded, frozen=True, kw_only=True):
         Names, Setting("Targets backend[.mode][@device], separated by commas.", "TARGETS", recorded="targets")
     ] = "numpy,torch,jax"
     devices: Annotated[
-        Names, Setting("Devices to run every backend on: cpu, cuda, cuda:1.", "LIST", recorded="targets")
+        Names,
+        Setting(
+            "Devices to run every backend on: cpu, cuda, cuda:1.", "LIST", recorded="targets", yields=("backends",)
+        ),
     ] = ""
     ops: Annotated[
-        Names | None, Setting("Operations to run, or 'all'.", "LIST", usual="marked in 'list'", recorded="operations")
+        Names | None,
+        Setting(
+            "Operations to run, or 'all'.", "LIST", usual="marked in 'list'", recorded="operations", yields=("caches",)
+        ),
     ] = None
     preset: Annotated[
         str | None, _of_model("A model by name; see 'list'.", "NAME", usual="mnist-mlp", fleet=False,
@@ -166,10 +175,11 @@ class Settings(Recorded, frozen=True, kw_only=True):
     ] = None  # fmt: skip
     math: Annotated[
         str, Setting("How matrix products are computed: ieee, tf32 or mixed.", "NAME", differing="refused", varied=True,
-                     usual="ieee; mixed for float16 and bfloat16", recorded="precision")
+                     usual="ieee; mixed for float16 and bfloat16", recorded="precision", yields=("dtype",))
     ] = ""  # fmt: skip
     baseline: Annotated[
-        str | None, Setting("The target that speeds are relative to.", "TARGET", usual="the first")
+        str | None, Setting("The target that speeds are relative to.", "TARGET", usual="the first",
+                            yields=("backends", "devices"))
     ] = None  # fmt: skip
     rigor: Annotated[
         str, Setting("How long and how carefully to measure.", choices=tuple(RIGORS), differing="refused")

@@ -47,7 +47,7 @@ def test_every_command_is_one_that_exists(line, monkeypatch, tmp_path):
         if name == "compare":
             options = {name: value for name, value in context.params.items() if name in SETTINGS}
             if sweep := context.params["sweep"]:
-                assert cli.planned(context, sweep, options)
+                assert cli.planned_sweep(context, sweep, options)
                 return
             if varied := (*context.params["vary"], *context.params["more"]):
                 assert cli.planned_prices(context, varied, options)

@@ -101,7 +101,7 @@ def test_a_sweep_is_no_single_run(ganbench_cli, tmp_path):
     arguments = ("--backends", "numpy", "--sweep", "batch=1,2", "--format", "bmf", "--results", tmp_path)
     code, _, err = ganbench_cli("compare", *arguments)
     assert code == 2
-    assert "holds one run, not those of --sweep" in err
+    assert "holds one run, not several" in err
 
 
 # The GitHub Action: its steps, run as GitHub runs them

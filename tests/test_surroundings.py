@@ -206,9 +206,8 @@ def test_what_else_is_in_a_folder_of_data_is_told(tmp_path, ganbench_cli):
     (folder / "lost.png").symlink_to(folder / "nowhere")
     (folder / "more").symlink_to(folder / "deeper")
     told = unread(folder)
-    assert "1 hidden files are not read" in told
-    assert "5 others are not read: 2 .gif" in told
-    for kind in ("1 without a suffix", "1 links that lead nowhere", "1 links to folders"):
+    assert told.startswith("not read: 2 .gif")
+    for kind in ("1 hidden files", "1 without a suffix", "1 links that lead nowhere", "1 links to folders"):
         assert kind in told
     code, _, err = ganbench_cli("compare", *QUICK, "--results", tmp_path / "r", "--data", folder)
     assert code == 0, err

@@ -14,12 +14,12 @@ from hypothesis import given, strategies as st
 import ganbench
 from ganbench.errors import GanbenchError, UsageError
 from ganbench.gan import preset
-from ganbench.measure import sweep as sweeping
+from ganbench.measure import several
 from ganbench.measure.sweep import parse, plans
 from ganbench.operation import Shape
-from ganbench.operations import operation, operations_of
+from ganbench.operations import PRODUCTS, operation, operations_of
 from ganbench.report import sweep as report
-from ganbench.results.run import Ending, Point, Swept, open_run
+from ganbench.results.run import Ending, Point, Several, open_run
 
 OPS = "matmul,gan_iteration"
 numbers = st.integers(1, 2**31 - 1)
@@ -117,7 +117,7 @@ def test_each_variable_alters_what_it_names_and_nothing_else(monkeypatch):
 @given(st.integers(1, 5000))
 def test_n_is_the_width_of_square_products_whatever_the_data(n):
     spec = plans(parse(f"n={n},{n + 1}"), preset("mnist-mlp"), "matmul", backends="numpy")[0].spec
-    for name in sweeping.PRODUCTS:
+    for name in PRODUCTS:
         assert operation(name, spec).shape == Shape(m=n, k=n, n=n)
     assert spec.img_dim == 1
 
@@ -160,14 +160,15 @@ def instead(monkeypatch):
     def put(*outcomes):
         left = list(outcomes)
 
-        def carry_out(plan, results, machine, say, progress):
+        def begin(plan, results, machine, progress):
             progress(0.5, "halfway")
             outcome = left.pop(0)
             if isinstance(outcome, BaseException):
                 raise outcome
+            yield
             return open_run(outcome)
 
-        monkeypatch.setattr(sweeping, "carry_out", carry_out)
+        monkeypatch.setattr(several, "begin", begin)
         return left
 
     return put
@@ -236,7 +237,8 @@ def swept(craft, tmp_path, *speeds, **targets):
     for index, speed in enumerate(speeds):
         named = {"torch": speed} | {name: several[index] for name, several in targets.items()}
         points.append(Point(made.values[index], open_run(craft(tmp_path, named))))
-    return Swept(made, ("gan_iteration", "matmul"), tuple(backends), "numpy", tuple(points), (), Ending("complete"))
+    operations = "gan_iteration", "matmul"
+    return Several("batch", operations, tuple(backends), "numpy", tuple(points), (), Ending("complete"))
 
 
 def test_the_crossing_is_stated_with_its_bracket(craft, tmp_path):

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-from functools import partial
 
 import msgspec
 import pytest
@@ -12,10 +11,10 @@ from hypothesis import given, strategies as st
 from ganbench.errors import GanbenchError, UsageError
 from ganbench.gan import GANSpec, preset
 from ganbench.layers import weighted
-from ganbench.measure import variants
+from ganbench.measure import several, variants
 from ganbench.measure.models import changed, model_of
 from ganbench.report import prices
-from ganbench.results.run import Ending, Point, Priced, open_run
+from ganbench.results.run import Ending, Point, Several, open_run
 from ganbench.settings import SETTINGS, Settings
 
 ASK = ("compare", "--preset", "tiny", "--backends", "numpy,torch", "--vary")
@@ -107,7 +106,7 @@ def test_a_variant_is_the_base_with_one_ingredient_changed():
         (["threads=4096"], "threads 4096 is not valid"),
         (["loss=hinge", "--sweep", "batch=1,2"], "--sweep cannot be given with --vary"),
         (["loss=hinge", "--resume", "x"], "--resume cannot be given with --vary"),
-        (["loss=hinge", "--format", "bmf"], "--format bmf holds one run, not those of --vary"),
+        (["loss=hinge", "--format", "bmf"], "--format bmf holds one run, not several"),
         (["loss=hinge", "--machine", "../x"], "machine '../x'"),
     ],
 )
@@ -130,16 +129,19 @@ def test_a_word_that_is_no_option_is_refused(ganbench_cli):
 class Staged:
     """Runs that end as they are told: each is its rounds, and then what comes of it."""
 
-    def __init__(self, monkeypatch, **outcomes):
+    def __init__(self, monkeypatch, cut=None, **outcomes):
         self.took: list[str] = []
+        self._cut = cut  # after how many rounds there is a Ctrl-C, which the run that is at it meets
         self._outcomes = {name.replace("_", "="): outcome for name, outcome in outcomes.items()}
         names = iter(self._outcomes)
-        monkeypatch.setattr(variants, "begin", lambda *_: self._steps(next(names)))
+        monkeypatch.setattr(several, "begin", lambda *_: self._steps(next(names)))
 
     def _steps(self, name):
         rounds, outcome = self._outcomes[name]
         try:
             for _ in range(rounds):
+                if len(self.took) == self._cut:
+                    raise KeyboardInterrupt
                 self.took.append(name)
                 yield
             if isinstance(outcome, BaseException):
@@ -163,10 +165,13 @@ def test_every_turn_has_one_round_of_each_run_and_a_failure_is_a_row(monkeypatch
     )  # fmt: skip
     code, out, err = ganbench_cli(*ASK, "loss=hinge", "batch=8,4", "--ops", "matmul")
     assert code == 0
-    assert "4 runs in turns, base, loss=hinge, batch=8, batch=4: 10 rounds each" in err
-    assert sorted(staged.took[:4]) == ["base", "batch=4", "batch=8", "loss=hinge"]
-    for turn in range(2, 6):
-        assert sorted(staged.took[3 + 2 * turn - 2 : 3 + 2 * turn]) == ["base", "loss=hinge"]
+    assert "4 runs in turns, variant base, loss=hinge, batch=8, batch=4: 10 rounds each" in err
+    turns = [staged.took[:4], staged.took[4:7], *(staged.took[at : at + 2] for at in range(7, 15, 2))]
+    both = ["base", "loss=hinge"]
+    assert [sorted(turn) for turn in turns] == [
+        ["base", "batch=4", "batch=8", "loss=hinge"], ["base", "batch=4", "loss=hinge"], *[both] * 4,
+    ]  # fmt: skip
+    assert len(staged.took) == 15
     rows = [line.split() for line in out.splitlines() if line.strip()]
     assert [rows[2][1], *rows[2][-2:]] == ["base", "1.00", "base"]
     text = " ".join(out.split())
@@ -178,16 +183,7 @@ def test_every_turn_has_one_round_of_each_run_and_a_failure_is_a_row(monkeypatch
 
 def test_ctrl_c_keeps_what_is_done(monkeypatch, craft, tmp_path, ganbench_cli):
     runs = {name: (3, craft(tmp_path)) for name in ("base", "loss_hinge", "batch_8")}
-    staged = Staged(monkeypatch, **runs)
-    count, step = iter(range(100)), variants._step
-
-    def cut(name, take):
-        return step(name, take if next(count) != 4 else partial(_cut, staged))
-
-    def _cut(_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(variants, "_step", cut)
+    staged = Staged(monkeypatch, cut=4, **runs)
     code, out, err = ganbench_cli(*ASK, "loss=hinge", "batch=8", "--ops", "matmul")
     assert code == 130
     assert len(staged.took) == 4
@@ -204,7 +200,8 @@ def priced(craft, tmp_path, *scales, **more):
     runs = [open_run(craft(tmp_path, scale=scale, **more)) for scale in (1.0, *scales)]
     names = ["base", *(f"x={scale:g}" for scale in scales)]
     points = tuple(Point(name, run) for name, run in zip(names, runs, strict=True))
-    return Priced(("matmul", "gan_iteration"), ("numpy", "torch"), points, Ending("complete"))
+    operations = runs[0].header.operations
+    return Several("variant", tuple(operations), ("numpy", "torch"), "numpy", points, (), Ending("complete"))
 
 
 @pytest.mark.parametrize("scale", [0.2, 0.9, 1.0, 1.1, 7.0])
@@ -220,7 +217,7 @@ def test_a_price_list_in_every_form(craft, tmp_path):
     made = priced(craft, tmp_path, 2.0, 0.5)
     rows = list(csv.DictReader(io.StringIO(prices.render(made, "csv"))))
     assert list(rows[0]) == prices.COLUMNS
-    assert [row["operation"] for row in rows] == ["matmul"] * 6 + ["gan_iteration"] * 6
+    assert [row["operation"] for row in rows] == [name for name in made.operations for _ in range(6)]
     assert [row["target"] for row in rows[:6]] == ["numpy"] * 3 + ["torch"] * 3
     whole = json.loads(prices.render(made, "json"))
     assert whole["variants"] == ["base", "x=2", "x=0.5"]

@@ -11,17 +11,16 @@ import click
 from ..errors import GanbenchError, UsageError
 from ..report.choices import EXCHANGE_FORMATS, RUN_FORMATS
 from ..report.escape import visible_lines
-from . import shared, terminal
-from .defaults import TABLE, Command, fitting, of_project, read_project
-from .fail_if import conclude, evaluate_all, fail_if_option, failures_leave
+from . import several, shared, terminal
+from .defaults import Command, fitting, read_project
+from .fail_if import conclude, conditions_of, evaluate_all, fail_if_option, failures_leave
 from .fleet import fleet_command
 from .model import model_command
 from .recommend import recommend_command
 from .report import diff_command, report_command, results_command
-from .sweep import carry_out as carry_out_sweep, planned, sweep_option
+from .several import planned_prices, planned_sweep, sweep_option, vary_option
 from .terminal import columns, say, screen, shown, write
 from .train import train_command
-from .vary import carry_out as carry_out_prices, planned as planned_prices, vary_option
 
 if TYPE_CHECKING:
     from ..measure.rounds import Progress
@@ -31,7 +30,6 @@ VERIFY_LEGEND = """
 error: relative error of a group of outputs, ‖output - reference‖ / ‖reference‖, after so many iterations.
 ok: the error is within the tolerance, which follows from the rounding errors of correct programs in this model."""
 TARGETS = "targets operations spec dtype threads data math timeout_s"  # settings: what is measured, on what
-NARROWING = ("backends", "devices", "ops", "baseline", "resume")  # after them a project's conditions may not fit
 LIMITS = ("rounds", "budget_s", "precision_goal")
 WITH_RESUME = "resume fail_if form details output picture results".split()  # all else is the run's own
 
@@ -76,7 +74,7 @@ def compare(
     """Check, time and compare targets. Saves the run and prints a table."""
     from ..measure.plan import announcement, make_plan
     from ..measure.session import carry_out, examine, resume as go_on
-    from ..report.condition import NOT_MEASURED, parse
+    from ..report.condition import NOT_MEASURED
     from ..report.export import left_out, render
     from ..results.run import find_run
     from ..results.table import run_table
@@ -87,20 +85,11 @@ def compare(
         terminal.check_picture(picture)
         if more and not vary:
             raise UsageError(f"'{' '.join(more)}' is not an option: 'ganbench compare --help' shows what is valid")
-        if several := "--vary" if vary else "--sweep" if sweep else "":
-            if form in EXCHANGE_FORMATS and not of_project(context, "form"):
-                raise UsageError(
-                    f"--format {form} holds one run, not those of {several}: see 'ganbench results show --help'"
-                )
-            if picture is not None:
-                raise UsageError(
-                    f"--picture cannot be given with {several}: 'ganbench report --picture' draws it afterwards"
-                )
-            form = "table" if form in EXCHANGE_FORMATS else form
         if vary:
-            return carry_out_prices(planned_prices(context, (*vary, *more), settings), results, machine, form, output)
+            made = planned_prices(context, (*vary, *more), settings)
+            return several.carry_out("variant", made, results, machine, context, output, turns=True)
         if sweep is not None:
-            return carry_out_sweep(*planned(context, sweep, settings), results, machine, form, output)
+            return several.carry_out(*planned_sweep(context, sweep, settings), results, machine, context, output)
         if resume is None:
             plan = fitting(context, make_plan, settings)
             work: Callable[[Progress], Run] = partial(carry_out, plan, results, machine, say)
@@ -110,14 +99,7 @@ def compare(
             path, limits = find_run(resume, results), {name: settings[name] for name in LIMITS}
             plan = examine(path, **limits).plan
             work = partial(go_on, path, say, **limits)
-        conditions = []
-        for text in fail_if:
-            try:
-                conditions.append(parse(text, plan.targets, plan.operations, plan.baseline))
-            except UsageError as error:
-                if not (of_project(context, "fail_if") and shared.given(context, *NARROWING)):
-                    raise
-                say(f"left out, as it does not fit this run: {error} (from {TABLE} in {context.obj})")
+        conditions = conditions_of(context, fail_if, plan)
         terminal.announce(announcement(plan))
         run = shown(work)
         unwritten = ""

@@ -22,11 +22,6 @@ TABLE = "[tool.ganbench]"
 FAULT = "ganbench.fault"  # in the ``meta`` of a context: what is wrong with the project's file
 # What names a file to write, or one run, belongs to one command and not to a project.
 ONCE = ("output", "picture", "html", "run", "resume", "sweep", "vary", "help", "version", "show_config")
-# Which defaults give way where they do not fit one of these on the command line.
-YIELDS = {
-    "baseline": ("backends", "devices"), "devices": ("backends",), "math": ("dtype",), "dtype": ("math",),
-    "caches": ("ops", "threads", "energy"), "ops": ("caches",),
-}  # fmt: skip
 SOURCES = {
     ParameterSource.COMMANDLINE: "command line",
     ParameterSource.DEFAULT_MAP: TABLE,
@@ -120,12 +115,15 @@ def of_project(ctx: click.Context, name: str) -> bool:
 
 
 def fitting(ctx: click.Context, make: Callable[..., T], settings: dict[str, Any]) -> T:
-    """Return ``make(**settings)``; a project's default in ``YIELDS`` that does not fit the command line gives way."""
+    """Return ``make(**settings)``; a project's default that ``yields`` to the command line gives way if it must."""
+    from ..settings import SETTINGS
+
     try:
         return make(**settings)
     except UsageError as error:
         left = dict(settings)
-        for name in (one for one, others in YIELDS.items() if of_project(ctx, one) and given(ctx, *others)):
+        yielding = [one.name for one in SETTINGS.values() if of_project(ctx, one.name) and given(ctx, *one.yields)]
+        for name in (one for one in yielding if one in left):
             left[name] = next(one.default for one in ctx.command.get_params(ctx) if one.name == name)
             with contextlib.suppress(UsageError):
                 made = make(**left)

@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import GanbenchError, UsageError
+from .defaults import TABLE, of_project
+from .shared import given
 from .terminal import discard_output, say
 
 if TYPE_CHECKING:
+    from ..measure.plan import Plan
     from ..report.condition import Condition
     from ..results.run import Ending, Run
+
+NARROWING = ("backends", "devices", "ops", "baseline", "resume")  # after them a project's conditions may not fit
 
 fail_if_option = click.option(
     "--fail-if", multiple=True, metavar="CONDITION",
@@ -41,6 +46,21 @@ def failures_leave(code: int) -> Iterator[None]:
     except Exception:
         traceback.print_exc()  # a fault of ours, which must not pass for a condition that holds
         sys.exit(code)
+
+
+def conditions_of(context: click.Context, texts: Iterable[str], plan: "Plan") -> "list[Condition]":
+    """Return the conditions on a run; one of a project that does not fit the command line is left out, and told."""
+    from ..report.condition import parse
+
+    found = []
+    for text in texts:
+        try:
+            found.append(parse(text, plan.targets, plan.operations, plan.baseline))
+        except UsageError as error:
+            if not (of_project(context, "fail_if") and given(context, *NARROWING)):
+                raise
+            say(f"left out, as it does not fit this run: {error} (from {TABLE} in {context.obj})")
+    return found
 
 
 def evaluate_all(conditions: "Sequence[Condition]", run: "Run") -> int:

@@ -62,7 +62,7 @@ def is_sound(path: Path | None) -> bool:
         return False
     if not os.access(path, os.R_OK | os.X_OK):
         raise DataError(f"data {path}: the folder may not be opened")
-    pictures, recordings = (files_below(path, suffixes)[0] for suffixes in (PICTURES, SOUND))
+    pictures, recordings = (files_below(path, suffixes) for suffixes in (PICTURES, SOUND))
     if pictures and recordings:
         raise DataError(
             f"data {path}: holds {len(pictures)} pictures and {len(recordings)} WAV files: pass a folder of one kind"
@@ -74,14 +74,12 @@ def unread(path: Path | None) -> str:
     """Return in words what is in a folder of data and is not read; '' for nothing, and for a file."""
     if path is None or not path.is_dir():
         return ""
-    suffixes = SOUND if is_sound(path) else PICTURES
-    hidden = files_below(path, suffixes)[1]
-    return "; ".join(filter(None, [f"{hidden} hidden files are not read" * bool(hidden), left_below(path, suffixes)]))
+    return left_below(path, SOUND if is_sound(path) else PICTURES)
 
 
 def _stored(path: Path) -> np.ndarray:
     """Return images as a file or folder has them."""
-    return read_pictures(files_below(path, PICTURES)[0]) if path.is_dir() else _decode(_read_bytes(path))
+    return read_pictures(files_below(path, PICTURES)) if path.is_dir() else _decode(_read_bytes(path))
 
 
 def data_digest(path: Path | None) -> str:
@@ -91,7 +89,7 @@ def data_digest(path: Path | None) -> str:
     """
     hasher = hashlib.sha256()
     if path is not None and path.is_dir():
-        for file in files_below(path, SOUND if is_sound(path) else PICTURES)[0]:
+        for file in files_below(path, SOUND if is_sound(path) else PICTURES):
             hasher.update(hashlib.sha256(file.read_bytes()).digest())
         return hasher.hexdigest()
     images = _digits() if path is None else _decode(_read_bytes(path))

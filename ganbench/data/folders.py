@@ -5,15 +5,13 @@ import os
 from pathlib import Path
 
 
-def files_below(folder: Path, suffixes: tuple[str, ...]) -> tuple[list[Path], int]:
-    """Return every such file in ``folder`` and below, by name, and how many hidden ones there are."""
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
-    paths = [path for path in found if not _hidden(path, folder)]
-    return paths, len(found) - len(paths)
+def files_below(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """Return every such file in ``folder`` and below, by name, without hidden ones."""
+    return sorted(path for path in folder.rglob("*") if _is_one(path, folder, suffixes))
 
 
 def left_below(folder: Path, suffixes: tuple[str, ...]) -> str:
-    """Return in words what is there besides: files of other kinds, links that lead nowhere, closed folders; or ''."""
+    """Return in words what else is there: hidden files, other kinds, links that lead nowhere, closed folders; or ''."""
     kinds: collections.Counter[str] = collections.Counter()
     for path in folder.rglob("*"):
         if path.is_dir() and not path.is_symlink():
@@ -22,10 +20,16 @@ def left_below(folder: Path, suffixes: tuple[str, ...]) -> str:
             kinds["links to folders"] += 1
         elif not path.is_file():
             kinds["links that lead nowhere, or no files"] += 1
-        elif not _hidden(path, folder) and path.suffix.lower() not in suffixes:
+        elif _hidden(path, folder):
+            kinds["hidden files"] += 1
+        elif not _is_one(path, folder, suffixes):
             kinds[path.suffix.lower() or "without a suffix"] += 1
     told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common() if count)
-    return f"{kinds.total()} others are not read: {told}" if told else ""
+    return f"not read: {told}" if told else ""
+
+
+def _is_one(path: Path, folder: Path, suffixes: tuple[str, ...]) -> bool:
+    return path.suffix.lower() in suffixes and path.is_file() and not _hidden(path, folder)
 
 
 def _hidden(path: Path, folder: Path) -> bool:

@@ -33,16 +33,13 @@ class Recordings(NamedTuple):
     files: int
     seconds: float
     silent: int
-    hidden: int
-    left: str  # what else is in the folder
 
     def describe(self) -> str:
         """Return in one line what was read."""
         n, width = self.frames.shape
-        hidden = f"; {self.hidden} hidden files are not read" * bool(self.hidden) + f"; {self.left}" * bool(self.left)
         return (
             f"{self.files} recordings, {self.seconds:.1f} s at {RATE:,} Hz: {n:,} frames of {width} samples; "
-            f"{self.silent} nearly silent ones are left out" + hidden
+            f"{self.silent} nearly silent ones are left out"
         )
 
 
@@ -57,10 +54,10 @@ def load_recordings(spec: GANSpec, folder: Path) -> Recordings:
     """
     if importlib.util.find_spec("scipy") is None:
         raise UnavailableError('WAV files are read with SciPy: pip install "ganbench[train]"')
-    (paths, hidden), left = files_below(folder, SUFFIXES), left_below(folder, SUFFIXES)
+    paths = files_below(folder, SUFFIXES)
     if not paths:
-        what = f" but {hidden} hidden ones" * bool(hidden)
-        raise DataError(f"data {folder}: holds no .png, .jpg or .wav file{what}" + f"; {left}" * bool(left))
+        left = left_below(folder, SUFFIXES)
+        raise DataError(f"data {folder}: holds no .png, .jpg or .wav file" + f" ({left})" * bool(left))
     if spec.data_range != (-1.0, 1.0):
         raise DataError(
             f"data {folder}: sound lies in [-1, 1], but this generator ends in "
@@ -80,7 +77,7 @@ def load_recordings(spec: GANSpec, folder: Path) -> Recordings:
     heard = loudness > SILENCE * loudness.max(initial=0)
     if not heard.any():
         raise DataError(f"data {folder}: holds no frame of {width} samples at {RATE:,} Hz with any sound in it")
-    return Recordings(frames[heard], len(paths), samples / RATE, int((~heard).sum()), hidden, left)
+    return Recordings(frames[heard], len(paths), samples / RATE, int((~heard).sum()))
 
 
 def read_wav(path: Path) -> np.ndarray:

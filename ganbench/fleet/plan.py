@@ -13,9 +13,8 @@ from ..gan import PRESETS
 from ..machine.environment import usable_cpus
 from ..measure.models import model_of
 from ..measure.plan import Plan, asked_again, record
-from ..measure.sweep import PRODUCTS, parse, plans
+from ..measure.sweep import Sweep, parse, plans
 from ..model_file import as_toml, read_toml
-from ..results.run import Sweep
 from ..settings import LARGEST_INTEGER, OF_MODEL, SETTINGS, Settings
 
 MODEL = "model.toml"  # beside a run whose model no preset describes
@@ -152,7 +151,6 @@ def _jobs(matrix: Matrix, folder: Path) -> Iterator[Job]:
         raise UsageError(f"{name} and a sweep of {name} cannot be given together: choose one of them")
     if sweep.variable == "n" and (matrix.presets or matrix.models or said):
         raise UsageError("a sweep of n has its own models: leave out presets, models and what else says a model")
-    ops = asked["ops"] or (PRODUCTS[:1] if sweep.variable == "n" else None)
     models = [{"preset": name} for name in matrix.presets] + [{"model": folder / name} for name in matrix.models]
     of_threads = sweep.variable == "threads"
     for model, value, dtype in product(models or [{}], sweep.values, matrix.dtypes or ["float32"]):
@@ -161,7 +159,7 @@ def _jobs(matrix: Matrix, folder: Path) -> Iterator[Job]:
         for threads in counts:
             # This machine may have fewer cores than the one that will measure.
             here = None if threads is None else min(threads, len(usable_cpus()))
-            (plan,) = plans(one, spec, **{**asked, "ops": ops, "dtype": dtype, "threads": here})
+            (plan,) = plans(one, spec, **{**asked, "dtype": dtype, "threads": here})
             yield _job(matrix, plan, threads)
 
 

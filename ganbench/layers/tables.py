@@ -15,6 +15,7 @@ from .network import weighted
 from .reshape import reshape
 
 Image = tuple[int, int, int]  # C, H, W
+Networks = tuple[tuple["Entry", ...], tuple["Entry", ...]]  # a generator and a discriminator
 Network = tuple[tuple[Layer, ...], tuple[int, ...]]  # layers, and the shape of the output as the entries say it
 LEAST = {"out": 1, "kernel": 1, "stride": 1, "padding": 0}
 
@@ -113,6 +114,12 @@ def unnormalised(entries: Sequence[Entry]) -> tuple[Entry, ...]:
         replace(entry, batch_norm=False) if isinstance(entry, WeightedTable) and entry.batch_norm else entry
         for entry in entries
     )
+
+
+def normalised_less(generator: Sequence[Entry], discriminator: Sequence[Entry]) -> dict[str, Networks]:
+    """Return two networks with less batch norm: ``off``, in no layer; ``generator``, in none of the discriminator."""
+    without = unnormalised(discriminator)
+    return {"off": (unnormalised(generator), without), "generator": (tuple(generator), without)}
 
 
 def scaled(entries: Sequence[Entry], factor: float) -> tuple[Entry, ...]:

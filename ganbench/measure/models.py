@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from ..errors import UsageError
 from ..gan import GANSpec, preset, with_loss
-from ..layers.tables import scaled, unnormalised
+from ..layers.tables import normalised_less, scaled
 from ..model_file import read_spec
 from ..settings import Settings
 
@@ -44,14 +44,12 @@ def _widths(role: str, widths: str | Sequence[int]) -> tuple[int, ...]:
 
 def _normalised(spec: GANSpec, where: str) -> GANSpec:
     """Return ``spec`` with batch norm in no layer, or only where the generator has it."""
-    networks: dict[str, Any] = {"discriminator": unnormalised(spec.discriminator)}
-    if where == "off":
-        return replace(spec, batch_norm=False, generator=unnormalised(spec.generator), **networks)
-    if not spec.generator_activations:  # tables say it themselves
-        if spec.generator == unnormalised(spec.generator):
-            raise UsageError(f"batch-norm generator: the generator of {spec.name} has none; say it in the model's file")
-        return replace(spec, **networks)
-    return replace(spec, batch_norm=True, **networks)
+    in_tables = not spec.generator_activations
+    generator, discriminator = normalised_less(spec.generator, spec.discriminator)[where]
+    if in_tables and where == "generator" and not any(layer.batch_norm for layer in spec.generator_layers):
+        raise UsageError(f"batch-norm generator: the generator of {spec.name} has none; say it in the model's file")
+    own = where == "generator" and not in_tables
+    return replace(spec, batch_norm=own, generator=generator, discriminator=discriminator)
 
 
 def _with_channels(spec: GANSpec, factor: float) -> GANSpec:

@@ -41,8 +41,7 @@ def carry_out(plan: Plan, results: Path | None, machine: str | None, say: Say, p
     Raises ``UsageError`` for what cannot be, ``StorageError`` where results cannot be written.
     """
     steps = begin(plan, results, machine, progress)
-    if told := unread(plan.data):
-        say(f"data {plan.data}: {told}")
+    tell_unread(plan, say)
     with alone(say) if plan.timed else adopting():
         return finish(steps)
 
@@ -55,6 +54,12 @@ def begin(plan: Plan, results: Path | None, machine: str | None, progress: Progr
     if results is not None:
         store.check_writable(results)
     return _steps(plan, images, results, machine, progress)
+
+
+def tell_unread(plan: Plan, say: Say) -> None:
+    """Say what is in the folder of data and is not read."""
+    if told := unread(plan.data):
+        say(f"data {plan.data}: {told}")
 
 
 def finish(steps: Steps) -> Run:

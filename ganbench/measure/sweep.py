@@ -2,22 +2,25 @@
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from ..errors import GanbenchError, UsageError, unknown
+from ..errors import UsageError, unknown
 from ..gan import GANSpec
+from ..operations import PRODUCTS
 from ..registry import split_list
-from ..results.run import Ending, Point, Sweep, Swept, V
 from .models import CHANGES, changed
-from .plan import Plan, length, make_plan
-from .rounds import Progress
-from .session import Say, carry_out
+from .plan import Plan, make_plan
 
 VARIABLES = ("batch", "width", "threads", "critic_steps", "n")
 LARGEST = 2**31 - 1  # no machine has the memory for more
-PRODUCTS = ("matmul", "matmul_grad")  # what there is of square matrices
 EXAMPLE = "such as batch=1,8,32 or n=64..4096"
+
+
+class Sweep(NamedTuple):
+    """One variable and its values, rising."""
+
+    variable: str
+    values: tuple[int, ...]
 
 
 def parse(text: str) -> Sweep:
@@ -46,12 +49,14 @@ def _values(part: str, text: str) -> list[int]:
     return [low, *(1 << k for k in range(low.bit_length(), high.bit_length()) if 1 << k < high), high]
 
 
-def plans(sweep: Sweep, spec: GANSpec, ops: str | Sequence[str], **settings: Any) -> tuple[Plan, ...]:
+def plans(sweep: Sweep, spec: GANSpec, ops: str | Sequence[str] | None, **settings: Any) -> tuple[Plan, ...]:
     """Return the plan of each value: ``spec`` or the threads altered, all else as ``make_plan`` takes it.
 
     Raises ``UsageError`` where one of them cannot be.
     """
     made = []
+    if sweep.variable == "n":
+        ops = ops or PRODUCTS[:1]
     for value in sweep.values:
         threads = {"threads": value} if sweep.variable == "threads" else {}
         model = _square(value) if sweep.variable == "n" else spec
@@ -66,50 +71,3 @@ def plans(sweep: Sweep, spec: GANSpec, ops: str | Sequence[str], **settings: Any
 def _square(n: int) -> GANSpec:
     """Return a model with a heaviest layer n×n, which says the shape of a product; images of one pixel cost nothing."""
     return GANSpec(name="square", generator=(n, n, 1), discriminator=(1, 1), batch=n)
-
-
-def announcement(sweep: Sweep, made: Sequence[Plan]) -> str:
-    """Return in one sentence what is about to be measured, and how long that may take."""
-    values = ", ".join(map(str, sweep.values))
-    return f"{len(made)} runs, {sweep.variable} {values}: {length(made[0].rigor, len(made))}"
-
-
-def failed(value: V, error: Exception) -> Point[V]:
-    """Return what came of a value whose run has ended in ``error``."""
-    reason = " ".join(str(error).split()) or "the inputs do not fit"
-    short = isinstance(error, MemoryError) or "memory" in reason.lower()  # the oracle's, in its own words
-    return Point(value, None, "out of memory" if short else "failed", reason)
-
-
-def carry_out_all(
-    sweep: Sweep, made: Sequence[Plan], results: Path, machine: str | None, say: Say, progress: Progress
-) -> Swept:
-    """Run every plan; what fails is a point with its reason, and an interrupt keeps what there is.
-
-    Raises ``UsageError`` where not even the first run can begin.
-    """
-    points: list[Point[int]] = []
-    ended = Ending("complete")
-    for value, plan in zip(sweep.values, made, strict=True):
-        done = len(points)
-
-        def tell(share: float, text: str, value: int = value, done: int = done) -> None:
-            progress((done + share) / len(made), f"{sweep.variable} {value}, {text}")
-
-        try:
-            run = carry_out(plan, results, machine, say, tell)
-        except KeyboardInterrupt:
-            ended = Ending("interrupted")
-            break
-        except (GanbenchError, MemoryError) as error:
-            if isinstance(error, UsageError) and not points:
-                raise
-            points.append(failed(value, error))
-            continue
-        points.append(Point(value, run))
-        if not run.ended.finished:
-            ended = run.ended
-            break
-    first, left = made[0], sweep.values[len(points) :]
-    labels = tuple(target.label for target in first.targets)
-    return Swept(sweep, first.operations, labels, first.baseline, tuple(points), left, ended)

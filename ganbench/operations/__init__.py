@@ -11,6 +11,7 @@ from .layers import BatchNorm, BatchNormGrad, Matmul, MatmulGrad
 from .networks import AdamStep, DiscriminatorForward, GANIteration, GeneratorForward, PenaltyGrad
 from .products import GANProducts
 
+PRODUCTS = (Matmul.name, MatmulGrad.name)  # what there is of square matrices
 CONVOLUTIONS: list[type[Operation]] = [Conv2d, Conv2dGrad, ConvTranspose2d, ConvTranspose2dGrad]
 LAYERS: list[type[Operation]] = [Matmul, MatmulGrad, *CONVOLUTIONS, BatchNorm, BatchNormGrad]
 NETWORKS: list[type[Operation]] = [
@@ -22,7 +23,7 @@ NETWORKS: list[type[Operation]] = [
     GANProducts,
 ]
 OPERATIONS = {kind.name: kind for kind in (*LAYERS, *NETWORKS)}
-DEFAULT_OPERATIONS = ("matmul", "matmul_grad", "batch_norm", "adam_step", "gan_iteration")
+DEFAULT_OPERATIONS = (*PRODUCTS, "batch_norm", "adam_step", "gan_iteration")
 
 
 def operations_of(spec: GANSpec) -> tuple[str, ...]:
@@ -39,7 +40,7 @@ def default_operations(spec: GANSpec) -> tuple[str, ...]:
     """Return what is measured of a model by default: where it has convolutions, these in the place of products."""
     known = operations_of(spec)
     own = tuple(kind.name for kind in CONVOLUTIONS if kind.name in known)
-    return (*own, *DEFAULT_OPERATIONS[2:]) if own else DEFAULT_OPERATIONS
+    return (*own, *(name for name in DEFAULT_OPERATIONS if name not in PRODUCTS)) if own else DEFAULT_OPERATIONS
 
 
 def operation(name: str, spec: GANSpec) -> Operation:

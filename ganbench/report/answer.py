@@ -2,11 +2,11 @@
 
 import pandas as pd
 
-from ..precision import titled
 from ..results.case import model_label
 from ..results.run import Run
 from ..results.statistics import MIN_ROUNDS
 from .relative import MAYBE, SURELY, fastest, verdict
+from .table import conditions
 
 ITERATION = "gan_iteration"
 
@@ -23,9 +23,7 @@ def answer(run: Run, table: pd.DataFrame) -> str:
     operation = ITERATION if ITERATION in set(compared["operation"]) else compared["operation"].iloc[-1]
     rows = timed[timed["operation"] == operation].sort_values("median_s")
     header = run.header
-    threads = f"{header.threads} thread{'s' * (header.threads != 1)}"
-    words = (model_label(header.spec), operation, titled(header.dtype, header.precision), threads, header.machine)
-    where = ", ".join(words)
+    where = f"{model_label(header.spec)}, {operation}, {conditions(header)}"
     maybe = [*rows.loc[rows["fastest"] == MAYBE, "target"]]
     if maybe:
         few = rows["rounds"].max() < MIN_ROUNDS

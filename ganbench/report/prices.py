@@ -1,14 +1,16 @@
 """What ingredients cost: the time of each variant of a run as a multiple of the time of the run without it."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
-from ..results.run import Priced, Run
-from ..results.statistics import BAND, Estimate, Verdict, judge, level, speed_ratio
-from ..results.table import run_table
+from ..results.run import Run, Several
+from ..results.statistics import BAND, Estimate
 from .formats import as_json, data, records
+from .relative import verdict_in_turns
+from .several import rows, runs_named
 from .table import heading, time, verdict
 from .text import PAPER, Part, Screen, document
 
@@ -16,7 +18,6 @@ COLUMNS = (
     "operation target variant status reason median_s ci_low_s ci_high_s "
     "price price_low price_high verdict detectable rounds run_id"
 ).split()
-NUMBERS = [name for name in COLUMNS if name.endswith("_s") or name.startswith(("price", "detectable", "rounds"))]
 LEGEND = (
     "price: time with this change / time of the base [95 % interval]. The runs took turns, round by round, and each "
     f"turn gives one ratio. same: within {BAND:.0%}. undecided (n%): too noisy; only differences of at least n% "
@@ -24,60 +25,43 @@ LEGEND = (
 )
 
 
-def said_of(base: Run, other: Run, operation: str, target: str) -> Verdict | None:
-    """Return the speed of a case in one run relative to another one that took turns with it; None without rounds."""
-    before, after = (run.visits(operation, target) for run in (base, other))
-    shared = sorted(before.keys() & after.keys())
-    if not shared:
-        return None
-    return judge(
-        speed_ratio(*([level(run[number]) for number in shared] for run in (before, after))), len(shared), None
-    )
-
-
-def tidy(priced: Priced) -> pd.DataFrame:
+def tidy(priced: Several[str]) -> pd.DataFrame:
     """Return one row per operation, target and variant, with ``COLUMNS``; what failed has its reason."""
-    rows: list[dict[Any, Any]] = []
-    first = priced.points[0]
-    for point in priced.points:
-        shared = {"variant": point.value}
-        if point.run is None:
-            blank = shared | {"status": point.status, "reason": point.reason}
-            rows += [blank | {"operation": o, "target": t} for o in priced.operations for t in priced.targets]
-            continue
-        table = run_table(point.run)
-        for row in table[table["operation"].isin(priced.operations)].to_dict("records"):
-            kept = {name: row[name] for name in COLUMNS if name in row} | shared
-            found = first.run and said_of(first.run, point.run, row["operation"], row["target"])
-            rows.append(kept | (_price(found, point is first) if found else {"verdict": None, "detectable": math.nan}))
-    table = pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(NUMBERS, "float64"))
+    found = rows(priced, COLUMNS, "variant")
+    runs = {point.value: point.run for point in priced.points}
+    base = next(iter(runs), "")  # it always begins first
+    prices = [_price(runs[base], runs[row["variant"]], row["variant"] == base, row) for row in found.to_dict("records")]
+    names = [name for name in COLUMNS if name.startswith("price")]
+    found = found.assign(**pd.DataFrame(prices, columns=[*names, "verdict", "detectable"], index=found.index))
     place = {name: number for number, name in enumerate((*priced.operations, *priced.targets))}
-    return table.sort_values(
+    found = found.sort_values(
         ["operation", "target"], key=lambda names: names.map(place), kind="stable", ignore_index=True
     )
+    return found.astype(dict.fromkeys(names, "float64"))
 
 
-def _price(found: Verdict, base: bool) -> dict[str, Any]:
-    """Return the price in a speed relative to the base."""
-    speed = found.ratio
-    if base:
-        return {"price": 1.0, "verdict": "base", "detectable": math.nan}
-    numbers = {"price": 1 / speed.value, "price_low": 1 / speed.high, "price_high": 1 / speed.low}
-    return numbers | {"verdict": found.outcome, "detectable": found.detectable}
+def _price(base: Run | None, other: Run | None, same: bool, row: Mapping[Any, Any]) -> tuple[Any, ...]:
+    """Return the price of a row with its interval, the verdict and what it could detect."""
+    if same and row["status"] == "ok":
+        return 1.0, math.nan, math.nan, "base", math.nan
+    said = verdict_in_turns(base, other, row["operation"], row["target"]) if base and other else None
+    if said is None:
+        return math.nan, math.nan, math.nan, None, math.nan
+    speed = said.ratio
+    return 1 / speed.value, 1 / speed.high, 1 / speed.low, said.outcome, said.detectable
 
 
-def render(priced: Priced, form: str, screen: Screen = PAPER) -> str:
+def render(priced: Several[str], form: str, screen: Screen = PAPER) -> str:
     """Return a price list as ``table``, ``markdown``, ``csv`` or ``json``."""
     table = tidy(priced)
     if form == "csv":
         return data(table, form)
     if form == "json":
         return as_json({"variants": [point.value for point in priced.points], "rows": records(table)})
-    base = priced.points[0].run
+    base = next((point.run for point in priced.points), None)
     title = "prices" if base is None else f"prices relative to {heading(base.header)}"
     parts = [_part(table, name) for name in priced.operations]
-    kept = [f"{point.value} {point.run.header.run_id}" for point in priced.points if point.run is not None]
-    return document(title, parts, [LEGEND, f"runs: {', '.join(kept)}"], form, screen)
+    return document(title, parts, [LEGEND, f"runs: {runs_named(priced)}"], form, screen)
 
 
 def _part(table: pd.DataFrame, operation: str) -> Part:

@@ -16,7 +16,7 @@ import pandas as pd
 from ..errors import UsageError
 from ..results.case import CASE
 from ..results.run import Run, RunOf
-from ..results.statistics import Verdict, speed_of, verdict_of
+from ..results.statistics import Verdict, judge, level, speed_of, speed_ratio, verdict_of
 from .selection import Selection, instead
 
 DERIVED = "derived"  # the verdict on a quotient of medians
@@ -35,6 +35,18 @@ def verdict(run: Run, operation: str, target: str, baseline: str) -> Verdict | N
     """
     own = run.copies(operation, run.header.baseline)
     return verdict_of(run.copies(operation, baseline), run.copies(operation, target), speed_of(own[:1], own[1:]))
+
+
+def verdict_in_turns(base: Run, other: Run, operation: str, target: str) -> Verdict | None:
+    """Return what may be said of a case in one run against the same in another, where rounds took turns; or None.
+
+    Neither has a control in the other.
+    """
+    before, after = (run.visits(operation, target) for run in (base, other))
+    if not (shared := before.keys() & after.keys()):
+        return None
+    levels = [[level(run[number]) for number in sorted(shared)] for run in (before, after)]
+    return judge(speed_ratio(*levels), len(shared), None)
 
 
 def no_run(_machine: str, _run_id: str) -> None:

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from ..results.run import Run, Swept
+from ..results.run import Run, Several
 from ..results.statistics import BAND
 from ..results.table import run_table
+from . import several
 from .formats import as_json, data, records
 from .relative import verdict
 from .table import SURE, UNSURE, heading, marks, time
@@ -19,7 +20,6 @@ COLUMNS = (
     "sweep value operation target status reason median_s ci_low_s ci_high_s "
     "ratio ratio_low ratio_high verdict detectable run_id"
 ).split()
-NUMBERS = [name for name in COLUMNS if name.endswith("_s") or name.startswith(("ratio", "detectable"))]
 SIDES = {"faster": 1, "slower": -1}
 
 
@@ -33,20 +33,9 @@ class Crossing(NamedTuple):
     high: int
 
 
-def tidy(swept: Swept) -> pd.DataFrame:
+def tidy(swept: Several[int]) -> pd.DataFrame:
     """Return one row per value, operation and target, with ``COLUMNS``; what failed has its reason."""
-    rows: list[dict[Any, Any]] = []
-    for point in swept.points:
-        shared = {"sweep": swept.sweep.variable, "value": point.value}
-        if point.run is None:
-            blank = shared | {"status": point.status, "reason": point.reason}
-            pairs = itertools.product(swept.operations, swept.targets)
-            rows += [blank | {"operation": name, "target": target} for name, target in pairs]
-        else:
-            found = run_table(point.run)
-            rows += [shared | row for row in found[found.columns.intersection(COLUMNS)].to_dict("records")]
-    table = pd.DataFrame(rows, columns=COLUMNS)
-    return table.astype(dict.fromkeys(NUMBERS, "float64"))
+    return several.rows(swept, COLUMNS, "value").assign(sweep=swept.variable)
 
 
 def brackets(values: Sequence[int], sides: Sequence[int]) -> list[tuple[int, int, int]]:
@@ -58,7 +47,7 @@ def brackets(values: Sequence[int], sides: Sequence[int]) -> list[tuple[int, int
     return [(low, high, after) for (low, before), (high, after) in itertools.pairwise(decided) if before != after]
 
 
-def crossings(swept: Swept) -> list[Crossing]:
+def crossings(swept: Several[int]) -> list[Crossing]:
     """Return where one target overtakes another, in rising order: between values at which each is surely faster."""
     runs = [(point.value, point.run) for point in swept.points if point.run is not None]
     found = []
@@ -77,12 +66,11 @@ def side(run: Run, operation: str, one: str, other: str) -> int:
     return 0 if found is None else SIDES.get(found.outcome, 0)
 
 
-def sentences(swept: Swept) -> list[str]:
+def sentences(swept: Several[int]) -> list[str]:
     """Return each crossing in words, and which operations have none that is sure."""
     found = crossings(swept)
     said = [
-        f"{c.operation}: {c.winner} overtakes {c.loser} between {swept.sweep.variable} {c.low} and {c.high}"
-        for c in found
+        f"{c.operation}: {c.winner} overtakes {c.loser} between {swept.variable} {c.low} and {c.high}" for c in found
     ]
     without = [name for name in swept.operations if name not in {c.operation for c in found}]
     if without and len(swept.targets) > 1:
@@ -90,18 +78,19 @@ def sentences(swept: Swept) -> list[str]:
     return said
 
 
-def render(swept: Swept, form: str, screen: Screen = PAPER) -> str:
+def render(swept: Several[int], form: str, screen: Screen = PAPER) -> str:
     """Return a sweep as ``table``, ``markdown``, ``csv`` or ``json``."""
     table = tidy(swept)
     if form == "csv":
         return data(table, form)
     if form == "json":
-        whole = {"sweep": swept.sweep.variable, "values": swept.sweep.values, "rows": records(table)}
+        values = [*(point.value for point in swept.points), *swept.left]
+        whole = {"sweep": swept.variable, "values": values, "rows": records(table)}
         return as_json(whole | {"crossings": [crossing._asdict() for crossing in crossings(swept)]})
     runs = {point.value: point.run for point in swept.points if point.run is not None}
     stars = {(value, *case): mark for value, run in runs.items() for case, mark in marks(run, run_table(run)).items()}
-    kept = ", ".join(f"{value} {run.header.run_id}" for value, run in runs.items())
-    notes = [*sentences(swept), *_reasons(table), *[f"runs by {swept.sweep.variable}: {kept}"] * bool(runs)]
+    kept = [f"runs by {swept.variable}: {several.runs_named(swept)}"] * bool(runs)
+    notes = [*sentences(swept), *_reasons(table), *kept]
     parts = [Part(pivot(table, name, stars), repeated=1) for name in dict.fromkeys(table["operation"])]
     return document(_title(swept), parts, [*notes, _legend(swept)], form, screen)
 
@@ -126,9 +115,9 @@ def _cell(row: "pd.Series[Any]", mark: str) -> str:
     return f"{f'{time(row)} {mark}'.rstrip()}\n{speed}{word}".strip()
 
 
-def _title(swept: Swept) -> str:
+def _title(swept: Several[int]) -> str:
     """Return which values were swept, and the model, machine and rigor of the first run that there is."""
-    what = f"{swept.sweep.variable} {', '.join(str(point.value) for point in swept.points)}"
+    what = f"{swept.variable} {', '.join(str(point.value) for point in swept.points)}"
     first = next((point.run.header for point in swept.points if point.run is not None), None)
     return what if first is None else f"{what}; the first: {heading(first)}"
 
@@ -143,7 +132,7 @@ def _reasons(table: pd.DataFrame) -> list[str]:
     ]
 
 
-def _legend(swept: Swept) -> str:
+def _legend(swept: Several[int]) -> str:
     return (
         f"in a cell: time ± half its 95 % interval; speed relative to {swept.baseline}, more than 1 is "
         f"faster; within {BAND:.0%} is the same. {SURE} {UNSURE} 'A overtakes B' is said where B is surely faster at "

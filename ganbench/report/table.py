@@ -203,6 +203,11 @@ INTERVALS = "drawn: | no difference, o the speed, - its interval, on a logarithm
 
 def heading(run: RunHeader) -> str:
     """Return the one line above a table: what was measured where."""
-    model, precision = f"{run.spec.name} ({run.spec.describe()})", titled(run.dtype, run.precision)
+    return f"{run.spec.name} ({run.spec.describe()}), {conditions(run)}, {run.rigor}"
+
+
+def conditions(run: RunHeader) -> str:
+    """Return under which conditions a run measured, and where."""
     cold = ", cold caches" * (run.caches == "cold")
-    return f"{model}, {precision}{cold}, {run.threads} thread{'s' * (run.threads != 1)}, {run.machine}, {run.rigor}"
+    threads = f"{run.threads} thread{'s' * (run.threads != 1)}"
+    return f"{titled(run.dtype, run.precision)}{cold}, {threads}, {run.machine}"

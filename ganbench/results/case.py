@@ -13,10 +13,11 @@ import pandas as pd
 
 from ..gan import PRESETS, GANSpec, with_loss
 from ..layers import Entry
-from ..layers.tables import unnormalised, written
+from ..layers.tables import normalised_less, written
 from ..precision import titled
 from .records import DIGITS, RunHeader
 
+LESS = {"": "", "generator": "batch norm in G alone", "off": "no batch norm"}
 DRAWN = 16  # letters of a digest in earlier runs, of the rows that one seed and batch drew; now it is of all the data
 
 
@@ -95,11 +96,10 @@ def model_label(spec: GANSpec) -> str:
 def _layers_beside(known: GANSpec | None, layers: Sequence[Sequence[Entry]]) -> str:
     """Return how layers differ from those of a preset; '' where they do not, and all of them where there is none."""
     if known is not None:
-        own, without = (known.generator, known.discriminator), unnormalised(known.discriminator)
-        forms = {"": own, "batch norm in G alone": (own[0], without), "no batch norm": (unnormalised(own[0]), without)}
-        for words, form in forms.items():
+        own = known.generator, known.discriminator
+        for where, form in {"": own, **normalised_less(*own)}.items():
             if form == layers:
-                return words
+                return LESS[where]
     return " / ".join(map(written, layers))
 
 

@@ -1,4 +1,4 @@
-"""A run and a sweep of runs: their records, their files and how they ended; and how to find a run."""
+"""A run, and several: their records, their files and how they ended; and how to find a run."""
 
 import contextlib
 from collections.abc import Callable, Sequence
@@ -92,13 +92,6 @@ class Run:
 RunOf = Callable[[str, str], Run | None]  # of a machine and the id of a run
 
 
-class Sweep(NamedTuple):
-    """One variable and its values, rising."""
-
-    variable: str
-    values: tuple[int, ...]
-
-
 V = TypeVar("V")  # a value of a sweep, or the name of a variant
 
 
@@ -111,24 +104,15 @@ class Point(NamedTuple, Generic[V]):
     reason: str = ""
 
 
-class Swept(NamedTuple):
-    """What came of a sweep of ``targets`` on ``operations``; ``left`` are the values that were not begun."""
+class Several(NamedTuple, Generic[V]):
+    """What came of several runs that differ in ``variable``; ``left`` are the values that were not begun."""
 
-    sweep: Sweep
+    variable: str
     operations: tuple[str, ...]
     targets: tuple[str, ...]
     baseline: str
-    points: tuple[Point[int], ...]
-    left: tuple[int, ...]
-    ended: Ending
-
-
-class Priced(NamedTuple):
-    """What came of variants of one run, the first of them the run as it was asked for, in rounds by turns."""
-
-    operations: tuple[str, ...]
-    targets: tuple[str, ...]
-    points: tuple[Point[str], ...]
+    points: tuple[Point[V], ...]
+    left: tuple[V, ...]
     ended: Ending
 
 

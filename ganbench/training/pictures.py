@@ -5,13 +5,12 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import msgspec
 import numpy as np
 
 from .. import registry
 from ..gan import BATCH_NORM_EPS, GANSpec
 from ..layers import by_layer
-from ..layers.tables import unnormalised
+from ..measure.models import changed
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -38,7 +37,7 @@ def generate(spec: GANSpec, params: Sequence[np.ndarray], running: Sequence[np.n
             scale = gamma / np.sqrt(var + BATCH_NORM_EPS)
             w = np.moveaxis(scale * np.moveaxis(w, layer.out_axis, -1), -1, layer.out_axis)
             folded[-3:] = [w, beta - scale * mean]
-    plain = msgspec.structs.replace(spec, batch_norm=False, generator=unnormalised(spec.generator))
+    plain = changed(spec, "batch_norm", "off")
     return np.asarray(registry.load("numpy")().generator_forward(plain, folded, z))
 
 

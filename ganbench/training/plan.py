@@ -141,9 +141,9 @@ def _check_installed(plan: Plan) -> None:
 
 def _rows(plan: Plan) -> tuple[np.ndarray, str, bool]:
     """Return the real rows, a note on them, and whether they are sound."""
+    left = f"; {told}" if (told := unread(plan.data)) else ""
     if plan.data is not None and is_sound(plan.data):
         recordings = load_recordings(plan.spec, plan.data)
-        return recordings.frames, recordings.describe(), True
+        return recordings.frames, recordings.describe() + left, True
     rows = load_images(plan.spec, plan.data)
-    left = f" ({told})" if (told := unread(plan.data)) else ""
     return rows, f"{len(rows):,} rows from {plan.data or 'the UCI handwritten digits'}{left}", False
