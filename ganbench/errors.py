@@ -13,7 +13,10 @@ raised. ``WorkerLostError`` (measure/process) is not: it becomes a row and reach
 received, what is valid and, where it helps, what to run.
 """
 
+import re
 from collections.abc import Iterable
+
+ESCAPED = re.compile(r"\\u(dc[89a-f][0-9a-f])")  # in the name of a file, what is no UTF-8
 
 
 class GanbenchError(Exception):
@@ -44,9 +47,14 @@ class StorageError(GanbenchError):
     """Results that could not be written or read."""
 
 
-def readable(text: str) -> str:
+def as_utf8(text: str) -> str:
     """Return a text as UTF-8 can hold it: what is none in the name of a file is escaped, such as ``\\udce9``."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def from_utf8(text: str) -> str:
+    """Return the text that ``as_utf8`` was given."""
+    return ESCAPED.sub(lambda one: chr(int(one[1], 16)), text)
 
 
 def unknown(kind: str, received: str, known: Iterable[str]) -> UsageError:

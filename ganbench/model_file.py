@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from .errors import GanbenchError, SpecError, readable
+from .errors import GanbenchError, SpecError, as_utf8
 from .gan import GANSpec
 from .layers import tables
 
@@ -28,7 +28,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 def read_spec(path: Path) -> GANSpec:
     """Return the model described by a TOML file; raises ``SpecError`` naming file and fault."""
     try:
-        return msgspec.convert({"name": readable(path.stem), **read_toml(path)}, GANSpec)
+        return msgspec.convert({"name": as_utf8(path.stem), **read_toml(path)}, GANSpec)
     except OSError as error:
         raise SpecError(f"cannot read model {path}: {error.strerror}") from error
     except GanbenchError as error:  # msgspec wraps what __post_init__ raises only if it is a ValueError

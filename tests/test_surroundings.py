@@ -18,7 +18,7 @@ from patience import LIMIT_S
 
 import ganbench
 from ganbench.data import unread
-from ganbench.errors import readable
+from ganbench.errors import as_utf8
 from ganbench.machine.lock import NAME, run_lock
 from ganbench.measure.child import decoded, encoded
 from ganbench.measure.plan import asked_again, make_plan, record
@@ -80,7 +80,7 @@ def test_folders_whose_names_are_no_utf8(latin):
     for name in (f"{LATIN}.txt", f"{LATIN}.html", f"{LATIN}.svg", f"trained {LATIN}/numpy/state.npz"):
         assert (latin / name).stat().st_size
     run = ganbench.load_results(latin / LATIN)
-    assert set(run["data"]) == {readable(rows.name)}
+    assert set(run["data"]) == {as_utf8(rows.name)}
 
 
 def test_a_run_on_data_whose_name_is_no_utf8_can_be_resumed(latin):

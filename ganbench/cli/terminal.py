@@ -89,18 +89,22 @@ def progress_bar() -> Iterator[Callable[[float, str], None]]:
 @contextmanager
 def _log() -> Iterator[Callable[[float, str], None]]:
     """Yield what keeps the newest of what it is told, which is said every ``EVERY_S`` seconds."""
-    newest: list[tuple[float, str]] = []
+    newest = ""
     ended = threading.Event()
+
+    def keep(share: float, text: str) -> None:
+        nonlocal newest
+        newest = f"{share:.0%} done, {'; '.join(text.splitlines())}"
 
     def speak() -> None:
         while not ended.wait(EVERY_S):
-            for share, text in newest[-1:]:
-                say(f"{share:.0%} done, {'; '.join(text.splitlines())}")
+            if newest:
+                say(newest)
 
     speaking = threading.Thread(target=speak, daemon=True)
     speaking.start()
     try:
-        yield lambda share, text: newest.__setitem__(slice(None), [(share, text)])
+        yield keep
     finally:
         ended.set()
         speaking.join()

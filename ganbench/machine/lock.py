@@ -16,7 +16,7 @@ from typing import IO
 
 import msgspec
 
-from ..errors import readable
+from ..errors import as_utf8
 
 NAME = "ganbench.lock"
 SHARED = "GANBENCH_LOCK"  # the variable that names another folder than /tmp: tests must not wait for runs elsewhere
@@ -34,7 +34,7 @@ if sys.platform == "win32":
     import msvcrt
 
     CAN_LOCK = True
-    FAR = 2**30  # the locked byte; what is written before it stays readable to others
+    FAR = 2**30  # the locked byte; what is written before it stays as_utf8 to others
 
     def _take(file: IO[bytes], wait: bool) -> bool:
         while True:
@@ -93,7 +93,7 @@ def _locked(path: Path, tell: Callable[[str], None]) -> Iterator[None]:
         if not _take(file, wait=False):
             tell(f"waiting until {_holder(file)} has ended: two runs at once disturb each other; Ctrl-C stops waiting")
             _take(file, wait=True)
-        command = readable(" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]))[:200]
+        command = as_utf8(" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]))[:200]
         _write(file, Holder(os.getpid(), datetime.now(UTC).isoformat(timespec="seconds"), command))
         try:
             yield

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from ..errors import GanbenchError, UnavailableError, UnsupportedError, readable
+from ..errors import GanbenchError, UnavailableError, UnsupportedError, as_utf8
 from ..launch import channel, die_with
 from ..results.records import Status
 
@@ -58,7 +58,7 @@ def begin(kind: type[J]) -> tuple[J, Callable[[Any], None]]:
 
 def explained(error: Exception) -> tuple[Status, str]:
     """Return the status that an exception of a plug-in gives its row, and the reason in one line."""
-    text = readable(" ".join(str(error).split())) or type(error).__name__
+    text = as_utf8(" ".join(str(error).split())) or type(error).__name__
     if isinstance(error, UnavailableError):
         return "unavailable", text
     if isinstance(error, UnsupportedError | NotImplementedError):

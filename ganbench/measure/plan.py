@@ -1,6 +1,5 @@
 """From what was asked for to a list of cases, or an error that says what is valid; and from a record back to that."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import msgspec
 
 from .. import registry
-from ..errors import UsageError, readable
+from ..errors import UsageError, as_utf8, from_utf8
 from ..gan import GANSpec
 from ..machine.environment import usable_cpus
 from ..operations import OPERATIONS, default_operations, operation, operations_of
@@ -19,8 +18,6 @@ from ..results.records import DIGITS
 from ..settings import RIGORS, SETTINGS, Recorded, Rigor, Settings
 from . import engine
 from .models import model_of
-
-ESCAPE = re.compile(r"\\u(dc[89a-f][0-9a-f])")  # of what ``readable`` had to write otherwise
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -150,7 +147,7 @@ def record(plan: Plan) -> dict[str, Any]:
         "baseline": plan.baseline,
         "precision": plan.precision,
         "threads": plan.threads,
-        "data": readable(str(plan.data or DIGITS)),
+        "data": as_utf8(str(plan.data or DIGITS)),
         "rigor": plan.rigor_name,
         "settings": {"engine": engine.VERSION, **msgspec.to_builtins(plan.rigor)},
     }
@@ -164,7 +161,7 @@ def asked_again(said: Mapping[str, Any]) -> dict[str, Any]:
         "backends": [target.whole for target in said["targets"]],
         "ops": said["operations"],
         "math": said["precision"],
-        "data": None if said["data"] == DIGITS else ESCAPE.sub(lambda one: chr(int(one[1], 16)), said["data"]),
+        "data": None if said["data"] == DIGITS else from_utf8(said["data"]),
         "budget_s": said["settings"]["budget_s"],
         **({"rounds": rounds} if rounds else {"precision_goal": goal}),
     }

@@ -18,7 +18,7 @@ from msgspec.structs import asdict, replace
 
 from .. import registry
 from ..data import data_digest, unread
-from ..errors import GanbenchError, StorageError, UsageError, readable
+from ..errors import GanbenchError, StorageError, UsageError, as_utf8
 from ..machine import environment
 from ..machine.lock import run_lock
 from ..machine.processes import adopting
@@ -128,7 +128,7 @@ def describe(plan: Plan, machine: str | None) -> RunHeader:
         environment=environment.metadata(),
         commit=commit,
         dirty=dirty,
-        command=[readable(word) for word in (Path(sys.argv[0]).name, *sys.argv[1:])],
+        command=[as_utf8(word) for word in (Path(sys.argv[0]).name, *sys.argv[1:])],
         **record(plan),
         data_digest=data_digest(plan.data),
         versions={name: registry.version(name) for name in dict.fromkeys(t.backend for t in plan.targets)},

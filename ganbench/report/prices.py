@@ -7,11 +7,11 @@ from typing import Any
 import pandas as pd
 
 from ..results.run import Run, Several
-from ..results.statistics import BAND, Estimate
+from ..results.statistics import Estimate
 from .formats import as_json, data, records
 from .relative import verdict_in_turns
 from .several import rows, runs_named
-from .table import heading, time, verdict
+from .table import SAME, UNDECIDED, heading, time, verdict
 from .text import PAPER, Part, Screen, document
 
 COLUMNS = (
@@ -20,8 +20,7 @@ COLUMNS = (
 ).split()
 LEGEND = (
     "price: time with this change / time of the base [95 % interval]. The runs took turns, round by round, and each "
-    f"turn gives one ratio. same: within {BAND:.0%}. undecided (n%): too noisy; only differences of at least n% "
-    "are detectable."
+    f"turn gives one ratio. {SAME} {UNDECIDED}"
 )
 
 

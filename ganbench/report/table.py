@@ -174,14 +174,16 @@ def _ceiling(entry: "pd.Series[Any]") -> str:
 
 
 SURE = "mark *: surely the fastest target."
+SAME = f"same: within {BAND:.0%}."
+UNDECIDED = "undecided (n%): too noisy to call; only differences of at least n% are detectable."
 UNSURE = "(*): these targets may be the fastest; they cannot be told apart."
 LEGEND = {  # a column and what may stand in its cells: what that means
     ("speed", ""): "speed: baseline time / time [95 % interval].",
     ("ceiling", "%"): "ceiling: share of what the hardware can do.",
     ("target", f" {MARKS[SURELY]}"): SURE,
     ("target", MARKS[MAYBE]): UNSURE,
-    ("verdict", "same"): f"same: within {BAND:.0%}.",
-    ("verdict", "%)"): "undecided (n%): too noisy to call; only differences of at least n% are detectable.",
+    ("verdict", "same"): SAME,
+    ("verdict", "%)"): UNDECIDED,
 }
 
 
