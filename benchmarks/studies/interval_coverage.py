@@ -11,6 +11,9 @@ median: the tails of this machine, without whatever ties one round to the next.
 measured standard deviation. Whether 1 is excluded does not depend on that; whether the whole interval leaves
 the band of 2 %, a false verdict, does.
 
+*Planned*: runs that choose the number of rounds and passes as they go, from the noise that they have seen. Rounds
+differ by 1 %, or in one run of ten by 5 %.
+
 A few seconds: ``python benchmarks/studies/interval_coverage.py``
 """
 
@@ -22,7 +25,16 @@ import numpy as np
 from aa_verdicts import disjoint_pairs, sigmas, triples
 from study import RESULTS, Study, log_ratios, options, read_lines, upper_bound
 
-from ganbench.results.statistics import BAND, MIN_ROUNDS, Estimate, hodges_lehmann
+from ganbench.measure.schedule import LEAST as LEAST_VISITS, LEAST_LUCK, MOST, ROUNDS_TO_LEARN, USUAL, rounds_for_width
+from ganbench.results.statistics import (
+    BAND,
+    MIN_ROUNDS,
+    Components,
+    Estimate,
+    components,
+    hodges_lehmann,
+    trimmed_mean,
+)
 
 LIMIT, LEAST = 0.07, 400
 EDGE = float(np.log1p(BAND))
@@ -53,6 +65,8 @@ def main() -> None:
         for name, sigma in sorted(sigmas(runs).items()):
             cases = [(sigma * draw(rng, rounds)).tolist() for _ in range(simulations)]
             study.add({"kind": f"simulated {tail}", "case": name, "sigma": sigma, **count(cases)})
+    for share, name in ((0.0, "planned"), (0.1, "planned, some uneven")):
+        study.add({"kind": name, **count([planned(rng, rng.random() < share) for _ in range(simulations)])})
     for entry in study.pieces:
         case = f"{entry['case']} (sigma {entry['sigma']:.1%})" if "case" in entry else ""
         rate, beyond = (entry[key] / entry["intervals"] for key in ("excluded", "beyond_band"))
@@ -83,6 +97,19 @@ def resampled(runs: list[dict], rng: np.random.Generator, number: int) -> list[l
                 pools.setdefault((run["framework"], operation), []).extend(ratios)
     centred = [np.array(pool) - np.median(pool) for pool in pools.values()]
     return [rng.choice(centred[i % len(centred)], rounds).tolist() for i in range(number)]
+
+
+def planned(rng: np.random.Generator, heavy: bool) -> list[float]:
+    """Return the log-ratios of the rounds of one run, which plans them as ``measure/schedule.py`` does."""
+    left_s, start_s, pass_s, logs = 72.0, 2.0, 0.5, []
+    while not logs or left_s > start_s + LEAST_VISITS * pass_s:
+        found = components(logs) if len(logs) > ROUNDS_TO_LEARN else USUAL
+        noise = [Components(found.within, max(found.between, LEAST_LUCK))]
+        left = rounds_for_width(len(logs) + 1, left_s, start_s, pass_s, noise) - len(logs)
+        passes = min(max(round((left_s - (left - 1) * start_s) / left / pass_s), LEAST_VISITS), MOST)
+        logs.append((rng.normal(0, 0.05 if heavy else 0.01) + rng.normal(0, 0.12, passes)).tolist())
+        left_s -= start_s + passes * pass_s
+    return [trimmed_mean(passes) for passes in logs]
 
 
 def count(cases: list[list[float]]) -> dict:
