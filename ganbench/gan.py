@@ -243,8 +243,10 @@ class GANSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     def describe(self) -> str:
         """Return the model in one line, such as ``64-256-784 / 784-128-1, batch 128``."""
         of_loss = f" (critic_steps {self.critic_steps}, penalty {self.penalty:g})" if self.stacked else ""
+        in_g = any(layer.batch_norm for layer in self.generator_layers)
+        normed = ", batch norm in both networks" if self.apart and in_g else ", batch norm" * in_g
         loss = f", {self.loss}{of_loss}" if self.stacked or self.loss != next(iter(LOSSES)) else ""
-        return f"{self.widths}, batch {self.batch}" + ", batch norm" * self.batch_norm + loss
+        return f"{self.widths}, batch {self.batch}" + normed + loss
 
 
 def with_loss(spec: GANSpec, loss: str) -> GANSpec:
