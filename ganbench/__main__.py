@@ -1,3 +1,5 @@
-"""``python -m ganbench``: the command line, as ``python -m ganbench.cli``."""
+"""``python -m ganbench``: the command line where the script is not installed."""
 
-from .cli import __main__ as __main__
+from .cli import main
+
+main()

@@ -4,9 +4,10 @@ import contextlib
 import ctypes
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parents[1]  # the folder of the package
 # With -P nothing is imported from the current folder, where a user's random.py would replace Python's. ROOT is added
@@ -22,6 +23,9 @@ runpy.run_module(module, run_name="__main__", alter_sys=True)
 """
 PR_SET_PDEATHSIG = 1
 OPEN = b"ganbench: from here on, messages\n"  # the line that opens a channel
+CHANNEL = "GANBENCH_CHANNEL"  # the variable with the descriptor of the channel; without it, it is standard output
+# A line for sh, before what starts Python: what is printed goes to standard error, the channel to standard output.
+APART = f"exec 3>&1 1>&2; export {CHANNEL}=3; "
 
 
 def command(module: str, *arguments: str) -> list[str]:
@@ -29,14 +33,30 @@ def command(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-P", "-c", START, str(ROOT), module, *arguments]
 
 
+def answering(
+    arguments: list[str], answers: int, said: IO[bytes], environment: dict[str, str], **more: Any
+) -> "subprocess.Popen[bytes]":
+    """Start a process whose channel is the descriptor ``answers``; whatever is printed there goes to ``said``.
+
+    So nothing that Python prints when it starts is taken for a message, nor what a process prints that a
+    sitecustomize.py has left behind.
+    """
+    if sys.platform == "win32":  # a process there is given these three alone
+        return subprocess.Popen(arguments, stdout=answers, stderr=said, env=environment, **more)
+    environment = {**environment, CHANNEL: str(answers)}
+    return subprocess.Popen(arguments, stdout=said, stderr=said, env=environment, pass_fds=[answers], **more)
+
+
 def channel() -> IO[bytes]:
     """Return the stream to the parent. From now on, whatever else is printed goes to standard error.
 
-    What Python printed when it started, such as a sitecustomize.py of the system, stands before the line ``OPEN``.
+    No child inherits it. Where it is standard output, what was printed before stands before the line ``OPEN``.
     """
     with contextlib.suppress(OSError):  # nobody reads any more: the first message will meet it
         sys.stdout.flush()
-    stream = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    own = int(os.environ.pop(CHANNEL, sys.stdout.fileno()))
+    stream = os.fdopen(os.dup(own), "wb")
+    os.close(own)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     stream.write(b"\n" + OPEN)
     return stream

@@ -5,6 +5,7 @@ of ``ganbench.compare``, the keys of a fleet's plan, the record in a run's heade
 again, what two runs differ in, and the table in the documentation.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from math import inf
@@ -40,6 +41,13 @@ RIGORS = {
 
 def _each(form: str) -> str:
     return ", ".join(f"{form.format(rigor)} {name}" for name, rigor in RIGORS.items())
+
+
+NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
+UNITS = {  # by metavar: what the units of a text count for, and examples
+    "TIME": ({"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}, "such as 120, 120s or 2m"),
+    "SHARE": ({"": 1.0, "%": 0.01}, "such as 1% or 0.01"),
+}
 
 
 def _count(least: int) -> Callable[[str, int], None]:
@@ -86,6 +94,17 @@ class Setting(NamedTuple):
     name: str = ""
     hint: Any = None
     default: Any = None
+
+    def read(self, value: Any) -> Any:
+        """Return the seconds that the text ``2m`` means, or the share that ``1%`` does; all else as it is."""
+        if self.metavar not in UNITS or not isinstance(value, str):
+            return value
+        units, examples = UNITS[self.metavar]
+        match = re.fullmatch(rf"({NUMBER})\s*([a-z%]*)", value.strip(), re.IGNORECASE | re.ASCII)
+        if match is None or match[2].lower() not in units:
+            raise UsageError(f"{self.key} '{value}' is not valid: {examples}")
+        number, unit = float(match[1]), match[2].lower()
+        return number / 100 if unit == "%" else number * units[unit]  # 7 * 0.01 is not 0.07
 
     def check(self, value: Any) -> None:
         """Raise ``UsageError`` unless ``value`` is valid; None always is."""

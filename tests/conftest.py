@@ -189,6 +189,7 @@ def ganbench_cli(monkeypatch, capsys):
             code = stop.code
         out, err = capsys.readouterr()
         assert "Traceback" not in err
+        assert "a fault of ganbench" not in err
         return code, out, err
 
     return run

@@ -3,24 +3,25 @@
 import contextlib
 import math
 import subprocess
-import sys
 
 import pytest
 from commands import GANBENCH
 from hypothesis import assume, given, settings, strategies as st
 
 import ganbench
-from ganbench.cli.shared import seconds, share
+from ganbench.cli.failures import failures_leave
 from ganbench.errors import GanbenchError, StorageError, UsageError
 from ganbench.gan import preset
 from ganbench.measure.plan import make_plan
 from ganbench.report.condition import evaluate, exit_code, parse
 from ganbench.results.run import Ending, open_run
 from ganbench.results.table import frame
+from ganbench.settings import SETTINGS
 
 OPERATIONS = ["matmul", "gan_iteration"]
 PLAN = make_plan(preset("tiny"), backends="numpy,torch.textbook,torch", ops=OPERATIONS)
 OF = PLAN.targets, PLAN.operations, PLAN.baseline
+seconds, share = SETTINGS["budget_s"].read, SETTINGS["precision_goal"].read
 
 
 def row(**fields):
@@ -208,11 +209,30 @@ def test_a_run_that_fails_leaves_1_alone(gate, error, with_condition, without):
     assert gate(error=error)[0] == without
 
 
-def test_a_fault_of_ours_is_shown_and_is_not_1(gate, monkeypatch, capsys):
-    monkeypatch.setattr("traceback.print_exc", lambda: print("shown", file=sys.stderr))
-    code, _, err = gate(CONDITION, error=ZeroDivisionError())
-    assert code == 4
-    assert "shown" in err
+@pytest.mark.parametrize("room", [True, False])
+def test_a_fault_of_ours_is_told_with_its_traceback_and_is_not_1(monkeypatch, tmp_path, capsys, room):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path if room else tmp_path / "nowhere"))
+    with pytest.raises(SystemExit) as left, failures_leave(4):
+        raise ZeroDivisionError("of ours")
+    said = capsys.readouterr().err
+    assert left.value.code == 4
+    assert "by a fault of ganbench itself: ZeroDivisionError: of ours\n" in said
+    assert ("Traceback" in said) != room
+    files = list(tmp_path.glob("ganbench-fault-*.txt"))
+    assert ["Traceback" in file.read_text() and f"what {file} holds" in said for file in files] == [True] * room
+
+
+@pytest.mark.parametrize(("error", "words"), [
+    (PermissionError(13, "Permission denied", "/x"), "cannot go on: /x: Permission denied"),
+    (OSError("odd"), "cannot go on: odd"), (MemoryError(), "gets no more memory"),
+])  # fmt: skip
+def test_what_the_surroundings_refuse_is_one_line(monkeypatch, capsys, error, words):
+    monkeypatch.setattr("ganbench.cli.failures.discard_output", lambda: None)
+    with pytest.raises(SystemExit) as left, failures_leave():
+        raise error
+    assert left.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
 
 
 @pytest.mark.workers

@@ -3,6 +3,8 @@
 import gzip
 import importlib.resources
 import io
+import os
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -241,3 +243,20 @@ def test_a_zip_of_images_says_what_it_is(file: Path) -> None:
         archive.writestr("train-images-idx3-ubyte.gz", b"")
     with pytest.raises(DataError, match=r"is a zip that holds train-images-idx3-ubyte\.gz, not arrays: unpack it"):
         load(packed.getvalue(), model(16, "sigmoid"), file)
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (pipe, Path(os.devnull)):
+        with pytest.raises(DataError, match=f"data {path}: is a pipe or a device"):
+            load_images(PRESETS["tiny"], path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="files with holes")
+def test_a_file_larger_than_the_memory_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "large.npy"
+    with path.open("wb") as file:
+        file.truncate(2**43)
+    with pytest.raises(DataError, match="does not fit into memory: it has 8,796,093,022,208 bytes"):
+        load_images(PRESETS["tiny"], path)

@@ -1,6 +1,7 @@
 """What a plan says of machines: the names of hosts, what a job needs, and what it would measure there."""
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +51,13 @@ def written(tmp_path):
     return write
 
 
+def test_times_and_shares_are_written_as_on_the_command_line(written):
+    texts = ('budget = "2m"\ntimeout = "1h"\nprecision = "7%"', "budget = 120\ntimeout = 3600.0\nprecision = 0.07")
+    one, other = (jobs_of(written(f"{MATRIX.format('cpu')}{text}\n"), Path()) for text in texts)
+    assert one == other
+    assert one[0].plan.rigor.budget_s == 120
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_host_is_named_as_people_name_it(name):
     assert place_of(name) == NAMES[name]
@@ -66,7 +74,7 @@ def test_each_host_has_a_python_and_a_folder(tmp_path, written):
     """They reach a host as they are, whatever they mean to a shell; here the shell of this machine stands for it."""
     own = tmp_path / "it's $HOME;id"
     for python in (own, tmp_path / "venv"):
-        python.write_text('#!/bin/sh\nprintf "%s\\n" "$0" "$1" "$3"\n')
+        python.write_text('#!/bin/sh\nprintf "%s\\n" "$0" "$1" "$3" >&3\n')
         python.chmod(0o755)
     ssh = written(f'''
         {MATRIX.format("cpu")}
@@ -111,3 +119,21 @@ def test_targets_on_the_cpu_of_a_job_that_needs_a_gpu_are_told(tmp_path, written
     assert code == 0
     assert "jobs that need a GPU measure torch, numpy on the CPU of its machine: " in err
     assert 'as in torch@cuda, or devices = ["cuda"]' in err
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('budget = "2 hours"', "matrix 1 of the plan: budget '2 hours' is not valid: such as 120, 120s or 2m"),
+        ('precision = "2s"', "matrix 1 of the plan: precision '2s' is not valid: such as 1% or 0.01"),
+        ("timeout = []", "Expected a number or a text, got a list - at `$.matrix[0].timeout`"),
+        ("presets = 3", "Expected a list, got an integer - at `$.matrix[0].presets`"),
+        ("preset = 'tiny'", "unknown field `preset` - at `$.matrix[0]` (known: backends, presets, models"),
+    ],
+)
+def test_a_plans_fault_is_in_the_words_of_plans(tmp_path, ganbench_cli, line, words):
+    plan = tmp_path / "plan.toml"
+    plan.write_text(f'[[matrix]]\nbackends = ["numpy"]\n{line}\n')
+    code, _, err = ganbench_cli("fleet", "status", plan)
+    assert code == 2
+    assert words in err

@@ -29,13 +29,25 @@ def test_modules_of_the_users_in_the_current_folder_are_not_imported(tmp_path):
     assert [row["status"] for row in json.loads(done.stdout)] == ["ok", "ok"]
 
 
-def test_the_module_form_does_not_import_from_the_current_folder_either(tmp_path):
-    (tmp_path / "numpy.py").write_text("raise ImportError('the wrong numpy')\n")
+@pytest.mark.parametrize("form", ["ganbench", "ganbench.cli"])
+def test_the_module_form_does_not_import_from_the_current_folder_either(tmp_path, form):
+    for name in ("numpy", "random", "click", "fnmatch", "tempfile"):
+        (tmp_path / f"{name}.py").write_text(f"raise ImportError('the wrong {name}')\n")
     done = subprocess.run(
-        [sys.executable, "-m", "ganbench.cli", "verify", "--preset", "tiny", "--backends", "numpy", "--ops", "matmul"],
+        [sys.executable, "-m", form, "verify", "--preset", "tiny", "--backends", "numpy", "--ops", "matmul"],
         cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT_S,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["random", "select", "socket"])
+def test_a_file_that_hides_one_of_pythons_own_modules_is_named(tmp_path, name):
+    (tmp_path / f"{name}.py").write_text("")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-m", "ganbench", "compare"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT_S)
+    assert done.returncode == 2
+    assert f"{tmp_path / name}.py takes the place of Python's own module '{name}'" in done.stderr
 
 
 def test_another_ganbench_does_not_take_the_place_of_the_one_that_starts(tmp_path):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import pandas as pd
 import pytest
 from commands import GANBENCH, cli
 from patience import LIMIT_S
@@ -27,10 +28,12 @@ from ganbench.results.run import find_run
 from ganbench.training.curves import undrawn
 
 NOISE = """
-import os, sys
+import os, subprocess, sys
 print("from a print")
 os.write(1, b'{"type": "a line that looks like a message"}\\nno end of line')
 print("to stderr", file=sys.stderr)
+if "GANBENCH_OWNER" in os.environ:  # something of the system that goes on, and speaks later
+    subprocess.Popen(["sh", "-c", "for _ in 1 2 3 4 5 6 7 8 9; do sleep 0.1; echo later; done"])
 raise RuntimeError("it fails, too")
 """
 QUICK = ("--preset", "tiny", "--backends", "numpy", "--ops", "matmul", "--rounds", "1")
@@ -90,11 +93,13 @@ def test_a_run_on_data_whose_name_is_no_utf8_can_be_resumed(latin):
     assert decoded(encoded({"file": LATIN}), dict) == {"file": LATIN}
 
 
-def test_pack_says_that_a_name_is_no_utf8(latin, craft, ganbench_cli):
-    craft(latin)
-    code, _, err = ganbench_cli("results", "pack", latin, "--output", latin / "packed")
-    assert code == 2
-    assert "pyarrow takes only UTF-8" in err
+def test_pack_takes_any_name_of_a_folder(latin, craft, ganbench_cli):
+    craft(latin / "r")
+    code, out, err = ganbench_cli("results", "pack", latin / "r", "--output", latin / "packed")
+    assert (code, out) == (0, as_utf8(f"8 rows in 1 file below {latin / 'packed'}\n")), err
+    (file,) = (latin / "packed").rglob("*.parquet")
+    with file.open("rb") as packed:
+        assert len(pd.read_parquet(packed)) == 8
 
 
 def test_pictures_are_drawn_for_whom_has_no_home(tmp_path, craft):
@@ -243,23 +248,6 @@ def test_a_byte_order_mark_is_passed_over_and_utf16_is_named(tmp_path, ganbench_
         code, _, err = ganbench_cli(*command)
         assert code == 2
         assert "it is not UTF-8 (byte 1): save it as UTF-8" in err
-
-
-@pytest.mark.parametrize(
-    ("line", "words"),
-    [
-        ('budget = "2m"', "Expected a number, got a text - at `$.matrix[0].budget`: it is in seconds, such as 120"),
-        ('precision = "2%"', "got a text - at `$.matrix[0].precision`: it is a share, such as 0.02"),
-        ("presets = 3", "Expected a list, got an integer - at `$.matrix[0].presets`"),
-        ("preset = 'tiny'", "unknown field `preset` - at `$.matrix[0]` (known: backends, presets, models"),
-    ],
-)
-def test_a_plans_fault_is_in_the_words_of_plans(tmp_path, ganbench_cli, line, words):
-    plan = tmp_path / "plan.toml"
-    plan.write_text(f'[[matrix]]\nbackends = ["numpy"]\n{line}\n')
-    code, _, err = ganbench_cli("fleet", "status", plan)
-    assert code == 2
-    assert words in err
 
 
 def test_a_picture_says_which_letters_it_lacks(tmp_path, craft, ganbench_cli):

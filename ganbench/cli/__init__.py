@@ -1,6 +1,17 @@
 """The command line: arguments in, one clear message or table out. Heavy imports wait inside the commands."""
 
+import os.path
 import sys
+
+if (
+    not sys.flags.safe_path
+    and sys.argv[0] in ("-m", f"{__file__.rsplit(os.sep, 2)[0]}{os.sep}__main__.py")
+    and os.path.realpath(sys.path[0]) != os.path.realpath(__file__.rsplit(os.sep, 3)[0])
+):
+    # As ``python -m ganbench`` or ``ganbench.cli`` the first place is the current folder, where a user's random.py
+    # would replace Python's. Nothing that may be hidden so is imported before.
+    del sys.path[0]
+
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -8,12 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import GanbenchError, UsageError
+from ..errors import UsageError
 from ..report.choices import EXCHANGE_FORMATS, RUN_FORMATS
 from ..report.escape import visible_lines
 from . import several, shared, terminal
 from .defaults import Command, fitting, read_project
-from .fail_if import conclude, conditions_of, evaluate_all, fail_if_option, failures_leave
+from .fail_if import conclude, conditions_of, evaluate_all, fail_if_option
+from .failures import failures_leave
 from .fleet import fleet_command
 from .model import model_command
 from .recommend import recommend_command
@@ -179,23 +191,8 @@ for command in COMMANDS:
 
 
 def main() -> None:
-    """Run the command line; errors of ours are one line and exit code 2 (usage) or 1."""
+    """Run the command line; whatever stops it is one line, and exit code 2 (usage) or 1."""
     terminal.open_streams()
-    try:
+    with failures_leave():
         cli.main(standalone_mode=False)
         sys.stdout.flush()
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        sys.exit(130)
-    except BrokenPipeError:  # whoever read the output has closed it
-        terminal.discard_output()
-        sys.exit(1)
-    except GanbenchError as error:
-        say(str(error))
-        sys.exit(2 if isinstance(error, UsageError) else 1)
-    except OSError as error:  # such as a full disk behind stdout
-        terminal.discard_output()
-        say(f"cannot go on: {error}")
-        sys.exit(1)

@@ -193,18 +193,20 @@ def defaults_from(path: Path, group: click.Group) -> dict[str, Any]:
     table = tools.get("ganbench", {}) if isinstance(tools, dict) else {}
     if not isinstance(table, dict):
         raise UsageError(f"tool.ganbench = {table!r} of {path} is not valid: a table, {TABLE}")
-    general = {key: value for key, value in table.items() if not isinstance(value, dict)}
     known: dict[str, list[click.Parameter]] = {}
     for command in _commands(group):
         for key, option in _keys(command).items():
             known.setdefault(key, []).append(option)
+    options = known.keys() - group.commands
+    own = {key: value for key, value in table.items() if isinstance(value, dict) and key not in options}
+    general = {key: value for key, value in table.items() if key not in own}
     for key, value in general.items():
         if key not in known:
             raise unknown(f"option in {TABLE} of {path}", key, known)
         if not any(_fits(option, value) for option in known[key]):
             valid = {name for one in known[key] if isinstance(one.type, click.Choice) for name in one.type.choices}
             raise unknown(f"{key} in {TABLE} of {path}", value, valid)
-    return _of_group(path, "tool.ganbench", group, table, general)
+    return _of_group(path, "tool.ganbench", group, own, general)
 
 
 def _of_group(
@@ -258,13 +260,14 @@ def _value(path: Path, option: click.Parameter, value: Any) -> Any:
     A path is meant from the folder of the file on.
     """
     is_flag, key = isinstance(option, click.Option) and option.is_flag, max(option.opts, key=len).lstrip("-")
-    words = value if isinstance(value, list) else [value]
-    if not all(isinstance(word, str | int | float) for word in words) or (is_flag and value not in (True, False)):
-        valid = "true or false" if is_flag else "a text, a number or a list"
+    is_path = isinstance(option.type, click.Path)
+    words = value if isinstance(value, list) and not is_path else [value]
+    if not all(isinstance(word, str | int | float) and isinstance(word, bool) == is_flag for word in words):
+        valid = "true or false" if is_flag else "a path" if is_path else "a text, a number or a list"
         raise UsageError(f"{key} = {value!r} in {TABLE} of {path} is not valid: {valid}")
     if is_flag:
         return value
-    if isinstance(option.type, click.Path):
+    if is_path and value:
         try:
             place = Path(str(value)).expanduser()
             return str(place if path.parent == Path.cwd() else path.parent / place)

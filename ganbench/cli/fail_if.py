@@ -1,17 +1,15 @@
 """``ganbench compare --fail-if``: conditions that decide the exit code; 1 means only that one of them holds."""
 
 import sys
-import traceback
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import GanbenchError, UsageError
+from ..errors import UsageError
 from .defaults import TABLE, of_project
 from .shared import given
-from .terminal import discard_output, say
+from .terminal import say
 
 if TYPE_CHECKING:
     from ..measure.plan import Plan
@@ -25,27 +23,6 @@ fail_if_option = click.option(
     help="Exit with 1 if 'TARGET/OPERATION slower|faster than FACTORx' is true, relative to the baseline; with 3 if "
     "that cannot be decided, 4 if it was not measured.  [repeatable]",
 )  # fmt: skip
-
-
-@contextmanager
-def failures_leave(code: int) -> Iterator[None]:
-    """Leave with ``code`` where the run fails, unless by a wrong request (2) or an interrupt (130)."""
-    try:
-        yield
-    except UsageError:
-        raise
-    except GanbenchError as error:
-        say(str(error))
-        sys.exit(code)
-    except BrokenPipeError:  # whoever read the table has closed it
-        discard_output()
-        sys.exit(code)
-    except OSError as error:  # such as no folder for temporary files
-        say(f"cannot go on: {error}")
-        sys.exit(code)
-    except Exception:
-        traceback.print_exc()  # a fault of ours, which must not pass for a condition that holds
-        sys.exit(code)
 
 
 def conditions_of(context: click.Context, texts: Iterable[str], plan: "Plan") -> "list[Condition]":

@@ -10,7 +10,7 @@ import click
 from ..errors import UsageError, unknown
 from ..report.choices import CHARTS, EXCHANGE_FORMATS, PIVOT_FORMATS, RUN_FORMATS, THEMES
 from .defaults import TABLE, Command, of_project
-from .shared import details_option, format_option, output_option, results_option
+from .shared import FILE, details_option, format_option, output_option, results_option
 from .terminal import check_output, columns, draw, say, screen, shown, warnings_said, write
 
 if TYPE_CHECKING:
@@ -28,9 +28,8 @@ REPLACES = {
     "across=False": ("against",),
     **{f"by={one}": ("baseline", "across", "against") for one in BY if one != "ratio"},
 }
-FILE = click.Path(path_type=Path)
 # Named as the option of the other commands, whose default in a project counts here, too.
-PATH = click.argument("results", metavar="[PATH]", default="results", type=click.Path(path_type=Path))
+PATH = click.argument("results", metavar="[PATH]", default="results", type=FILE)
 
 
 @click.command("report", cls=Command, replaces=REPLACES)
@@ -193,7 +192,7 @@ def schema_command() -> None:
 
 
 @results_command.command("import", cls=Command)
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=FILE)
 @results_option
 def import_command(path: Path, results: Path) -> None:
     """Copy someone else's results into yours, from a folder, a .zip or a .tar.gz; every file is checked.
@@ -211,7 +210,7 @@ def import_command(path: Path, results: Path) -> None:
 
 @results_command.command(cls=Command)
 @PATH
-@click.option("--output", required=True, type=click.Path(path_type=Path), metavar="DIR", help="A new folder to write.")
+@click.option("--output", required=True, type=FILE, metavar="DIR", help="A new folder to write.")
 def pack(results: Path, output: Path) -> None:
     """Write all results in PATH as one Parquet dataset, with a folder for each machine."""
     from ..report import pack as write_dataset

@@ -1,7 +1,8 @@
 """Options that several commands share, or that are made from the declarations of settings, and how they are read."""
 
-import re
-from collections.abc import Callable, Container, Iterable, Sequence
+import errno
+import os
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,32 +15,24 @@ if TYPE_CHECKING:
     from ..settings import Setting
 
 Command = Callable[..., Any]
-FILE = click.Path(path_type=Path)
-NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
-SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
-def seconds(text: str) -> float:
-    """Return the seconds that ``120``, ``120s``, ``2m`` or ``1h`` means; raises ``UsageError`` for others."""
-    value, unit = _split(text, "time", SECONDS, "such as 120, 120s or 2m")
-    return value * SECONDS[unit]
+class _Place(click.Path):
+    """A path; refused is what no system takes for one, and '', which ``pathlib`` takes for the current folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("it is empty: is a variable of the shell not set?", param, ctx)
+        try:
+            os.lstat(value)
+        except (OSError, ValueError) as error:  # what is not there may still come to be
+            if isinstance(error, ValueError) or error.errno == errno.ENAMETOOLONG:
+                self.fail(f"{str(value)[:60]!r}... is no path: {getattr(error, 'strerror', error)}", param, ctx)
+        return super().convert(value, param, ctx)
 
 
-def share(text: str) -> float:
-    """Return the fraction that ``1%`` or ``0.01`` means; raises ``UsageError`` for others."""
-    value, unit = _split(text, "precision", ("", "%"), "such as 1% or 0.01")
-    return value / 100 if unit else value
-
-
-def _split(text: str, kind: str, units: Container[str], examples: str) -> tuple[float, str]:
-    match = re.fullmatch(rf"({NUMBER})\s*([a-z%]*)", text.strip(), re.IGNORECASE | re.ASCII)
-    if match is None or match[2].lower() not in units:
-        raise UsageError(f"{kind} '{text}' is not valid: {examples}")
-    return float(match[1]), match[2].lower()
-
-
+FILE = _Place(path_type=Path)
 TYPES = {"N": int, "FACTOR": float, "TIME": str, "SHARE": str, "FILE": FILE, "PATH": FILE}  # by metavar
-READ = {"TIME": seconds, "SHARE": share}
 
 results_option = click.option(
     "--results", default="results", show_default=True, type=FILE, metavar="DIR",
@@ -68,7 +61,7 @@ def option_of(setting: "Setting") -> click.Option:
     def checked(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
         """Return what a value means; what is wrong with it names the option, and the file that it is from."""
         try:
-            value = READ[setting.metavar](value) if value is not None and setting.metavar in READ else value
+            value = setting.read(value)
             setting.check(value)
         except UsageError as error:
             raise click.BadParameter(str(error), ctx, param) from error

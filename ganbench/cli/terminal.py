@@ -6,7 +6,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
@@ -25,8 +25,9 @@ EVERY_S = 15.0  # a log without a line for longer looks like a program that hang
 
 
 def say(text: str) -> None:
-    """Say one thing to whoever runs the command, apart from what it prints."""
-    click.echo(f"ganbench: {visible_lines(text)}", err=True)
+    """Say one thing to whoever runs the command, apart from what it prints; if nobody can be told, go on."""
+    with suppress(OSError):
+        click.echo(f"ganbench: {visible_lines(text)}", err=True)
 
 
 def open_streams() -> None:

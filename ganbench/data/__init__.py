@@ -10,6 +10,7 @@ import hashlib
 import io
 import math
 import os
+import stat
 import zlib
 from importlib import resources
 from pathlib import Path
@@ -115,9 +116,13 @@ def _digits() -> np.ndarray:
 def _read_bytes(path: Path) -> bytes:
     """Return the content of a file, unpacked where it is gzip."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # it might have no end, and is read more than once
+            raise DataError("is a pipe or a device: write what it holds into a file, and pass that")
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}") from error
+    except MemoryError as error:
+        raise DataError(f"does not fit into memory: it has {path.stat().st_size:,} bytes; pass part of it") from error
     if not content.startswith(b"\x1f\x8b"):
         return content
     try:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from ..errors import UnavailableError, UsageError
-from ..launch import command
+from ..launch import APART, command
 from .plan import FleetPlan
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ def _ways(name: str, rest: str, plan: FleetPlan) -> "dict[str, Way]":
     from .ssh import ways
 
     if name == "local":
-        own = Way(command("ganbench.fleet.serve"))
+        own = Way(["sh", "-c", f'{APART}exec "$@"', "sh", *command("ganbench.fleet.serve")])
         return {f"worker {number}": own for number in range(1, int(rest or WORKERS) + 1)}
     names = list(dict.fromkeys(filter(None, map(str.strip, rest.split(","))))) or list(plan.ssh.hosts)
     if not names:

@@ -15,7 +15,7 @@ from ..measure.models import model_of
 from ..measure.plan import Plan, asked_again, record
 from ..measure.sweep import Sweep, parse, plans
 from ..model_file import as_toml, read_toml
-from ..settings import LARGEST_INTEGER, OF_MODEL, SETTINGS, Settings
+from ..settings import LARGEST_INTEGER, OF_MODEL, SETTINGS, UNITS, Settings
 
 MODEL = "model.toml"  # beside a run whose model no preset describes
 Word = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -26,11 +26,10 @@ Location = Annotated[str, msgspec.Meta(pattern=r"^[^-\x00-\x1f][^\x00-\x1f]*$")]
 
 WORDS = {"int": "an integer", "float": "a number", "str": "a text", "bool": "true or false", "array": "a list",
          "object": "a table", "null": ""}  # fmt: skip
-UNITS = {"TIME": ": it is in seconds, such as 120", "SHARE": ": it is a share, such as 0.02"}
 KEYS = {setting.key.replace("-", "_"): setting for setting in SETTINGS.values() if setting.fleet}
 _Asked: Any = msgspec.defstruct(
-    "_Asked", [(key, one.hint, one.default) for key, one in KEYS.items()], kw_only=True, frozen=True,
-    forbid_unknown_fields=True,
+    "_Asked", [(key, one.hint | str if one.metavar in UNITS else one.hint, one.default) for key, one in KEYS.items()],
+    kw_only=True, frozen=True, forbid_unknown_fields=True,
 )  # fmt: skip
 
 
@@ -53,7 +52,7 @@ class Matrix(_Asked):  # type: ignore[misc]  # not known before it is run
     @property
     def settings(self) -> dict[str, Any]:
         """What is asked for in every job."""
-        return {setting.name: getattr(self, key) for key, setting in KEYS.items()}
+        return {setting.name: setting.read(getattr(self, key)) for key, setting in KEYS.items()}
 
 
 class Slurm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -116,8 +115,7 @@ def _explained(fault: str) -> str:
     found = re.sub(r"`(\w+(?: \| \w+)*)`", _in_words, fault)
     found = re.sub(r" matching regex '.*'", " without '-' at its start, and without odd characters", found)
     if "unknown field" not in fault:
-        setting = KEYS.get(fault.rstrip("`").rpartition(".")[2])
-        return found + UNITS.get(setting.metavar if setting else "", "")
+        return found
     kinds = {"$.matrix": Matrix, "$.slurm": Slurm, "$.ssh.hosts": Host, "$.ssh": Ssh}
     kind = next((kind for place, kind in kinds.items() if place in fault), FleetPlan)
     return f"{found} (known: {', '.join(kind.__struct_fields__)})"

@@ -7,6 +7,7 @@ from ipaddress import AddressValueError, IPv6Address
 from typing import NamedTuple
 
 from ..errors import UsageError
+from ..launch import APART
 from .pipes import Way
 from .plan import Ssh
 
@@ -24,7 +25,7 @@ OPTIONS = {
     "ClearAllForwardings": "yes",
 }  # fmt: skip
 # Arguments: an interpreter, or else one that is tried first; the code; the folder. It is one line for any shell.
-START = 'p=$1; if [ -n "$2" ]; then p=$2; [ -x "$p" ] || p=python3; fi; exec "$p" -c "$3" "$4"'
+START = APART + 'p=$1; if [ -n "$2" ]; then p=$2; [ -x "$p" ] || p=python3; fi; exec "$p" -c "$3" "$4"'
 SERVE = "import sys, runpy; sys.path[:] = filter(None, sys.path); "
 SERVE += 'runpy.run_module("ganbench.fleet.serve", run_name="__main__")'
 

@@ -15,7 +15,7 @@ from typing import IO, Any, NoReturn, TypeVar
 import msgspec
 
 from .. import registry
-from ..launch import OPEN, command
+from ..launch import OPEN, answering, command
 from ..machine import guard
 from ..machine.environment import can_pause, can_pin
 from ..machine.processes import OURS, adopting, spread_threads
@@ -80,14 +80,20 @@ class Child:
         if server is not None:
             with contextlib.suppress(ForkServerLostError):
                 return server.fork(self._errors)
-        return subprocess.Popen(
-            command(module),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            env=environment,
-            start_new_session=self._grouped,
-        )
+        reader, writer = os.pipe()
+        answers = os.fdopen(reader, "rb")
+        try:
+            process = answering(
+                command(module), writer, self._errors, environment, stdin=subprocess.PIPE,
+                start_new_session=self._grouped,
+            )  # fmt: skip
+        except BaseException:
+            answers.close()
+            raise
+        finally:
+            os.close(writer)
+        process.stdout = answers
+        return process
 
     @property
     def pid(self) -> int:

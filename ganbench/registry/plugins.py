@@ -19,7 +19,7 @@ import msgspec
 
 from ..backend import API_VERSION, Backend, Probe
 from ..errors import GanbenchError, UsageError, unknown
-from ..launch import command
+from ..launch import answering, command
 
 GROUP = "ganbench.backends"
 PATIENCE_S = 30.0  # for the import of a plug-in, which should not import its framework
@@ -143,13 +143,10 @@ def _code_of(name: str, asked_for: str) -> Iterator[None]:
 def _said(name: str, *asked: str) -> Answer:
     """Return what the process of a plug-in answers; whether it does or not, it is not asked again until ``names``."""
     with tempfile.TemporaryFile() as heard, tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen(
-            command("ganbench.registry", str(os.getpid()), name, *asked),
-            stdin=subprocess.DEVNULL,
-            stdout=heard,
-            stderr=errors,
-            start_new_session=True,
-        )
+        process = answering(
+            command("ganbench.registry", str(os.getpid()), name, *asked), heard.fileno(), errors, {**os.environ},
+            stdin=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
         try:
             ended = f"ended with exit code {process.wait(PATIENCE_S)}"
         except subprocess.TimeoutExpired:

@@ -8,6 +8,7 @@ from collections.abc import Hashable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 
@@ -122,7 +123,7 @@ def pack(table: pd.DataFrame, output: str | Path) -> list[Path]:
     """
     try:
         import pyarrow as pa
-        from pyarrow import dataset
+        from pyarrow import compute, parquet as written
     except ImportError as error:
         raise UnavailableError('Parquet needs pyarrow: pip install "ganbench[report]"') from error
     folder = Path(output)
@@ -137,10 +138,12 @@ def pack(table: pd.DataFrame, output: str | Path) -> list[Path]:
         packed = packed.add_column(place, "samples", pa.array(samples, pa.list_(pa.float64())))
         own = {b"ganbench": version("ganbench").encode()}
         packed = packed.replace_schema_metadata({**(packed.schema.metadata or {}), **own})
-        parts = dataset.partitioning(pa.schema([("machine", pa.string())]), flavor="hive")
-        dataset.write_dataset(packed, folder, format="parquet", partitioning=parts)
-    except UnicodeEncodeError as error:
-        raise UsageError(f"cannot write {folder}: pyarrow takes only UTF-8; name another with --output") from error
+        for machine in table["machine"].unique():
+            own_folder = folder / f"machine={quote(machine, safe='')}"
+            own_folder.mkdir(parents=True)
+            rows = packed.filter(compute.field("machine") == machine).drop_columns("machine")
+            with (own_folder / "part-0.parquet").open("wb") as file:  # pyarrow opens only what has a name in UTF-8
+                written.write_table(rows, file)
     except OSError as error:
         raise UsageError(
             f"cannot write {folder}: {error.strerror or error}; name another folder with --output"

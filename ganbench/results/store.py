@@ -123,8 +123,10 @@ def check_writable(folder: Path, option: str = "--results") -> None:
 
 def cache_folder() -> Path:
     """Return the folder for what can be found again; raises ``RuntimeError`` where nobody's home is known."""
-    root = os.environ.get(CACHE) or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ganbench"
-    return Path(root)
+    if own := os.environ.get(CACHE):
+        return Path(own)
+    shared = Path(os.environ.get("XDG_CACHE_HOME", ""))  # one that is relative does not count, as its rules say
+    return (shared if shared.is_absolute() else Path.home() / ".cache") / "ganbench"
 
 
 @contextlib.contextmanager
