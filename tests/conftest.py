@@ -5,6 +5,7 @@ import json
 import math
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -226,3 +227,34 @@ def project(tmp_path, monkeypatch):
         return tmp_path / "pyproject.toml"
 
     return write
+
+
+@pytest.fixture(scope="session")
+def committed(tmp_path_factory):
+    """This repository's results as they were on one day: tests must not depend on what is measured later."""
+    folder = tmp_path_factory.mktemp("page") / "results"
+    for name in ("xeon-2c", "epyc-2c"):
+        shutil.copytree(Path(__file__).parents[1] / "results" / name, folder / name)
+    for path in folder.glob("*/compare/*"):
+        if path.stem > "20261126T165319Z-4c90":
+            path.unlink()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def written(committed):
+    """The page of these results."""
+    from ganbench.report.web import page
+
+    path = committed.parent / "page.html"
+    path.write_text(page(committed, ganbench.load_results(committed)), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def driver():
+    """A browser without a network."""
+    import browser
+
+    with browser.chromium() as driver:
+        yield driver

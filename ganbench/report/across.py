@@ -45,8 +45,8 @@ Parts = dict[str, list[list[str]]]  # lines of cells, in words, below their head
 def across(found: Sequence[Measured], against: str | None) -> pd.DataFrame:
     """Return a row for each case and machine with ``COLUMNS``; title, notes and ``parts`` are in ``attrs``.
 
-    ``against`` is the machine that speeds are relative to; None: the one with most cases. Raises ``UsageError`` for one
-    that is not there.
+    ``attrs["told"]`` has the speed and the cell of each machine, by line. ``against`` is the machine that speeds are
+    relative to; None: the one with most cases. Raises ``UsageError`` for one that is not there.
     """
     machines = sorted({one.machine for one in found}, key=lambda name: (-sum(m.machine == name for m in found), name))
     if against is not None and against not in machines:
@@ -56,18 +56,22 @@ def across(found: Sequence[Measured], against: str | None) -> pd.DataFrame:
     lines = beside(found)
     rows: list[Row] = []
     parts: Parts = {}
+    told: list[tuple[Line, dict[str, tuple[float, str]]]] = []
     for (case, threads), of in lines.items():
         mine = {name: _row(of[name], of.get(first), first) for name in machines if name in of}
+        told.append(((case, threads), {name: (row["speed"], _cell(row)) for name, row in mine.items()}))
         rows += mine.values()
         run = next(iter(of.values())).run.header
         heading = f"{case.model} ({run.spec.describe()}), {titled(case.dtype, case.precision)}, {threads}"
-        cells = [_cell(mine[name]) if name in mine else "" for name in machines]
+        cells = [told[-1][1][name][1] if name in mine else "" for name in machines]
         parts.setdefault(heading, []).append([f"{case.operation} {case.target}", *cells])
     title = f"{len(machines)} machine{'s' * (len(machines) != 1)}, speed relative to {first}, unpaired"
     notes = [LEGEND.format(against=first), *_threads(lines), *_precisions(found), *_versions(lines, first)]
     if len(machines) == 1:
         notes.append(f"{first} is the only machine here: 'ganbench results import' and 'ganbench fleet' bring others")
-    return _framed(rows, COLUMNS, 8, {"title": title, "notes": notes, "parts": parts, "shown": ["", *machines]})
+    return _framed(
+        rows, COLUMNS, 8, {"title": title, "notes": notes, "parts": parts, "shown": ["", *machines], "told": told}
+    )
 
 
 def equals(found: Sequence[Measured]) -> pd.DataFrame:

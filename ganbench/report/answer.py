@@ -1,14 +1,21 @@
-"""The answer of a run in one sentence: which target is fastest, by how much, how sure that is, and on what."""
+"""The answer in one sentence: which target is fastest, by how much, how sure that is, and on what."""
 
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
 import pandas as pd
 
 from ..results.case import model_label
 from ..results.run import Run
-from ..results.statistics import MIN_ROUNDS
-from .relative import MAYBE, SURELY, fastest, verdict
+from ..results.statistics import MIN_ROUNDS, Estimate
+from .relative import DERIVED, MAYBE, SURELY, fastest, speeds
 from .table import conditions
 
 ITERATION = "gan_iteration"
+APART = "not measured side by side"
+Row = Mapping[Any, Any]
 
 
 def answer(run: Run, table: pd.DataFrame) -> str:
@@ -21,16 +28,45 @@ def answer(run: Run, table: pd.DataFrame) -> str:
     if compared.empty:
         return ""
     operation = ITERATION if ITERATION in set(compared["operation"]) else compared["operation"].iloc[-1]
-    rows = timed[timed["operation"] == operation].sort_values("median_s")
+    rows = timed[timed["operation"] == operation]
+
+    def speed(first: Row, other: str) -> Row:
+        return speeds(rows, other, lambda *_: run).set_index("target").to_dict("index")[first["target"]]
+
     header = run.header
-    where = f"{model_label(header.spec)}, {operation}, {conditions(header)}"
-    maybe = [*rows.loc[rows["fastest"] == MAYBE, "target"]]
+    said = winner(rows.assign(label=rows["target"]).to_dict("records"), header.baseline, speed)
+    return f"{said}; {model_label(header.spec)}, {operation}, {conditions(msgspec.structs.asdict(header))}"
+
+
+def winner(rows: Sequence[Row], baseline: str, speed: Callable[[Row, str], Row]) -> str:
+    """Return which of the timed rows of one case is fastest, or which may be and what would decide it.
+
+    The rows have ``fastest`` of ``relative``, and ``label``, which is the target without a version; '' where nothing is
+    compared. ``speed`` returns what ``speeds`` says of a row relative to a label.
+    """
+    rows = sorted(rows, key=lambda row: row["median_s"])
+    maybe = [row for row in rows if row["fastest"] == MAYBE]
     if maybe:
-        few = rows["rounds"].max() < MIN_ROUNDS
-        more = f"it takes at least {MIN_ROUNDS} rounds" if few else "more rounds may decide it: --budget, --rigor full"
-        return f"{', '.join(maybe[:-1])} or {maybe[-1]} may be fastest ({more}); {where}"
-    first = rows.loc[rows["fastest"] == SURELY, "target"].iloc[0]
-    other = header.baseline if first != header.baseline else rows["target"].iloc[1]
-    found = verdict(run, operation, first, other)
-    ratio = f": {found.ratio.shown('{:.2f}'.format).replace(' [', f' times {other} [')}" if found else ""
-    return f"{first} is fastest{ratio}; {where}"
+        *names, last = [row["target"] for row in maybe]
+        return f"{', '.join(names)} or {last} may be fastest ({_deciding(maybe)})"
+    first = next((row for row in rows if row["fastest"] == SURELY), None)
+    if first is None:
+        return ""
+    others = [row["label"] for row in rows if row is not first]
+    other = baseline if baseline in others else others[0]
+    found = speed(first, other)
+    if pd.isna(found["ratio"]):
+        return f"{first['target']} is fastest"
+    numbers = [math.nan if pd.isna(found[name]) else found[name] for name in ("ratio", "ratio_low", "ratio_high")]
+    value, *interval = Estimate(*numbers).shown("{:.2f}".format).split(" ", 1)
+    apart = [f", {APART}"] * (found["verdict"] == DERIVED)
+    return f"{first['target']} is fastest: {' '.join([f'{value} times {other}', *interval])}{''.join(apart)}"
+
+
+def _deciding(maybe: Sequence[Row]) -> str:
+    """Return what would decide between rows that may be the fastest."""
+    if len({row["run_id"] for row in maybe}) > 1 or any(row["source"] != "compare" for row in maybe):
+        return f"{APART}: 'ganbench compare --backends {','.join(row['label'] for row in maybe)}' may decide it"
+    if max(row["rounds"] for row in maybe) < MIN_ROUNDS:
+        return f"it takes at least {MIN_ROUNDS} rounds"
+    return "more rounds may decide it: --budget, --rigor full"

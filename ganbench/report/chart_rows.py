@@ -16,16 +16,22 @@ from typing import Any
 
 import pandas as pd
 
+from ..registry import library_of
+from ..results.bounds import Ceilings
 from ..results.case import KEYS, without
 from ..results.columns import COLUMNS
+from ..results.records import digits
+from ..results.run import Run, RunOf
 from .escape import visible
 from .selection import Selection, instead
 
 Row = dict[str, Any]
+Context = tuple[Any, ...]  # the values of ``KEYS``
 FIELDS = [*(name for name in COLUMNS if name != "samples"), *"case label word start_s intensity roof_gflops".split()]
 TIMES = [*KEYS, *"case target median_s ci_low_s ci_high_s timestamp commit framework_version run_id".split()]
 VARIED = [*KEYS, *"variable value case target median_s ci_low_s ci_high_s".split()]
 ITERATION = "gan_iteration"  # what a training repeats, and starts are paid for
+TOY = "tiny"  # the model of which a result says how long calls take, and little of training
 
 
 def cells(found: Selection) -> list[Row]:
@@ -46,13 +52,89 @@ def within(rows: Iterable[Row], context: Sequence[Any], free: str = "") -> list[
     return [row for row in rows if all(row[name] == value for name, value in wanted)]
 
 
+def evidence(rows: Iterable[Row]) -> int:
+    """Return how often targets were timed beside others: rounds x operations x targets; 0 where nothing is compared.
+
+    What asv measured has no rounds.
+    """
+    rounds: dict[Any, list[int]] = {}
+    for row in rows:
+        if not row["word"] and row["source"] == "compare":
+            rounds.setdefault((*(row[name] for name in KEYS), row["case"]), []).append(row["rounds"] or 0)
+    return sum(sum(of) for of in rounds.values() if len(of) > 1)
+
+
+def shown_first(by_context: Mapping[Context, Sequence[Row]]) -> Context:
+    """Return the context with most evidence, the first of equals; one of the toy model only where there is no other."""
+    return max(
+        by_context, key=lambda one: (any(r["preset"] != TOY for r in by_context[one]), evidence(by_context[one]))
+    )
+
+
+def leading(rows: Sequence[Row]) -> str:
+    """Return the case of one context that answers its question: an iteration, if one was timed, with most evidence.
+
+    The newest of equals.
+    """
+    timed = [row for row in rows if not row["word"]] or rows
+    found = [row for row in timed if row["operation"] == ITERATION] or timed
+    of = {case: [row for row in found if row["case"] == case] for case in dict.fromkeys(row["case"] for row in found)}
+    return str(max(of, key=lambda case: (evidence(of[case]), max(row["timestamp"] or "" for row in of[case]))))
+
+
+def roofs(rows: Sequence[Row], run_of: RunOf) -> list[Row]:
+    """Return the corners of the roofs above timed rows: what the ceilings of each device's newest run allow.
+
+    A device has one roof for its memory, one for its caches if they were measured, and one plateau.
+    """
+    rows = sorted((row for row in rows if row["roof_gflops"] is not None), key=lambda row: row["timestamp"] or "")
+    low, high = (f(row["intensity"] for row in rows) for f in (min, max)) if rows else (0, 0)
+    found: list[Row] = []
+    for device, row in {row["device"]: row for row in rows}.items():
+        run = run_of(row["machine"], row["run_id"])
+        ceilings = Ceilings(run.records if run else ())
+        peak, bandwidths = ceilings.product(device), [best.ceiling for best in ceilings.of("bandwidth", device)]
+        if peak is None or not bandwidths:
+            continue
+        memory = max(bandwidths, key=lambda one: (one.size, one.value))
+        caches = max(bandwidths, key=lambda one: one.value)
+        for name, rate in {"memory": memory.value, "caches": caches.value}.items():
+            ridge = peak.ceiling.value / rate
+            corners = {
+                min(low, ridge) / 2: f"{name} {rate / 1e9:.3g} GB/s",
+                ridge: f"{peak.ceiling.value / 1e9:.3g} GFLOP/s" * (name == "memory"),
+                max(high, ridge) * 2: "",
+            }
+            for x, said in corners.items():
+                y = digits(min(x, ridge) * rate / 1e9)
+                found.append({"roof": f"{device} {name}", "said": said, "intensity": digits(x), "roof_gflops": y})
+    return found
+
+
+def limit(row: Row, run: Run | None) -> str | None:
+    """Return what limits a row: ``compute`` or ``memory``, or ``call`` where a call of nothing takes longer than both.
+
+    None where no ceilings were measured.
+    """
+    if row["bound"] is None or run is None:
+        return row["bound"]  # type: ignore[no-any-return]
+    targets = run.header.targets
+    library = next((library_of(one, targets).label for one in targets if one.label == row["label"]), "")
+    shortest = Ceilings(run.records).latencies(row["device"]).get(library, 0.0)
+    return "call" if shortest > row["percent_of_ceiling"] / 100 * row["median_s"] else row["bound"]
+
+
 def forest(rows: Sequence[Row]) -> list[Row]:
-    """Return what a chart of ratios shows: of each case that has several, the fastest first, and the control."""
+    """Return what a chart of ratios shows: each case that has several, with a head, the fastest first, and the control.
+
+    A head has the case, and no ratio.
+    """
     found: list[Row] = []
     for case in dict.fromkeys(row["case"] for row in rows):
         mine = [row for row in rows if row["case"] == case and row["ratio"] is not None]
         beside = [row for row in mine if row["ratio_low"] is not None and row["control_ratio"] is not None]
         if len(mine) > 1:
+            found += [{"case": case, "target": "", "head": case, "verdict": None, "ratio": None}]
             found += sorted(mine, key=lambda row: row["ratio"], reverse=True)
             ends = {f"ratio{end}": f"control_{end.strip('_') or 'ratio'}" for end in ("", "_low", "_high")}
             control = [{name: row[column] for name, column in ends.items()} for row in beside[:1]]

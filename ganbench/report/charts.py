@@ -1,9 +1,10 @@
-"""The charts, one function each, over rows with the fields of ``evidence``: on the page, the reader's choice of them.
+"""The charts, one function each, over rows of ``chart_rows``: on the page, the reader's choice of them.
 
 What is shown is decided where rows are made. Here stands only how they are drawn.
 """
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Collection
 from typing import Any
 
 from ..results.columns import DECLARED
@@ -13,44 +14,66 @@ from ..results.store import some_home
 with some_home():
     import altair as alt
 
-__all__ = ["BY_NAME", "Chart", "alt"]
+__all__ = ["AS", "BY_NAME", "Chart", "alt"]
 
 WIDTH, HEIGHT = 560, 260
 LINE = 20  # of a chart in which each target has a line
 FACTORS = "sequence(0, 7.01, 0.1)"  # powers of ten, of iterations
 # Told apart by the colour-blind too. What is not decided is grey.
 COLOURS = {"faster": "#2563eb", "slower": "#d97706", "same": "#0d9488", "not decided": "#9ca3af"}
-DECIDED = (
-    "datum.verdict === 'baseline' ? 'same' : "
-    "indexof(['faster', 'slower', 'same'], datum.verdict) < 0 ? 'not decided' : datum.verdict"
-)
+# Of targets: those of Okabe & Ito 2008 that are seen on white and on black, then the same with other dashes.
+TARGETS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7", "#808080")
+DASHES = [dash for dash in ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [12, 4]) for _ in TARGETS]
+AS = {"baseline": "same"} | {name: name for name in list(COLOURS)[:3]}  # of a verdict; of others it is the last
+DECIDED = f"{json.dumps(AS)}[datum.verdict] || 'not decided'"
 Chart = Any  # one of Altair's many classes of charts, which share no type that can be configured
 LOG = alt.Scale(type="log", nice=False, padding=12)
 TIME = "datum.value >= 1 ? format(datum.value, ',') + ' s' : replace(format(datum.value, '.3~s'), /([mµn]?)$/, ' $1s')"
 
 
-def ratios(data: Any) -> Chart:
-    """Intervals of the ratios against the band in which two targets are the same, with the control below them."""
-    band = alt.Chart().transform_aggregate(rows="count()", groupby=["case"])
+def ratios(data: Any, decided: Collection[str] = COLOURS) -> Chart:
+    """Intervals of the ratios against the band in which two targets are the same, with the control below them.
+
+    ``decided`` are the keys of ``COLOURS`` that occur.
+    """
+    band = alt.Chart().transform_aggregate(rows="count()")
     speed = alt.X("ratio:Q", scale=LOG, title="speed relative to the baseline: more than 1 is faster")
-    target = alt.Y("target:N", sort=None, title=None)
-    colours = alt.Scale(domain=list(COLOURS), range=list(COLOURS.values()))
+    # One axis for all cases: facets with axes of their own make Vega-Lite warn of what is no mistake.
+    target = alt.Y(
+        "line:N", sort=None, title=None, axis=alt.Axis(labelExpr="split(datum.label, '\\n')[1]", ticks=False)
+    )
+    seen = {name: colour for name, colour in COLOURS.items() if name in decided}
+    colours = alt.Scale(domain=list(seen), range=list(seen.values()))
     verdict = alt.Color("decided:N", scale=colours, legend=alt.Legend(title=None, orient="bottom"))
+    heads = alt.Chart().mark_text(align="left", fontWeight="bold", dx=4, invalid=None)
     layers = alt.layer(
         band.mark_rect(opacity=0.18, color="#0d9488").encode(x=alt.datum(1 / (1 + BAND)), x2=alt.datum(1 + BAND)),
-        alt.Chart().mark_rule(strokeWidth=2).encode(x="ratio_low:Q", x2="ratio_high:Q", y=target, color=verdict),
+        heads.encode(x=alt.value(0), y=target, text="head:N"),
+        alt.Chart().mark_rule(strokeWidth=2).encode(x="low:Q", x2="high:Q", y=target, color=verdict),
         alt.Chart().mark_point(filled=True, size=55).encode(x=speed, y=target, color=verdict, tooltip=_told("ratio")),
         alt.Chart()
         .mark_text(align="left", dx=9, dy=-7, fontSize=10)
         .encode(x=speed, y=target, text=alt.Text("ratio:Q", format=".2f")),
+        data=data,
     ).properties(width=WIDTH, height=alt.Step(LINE))
-    return _by_case(layers.transform_calculate(decided=DECIDED), data)
+    return layers.transform_calculate(
+        decided=DECIDED,
+        low=_or("low"),
+        high=_or("high"),
+        line="datum.case + '\\n' + datum.target",
+        head="datum.head || ''",
+    )
+
+
+def _or(end: str) -> str:
+    """Return an end of the interval, or the ratio itself where there is no interval at all."""
+    return f"isValid(datum.ratio_{end}) ? datum.ratio_{end} : datum.ratio"
 
 
 def pays(data: Any) -> Chart:
     """Seconds since the start of the process over iterations: where lines cross, the later starter has caught up."""
     asked = alt.param(name="asked", value=1000)
-    seconds = alt.Y("seconds:Q", scale=LOG, title="seconds, with import, compiling and first call", axis=_axis())
+    seconds = alt.Y("seconds:Q", scale=LOG, title="time from the start of the process", axis=_axis())
     lines = (
         alt.Chart(data)
         .transform_calculate(power=FACTORS)
@@ -59,9 +82,7 @@ def pays(data: Any) -> Chart:
             iterations="pow(10, datum.power)", seconds="datum.start_s + datum.iterations * datum.median_s"
         )
         .mark_line()
-        .encode(
-            x=alt.X("iterations:Q", scale=LOG, axis=_axis("~s")), y=seconds, color=_targets(), tooltip=_told("start_s")
-        )
+        .encode(x=alt.X("iterations:Q", scale=LOG, axis=_axis("~s")), y=seconds, tooltip=_told("start_s"), **_targets())
     )
     here = alt.Chart(alt.InlineData([{}])).transform_calculate(iterations="asked")
     rule = here.mark_rule(strokeDash=[4, 3], color="#9ca3af").encode(x="iterations:Q")
@@ -69,29 +90,30 @@ def pays(data: Any) -> Chart:
 
 
 def roofline(data: Any) -> Chart:
-    """What each case reached, and above it what the measured ceilings allow at its FLOP per byte."""
+    """What each case reached, below the roofs of memory and caches; a grey mark is what its own arrays allow."""
     intensity = alt.X("intensity:Q", scale=LOG, title="FLOP per byte", axis=_axis(".3~g"))
-    reached = alt.Y("gflops:Q", scale=LOG, title="GFLOP/s", axis=_axis("~g"))
-    shape = alt.Shape("operation:N", sort=None)
+    roof = alt.Y("roof_gflops:Q", scale=LOG, title="GFLOP/s", axis=_axis("~g"))
     base = alt.Chart(data)
+    roofs, cases = (base.transform_filter(f"{no}isValid(datum.roof)") for no in ("", "!"))
     return alt.layer(
-        base.mark_rule(opacity=0.35).encode(x=intensity, y=reached, y2="roof_gflops:Q", color=_targets()),
-        base.mark_tick(orient="horizontal", thickness=3, color="#9ca3af", size=22).encode(
-            x=intensity, y="roof_gflops:Q"
+        roofs.mark_line(color="#9ca3af", strokeWidth=2).encode(
+            x=intensity, y=roof, detail="roof:N", order="intensity:Q"
         ),
-        base.mark_point(size=70, strokeWidth=2).encode(
+        roofs.mark_text(align="left", dx=6, dy=-8, color="#9ca3af").encode(x=intensity, y=roof, text="said:N"),
+        cases.mark_tick(orient="horizontal", thickness=3, color="#9ca3af", size=22).encode(x=intensity, y=roof),
+        cases.mark_point(size=70, strokeWidth=2).encode(
             x=intensity,
-            y=reached,
-            color=_targets(),
-            shape=shape,
+            y=alt.Y("gflops:Q", scale=LOG),
+            shape=alt.Shape("operation:N", sort=None),
             tooltip=_told("gflops", "percent_of_ceiling", "bound"),
+            **_targets(),
         ),
     ).properties(width=WIDTH, height=HEIGHT)
 
 
-def scaling(data: Any) -> Chart:
+def scaling(data: Any, variable: str = "value") -> Chart:
     """Seconds of one iteration over what was varied: batch, width, threads or n."""
-    varied = alt.X("value:Q", scale=LOG, title=None, axis=_axis("~g"))
+    varied = alt.X("value:Q", scale=LOG, title=variable, axis=_axis("~g"))
     return _over(data, varied, _told("value", "median_s"))
 
 
@@ -119,7 +141,7 @@ def memory(data: Any) -> Chart:
 def training(data: Any) -> Chart:
     """The losses of each training by iteration."""
     lines = alt.Chart().mark_line(strokeWidth=1.3).encode(
-        x=alt.X("step:Q", title="iteration"), y=alt.Y("loss:Q", title=None, scale=alt.Scale(zero=False)),
+        x=alt.X("step:Q", title="iteration"), y=alt.Y("loss:Q", title="loss", scale=alt.Scale(zero=False)),
         color=alt.Color("training:N", sort=None, title=None, legend=alt.Legend(orient="bottom", columns=1)),
     )  # fmt: skip
     layers = lines.properties(width=WIDTH, height=HEIGHT // 2)
@@ -127,11 +149,11 @@ def training(data: Any) -> Chart:
 
 
 def _over(data: Any, x: alt.X, told: list[str], *more: alt.Chart) -> Chart:
-    seconds = alt.Y("median_s:Q", scale=LOG, title=None, axis=_axis())
+    seconds = alt.Y("median_s:Q", scale=LOG, title="time", axis=_axis())
     layers = alt.layer(
         *more,
-        alt.Chart().mark_rule().encode(x=x, y="ci_low_s:Q", y2="ci_high_s:Q", color=_targets()),
-        alt.Chart().mark_line(point=True).encode(x=x, y=seconds, color=_targets(), tooltip=told),
+        alt.Chart().mark_rule().encode(x=x, y="ci_low_s:Q", y2="ci_high_s:Q", color=_targets()["color"]),
+        alt.Chart().mark_line(point=True).encode(x=x, y=seconds, tooltip=told, **_targets()),
     ).properties(width=WIDTH, height=HEIGHT * 2 // 3)
     return _by_case(layers, data)
 
@@ -143,8 +165,13 @@ def _by_case(layers: Chart, data: Any, field: str = "case") -> Chart:
     return layers.facet(facet=cases, columns=1, data=data).resolve_scale(y="independent")
 
 
-def _targets() -> alt.Color:
-    return alt.Color("target:N", sort=None, scale=alt.Scale(scheme="tableau10"), title=None)
+def _targets() -> dict[str, Any]:
+    """Return what tells targets apart: colours, and beyond those dashes."""
+    colours = alt.Color("target:N", sort=None, scale=alt.Scale(range=list(TARGETS)), title=None)
+    return {
+        "color": colours,
+        "strokeDash": alt.StrokeDash("target:N", sort=None, scale=alt.Scale(range=DASHES), title=None),
+    }
 
 
 def _axis(form: str = "") -> alt.Axis:
@@ -158,6 +185,6 @@ def _told(*names: str) -> list[str]:
     return ["case:N", "target:N", *(f"{name}:{kinds.get(name, 'Q')}" for name in names)]
 
 
-BY_NAME: dict[str, Callable[[Any], Chart]] = {
+BY_NAME: dict[str, Callable[..., Chart]] = {
     one.__name__: one for one in (ratios, pays, roofline, scaling, history, memory, training)
 }

@@ -54,8 +54,8 @@ def chart(
         "ratios": f"Speed relative to {chosen}",
         "pays": "When the later starter has caught up",
         "roofline": "How far from the limit",
-        "scaling": f"Time of an iteration over {varied}",
-        "history": "Time of an iteration by day",
+        "scaling": f"Time over {varied}",
+        "history": "Time by day",
         "memory": "Memory at most",
     }
     return _drawn(kind, drawn, title.get(kind, kind), subtitle(context), theme)
@@ -75,6 +75,7 @@ def _rows(
             shown = chart_rows.paid(timed)
         case "roofline":
             shown = [row for row in timed if row["roof_gflops"] is not None and row["intensity"] is not None]
+            shown += chart_rows.roofs(shown, run_of)
         case "scaling":
             shown = _one_variable(series, context)
         case "history":
@@ -122,19 +123,25 @@ def _drawn(kind: str, rows: list[chart_rows.Row], title: str, subtitle: str, the
     if not rows:
         raise UsageError(f"no chart '{kind}' of these results: {NOTHING[kind]}")
     try:
-        from .charts import BY_NAME, alt
+        from .charts import AS, BY_NAME, alt
     except ImportError as error:
         raise UnavailableError(f'a chart needs {error.name}: pip install "ganbench[report]"') from error
-    made: Any = BY_NAME[kind](alt.InlineData(rows))
+    more: list[Any] = []
+    if kind == "scaling":
+        more = [rows[0]["variable"]]
+    elif kind == "ratios":
+        more = [{AS.get(row["verdict"], "not decided") for row in rows if row["verdict"]}]
+    made: Any = BY_NAME[kind](alt.InlineData(rows), *more)
     return made.properties(title=alt.Title(title, subtitle=subtitle, anchor="start")).configure(**look(theme))
 
 
 def look(theme: str) -> dict[str, Any]:
     """Return Vega's settings of a theme."""
     text, line, back = ("#e6edf3", "#3d444d", "#0d1117") if theme == "dark" else ("#1f2328", "#d1d9e0", "#ffffff")
-    words = {"labelColor": text, "titleColor": text, "labelLimit": 260}
+    words = {"labelColor": text, "titleColor": text, "labelLimit": 0}
     return {
         "background": back,
+        "font": "DejaVu Sans, Verdana, Arial, sans-serif",  # pictures are measured with the first; none is wider
         "view": {"stroke": line},
         "axis": {**words, "gridColor": line, "gridOpacity": 0.4, "domainColor": line, "tickColor": line},
         "legend": words,

@@ -42,6 +42,12 @@ def facts(run: Run) -> list[tuple[str, str]]:
         ("environment variables", there.get("tuning") or "none that changes a result"),
         ("not controlled", there.get("uncontrolled") or "nothing known"),
     ]
+    return [(visible(name), visible(shown(value))) for name, value in found]
+
+
+def libraries(run: Run) -> list[tuple[str, str]]:
+    """Return of each target which builds of which libraries it used."""
+    found = []
     for target, worker in run.workers.items():
         pools = "; ".join(" ".join(map(str, pool.values())) for pool in worker.blas)
         libraries = "; ".join([*worker.libraries, *([pools] if pools else [])])

@@ -5,6 +5,7 @@ import numbers
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
 import pandas as pd
 
 from ..precision import titled
@@ -205,11 +206,11 @@ INTERVALS = "drawn: | no difference, o the speed, - its interval, on a logarithm
 
 def heading(run: RunHeader) -> str:
     """Return the one line above a table: what was measured where."""
-    return f"{run.spec.name} ({run.spec.describe()}), {conditions(run)}, {run.rigor}"
+    return f"{run.spec.name} ({run.spec.describe()}), {conditions(msgspec.structs.asdict(run))}, {run.rigor}"
 
 
-def conditions(run: RunHeader) -> str:
-    """Return under which conditions a run measured, and where."""
-    cold = ", cold caches" * (run.caches == "cold")
-    threads = f"{run.threads} thread{'s' * (run.threads != 1)}"
-    return f"{titled(run.dtype, run.precision)}{cold}, {threads}, {run.machine}"
+def conditions(of: Mapping[Any, Any]) -> str:
+    """Return under which conditions a run measured, or a row was measured, and where."""
+    cold = ", cold caches" * (of["caches"] == "cold")
+    threads = f"{of['threads']} thread{'s' * (of['threads'] != 1)}"
+    return f"{titled(of['dtype'], of['precision'])}{cold}, {threads}, {of['machine']}"

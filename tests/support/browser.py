@@ -40,12 +40,12 @@ def chromium(offline: bool = True):
 
 
 class Shown:
-    """An open page. After each step it has been drawn, and no error stands in the console."""
+    """An open page. After each step it has been drawn, and nothing stands in the console."""
 
-    def __init__(self, driver, path: Path, address: str = "", width: int = 1200, dark: bool = False):
+    def __init__(self, driver, path: Path, address: str = "", width: int = 1200, dark: bool = False, media: str = ""):
         self.driver = driver
         theme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [theme]})
+        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [theme], "media": media})
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
         driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         driver.get("about:blank")
@@ -55,7 +55,13 @@ class Shown:
     def wait(self):
         body = self.driver.find_element(By.TAG_NAME, "body")
         WebDriverWait(self.driver, 60).until(lambda _: body.get_attribute("data-ready") == "yes")
-        assert [line for line in self.driver.get_log("browser") if line["level"] == "SEVERE"] == []
+        said = [line["message"] for line in self.driver.get_log("browser")]
+        assert not said, said
+
+    def until(self, so):
+        """Wait until something is so, and all is drawn."""
+        WebDriverWait(self.driver, 60).until(lambda _: so())
+        self.wait()
 
     def choose(self, element: str, value: str):
         Select(self.driver.find_element(By.ID, element)).select_by_value(value)

@@ -8,7 +8,7 @@ import contextlib
 import json
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib import resources
 from importlib.metadata import version
@@ -24,21 +24,24 @@ from ...results.statistics import BAND
 from ...results.store import cache_folder, replace_file
 from .. import chart_rows, provenance, trained
 from ..across import across
+from ..answer import winner
 from ..choices import THEMES
 from ..escape import visible
 from ..measured import measured
-from ..picture import NOTHING, look
+from ..picture import NOTHING, look, subtitle
 from ..recommendation import OPERATION, START_DOUBT, candidates, outlook
 from ..relative import WORK, baseline_of, fastest, mean, speeds
 from ..selection import Selection, contexts, select
-from ..table import ABOVE
+from ..table import ABOVE, conditions
 
 CASES = 3000  # rows of the newest contexts
 POINTS = 50  # of one series of the history
 HISTORY = 3000  # points of all of them
 RUNS = 200  # the newest, of which conditions, pairs and machines side by side are shown
 LINES = 300  # of machines side by side
+BESIDE = ("model", "data", "dtype", "precision", "operation", "target")  # what a line of them is chosen by
 PICTURES = 600_000  # bytes of all pictures together
+SCRIPTS = ("choices.js", "charts.js", "page.js")
 RATIO = ("ratio", "ratio_low", "ratio_high", "verdict")
 
 
@@ -51,12 +54,14 @@ def page(path: Path, table: pd.DataFrame, title: str = "ganbench") -> str:
         import jinja2
         import vl_convert  # noqa: F401 (for the error)
 
-        from ..charts import BY_NAME
+        from ..charts import AS, BY_NAME
     except ImportError as error:
         raise UnavailableError(f'the page needs {error.name}: pip install "ganbench[report]"') from error
     found = select(table)
     data, runs = content(path, found)
     data["charts"] = {name: draw({"name": "rows"}).to_dict() for name, draw in BY_NAME.items()}
+    data["decided"] = AS
+    data["machines"] = _machines(table, runs)
     files = resources.files(__name__)
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -67,28 +72,35 @@ def page(path: Path, table: pd.DataFrame, title: str = "ganbench") -> str:
         style=(files / "page.css").read_text("utf-8"),
         vega=_scripts(),
         data=_inert(data),
-        script=(files / "page.js").read_text("utf-8"),
+        script="".join((files / name).read_text("utf-8") for name in SCRIPTS),
         trainings=data["trainings"],
-        hardware=_hardware(table, runs),
         above=ABOVE,
     )
 
 
-def _hardware(table: pd.DataFrame, runs: Sequence[Run]) -> dict[str, Any]:
-    """Return machines side by side, in words, as these runs measured them; nothing where there is one machine."""
+def _machines(table: pd.DataFrame, runs: Sequence[Run]) -> dict[str, Any]:
+    """Return machines side by side, as these runs measured them: their names, and lines of what several measured."""
     known = {(run.header.machine, run.header.run_id): run for run in runs}
     rows = table[table["run_id"].isin({run_id for _, run_id in known}) & (table["caches"] == "warm")]
     there = measured(rows, lambda machine, run_id: known.get((machine, run_id))) if len(rows) else []
     if len({one.machine for one in there}) < 2:
-        return {"machines": []}
+        return {"names": [], "lines": [], "notes": []}
     found = across(there, None)
-    notes, left, lines = list(found.attrs["notes"]), LINES, []
-    for heading, of in found.attrs["parts"].items():
-        lines += [(heading, of[:left])] if left > 0 else []
-        left -= len(of)
-    if left < 0:
-        notes.append(f"{-left} more lines are left out: 'ganbench report --across' has them.")
-    return {"machines": found.attrs["shown"][1:], "title": found.attrs["title"], "parts": lines, "notes": notes}
+    lines = [(case, threads, told) for (case, threads), told in found.attrs["told"] if len(told) > 1]
+    notes = [found.attrs["title"], *found.attrs["notes"]]
+    if left := len(lines[LINES:]):
+        notes.append(f"{left} more lines are left out: 'ganbench report --across' has them.")
+    return {
+        "names": [visible(name) for name in found.attrs["shown"][1:]],
+        "lines": [
+            {name: visible(getattr(case, name)) for name in BESIDE}
+            | {"work": visible(f"{case.operation} {case.shape}, {threads}")}
+            | {"cells": {visible(name): [None if math.isnan(speed) else speed, visible(cell, "\n")]
+                         for name, (speed, cell) in told.items()}}
+            for case, threads, told in lines[:LINES]
+        ],
+        "notes": list(map(visible, notes)),
+    }  # fmt: skip
 
 
 def _scripts() -> str:
@@ -126,8 +138,11 @@ def content(path: Path, found: Selection) -> tuple[dict[str, Any], list[Run]]:
     def run_of(machine: str, run_id: str) -> Run | None:
         return known.get((machine, run_id))
 
-    for row, word in zip(cells, fastest(rows, run_of, found.older), strict=True):
-        row["fastest"] = word
+    marks = fastest(rows, run_of, found.older)
+    for row, word, (machine, run_id) in zip(cells, marks, rows[["machine", "run_id"]].to_numpy().tolist(), strict=True):
+        row |= {"fastest": word, "limit": chart_rows.limit(row, run_of(machine, run_id))}
+    told, by_context = _contexts(rows, cells, found, run_of), _by_context(cells)
+    shown = chart_rows.shown_first({one: [cells[place] for place in places] for one, places in by_context.items()})
     machines = {row["machine"] for row in cells}
     trainings = trained.trainings(path) if path.is_dir() else []
     losses = trained.rows(trainings)
@@ -137,13 +152,15 @@ def content(path: Path, found: Selection) -> tuple[dict[str, Any], list[Run]]:
         "looks": {theme: look(theme) for theme in THEMES},
         "band": BAND,
         "doubt": START_DOUBT,
-        "cells": _columns(cells, [*chart_rows.FIELDS, "fastest"]),
-        "contexts": _contexts(rows, cells, found, run_of),
+        "cells": _columns(cells, [*chart_rows.FIELDS, "fastest", "limit"]),
+        "contexts": told,
+        "shown": list(by_context).index(shown),
         "first": _first(rows, run_of),
         "varied": _columns([row for row in chart_rows.varied(found) if row["machine"] in machines], chart_rows.VARIED),
         "history": _columns([history[place] for place in newest], chart_rows.TIMES),
         "changes": [one._asdict() for one in provenance.changed(runs)],
-        "runs": [{"run_id": run.header.run_id, "facts": provenance.facts(run)} for run in runs],
+        "facts": _facts(runs, provenance.facts),
+        "libraries": _facts(runs, provenance.libraries),
         "trainings": _pictures(trainings),
         "losses": _columns(losses, list(losses[0]) if losses else []),
         "notes": notes,
@@ -152,7 +169,7 @@ def content(path: Path, found: Selection) -> tuple[dict[str, Any], list[Run]]:
 
 
 def _contexts(rows: pd.DataFrame, cells: list[chart_rows.Row], found: Selection, run_of: RunOf) -> list[dict[str, Any]]:
-    """Return each context, the newest first, with all speeds and their means relative to each of its targets.
+    """Return each context, the newest first, with all speeds, answers and means relative to each of its targets.
 
     A mean is over the operations on which the baseline was measured.
     """
@@ -163,21 +180,40 @@ def _contexts(rows: pd.DataFrame, cells: list[chart_rows.Row], found: Selection,
     }
     made = []
     for context, places in _by_context(cells).items():
+        all_here = [cells[place] for place in places]
         here = [place for place in places if not cells[place]["word"]]
+        of_case = {
+            case: [p for p in here if cells[p]["case"] == case]
+            for case in dict.fromkeys(cells[p]["case"] for p in here)
+        }
         baselines = {}
         for label in dict.fromkeys(cells[place]["label"] for place in here):
             at = {place: list(told[label][place].values()) for place in here}
             ratios = {(cells[place]["case"], cells[place]["target"]): speed[0] for place, speed in at.items()}
-            cases = list(dict.fromkeys(cells[place]["case"] for place in here if cells[place]["label"] == label))
+            cases = [case for case, mine in of_case.items() if any(cells[place]["label"] == label for place in mine)]
             targets = dict.fromkeys(cells[place]["target"] for place in here)
             means = {target: mean(ratios.get((case, target)) for case in cases) for target in targets}
             baselines[label] = {
                 "speeds": [[place, *speed] for place, speed in at.items() if speed[0] is not None],
                 "cases": cases,
                 "means": {target: value for target, value in means.items() if not math.isnan(value)},
+                "answers": {
+                    case: winner([cells[p] | {"at": p} for p in mine], label, lambda row, other: told[other][row["at"]])
+                    for case, mine in of_case.items()
+                },
             }
         own = baseline_of(rows.iloc[here or places], None)
-        made.append({"values": list(map(str, context)), "baseline": visible(own), "baselines": baselines})
+        made.append(
+            {
+                "values": list(map(str, context)),
+                "words": visible(subtitle(context)),
+                "conditions": conditions(all_here[0]),
+                "lead": chart_rows.leading(all_here),
+                "roofs": chart_rows.roofs([cells[place] for place in here], run_of),
+                "baseline": visible(own),
+                "baselines": baselines,
+            }
+        )
     return made
 
 
@@ -224,6 +260,12 @@ def _runs(path: Path, rows: pd.DataFrame) -> tuple[list[Run], int]:
     names = rows.loc[rows["source"] == "compare", ["run_id", "machine"]].drop_duplicates().sort_values("run_id")
     found = [run_of(machine, run_id) for run_id, machine in names[-RUNS:].itertuples(index=False)]
     return [run for run in found if run is not None], len(names[:-RUNS])
+
+
+def _facts(runs: Sequence[Run], told: Callable[[Run], list[tuple[str, str]]]) -> dict[str, Any]:
+    """Return what is told of each run, name by name."""
+    rows = [{"run_id": run.header.run_id, "name": name, "value": value} for run in runs for name, value in told(run)]
+    return _columns(rows, ["run_id", "name", "value"])
 
 
 def _pictures(trainings: Sequence[trained.Trained]) -> list[dict[str, str]]:
