@@ -12,7 +12,6 @@ from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE
 from ganbench.layers import Window
 
 from .inplace import Kernels, LossColumns
-from .pixels import OnPixels
 from .windows import Windows
 
 
@@ -71,10 +70,10 @@ class ArrayKernels(Windows, Kernels):
         self.product(a, b, out)
         return out
 
-    def _rows(self, windows: Array) -> Array:
-        rows = self._zeros(windows.shape, windows.dtype, "rows")
-        rows[...] = windows
-        return super()._rows(rows)
+    def _in_order(self, view: Array, use: str) -> Array:
+        kept = self._zeros(view.shape, view.dtype, use)
+        kept[...] = view
+        return kept
 
     def copy(self, source: Array, target: Array) -> None:
         target[...] = self.xp.asarray(source)
@@ -273,7 +272,7 @@ class ArrayKernels(Windows, Kernels):
             xp.subtract(p, t, out=p)
 
 
-class ConvolutionKernels(OnPixels, ArrayKernels):
+class ConvolutionKernels(ArrayKernels):
     """One convolution alone: the result of each map lies in memory of its own, which the next call overwrites."""
 
     def conv(self, x: Array, w: Array, window: Window, out: Array = None) -> Array:

@@ -33,7 +33,6 @@ class CupyBackend(ArrayBackend):
     device_kinds = ("cuda",)
     formats = ("float64", "float32", "tf32", "float16")
     layers = KINDS
-    integer_modes = ("graph",)
     module = "cupy"
     distributions = ("cupy-cuda13x", "cupy-cuda12x", "cupy")
     install = 'pip install "ganbench[cuda13]" (or "ganbench[cuda12]" for a CUDA 12 driver)'

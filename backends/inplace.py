@@ -58,6 +58,10 @@ class Kernels(ABC):
     def conv_weight_grad(self, x: Array, y: Array, window: Window, out: Array) -> object: ...
 
     @abstractmethod
+    def reshape(self, x: Array, before: tuple[int, ...], after: tuple[int, ...]) -> Array:
+        """Return x as ``Maps`` says, in memory that the next such call overwrites."""
+
+    @abstractmethod
     def dense(self, x: Array, w: Array, b: Array, activation: str, out: Array) -> None:
         """``out = activation(x w + b)``, w being a transposed view."""
 

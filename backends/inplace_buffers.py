@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ganbench.backend import Array, NetworkState
 from ganbench.layers import Layer, Window, by_layer, n_params, parameters
 
-from .pixels import OnPixels
-
 if TYPE_CHECKING:
     from .inplace import Kernels
 
@@ -53,7 +51,7 @@ class Into(NamedTuple):
         self.kernels.conv_weight_grad(x, y, window, self.out)
 
     def reshape(self, x: Array, before: tuple[int, ...], after: tuple[int, ...]) -> None:
-        self.kernels.copy(OnPixels.reshape(x, before, after), self.out)
+        self.kernels.copy(self.kernels.reshape(x, before, after), self.out)
 
 
 class Activations:

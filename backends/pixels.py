@@ -31,13 +31,16 @@ class OnPixels:
         c, *sides = shape
         return self.xp.moveaxis(pixels.reshape(-1, *sides, c), -1, 1)
 
-    @staticmethod
-    def reshape(x: Array, before: tuple[int, ...], after: tuple[int, ...]) -> Array:
+    def reshape(self, x: Array, before: tuple[int, ...], after: tuple[int, ...]) -> Array:
         """A vector has the order C, H, W, the rows of an image H, W, C."""
         if len(before) > 1:
             c, *sides = before
-            x = x.reshape(-1, math.prod(sides), c).swapaxes(1, 2)
+            x = self._in_order(x.reshape(-1, math.prod(sides), c).swapaxes(1, 2), "vector")
         if len(after) == 1:
             return x.reshape(-1, *after)
         c, *sides = after
-        return x.reshape(-1, c, math.prod(sides)).swapaxes(1, 2).reshape(-1, c)
+        return self._in_order(x.reshape(-1, c, math.prod(sides)).swapaxes(1, 2), "image").reshape(-1, c)
+
+    def _in_order(self, view: Array, use: str) -> Array:
+        """Return what ``reshape`` takes or copies; in place it is copied to memory that is kept for that use."""
+        return view

@@ -9,12 +9,13 @@ from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE
 from ganbench.layers import Window
 
 from .inplace import Kernels, LossColumns
+from .pixels import OnPixels
 from .torch_maps import TorchMaps
 
 SOFTPLUS_LINEAR = 40  # above this softplus(x) is x in float64 too; PyTorch's own 20 is right for float32 only
 
 
-class TorchKernels(Kernels):
+class TorchKernels(OnPixels, Kernels):
     """ATen's own forward and backward kernels, each with ``out=``; nothing waits for the device."""
 
     def __init__(self, torch: Any, device: str, dtype: Any) -> None:

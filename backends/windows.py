@@ -9,8 +9,10 @@ from typing import Any
 from ganbench.backend import Array
 from ganbench.layers import Window
 
+from .pixels import OnPixels
 
-class Windows:
+
+class Windows(OnPixels):
     """The maps of ``ganbench.layers.Maps`` on arrays of the module ``xp``."""
 
     xp: Any
@@ -62,7 +64,8 @@ class Windows:
         taps = math.ceil(k / s)
         whole = self._zeros((o, c, taps * s, taps * s), w.dtype, k)
         whole[:, :, :k, :k] = w
-        turned = whole.reshape(o, c, taps, s, taps, s)[:, :, ::-1, :, ::-1].transpose(2, 4, 0, 3, 5, 1)
+        whole = whole.reshape(o, c, taps, s, taps, s)[:, :, ::-1, :, ::-1]
+        turned = self._in_order(whole.transpose(2, 4, 0, 3, 5, 1), "turned")
         cells = (o, h + taps - 1, v + taps - 1)
         around = Window((o, h, v), cells, taps, 1, taps - 1)
         found = self._times(self._columns(y, around), turned.reshape(taps * taps * o, -1))
@@ -85,11 +88,8 @@ class Windows:
             image = padded
         n, down, right, one = image.strides
         as_strided, shape = self.xp.lib.stride_tricks.as_strided, (len(image), h, v, k, k * c)
-        return self._rows(as_strided(image, shape, (n, s * down, s * right, down, one)))
-
-    def _rows(self, windows: Array) -> Array:
-        """Return a copy as a matrix, whose rows are the last two axes."""
-        return windows.reshape(-1, windows.shape[3] * windows.shape[4])
+        windows = as_strided(image, shape, (n, s * down, s * right, down, one))
+        return self._in_order(windows, "windows").reshape(-1, k * k * c)
 
 
 def _phases(side: int, cells: int, s: int, p: int) -> list[tuple[int, int, int, int]]:

@@ -161,8 +161,7 @@ class Backend(ArrayOps):
     queues: ClassVar[bool] = False
     formats: ClassVar[tuple[str, ...]] = FULL  # Formats this backend supports: dtypes, and ``tf32`` on a GPU
     losses: ClassVar[tuple[str, ...]] = ("non-saturating", "saturating")  # that its ``gan_iteration`` is written for
-    layers: ClassVar[tuple[str, ...]] = ()  # kinds of layers said in tables; integers every backend has ...
-    integer_modes: ClassVar[tuple[str, ...]] = ()  # ... and these modes have nothing else
+    layers: ClassVar[tuple[str, ...]] = ()  # kinds of layers said in tables; integers every backend has
     module: ClassVar[str]  # what to import
     distributions: ClassVar[tuple[str, ...]]  # the names under which an index offers it
     install: ClassVar[str]  # the command that installs it
@@ -229,11 +228,6 @@ class Backend(ArrayOps):
         """Return copies of host arrays on the device, as ``from_numpy`` does; overridden where one call is quicker."""
         return [self.from_numpy(array) for array in arrays]
 
-    @classmethod
-    def layers_in(cls, mode: str) -> tuple[str, ...]:
-        """Return the kinds of layers said in tables that a mode is written for."""
-        return () if mode in cls.integer_modes else cls.layers
-
     def require(self) -> None:
         """Raise ``UnavailableError`` if the framework is not importable; the constructor above calls it."""
         if not _importable(self.module):
@@ -285,10 +279,9 @@ class Backend(ArrayOps):
 
     def require_layers(self, operation: Operation) -> None:
         """Raise ``UnsupportedError`` where this backend is not written for the layers of ``operation``."""
-        own = self.layers_in(self.mode)
-        if missing := ", ".join(kind for kind in operation.kinds if kind not in own):
-            has = f"tables of {', '.join(own)}" if own else "lists of integers"
-            raise UnsupportedError(f"{self.name}.{self.mode} is not written for {missing} layers, only for {has}")
+        if missing := ", ".join(kind for kind in operation.kinds if kind not in self.layers):
+            has = f"tables of {', '.join(self.layers)}" if self.layers else "lists of integers"
+            raise UnsupportedError(f"backend '{self.name}' is not written for {missing} layers, only for {has}")
 
     @abstractmethod
     def synchronize(self, result: Any = None) -> None:

@@ -25,5 +25,5 @@ def programs(backend, halves, specs=SPECS):
         for name in (WHOLE if number else operations_of(spec))
         for dtype, precision in formats(backend)
         if dtype in FULL or mode in halves or name != "gan_iteration"
-        if spec.batch >= OPERATIONS[name].minimum_batch and {*spec.kinds} <= {*backend.layers_in(mode)}
+        if spec.batch >= OPERATIONS[name].minimum_batch and {*spec.kinds} <= {*backend.layers}
     ]

@@ -11,6 +11,7 @@ from programs import SPECS
 from ganbench.operations import operation
 from ganbench.registry import load
 from ganbench.testing import images
+from ganbench.verification.models import IMAGE_SPECS
 
 FORMATS = (("float64", "ieee"), ("float32", "ieee"), ("float32", "tf32"))
 RECORDABLE = {"kernel", "gemm"}
@@ -29,7 +30,7 @@ class Allocations(cupy.cuda.MemoryHook):
         self.count += DRIVER.fake_recording()
 
 
-@pytest.fixture(params=SPECS, ids=lambda spec: spec.name)
+@pytest.fixture(params=(*SPECS, *IMAGE_SPECS), ids=lambda spec: spec.name)
 def case(request):
     return operation("gan_iteration", request.param)
 

@@ -24,7 +24,7 @@ CASES = [
     ("eager", CRITIC, ("penalty_grad", *WHOLE)),
     ("fused", IMAGES, WHOLE),
     ("fused", CRITIC, WHOLE),
-    ("graph", preset("tiny"), WHOLE),
+    *(("graph", spec, WHOLE) for spec in (preset("tiny"), *IMAGE_SPECS, DCGAN)),
 ]
 
 
