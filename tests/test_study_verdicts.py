@@ -131,14 +131,16 @@ def test_two_timers_must_agree_on_every_operation(study, ratio, passed):
 def test_a_gate_that_costs_too_much_fails(study):
     judge = study("gate_cost").judge
 
-    def pairs(cost, number=3):
-        return [
-            {"with": {"seconds": 100, "untimed_s": 40 + cost}, "without": {"seconds": 100, "untimed_s": 40}}
-        ] * number
+    def pairs(preset, cost, number=3):
+        gated, ungated = ({"seconds": 100, "untimed_s": 40 + more} for more in (cost, 0))
+        return [{"preset": preset, "with": gated, "without": ungated}] * number
 
-    assert judge(pairs(4))["passed"]
-    assert not judge(pairs(6))["passed"]
-    assert not judge(pairs(4, number=2))["passed"]
+    dense, images = pairs("mnist-mlp", 4), pairs("dcgan-28", 9)
+    assert judge(dense + images)["passed"]
+    assert not judge(pairs("mnist-mlp", 6) + images)["passed"]
+    assert not judge(dense + pairs("dcgan-28", 11))["passed"]
+    assert not judge(pairs("mnist-mlp", 4, number=2) + images)["passed"]
+    assert not judge(dense)["passed"]
 
 
 def test_wild_models_are_counted_by_target_and_groups_left_out_are_told(study, monkeypatch):
