@@ -24,18 +24,20 @@ class Rigor(msgspec.Struct, frozen=True):
     """How much care a run takes; times in seconds, ``goal`` is the half-width of an interval.
 
     ``case_s`` goes to the visits of a case in one round, until the run's own noise says how many are worth it.
+    ``overrun`` is how many times ``budget_s`` the rounds may take without which nothing is decided.
     """
 
     case_s: float
     warm_cap_s: float
     budget_s: float
     goal: float
+    overrun: float = 1.05
     rounds: int = 0  # 0: until the goal or the budget is reached
 
 
 RIGORS = {
-    "quick": Rigor(case_s=0.4, warm_cap_s=0.1, budget_s=85.0, goal=0.03),
-    "full": Rigor(case_s=0.5, warm_cap_s=1.0, budget_s=300.0, goal=0.01),
+    "quick": Rigor(case_s=0.4, warm_cap_s=0.1, budget_s=85.0, goal=0.03, overrun=2.0),
+    "full": Rigor(case_s=0.5, warm_cap_s=1.0, budget_s=300.0, goal=0.01, overrun=2.0),
 }
 
 

@@ -2,6 +2,7 @@
 
 import math
 import random
+import time
 from collections import Counter
 from itertools import islice, pairwise
 
@@ -9,10 +10,14 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
+from ganbench.gan import preset
+from ganbench.measure.ledger import Ledger
+from ganbench.measure.plan import make_plan
 from ganbench.measure.schedule import (
     LEAST,
     MOST,
     Cost,
+    Schedule,
     optimal_visits,
     orders,
     rounds_for_width,
@@ -183,3 +188,20 @@ def test_more_rounds_are_planned_where_rounds_differ_and_starts_are_cheap():
     assert rounds_for_width(1, 70, 1, 0.5, calm) > rounds_for_width(1, 70, 6, 0.5, calm)
     assert rounds_for_width(1, 300, 4, 0.5, differing) > rounds_for_width(1, 300, 4, 0.5, calm)
     assert rounds_for_width(1, 20, 4, 0.5, differing) == MIN_ROUNDS  # there is no time for more
+
+
+@pytest.mark.parametrize(
+    ("budget_s", "finished", "seconds", "expected"),
+    [
+        (None, 2, 50, None),  # six rounds take 150 s, less than twice the usual time, and decide something
+        (None, 2, 80, "budget"),  # they would take 240 s: not worth waiting for
+        (None, 6, 100, "budget"),
+        (60, 3, 50, "budget"),  # a time that was asked for is kept ...
+        (60, 5, 52, None),  # ... but for a little
+    ],
+)
+def test_a_run_takes_longer_than_usual_only_for_rounds_that_decide(budget_s, finished, seconds, expected):
+    ledger = Ledger(print)
+    ledger.start = time.monotonic() - seconds
+    plan = make_plan(preset("tiny"), backends="numpy", budget_s=budget_s)
+    assert Schedule(plan, ledger, finished).why_stop() == expected

@@ -15,6 +15,7 @@ from ..operations.products import FLOOR
 from ..precision import precision_of
 from ..registry import Target, library_of
 from ..results.records import DIGITS
+from ..results.statistics import MIN_ROUNDS
 from ..settings import RIGORS, SETTINGS, Recorded, Rigor, Settings
 from . import engine
 from .models import model_of
@@ -125,7 +126,8 @@ def length(rigor: Rigor, runs: int = 1) -> str:
     if rigor.rounds:
         return f"{rigor.rounds} round{'s' * (rigor.rounds != 1)}{each}, however long they take"
     total = f", {runs * rigor.budget_s / 60:.1f} minutes in all" * (runs > 1)
-    return f"up to {rigor.budget_s:g} s{each} (or one round, if that takes longer){total}"
+    longer = f"{rigor.overrun * rigor.budget_s:.0f} s, if {MIN_ROUNDS} rounds take so long; " * (rigor.overrun > 1.5)
+    return f"up to {rigor.budget_s:g} s{each} ({longer}or one round, if that takes longer){total}"
 
 
 def announcement(plan: Plan) -> str:
@@ -198,6 +200,7 @@ def reaching(care: Rigor, rounds: int | None, budget_s: float | None, precision_
     """Return ``care`` until ``rounds`` are done, ``budget_s`` spent or intervals within ± ``precision_goal``.
 
     None: for rounds, until one of the others is reached; else the value of ``care``. Raises ``UsageError``.
+    A budget that was asked for is hardly overrun.
     """
     for name, value in (("rounds", rounds), ("budget_s", budget_s), ("precision_goal", precision_goal)):
         SETTINGS[name].check(value)
@@ -205,9 +208,9 @@ def reaching(care: Rigor, rounds: int | None, budget_s: float | None, precision_
         raise UsageError(
             f"rounds {rounds} and precision {precision_goal:.6g} cannot be given together: choose one of them"
         )
-    return msgspec.structs.replace(
-        care, rounds=rounds or 0, budget_s=budget_s or care.budget_s, goal=precision_goal or care.goal
-    )
+    if budget_s:
+        care = Rigor(care.case_s, care.warm_cap_s, budget_s, care.goal)
+    return msgspec.structs.replace(care, rounds=rounds or 0, goal=precision_goal or care.goal)
 
 
 def _baseline(text: str | None, targets: Sequence[Target]) -> str:

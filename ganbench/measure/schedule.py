@@ -33,7 +33,6 @@ LEAST_LUCK = 0.01**2  # the smallest variance between rounds to be assumed: a fe
 Reason = Literal["complete", "precision", "budget"]  # why no further round is due
 LATER = 0.35  # time to start a later round ÷ that of the first, which imports and compiles
 CHECKS = 0.15  # time of the gate after the visits ÷ time to start a round; both are guesses, for the first round only
-OVERRUN = 1.05
 ROUNDS_TO_LEARN = 2  # before the variance components of a run say how many visits a case gets
 USUAL = Components(within=0.1**2, between=LEAST_LUCK)  # until then
 MOST_ROUNDS = 30  # are planned
@@ -172,9 +171,10 @@ class Schedule:
             return "complete"
         if rigor.rounds:
             return "complete" if self._round >= rigor.rounds else None
-        few = self._round < MIN_ROUNDS  # fewer rounds decide nothing, so the last of them may take a little longer
-        visits_s, budget_s = (self._least_s, OVERRUN * rigor.budget_s) if few else (self._visited_s, rigor.budget_s)
-        if self._ledger.elapsed() + self._fixed_s + visits_s > budget_s:
+        lacking = max(0, MIN_ROUNDS - self._round)  # fewer rounds decide nothing
+        a_round_s = self._fixed_s + (self._least_s if lacking else self._visited_s)
+        decides = lacking and self._ledger.elapsed() + lacking * a_round_s <= rigor.overrun * rigor.budget_s
+        if not decides and self._ledger.elapsed() + a_round_s > rigor.budget_s:
             return "budget"
         widest = max((self._half_width(case) for case in self._compared), default=0.0)
         return "precision" if self._round >= MIN_ROUNDS and widest <= rigor.goal else None

@@ -10,7 +10,7 @@ from .case import named_data, same_data
 from .records import RunHeader, WorkerRecord
 from .run import Run
 
-STOPPING = ("budget_s", "case_s", "goal", "rounds")  # settings that say when to stop, not how to time
+STOPPING = ("budget_s", "case_s", "goal", "overrun", "rounds")  # settings that say when to stop, not how to time
 HARDWARE = {
     "cpu": "processor",
     "logical_cpus": "logical processors",
