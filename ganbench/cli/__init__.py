@@ -43,7 +43,7 @@ error: relative error of a group of outputs, ‖output - reference‖ / ‖refer
 ok: the error is within the tolerance, which follows from the rounding errors of correct programs in this model."""
 TARGETS = "targets operations spec dtype threads data math timeout_s"  # settings: what is measured, on what
 LIMITS = ("rounds", "budget_s", "precision_goal")
-WITH_RESUME = "resume fail_if form details output picture results".split()  # all else is the run's own
+BESIDE_A_RUN = "fail_if form details output picture results".split()  # of a run that is there: all else is its own
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -61,7 +61,11 @@ def cli(context: click.Context) -> None:
     read_project(context, cli)
 
 
-@cli.command(cls=Command, settings=f"{TARGETS} *", replaces={"resume": LIMITS, "caches=cold": ["energy"]})
+@cli.command(
+    cls=Command,
+    settings=f"{TARGETS} *",
+    replaces={"resume": LIMITS, "again": LIMITS, "caches=cold": ["energy"]},
+)
 @sweep_option
 @vary_option
 @click.argument("more", nargs=-1, metavar="")
@@ -77,17 +81,20 @@ def cli(context: click.Context) -> None:
     "--machine", metavar="NAME", help="Name of this machine's folder there.  [default: made from the hardware]"
 )
 @click.option("--resume", metavar="RUN", help="Continue a run that was interrupted; RUN is its file or id.")
+@click.option("--again", metavar="RUN", help="Measure once more what a run has measured: several runs confirm it.")
 @click.pass_context
 def compare(
     context: click.Context, /, form: str, details: bool, output: Path | None, picture: Path | None, results: Path,
-    machine: str | None, fail_if: tuple[str, ...], resume: str | None, sweep: str | None, vary: tuple[str, ...],
-    more: tuple[str, ...], **settings: Any,
+    machine: str | None, fail_if: tuple[str, ...], resume: str | None, again: str | None, sweep: str | None,
+    vary: tuple[str, ...], more: tuple[str, ...], **settings: Any,
 ) -> None:  # fmt: skip
     """Check, time and compare targets. Saves the run and prints a table."""
     from ..measure.plan import announcement, make_plan
-    from ..measure.session import carry_out, examine, resume as go_on
+    from ..measure.session import again as once_more, carry_out, examine, resume as go_on
+    from ..report import repeated
     from ..report.condition import NOT_MEASURED
     from ..report.export import left_out, render
+    from ..results.repeats import repeats
     from ..results.run import find_run
     from ..results.table import run_table
 
@@ -102,22 +109,32 @@ def compare(
             return several.carry_out("variant", made, results, machine, context, output, turns=True)
         if sweep is not None:
             return several.carry_out(*planned_sweep(context, sweep, settings), results, machine, context, output)
-        if resume is None:
-            plan = fitting(context, make_plan, settings)
-            work: Callable[[Progress], Run] = partial(carry_out, plan, results, machine, say)
-        else:
-            beside = "--resume: the run goes on as it was planned; to compare something else, start another"
-            shared.refuse(context, set(context.params) - {*LIMITS, *WITH_RESUME}, beside)
-            path, limits = find_run(resume, results), {name: settings[name] for name in LIMITS}
+        limits = {name: settings[name] for name in LIMITS}
+        if resume is not None or again is not None:
+            one = "resume" if resume is not None else "again"
+            beside = f"--{one}: the run is measured as it was planned; to compare something else, start another"
+            shared.refuse(context, set(context.params) - {*LIMITS, *BESIDE_A_RUN, one}, beside)
+        if resume is not None:
+            path = find_run(resume, results)
             plan = examine(path, **limits).plan
-            work = partial(go_on, path, say, **limits)
+            work: Callable[[Progress], Run] = partial(go_on, path, say, **limits)
+        else:
+            if again is None:
+                plan = fitting(context, make_plan, settings)
+            else:
+                plan, machine = once_more(find_run(again, results), **limits)
+            work = partial(carry_out, plan, results, machine, say)
         conditions = conditions_of(context, fail_if, plan)
         terminal.announce(announcement(plan))
         run = shown(work)
+        runs = repeats(run) if again is not None else [run]
         unwritten = ""
         try:
             size = screen(form, output)
-            write(render(run, form, details, size), output, size.colours)
+            text = render(run, form, details, size)
+            if len(runs) > 1 and form in ("table", "markdown"):
+                text = f"{text}\n{repeated.render(runs, form, size)}"
+            write(text, output, size.colours)
             for line in left_out(run) if form in EXCHANGE_FORMATS else ():
                 say(line)
             if picture is not None:
@@ -130,7 +147,7 @@ def compare(
             f"; 'ganbench results show {run.path} --details' shows more" if form == "table" and not details else ""
         )
         say(f"saved in {run.path}{'' if unwritten else further}")
-        code = evaluate_all(conditions, run)
+        code = evaluate_all(conditions, runs)
         conclude(run.ended, set(run_table(run)["status"]), failure)
         if unwritten:
             say(unwritten)

@@ -40,15 +40,17 @@ def conditions_of(context: click.Context, texts: Iterable[str], plan: "Plan") ->
     return found
 
 
-def evaluate_all(conditions: "Sequence[Condition]", run: "Run") -> int:
-    """Print the finding of each condition; return the exit code, 0 without conditions."""
+def evaluate_all(conditions: "Sequence[Condition]", runs: "Sequence[Run]") -> int:
+    """Print the finding of each condition on runs of the same work; return the exit code, 0 without conditions."""
     from ..report.condition import evaluate, exit_code
-    from ..results.table import run_table
+    from ..report.repeated import joined
 
-    table = run_table(run)
+    table = joined(runs)
     findings = [evaluate(condition, table) for condition in conditions]
     for finding in findings:
         say(str(finding))
+    if len(runs) == 1 and any(finding.outcome == "holds" for finding in findings):
+        say(f"one run is not a confirmation: 'ganbench compare --again {runs[0].header.run_id}' measures it once more")
     return exit_code(findings)
 
 

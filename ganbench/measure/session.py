@@ -136,6 +136,17 @@ def describe(plan: Plan, machine: str | None) -> RunHeader:
     )
 
 
+def again(path: Path, **limits: Any) -> tuple[Plan, str]:
+    """Return the plan of the run in ``path``, to be carried out once more, and the name of its machine.
+
+    ``limits`` are as for ``examine``. Raises ``UsageError`` naming what differs from when it was measured.
+    """
+    _, header, records = _read(path)
+    plan = _planned(header, records, **limits)
+    _check_unchanged(header, describe(plan, header.machine), "be repeated")
+    return plan, header.machine
+
+
 def resume(path: Path, say: Say, progress: Progress, **limits: Any) -> Run:
     """Go on with the run that ``examine`` lets pass; its finished rounds and spent time count."""
     with alone(say):
@@ -165,6 +176,34 @@ def examine(path: Path, rounds: int | None, budget_s: float | None, precision_go
     ``rounds`` and ``budget_s`` (seconds), both in all, or ``precision_goal`` replace what it was to reach.
     Raises ``UsageError`` where it has reached that, or naming what differs from when it began.
     """
+    content, header, records = _read(path)
+    plan = _planned(header, records, rounds, budget_s, precision_goal)
+    end = records[-1]
+    more = isinstance(end, RunEnd) and (
+        (rounds or 0) > end.rounds or (budget_s or 0) > end.seconds or (precision_goal and end.reason == "precision")
+    )
+    if isinstance(end, RunEnd) and not more:
+        raise UsageError(
+            f"run {header.run_id} has ended ({end.reason}, {end.rounds} rounds, {end.seconds:.0f} s): "
+            "there is nothing to continue, unless --rounds, --budget or --precision asks for more"
+        )
+    images = stage(plan)
+    now = describe(plan, header.machine)
+    _check_unchanged(header, now, "continue")
+    resumed = Resumed(
+        round=finished_rounds(plan, records) + 1,
+        timestamp=now.timestamp,
+        command=now.command,
+        environment=now.environment,
+        settings=now.settings,
+        elapsed_s=spent(records),
+    )
+    keep = store.whole_length(content)
+    return Interrupted(keep, keep < len(content), records, plan, images, resumed)
+
+
+def _read(path: Path) -> tuple[bytes, RunHeader, list[Line]]:
+    """Return the bytes of a run file, its header and its records, the header among them."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -177,38 +216,25 @@ def examine(path: Path, rounds: int | None, budget_s: float | None, precision_go
     if header.format != RUN_FORMAT:
         raise UsageError(
             f"run {header.run_id} was begun by an earlier ganbench (format {header.format}, now {RUN_FORMAT}): "
-            "it can be read, but not continued; start a new run"
+            "it can be read, but neither continued nor repeated; start a new run"
         )
+    return content, header, records
+
+
+def _planned(
+    header: RunHeader, records: Sequence[Line], rounds: int | None, budget_s: float | None, precision_goal: float | None
+) -> Plan:
+    """Return the plan of a run, with other limits where some are given."""
     rigor = convert(next(line.settings for line in reversed(records) if isinstance(line, Resumed | RunHeader)), Rigor)
     if (rounds, budget_s, precision_goal) != (None, None, None):
         rigor = reaching(rigor, rounds, budget_s, precision_goal)
-    plan = replace(make_plan(header.spec, **asked_again(asdict(header))), rigor=rigor)
-    end = records[-1]
-    more = isinstance(end, RunEnd) and (
-        (rounds or 0) > end.rounds or (budget_s or 0) > end.seconds or (precision_goal and end.reason == "precision")
-    )
-    if isinstance(end, RunEnd) and not more:
-        raise UsageError(
-            f"run {header.run_id} has ended ({end.reason}, {end.rounds} rounds, {end.seconds:.0f} s): "
-            "there is nothing to continue, unless --rounds, --budget or --precision asks for more"
-        )
-    images = stage(plan)
-    now = describe(plan, header.machine)
+    return replace(make_plan(header.spec, **asked_again(asdict(header))), rigor=rigor)
+
+
+def _check_unchanged(header: RunHeader, now: RunHeader, what: str) -> None:
     if found := since_it_began(header, now):
         differs = "; ".join(f"{name} was {shown(then)}, is {shown(current)}" for name, then, current in found)
-        raise UsageError(
-            f"run {header.run_id} cannot continue, because something has changed since it began: {differs}"
-        )
-    resumed = Resumed(
-        round=finished_rounds(plan, records) + 1,
-        timestamp=now.timestamp,
-        command=now.command,
-        environment=now.environment,
-        settings=now.settings,
-        elapsed_s=spent(records),
-    )
-    keep = store.whole_length(content)
-    return Interrupted(keep, keep < len(content), records, plan, images, resumed)
+        raise UsageError(f"run {header.run_id} cannot {what}, because something has changed since it began: {differs}")
 
 
 def finished_rounds(plan: Plan, records: Sequence[Line]) -> int:

@@ -72,7 +72,7 @@ def parse(text: str, targets: Sequence[Target], operations: Sequence[str], basel
 
 
 def evaluate(condition: Condition, table: "pd.DataFrame") -> Finding:
-    """Return whether ``condition`` holds in ``table``, which ``Comparison.to_pandas`` gives."""
+    """Return whether ``condition`` holds in ``table``, which ``report.repeated.joined`` gives."""
     chosen = table[(table["target"] == condition.target) & (table["operation"] == condition.operation)]
     if chosen.empty:
         return Finding(condition, "not measured", "the run has no such row")
@@ -89,7 +89,8 @@ def evaluate(condition: Condition, table: "pd.DataFrame") -> Finding:
     found = f"{quantity} {value:.3f} times that of {row['baseline']}"
     if math.isnan(low):
         return Finding(condition, "undecided", f"{found}, but {row['rounds']} rounds give no interval")
-    found += f" [{low:.3f}, {high:.3f}]"
+    runs = int(row.get("runs", 1))
+    found += f" [{low:.3f}, {high:.3f}]" + f" over {runs} runs" * (runs > 1)
     if row["verdict"] == "control failed":
         return Finding(condition, "undecided", f"{found}, but the control failed")
     if low > condition.factor:

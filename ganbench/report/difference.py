@@ -14,6 +14,7 @@ import pandas as pd
 
 from ..errors import UsageError
 from ..results.differences import Difference, changes, obstacles, same_program, shown
+from ..results.repeats import repeats, speeds, spread, together
 from ..results.run import Run, find_run, open_run
 from ..results.statistics import BAND, Estimate, control_failed, judge, level, round_logs, unpaired_ratio
 from ..results.table import run_table
@@ -23,8 +24,10 @@ from .text import Part, document
 
 COLUMNS = (
     "a_s b_s a_rounds b_rounds ratio ratio_low ratio_high relative relative_low relative_high "
-    "control control_low control_high basis verdict detectable reason"
+    "control control_low control_high basis verdict detectable reason "
+    "runs confirmed confirmed_low confirmed_high confirmed_verdict"
 ).split()
+_CONFIRMED = COLUMNS[-4:]
 TIMES_ALONE = "times alone"
 LEGEND = f"More than 1 is faster in B; [95 % interval of two unpaired samples]; within {BAND:.0%} is the same."
 
@@ -35,6 +38,9 @@ def diff(a: str | Path | Run, b: str | Path | Run, results: str | Path = "result
     A run is a ``Run``, a file, an id below ``results`` or the beginning of one. ``ratio`` is time in
     ``a`` ÷ time in ``b``, ``relative`` that of the speeds relative to the common baseline: more than 1 is
     faster in ``b``. ``basis`` says on which of them ``verdict`` rests. Title and notes are in ``attrs``.
+
+    A verdict of one run each is a beginning. Where files beside both hold repeats of them, ``confirmed`` is
+    ``relative`` over all, ``runs`` how many on the side that has fewer, and ``confirmed_verdict`` what that allows.
 
     Raises ``UsageError`` naming what differs and must not, ``StorageError`` for what is no run.
     """
@@ -52,12 +58,31 @@ def diff(a: str | Path | Run, b: str | Path | Run, results: str | Path = "result
     baseline, why_not = _common_baseline(first, second)
     rows = [_row(first, second, case, baseline, [table.loc[case] for table in tables]) for case in shared]
     table = pd.DataFrame(rows, index=pd.MultiIndex.from_tuples(shared, names=["operation", "target"]), columns=COLUMNS)
+    said = _confirm(table, [repeats(run) for run in (first, second)]) if baseline else ""
     table.attrs = {
         "title": _title(first, second),
         "baseline": baseline,
-        "notes": _notes(first, second, table, baseline, why_not),
+        "notes": [*_notes(first, second, table, baseline, why_not), *[said] * bool(said)],
     }
     return table
+
+
+def _confirm(table: pd.DataFrame, sides: Sequence[Sequence[Run]]) -> str:
+    """Fill in what the repeats of both runs say together; return a note on them."""
+    ours, theirs = ([run.header.run_id for run in side] for side in sides)
+    if set(ours) & set(theirs):
+        return f"A and B are the same work by the same code: they differ by what {len(ours)} repeats differ by"
+    ratios = [speeds(side) for side in sides]
+    between = spread(ratios)
+    for case in table.index:
+        groups = [found.get(case, []) for found in ratios]
+        if between and (fewest := min(map(len, groups))) > 1:
+            said = together(groups, between)
+            table.loc[case, ["runs", *_CONFIRMED]] = [fewest, *said.ratio, said.outcome]
+    alone = [f"'ganbench compare --again {ids[0]}'" for ids in (ours, theirs) if len(ids) < 2]
+    if alone:
+        return f"not confirmed: only repeats show how far runs of the same work differ: {' and '.join(alone)} make one"
+    return f"repeats: {len(ours)} runs of A and {len(theirs)} of B; [the wider of what rounds and runs differ by]"
 
 
 def _opened(name: str | Path, results: Path) -> Run:
@@ -79,7 +104,8 @@ def _said(found: Sequence[Difference]) -> str:
 
 def _row(a: Run, b: Run, case: tuple[str, str], baseline: str, entries: "Sequence[pd.Series[Any]]") -> dict[str, Any]:
     operation, target = case
-    row: dict[str, Any] = {"a_s": entries[0]["median_s"], "b_s": entries[1]["median_s"], "basis": "", "verdict": ""}
+    row: dict[str, Any] = {"a_s": entries[0]["median_s"], "b_s": entries[1]["median_s"]}
+    row |= {"basis": "", "verdict": "", "runs": 1, "confirmed_verdict": ""}
     times = [[level(v) for v in run.visits(operation, target).values()] for run in (a, b)]
     row |= {"a_rounds": len(times[0]), "b_rounds": len(times[1])}
     wrong = zip("AB", entries, strict=True)
@@ -197,6 +223,9 @@ def _readable(table: pd.DataFrame) -> pd.DataFrame:
         line["speed"] = interval(row["ratio"], row["ratio_low"], row["ratio_high"])
         if baseline:
             line[f"against {baseline}"] = interval(row["relative"], row["relative_low"], row["relative_high"])
+        if table["confirmed"].notna().any():
+            over = interval(row["confirmed"], row["confirmed_low"], row["confirmed_high"])
+            line["repeats"] = f"{over} {row['confirmed_verdict']}" if over else ""
         said = verdict(row["verdict"], row["detectable"], min(row["a_rounds"], row["b_rounds"]))
         rows.append(line | {"verdict": said or ("see below" if row["reason"] else "")})
     return pd.DataFrame(rows)
