@@ -26,7 +26,7 @@ class JaxBackend(Backend):
     name = "jax"
     modes: ClassVar[dict[str, str]] = {
         "jit": "value_and_grad under one jit per iteration, the state donated",
-        "scan": "the same under lax.scan: the eight staged iterations in one call",
+        "scan": "under lax.scan: the eight staged iterations in one call; convolutions as in custom",
         "custom": "as jit, but convolutions are products, and the derivatives of each its two adjoints, by custom_vjp",
     }
     queues = True
@@ -53,7 +53,8 @@ class JaxBackend(Backend):
         if int(index or 0) >= len(devices):
             raise UnavailableError(f"no CUDA device {index}: JAX sees {len(devices)}")
         self.jax, self._on = jax, devices[int(index or 0)]
-        self._maps = (CellMaps if self.mode == "custom" else LaxMaps)(jax)
+        # In a loop, XLA's convolutions on a CPU take several times as long as outside of it: docs/limit.md.
+        self._maps = (LaxMaps if self.mode == "jit" else CellMaps)(jax)
         self._one_number = jax.jit(lambda array: array.ravel()[0])
         if precision == "tf32" and float(getattr(self._on, "compute_capability", AMPERE)) < AMPERE:
             raise UnsupportedError(f"{self._on.device_kind} has no TF32: only GPUs from Ampere on have it")
