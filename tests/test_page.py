@@ -158,7 +158,7 @@ def test_the_readers_number_of_iterations_names_the_winner(driver, written, tabl
         assert f"iterations={count}" in shown.run("return location.hash")
 
 
-CHARTS = ("ratios", "pays", "roofline", "scaling", "history", "memory", "training")
+CHARTS = ("ratios", "samples", "pays", "roofline", "scaling", "history", "memory", "training")
 
 
 def sections(shown):
@@ -184,6 +184,28 @@ def test_every_section_is_drawn_or_not_shown_and_the_end_says_why_not(driver, wr
         drawn = shown.run(f"return document.querySelector('#chart-{name} svg') !== null")
         section = shown.run(f"return document.querySelector('#chart-{name}').closest('section').id")
         assert drawn or not sections(shown)[section] or section == "limit"
+
+
+def test_the_visits_of_a_case_are_drawn_as_they_lie(driver, written, table):
+    """Eleven points of a target: the fastest visit, each tenth, the slowest."""
+    shown = Shown(driver, written, f"{XEON}&targets=jax.scan")
+    labels = shown.run(
+        "return [...document.querySelectorAll('#chart-samples .mark-symbol.role-mark path')]"
+        ".map((one) => one.getAttribute('aria-label'))"
+    )
+    (samples,) = table.loc[(table["run_id"] == LIMIT_RUN) & (table["target"] == "jax.scan"), "samples"]
+    drawn = [float(re.search(r"time: ([\d.e-]+)", label)[1]) for label in labels]
+    assert drawn == pytest.approx(np.quantile(samples, np.linspace(0, 1, 11)), rel=1e-3)
+    assert "gan_iteration batch 128" in shown.text("scatter")
+
+
+def test_a_share_is_shown_only_where_it_says_something(driver, written):
+    """In the toy model a call takes longer than its work; nothing there is limited by compute at less than 1 %."""
+    shown = Shown(driver, written, "#machine=xeon-2c&source=compare&model=tiny")
+    lines = [line.split() for line in shown.text("shares").splitlines()[1:]]
+    assert "call" in {line[-2] if line[-1] == "—" else line[-3] for line in lines}
+    assert not any(" 0 %" in line for line in shown.text("shares").splitlines())
+    assert not any(re.search(r"< 1 % (compute|memory)", line) for line in shown.text("shares").splitlines())
 
 
 def test_conditions_and_raw_rows_are_there(driver, written, table):
@@ -263,7 +285,12 @@ def test_names_of_any_length_leave_a_phone_its_width(driver, committed, table, t
     rows["target"] = [f"{number}{'m' * length}" for number in range(len(rows))]
     path = tmp_path / "page.html"
     path.write_text(page(committed, rows), encoding="utf-8")
-    assert Shown(driver, path, width=360).run("return document.documentElement.scrollWidth <= innerWidth")
+    shown = Shown(driver, path, width=360)
+    assert shown.run("return document.documentElement.scrollWidth <= innerWidth")
+    whole = set(rows["target"])  # and no label is cut
+    for name in ("ratios", "pays"):
+        words = shown.run(f"return [...document.querySelectorAll('#chart-{name} text')].map((one) => one.textContent)")
+        assert whole <= set(words)
 
 
 def test_the_screenshot_of_the_documents_is_of_this_page(driver, written, tmp_path):

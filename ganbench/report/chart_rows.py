@@ -11,6 +11,7 @@ roof_gflops   what the ceilings measured on that machine allow
 """
 
 import math
+import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,7 @@ FIELDS = [*(name for name in COLUMNS if name != "samples"), *"case label word st
 TIMES = [*KEYS, *"case target median_s ci_low_s ci_high_s timestamp commit framework_version run_id".split()]
 VARIED = [*KEYS, *"variable value case target median_s ci_low_s ci_high_s".split()]
 ITERATION = "gan_iteration"  # what a training repeats, and starts are paid for
+TENTHS = 10
 TOY = "tiny"  # the model of which a result says how long calls take, and little of training
 
 
@@ -109,6 +111,14 @@ def roofs(rows: Sequence[Row], run_of: RunOf) -> list[Row]:
                 y = digits(min(x, ridge) * rate / 1e9)
                 found.append({"roof": f"{device} {name}", "said": said, "intensity": digits(x), "roof_gflops": y})
     return found
+
+
+def spread(samples: Any, median_s: float) -> list[int]:
+    """Return how the visits of a row lie: the ends of their tenths in thousandths of its time; [] of few."""
+    if not isinstance(samples, list) or len(samples) < TENTHS:
+        return []
+    ends = [min(samples), *statistics.quantiles(samples, n=TENTHS, method="inclusive"), max(samples)]
+    return [round(1000 * end / median_s) for end in ends]
 
 
 def limit(row: Row, run: Run | None) -> str | None:

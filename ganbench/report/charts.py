@@ -120,7 +120,9 @@ def scaling(data: Any, variable: str = "value") -> Chart:
 def history(data: Any) -> Chart:
     """Seconds of one iteration over time; a dashed line where the machine or its software had changed."""
     when = alt.X("timestamp:T", title="UTC", scale=alt.Scale(type="utc"))
-    changed = alt.Chart().transform_filter("isValid(datum.change)").mark_rule(strokeDash=[4, 3], color="#9ca3af")
+    # Not filtered: Vega warns of an axis over no rows.
+    seen = alt.condition("isValid(datum.change)", alt.value(1), alt.value(0))
+    changed = alt.Chart().mark_rule(strokeDash=[4, 3], color="#9ca3af").encode(opacity=seen)
     return _over(data, when, _told("median_s", "timestamp", "commit", "framework_version"),
                  changed.encode(x=when, tooltip=["change:N", "timestamp:T"]))  # fmt: skip
 
@@ -146,6 +148,16 @@ def training(data: Any) -> Chart:
     )  # fmt: skip
     layers = lines.properties(width=WIDTH, height=HEIGHT // 2)
     return _by_case(layers, data, "of")
+
+
+def samples(data: Any) -> Chart:
+    """How many of the visits to each target were faster than a time."""
+    lines = alt.Chart(data).mark_line(point=True).encode(
+        x=alt.X("seconds:Q", scale=LOG, title="time", axis=_axis()),
+        y=alt.Y("share:Q", title="visits that were as fast", axis=alt.Axis(format="%")),
+        order="share:Q", tooltip=["target:N", "seconds:Q", "share:Q"], **_targets(),
+    )  # fmt: skip
+    return lines.properties(width=WIDTH, height=HEIGHT)
 
 
 def _over(data: Any, x: alt.X, told: list[str], *more: alt.Chart) -> Chart:
@@ -186,5 +198,5 @@ def _told(*names: str) -> list[str]:
 
 
 BY_NAME: dict[str, Callable[..., Chart]] = {
-    one.__name__: one for one in (ratios, pays, roofline, scaling, history, memory, training)
+    one.__name__: one for one in (ratios, samples, pays, roofline, scaling, history, memory, training)
 }

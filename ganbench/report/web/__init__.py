@@ -153,6 +153,7 @@ def content(path: Path, found: Selection) -> tuple[dict[str, Any], list[Run]]:
         "band": BAND,
         "doubt": START_DOUBT,
         "cells": _columns(cells, [*chart_rows.FIELDS, "fastest", "limit"]),
+        "spread": list(map(chart_rows.spread, rows["samples"], rows["median_s"])),
         "contexts": told,
         "shown": list(by_context).index(shown),
         "first": _first(rows, run_of),

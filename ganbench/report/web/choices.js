@@ -6,6 +6,7 @@ const $ = (id) => document.getElementById(id);
 const DATA = JSON.parse($("data").textContent);
 const unpacked = ({ names, words, rows }) => rows.map((row) => Object.fromEntries(names.map((name, i) => [name, words[i].length && row[i] !== null ? words[i][row[i]] : row[i]])));
 const [CELLS, VARIED, HISTORY, LOSSES, FACTS, LIBRARIES] = ["cells", "varied", "history", "losses", "facts", "libraries"].map((name) => unpacked(DATA[name]));
+CELLS.forEach((row, place) => { row.place = place; });
 const KEYS = DATA.keys, NAMES = { source: "measured by" }, USUAL_ITERATIONS = 1000;
 const CONTEXTS = DATA.contexts.map((one) => ({ ...one, keys: Object.fromEntries(KEYS.map((name, i) => [name, one.values[i]])) }));
 const unique = (values) => [...new Set(values)];

@@ -150,7 +150,12 @@ function showFirst({ latest, mine }) {
 function showShares(rows) {
   const timed = rows.filter((row) => row.percent_of_ceiling >= 1 || row.percent_of_floor >= 1), at = (value) => (value === null ? {} : { at: value });
   fill("shares", ["target", "operation", "GFLOP/s", "share of the ceiling", "limited by", "share of the floor"], timed.map((row) => line(row.target, [
-    cell(row.case), cell(row.gflops?.toPrecision(3) ?? "—", at(row.gflops)), cell(percent(row.percent_of_ceiling), at(row.percent_of_ceiling)), cell(row.limit ?? "—"), cell(percent(row.percent_of_floor), at(row.percent_of_floor))])));
+    cell(row.case), cell(row.gflops?.toPrecision(3) ?? "—", at(row.gflops)), cell(percent(row.percent_of_ceiling), at(row.percent_of_ceiling)), cell(row.limit === "call" || row.percent_of_ceiling >= 1 ? row.limit : "—"), cell(percent(row.percent_of_floor), at(row.percent_of_floor))])));
+}
+
+/** Return the ends of the tenths of all visits of these rows. */
+function scattered(rows) {
+  return rows.flatMap(({ target, median_s, place }) => DATA.spread[place].map((end, i, { length }) => ({ target, seconds: median_s * end / 1000, share: i / (length - 1) })));
 }
 
 function showEnergy(rows) {
@@ -240,6 +245,8 @@ function show(section) {
   const charts = async () => {
     document.querySelectorAll("section").forEach((one) => { one.hidden = false; });
     await draw("ratios", forest(rows, view.baseline), view.all);
+    $("scattered").textContent = cases[0];
+    await draw("samples", scattered(timed.filter((row) => row.case === cases[0])), view.all);
     await draw("pays", pays.mine.filter((row) => view.targets.includes(row.target)), view.all);
     showFirst(pays);
     await draw("roofline", roofed.length && found.roofs.length ? [...roofed, ...found.roofs] : [], view.all);
