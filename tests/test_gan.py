@@ -215,7 +215,7 @@ MODEL = "generator = [2, 4]\ndiscriminator = [4, 1]\nbatch = 5\n"
         ),
         (MODEL + "loss = 'hing'\n", r"unknown loss 'hing' \(known: hinge, least-squares"),
         (MODEL + "generator_activations = ['gelu']\n", r"'gelu' - at `\$\.generator_activations"),
-        ("batch = 5\n", "missing required field `generator`"),
+        ("batch = 5\n", "it lacks `generator`"),
         ("generator = [2, 4\n", "is not valid: "),
         ("\x00", "is not valid: "),
         (MODEL.replace("[4, 1]", "[4, 2]"), "ends in width 2: it must be 1"),

@@ -95,7 +95,7 @@ FAULTS = [
     ("{ kind = 'conv', out = 0, kernel = 2 }, 1", rf"out 0 is not valid: at least 1{AT}\[1\]\.out`"),
     ("{ kind = 'conv', out = 2, kernel = 2, stride = 0 }, 1", rf"stride 0 .*{AT}\[1\]\.stride`"),
     ("{ kind = 'conv', out = 2, kernel = 2, padding = -1 }, 1", rf"padding -1 .* at least 0{AT}\[1\]\.padding`"),
-    ("{ kind = 'conv', out = 2 }, 1", rf"missing required field `kernel`{AT}\[1\]`"),
+    ("{ kind = 'conv', out = 2 }, 1", rf"it lacks `kernel`{AT}\[1\]`"),
     ("{ kind = 'convolution', out = 2 }, 1", rf"'convolution'{AT}\[1\]\.kind` \(kinds: dense, conv, conv_transpose, "),
     ("{ kind = 'conv', out = 2, kernel = 1.5 }, 1", rf"Expected `int`, got `float`{AT}\[1\]\.kernel`"),
     ("{ kind = 'conv', out = 2, kernel = 1, groups = 2 }, 1", rf"unknown field `groups`{AT}\[1\]`"),

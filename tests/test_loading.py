@@ -88,3 +88,26 @@ def test_progress_says_how_much_is_read(craft, tmp_path):
     told = []
     ganbench.load_results(tmp_path / "r", progress=lambda share, text: told.append((share, text)))
     assert told == [(number / 3, f"reading {number} of 3 files") for number in range(3)]
+
+
+def test_a_copy_of_a_run_is_no_further_run(craft, tmp_path):
+    """Such as a backup; one that was made while the run went on holds less, and gives way."""
+    run = craft(tmp_path / "r")
+    copies = [tmp_path / "r" / name / "compare" / run.name for name in ("a backup", "z backup")]
+    for number, copy in enumerate(copies):
+        copy.parent.mkdir(parents=True)
+        copy.write_text("".join(run.read_text().splitlines(keepends=True)[: -1 - number]))
+    with pytest.warns(DamagedResultsWarning) as told:
+        table = ganbench.load_results(tmp_path / "r", run)
+    pd.testing.assert_frame_equal(table, ganbench.load_results(run))
+    assert [str(one.message) for one in told] == [f"left out: {copy}: it is a copy of {run}" for copy in copies]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with a name")
+def test_a_pipe_among_results_is_not_waited_for(craft, tmp_path):
+    run = craft(tmp_path)
+    for name in ("2026.jsonl", "other.json"):
+        os.mkfifo(run.with_name(name))
+    with pytest.warns(DamagedResultsWarning, match="it is a pipe or a device") as told:
+        assert len(ganbench.load_results(tmp_path)) == len(ganbench.load_results(run))
+    assert len(told) == 2

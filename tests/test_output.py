@@ -103,3 +103,25 @@ def test_a_results_folder_that_vanishes_is_noticed(tmp_path):
     )
     done = subprocess.run([GANBENCH[0], "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT_S)
     assert "cannot write results to" in done.stdout
+
+
+def test_a_report_may_go_to_a_pipe(craft, tmp_path):
+    craft(tmp_path / "r")
+    script = 'exec "$@" --output /dev/fd/3 3>&1 | cat'
+    done = subprocess.run(
+        ["sh", "-c", script, "sh", *GANBENCH, "report", tmp_path / "r"], capture_output=True, text=True, timeout=LIMIT_S
+    )
+    assert "speed relative to numpy" in done.stdout, done.stderr
+
+
+def test_without_docstrings_nothing_is_drawn_and_it_is_said(craft, tmp_path):
+    run = craft(tmp_path / "r")
+    environment = {**os.environ, "PYTHONOPTIMIZE": "2"}
+    for command, code in (
+        (("results", "show", run), 0),
+        (("report", tmp_path / "r", "--picture", tmp_path / "a.svg"), 1),
+        (("report", tmp_path / "r", "--html", tmp_path / "a.html"), 1),
+        (("train", *QUICK[:2], "--backend", "numpy", "--iterations", "1", "--output", tmp_path / "t"), 1),
+    ):
+        done = cli(*command, env=environment)
+        assert (done.returncode, "unset PYTHONOPTIMIZE" in done.stderr) == (code, code == 1), done.stderr

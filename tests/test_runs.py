@@ -105,3 +105,22 @@ def test_pack_never_mixes_with_what_is_there(craft, results, tmp_path):
     with pytest.raises(UsageError, match="cannot write"):
         pack(table, tmp_path / "packed" / "precious" / "below")
     assert [path.name for path in (tmp_path / "packed").iterdir()] == ["precious"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("results", "show", ""), "no run: its name is empty: is a variable of the shell not set?"),
+        (("results", "show", "r"), "no run: 'r' is a folder; name a file or an id: 'ganbench results list r' shows"),
+        (("report", "r", "--machine", ""), "unknown machine in these results '' (known: here)"),
+        (("report", "r", "--ops", ""), "unknown operation in these results ''"),
+        (("report", ""), "it is empty: is a variable of the shell not set?"),
+        (("report", "x" * 300), "is no path: File name too long"),
+    ],
+)
+def test_a_variable_that_is_not_set_names_nothing(craft, tmp_path, monkeypatch, ganbench_cli, arguments, words):
+    craft(tmp_path / "r")
+    monkeypatch.chdir(tmp_path)
+    code, out, err = ganbench_cli(*arguments)
+    assert (code, out) == (2, "")
+    assert words in err

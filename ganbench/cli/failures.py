@@ -33,8 +33,8 @@ def failures_leave(code: int = 1) -> Iterator[None]:
         where = f"{error.filename}: " if error.filename is not None else ""
         say(f"cannot go on: {where}{error.strerror or error}")
         sys.exit(code)
-    except MemoryError:
-        say("cannot go on: this process gets no more memory ('ulimit -v' shows a limit)")
+    except MemoryError as error:
+        say(f"cannot go on: memory does not suffice here: {error}".removesuffix(": "))
         sys.exit(code)
     except Exception as error:
         if hidden := _hidden():

@@ -258,8 +258,8 @@ def _rows(context: click.Context, path: Path) -> "tuple[pd.DataFrame, str | None
         raise UsageError(f"no results in {path}: run 'ganbench compare', or name another folder")
     baseline: str | None = context.params["baseline"]
     for option, column in WANTED.items():
-        named = context.params[option] or ""
-        names = split_list(named) if option == "ops" else [named] if named else []
+        named = context.params[option]
+        names = [] if named is None else split_list(named) if option == "ops" and named else [named]
         if of_project(context, option):
             names = [name for name in names if (rows[column] == name).any()]
             if not names:

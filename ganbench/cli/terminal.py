@@ -143,6 +143,8 @@ def check_output(path: Path | None) -> None:
     """Raise ``UsageError`` now if a report could not be written to ``path`` later."""
     if path is None:
         return
+    if path.exists() and not path.is_dir() and not path.is_file():
+        return  # such as the pipe of >(gzip > file), which may be opened only once
     place = Path(os.path.realpath(path))  # of a link, what it points to
     if not place.parent.is_dir():
         raise UsageError(

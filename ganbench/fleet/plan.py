@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import msgspec
 
@@ -21,6 +21,7 @@ MODEL = "model.toml"  # beside a run whose model no preset describes
 Word = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Count = Annotated[int, msgspec.Meta(ge=1, le=LARGEST_INTEGER)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
+Line = Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x1f]*$")]  # of a script
 Location = Annotated[str, msgspec.Meta(pattern=r"^[^-\x00-\x1f][^\x00-\x1f]*$")]
 
 
@@ -59,11 +60,11 @@ class Slurm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """How machines are asked of SLURM: ``nodes`` of them, each for itself alone."""
 
     nodes: Count = 1
-    partition: str | None = None
-    account: str | None = None
-    walltime: str = "01:00:00"
-    memory: str = "4GB"
-    directives: list[str] = []  # such as --gres=gpu:1
+    partition: Line | None = None
+    account: Line | None = None
+    walltime: Line = "01:00:00"
+    memory: Line = "4GB"
+    directives: list[Line] = []  # such as --gres=gpu:1
     prologue: list[str] = []  # lines of shell before anything else, such as module load
 
 
@@ -113,9 +114,13 @@ def read_plan(path: Path) -> FleetPlan:
 def _explained(fault: str) -> str:
     """Return what a checker of types found, in the words of plans; with what is valid, where that is known."""
     found = re.sub(r"`(\w+(?: \| \w+)*)`", _in_words, fault)
+    found = re.sub(r" matching regex '\^\[\^\\\\x00.*'", " of one line", found)
     found = re.sub(r" matching regex '.*'", " without '-' at its start, and without odd characters", found)
+    found = found.replace("Object missing required field", "it lacks").replace("Invalid enum value", "unknown")
     if "unknown field" not in fault:
-        return found
+        hints = {field.name: field.type for field in msgspec.structs.fields(Matrix)}
+        valid = get_args(hints.get(fault.rstrip("`").rpartition(".")[2])) if "enum" in fault else ()
+        return f"{found} (known: {', '.join(valid)})" if valid else found
     kinds = {"$.matrix": Matrix, "$.slurm": Slurm, "$.ssh.hosts": Host, "$.ssh": Ssh}
     kind = next((kind for place, kind in kinds.items() if place in fault), FleetPlan)
     return f"{found} (known: {', '.join(kind.__struct_fields__)})"

@@ -248,6 +248,7 @@ def _sizes(shape: Sequence[int]) -> str:
 def explained(error: Exception) -> str:
     """Return what a checker of types found in a model, in the words of model files."""
     found = str(error).replace("`int | object | array`", "an integer, [C, H, W] or a table with a kind")
+    found = found.replace("Object missing required field", "it lacks")
     return f"{found} (kinds: {', '.join(KINDS)})" if found.endswith(".kind`") else found
 
 

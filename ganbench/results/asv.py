@@ -19,6 +19,7 @@ from ..errors import GanbenchError, StorageError
 from ..operation import Operation
 from ..operations import OPERATIONS
 from .records import DIGITS, check_seconds
+from .store import content_of
 
 ASV_FORMAT = 2
 MAX_CASES = 1_000_000  # of one benchmark; a damaged file must not keep the loader busy for ever
@@ -41,9 +42,7 @@ def is_asv_file(path: Path) -> bool:
 def read_asv(path: Path) -> list[Row]:
     """Return one row per case of an asv result file; raises ``StorageError`` for anything else."""
     try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise StorageError(f"cannot read {path}: {error.strerror}") from error
+        content = json.loads(content_of(path))
     except (ValueError, RecursionError) as error:
         raise StorageError(f"{path} is not whole JSON (was asv killed while it wrote?): {error}") from error
     if not isinstance(content, dict) or "result_columns" not in content:

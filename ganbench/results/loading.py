@@ -21,9 +21,9 @@ NO_COLUMN = (ArithmeticError, TypeError, ValueError)  # what numbers raise that 
 def load_results(*paths: str | Path, progress: Callable[[float, str], None] | None = None) -> pd.DataFrame:
     """Return all runs below ``paths`` (folders or single files), asv's and ours, as a DataFrame.
 
-    A row for each run, operation and target, with ``ganbench.results.table.COLUMNS``. A file that cannot be read is
-    named in a warning and left out. ``progress`` is told the share that is read. Raises ``StorageError`` if one of
-    ``paths`` does not exist.
+    A row for each run, operation and target, with ``ganbench.results.table.COLUMNS``. A file that cannot be read, or
+    is a copy of another, is named in a warning and left out. ``progress`` is told the share that is read. Raises
+    ``StorageError`` if one of ``paths`` does not exist.
     """
     files: list[Path] = []
     for root in map(Path, paths):
@@ -31,20 +31,29 @@ def load_results(*paths: str | Path, progress: Callable[[float, str], None] | No
             raise StorageError(f"no results at {root}: the folder does not exist")
         files += [root] if root.is_file() else _result_files(root)
     read = _reader(len(files))
-    found: list[tuple[Path, Rows]] = []
+    found: dict[tuple[str, ...], tuple[Path, Rows]] = {}
     for number, file in enumerate(files):
         if progress is not None:
             progress(number / len(files), f"reading {number:,} of {len(files):,} files")
         try:
-            found.append((file, read_asv(file) if is_asv_file(file) else read(file)))
+            asv = is_asv_file(file)
+            rows = read_asv(file) if asv else read(file)
         except StorageError as error:
             _leave_out(str(error))
         except NO_COLUMN as error:
             _leave_out(f"{file}: {error}")
+        else:
+            # A copy of a file, such as a backup, is no further run; if it was made during the run, it holds less.
+            run = (str(file),) if asv or not rows else (rows[0]["machine"], rows[0]["run_id"])
+            one = file, rows
+            less, more = sorted((one, found.get(run, one)), key=lambda one: one[0].stat().st_size)
+            found[run] = more
+            if less[0] != more[0]:
+                _leave_out(f"{less[0]}: it is a copy of {more[0]}")
     try:
-        return frame(chain.from_iterable(rows for _, rows in found))
+        return frame(chain.from_iterable(rows for _, rows in found.values()))
     except NO_COLUMN:  # of some file; to make a frame of each always would take as long again
-        return frame(chain.from_iterable(rows for file, rows in found if _fits(file, rows)))
+        return frame(chain.from_iterable(rows for file, rows in found.values() if _fits(file, rows)))
 
 
 def _reader(files: int) -> Callable[[Path], Rows]:

@@ -13,9 +13,8 @@ from typing import Any
 
 import msgspec
 
-from ..errors import StorageError
 from .run import open_run
-from .store import cache_folder
+from .store import cache_folder, content_of
 from .table import Rows, run_rows
 
 MANY = 100  # files; fewer are read in a second
@@ -54,11 +53,7 @@ class RowCache:
         Path(fresh).replace(place)  # not synced: a file that a power cut has torn is not decoded, and made again
 
     def _place(self, file: Path) -> str:
-        try:
-            content = file.read_bytes()
-        except OSError as error:
-            raise StorageError(f"cannot read {file}: {error.strerror}") from error
         key = self._code.copy()
-        key.update(content)
+        key.update(content_of(file))
         name = key.hexdigest()
         return os.path.join(self._folder, name[:2], name[2:])  # noqa: PTH118 (as above)

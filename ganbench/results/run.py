@@ -162,6 +162,9 @@ def find_run(name: str, results: Path) -> Path:
     """
     if Path(name).is_file():
         return Path(name)
+    if not name or Path(name).is_dir():
+        why = f"'{name}' is a folder" if name else "its name is empty: is a variable of the shell not set?"
+        raise UsageError(f"no run: {why}; name a file or an id: 'ganbench results list {name or results}' shows them")
     files = run_files(results)
     found = [path for path in files if path.stem == name] or [path for path in files if path.stem.startswith(name)]
     if len(found) == 1:

@@ -8,6 +8,8 @@ import contextlib
 import errno
 import os
 import secrets
+import stat
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -18,7 +20,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from ..errors import GanbenchError, StorageError, UsageError
+from ..errors import GanbenchError, StorageError, UnavailableError, UsageError
 from .consistency import fault
 from .records import RUN_FORMAT, Disturbance, Line, Record, Resumed, RunEnd, RunHeader, summary
 
@@ -131,7 +133,12 @@ def cache_folder() -> Path:
 
 @contextlib.contextmanager
 def some_home() -> Iterator[None]:
-    """Inside this context a library can be imported that asks for the home folder, even where nobody's is known."""
+    """Inside this context Altair can be imported, which asks for the home folder, even where nobody's is known.
+
+    Raises ``UnavailableError`` where Python leaves out the docstrings that Altair reads.
+    """
+    if sys.flags.optimize > 1:
+        raise UnavailableError("pictures and pages are drawn by Altair, which needs docstrings: unset PYTHONOPTIMIZE")
     known = True
     try:
         Path.home()
@@ -170,11 +177,17 @@ def read_run(path: Path) -> list[Line]:
 
     Raises ``StorageError`` for a file that is none of ours; drops a torn last line with a warning.
     """
+    return parse_run(content_of(path), path)
+
+
+def content_of(path: Path) -> bytes:
+    """Return the bytes of a results file; raises ``StorageError``, also for a pipe, which might have no end."""
     try:
-        content = path.read_bytes()
+        if stat.S_ISREG(mode := path.stat().st_mode) or stat.S_ISDIR(mode):
+            return path.read_bytes()
     except OSError as error:
         raise StorageError(f"cannot read {path}: {error.strerror}") from error
-    return parse_run(content, path)
+    raise StorageError(f"cannot read {path}: it is a pipe or a device")
 
 
 def parse_run(content: bytes, path: object) -> list[Line]:

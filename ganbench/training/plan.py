@@ -16,7 +16,7 @@ from ..gan import PRESETS, GANSpec, with_loss
 from ..measure.plan import Plan, make_plan
 from ..operations.networks import GANIteration
 from ..precision import FULL, PRECISIONS
-from ..results.store import check_writable
+from ..results.store import check_writable, some_home
 from .state import TrainingState, check_free, differences, load_state
 
 LARGEST_STEP = np.iinfo(np.int32).max  # Adam counts in this type on every backend
@@ -134,6 +134,8 @@ def _check_installed(plan: Plan) -> None:
         reason = probe.reasons.get(target.device.partition(":")[0])
         if reason is not None:
             raise UnavailableError(f"target '{target}' cannot train here: {reason}; {probe.install}")
+    with some_home():  # or what draws the curves would fail after the training
+        pass
     missing = [name for module, name in EXTRA.items() if importlib.util.find_spec(module) is None]
     if missing:
         raise UnavailableError(f'training draws with {", ".join(missing)}: pip install "ganbench[train]"')
