@@ -228,3 +228,10 @@ def test_workers_that_never_come_are_told(tmp_path, monkeypatch):
     assert conductor.run() == []
     assert said == ["2 workers have not come within 0.1 s: can they reach the scheduler?"]
     assert conductor.missing == 2
+
+
+def test_a_machine_that_cannot_be_used_is_no_success(tmp_path, env):
+    plan, no_room = write_plan(tmp_path, ONE), {**env, "GANBENCH_CACHE": "/dev/null/nowhere"}
+    done = fleet("run", plan, "--cluster", "local:1", "--results", tmp_path / "r", env=no_room)
+    assert done.returncode == 1
+    assert "no job goes there: it cannot write to its cache folder" in done.stderr

@@ -111,3 +111,14 @@ def test_a_pipe_among_results_is_not_waited_for(craft, tmp_path):
     with pytest.warns(DamagedResultsWarning, match="it is a pipe or a device") as told:
         assert len(ganbench.load_results(tmp_path)) == len(ganbench.load_results(run))
     assert len(told) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything: needs a user")
+def test_a_folder_that_may_not_be_opened_is_told(craft, tmp_path):
+    run = craft(tmp_path)
+    run.parent.chmod(0)
+    try:
+        with pytest.warns(DamagedResultsWarning, match=f"{run.parent}: the folder may not be opened"):
+            assert ganbench.load_results(tmp_path).empty
+    finally:
+        run.parent.chmod(0o755)

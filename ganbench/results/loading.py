@@ -1,6 +1,7 @@
 """All results as one tidy DataFrame."""
 
 import contextlib
+import os
 import warnings
 from collections.abc import Callable
 from itertools import chain
@@ -66,6 +67,9 @@ def _reader(files: int) -> Callable[[Path], Rows]:
 
 def _result_files(root: Path) -> list[Path]:
     """Return every file below ``root`` that should hold results: ours under ``compare/``, asv's as ``.json``."""
+    for folder in (root, *root.glob("*/"), *root.glob("*/compare/")):
+        if not os.access(folder, os.R_OK | os.X_OK):  # ``glob`` passes over it
+            _leave_out(f"{folder}: the folder may not be opened")
     ours = root.glob("**/compare/*.jsonl")
     return sorted([*ours, *(path for path in root.glob("**/*.json") if is_asv_file(path))])
 
