@@ -37,7 +37,7 @@ import pytest
         (["--baseline", "nope"], "unknown backend 'nope'"),
         (["--data", "/nowhere/x.idx"], "No such file"),
         (["--model", "/nowhere/x.toml"], "cannot read model"),
-        (["--output", "/nowhere/x.csv"], "does not exist"),
+        (["--export", "/nowhere/x.csv"], "does not exist"),
         (["--machine", "../x"], "machine '../x'"),
         (["--generator", "4,7", "--discriminator", "7,1"], "not a square"),
         (["--bogus"], "No such option"),

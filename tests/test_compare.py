@@ -158,11 +158,18 @@ def test_results_folder_not_writable_is_exit_2(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_formats_and_output_file(tmp_path):
+def test_formats_and_files_beside_the_table(tmp_path):
     base = ("compare", *QUICK, "--backends", "numpy", "--ops", "matmul", "--results", str(tmp_path / "results"))
-    done = cli(*base, "--format", "csv", "--output", str(tmp_path / "out.csv"))
+    names = ["out.csv", "out.md", "out.json", "out.txt", "out.bmf.json", "out.github-action-benchmark.json"]
+    done = cli(*base, *(word for name in names for word in ("--export", str(tmp_path / name))))
     assert done.returncode == 0
-    assert done.stdout == ""
+    for name in names:
+        assert f"written: {tmp_path / name}" in done.stderr
+    assert (tmp_path / "out.txt").read_text() == done.stdout
+    assert (tmp_path / "out.md").read_text().count("\n| matmul | numpy |") > 1  # with details
+    assert [row["target"] for row in json.loads((tmp_path / "out.json").read_text())] == ["numpy"]
+    (name,) = json.loads((tmp_path / "out.bmf.json").read_text())
+    assert [row["name"] for row in json.loads((tmp_path / names[-1]).read_text())] == [name]
     header, line = (tmp_path / "out.csv").read_text().splitlines()
     assert header.split(",")[:3] == ["run_id", "timestamp", "machine"]
     assert ",numpy," in line

@@ -249,8 +249,9 @@ def test_every_format_holds_the_same(craft, results, ganbench_cli, tmp_path):
             assert [row["relative"] for row in read if row["target"] == "torch"] == [
                 value for value in table["relative"] if not math.isnan(value)
             ]
-    code, out, _ = ganbench_cli("diff", a, b, "--format", "markdown", "--output", tmp_path / "x.md")
-    assert (code, out) == (0, "")
+    code, out, _ = ganbench_cli("diff", a, b, "--export", tmp_path / "x.md", "--export", tmp_path / "x.csv")
+    assert (code, out.splitlines()[4].split()[:2]) == (0, ["operation", "target"])
+    assert (tmp_path / "x.csv").read_text() == table.reset_index().to_csv(index=False)
     shown = (tmp_path / "x.md").read_text()
     assert "| operation | target | A | B | speed | against numpy | verdict |" in shown
     assert "control (numpy / its second copy, B relative to A)" in shown
@@ -302,7 +303,7 @@ def test_unknown_runs_and_folders_are_named(craft, results, ganbench_cli):
     assert code == 2
     assert f"newest: {path.stem}" in err
     assert ganbench_cli("diff", path)[0] == 2
-    assert ganbench_cli("diff", path, path, "--output", results / "none" / "x")[0] == 2
+    assert ganbench_cli("diff", path, path, "--export", results / "none" / "x.md")[0] == 2
 
 
 @pytest.mark.workers

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -11,11 +12,10 @@ import tomllib
 from pathlib import Path
 
 import jsonschema
-import msgspec
 import pytest
 import yaml
 
-from ganbench.results.records import schema
+from ganbench.results.line_formats import FORMATS
 from ganbench.results.run import open_run
 from ganbench.results.table import run_table
 
@@ -26,36 +26,61 @@ COMMITTED = sorted((ROOT / "results").glob("*/compare/*.jsonl"))
 # The schema of a run file
 
 
+def committed_schema(number):
+    return ROOT / "docs" / ("run.schema.json" if number == max(FORMATS) else f"run-{number}.schema.json")
+
+
 @pytest.fixture(scope="module")
-def validator():
-    text = (ROOT / "docs" / "run.schema.json").read_text()
-    jsonschema.Draft202012Validator.check_schema(json.loads(text))
-    return jsonschema.Draft202012Validator(json.loads(text))
+def validators():
+    schemas = {number: json.loads(committed_schema(number).read_text()) for number in FORMATS}
+    for schema in schemas.values():
+        jsonschema.Draft202012Validator.check_schema(schema)
+    return {number: jsonschema.Draft202012Validator(schema) for number, schema in schemas.items()}
 
 
-def test_the_committed_schema_is_that_of_the_code(ganbench_cli):
-    code, out, _ = ganbench_cli("results", "schema")
+@pytest.mark.parametrize("number", FORMATS)
+def test_the_committed_schemas_are_those_of_the_code(number, ganbench_cli):
+    code, out, _ = ganbench_cli("results", "schema", number)
     assert code == 0
-    assert out == schema() == (ROOT / "docs" / "run.schema.json").read_text()
+    assert out == committed_schema(number).read_text()
+    assert number != max(FORMATS) or ganbench_cli("results", "schema")[1] == out
+
+
+def test_a_schema_of_a_format_that_is_none_is_refused(ganbench_cli):
+    code, _, err = ganbench_cli("results", "schema", "3")
+    assert code == 2
+    assert "'3' is not one of '1', '2'" in err
 
 
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
-def test_every_committed_run_fits_the_schema(path, validator):
+def test_every_committed_line_fits_the_schema_of_its_format(path, validators):
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    if lines[0]["format"] == 1:  # the schema is that of format 2, as which older runs are read
-        lines = [json.loads(msgspec.json.encode(record)) for record in open_run(path).records]
     assert lines
     for line in lines:
-        validator.validate(line)
+        validators[lines[0]["format"]].validate(line)
+
+
+def test_the_formats_are_told_apart_by_their_schemas(validators):
+    """A measurement of one is none of the other: so its own schema was asked, and both are of committed files."""
+    of_format = {}
+    for path in COMMITTED:
+        head, *lines = map(json.loads, path.read_text().splitlines())
+        timed = [line for line in lines if line["type"] == "measurement" and line.get("cores")]
+        of_format.setdefault(head["format"], []).extend(timed)
+    assert set(of_format) == set(FORMATS)
+    for number, lines in of_format.items():
+        others = [validators[other] for other in FORMATS if other != number]
+        assert lines
+        assert not any(other.is_valid(lines[0]) for other in others)
 
 
 @pytest.mark.parametrize(
     "change", [{"type": "what"}, {"run_id": 3}, {"threads": -1}, {"spec": {}}, {"targets": [{"backend": "numpy"}]}]
 )
-def test_what_is_no_line_of_a_run_does_not_fit(change, validator, craft, tmp_path):
+def test_what_is_no_line_of_a_run_does_not_fit(change, validators, craft, tmp_path):
     head = json.loads(craft(tmp_path).read_text().splitlines()[0])
-    validator.validate(head)
-    assert not validator.is_valid(head | change)
+    validators[2].validate(head)
+    assert not validators[2].is_valid(head | change)
 
 
 # Formats of services
@@ -107,17 +132,29 @@ def test_a_sweep_is_no_single_run(ganbench_cli, tmp_path):
 # The GitHub Action: its steps, run as GitHub runs them
 
 
+def filled(text, known):
+    return re.sub(r"\$\{\{ (.*?) \}\}", lambda found: known.get(found[1], ""), text)
+
+
 @pytest.fixture
 def act(tmp_path):
-    """Run the steps of action.yml in bash with a stand-in for ganbench; return exit code, outputs, summary, calls."""
+    """Run the steps of action.yml in bash with stand-ins for the commands; return what came of the last, and files."""
     action = yaml.safe_load((ROOT / "action.yml").read_text())
 
-    def run(code, **inputs):
+    def run(code, event="push", **inputs):
         folder = tmp_path / "bin"
         folder.mkdir()
-        called = f'printf "<%s>" "$@" > {tmp_path}/called; echo "| table |"; echo "ganbench: found" >&2; exit {code}'
-        called = f'echo "ganbench: 25% done, round 2" >&2; echo "b is fastest: 2.00 times a; tiny"; {called}'
-        for name, script in (("ganbench", called), ("python", f'printf "<%s>" "$@" > {tmp_path}/installed')):
+        measured = 'printf "<%s>" "$@" > called; echo "| table |"; echo "ganbench: found" >&2'
+        measured = f'echo "ganbench: 25% done, round 2" >&2; echo "b is fastest: 2.00 times a; tiny"; {measured}'
+        measured = f'{measured}; echo "ganbench: saved in r/x y.jsonl; more" >&2; exit {code}'
+        chart = 'printf "<%s>" "$@" > shown; echo xychart'
+        page = 'printf "<%s>" "$@" > reported; echo page > "${@: -1}"'
+        scripts = {
+            "ganbench": f"case $1 in compare) {measured} ;; results) {chart} ;; report) {page} ;; esac",
+            "python": 'printf "<%s>" "$@" > installed',
+            "gh": 'printf "<%s>" "$GH_TOKEN" "$GH_REPO" "$@" > commented',
+        }
+        for name, script in scripts.items():
             (folder / name).write_text(f"#!/bin/bash\n{script}\n")
             (folder / name).chmod(stat.S_IRWXU)
         files = {name: tmp_path / name for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")}
@@ -125,16 +162,34 @@ def act(tmp_path):
             file.touch()
         given = {name: spec["default"] for name, spec in action["inputs"].items()}
         given |= {"install": "ganbench[torch]"} | {name.replace("_", "-"): value for name, value in inputs.items()}
+        known = {f"inputs.{name}": value for name, value in given.items()}
+        known |= {"github.event_name": event, "github.token": "secret", "github.repository": "owner/name",
+                  "github.event.pull_request.number": "7"}  # fmt: skip
+        kept, last = {}, None
         for step in action["runs"]["steps"]:
-            asked = {name: value.removeprefix("${{ inputs.").removesuffix(" }}") for name, value in step["env"].items()}
-            env = {name: given[value] for name, value in asked.items()}
+            outputs = dict(line.split("=", 1) for line in files["GITHUB_OUTPUT"].read_text().splitlines())
+            known |= {f"steps.compare.outputs.{name}": value for name, value in outputs.items()}
+
+            if "if" in step:
+                terms = (
+                    step["if"].removeprefix("${{ ").removesuffix(" }}").removeprefix("!cancelled() && ").split(" && ")
+                )
+                sides = [re.fullmatch(r"(\S+) (==|!=) '(.*)'", term).groups() for term in terms]
+                if not all((known.get(name, "") == value) == (sign == "==") for name, sign, value in sides):
+                    continue
+            elif last is not None and last.returncode:  # as GitHub does where no condition says otherwise
+                continue
+            if "uses" in step:
+                kept[step["uses"]] = {name: filled(value, known) for name, value in step["with"].items()}
+                continue
+            env = {name: filled(value, known) for name, value in step["env"].items()}
             env = {"PATH": f"{folder}:{os.environ['PATH']}", **{name: str(file) for name, file in files.items()}, **env}
             # As GitHub calls it: https://docs.github.com/actions/reference/workflows-and-actions/workflow-syntax
             script = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]]
             done = subprocess.run(script, env=env, capture_output=True, text=True, cwd=tmp_path)
-            if done.returncode:
-                break
-        return done, files["GITHUB_OUTPUT"].read_text(), files["GITHUB_STEP_SUMMARY"].read_text()
+            last = done if last is None or not last.returncode else last
+        run.kept = kept
+        return last, files["GITHUB_OUTPUT"].read_text(), files["GITHUB_STEP_SUMMARY"].read_text()
 
     run.folder = tmp_path
     return run
@@ -147,11 +202,18 @@ def act(tmp_path):
 )
 def test_the_action_turns_exit_codes_into_outcomes(act, code, outcome, left):
     done, outputs, summary = act(code)
-    assert done.returncode == left
-    assert outputs == f"outcome={outcome}\n"
+    assert left == done.returncode, done.stderr
+    assert outputs.endswith(f"\noutcome={outcome}\n")
     assert summary.startswith("**b is fastest: 2.00 times a; tiny**\n")
     assert "| table |" in summary
     assert "ganbench: found" in summary
+    assert summary.index("fastest") < summary.index("```mermaid\nxychart\n```") < summary.index("| table |")
+    kept = act.kept["actions/upload-artifact@v4"]
+    assert kept["name"] == "ganbench-page"
+    assert Path(kept["path"]).read_text() == "page\n"
+    assert (act.folder / "shown").read_text() == "<results><show><r/x y.jsonl><--format><mermaid>"
+    assert (act.folder / "reported").read_text().startswith("<report><r/x y.jsonl><--html><")
+    assert not (act.folder / "commented").exists()
     assert "25% done" in done.stderr  # while it runs, and nowhere else
     assert "25% done" not in summary
     assert ("::warning" in done.stdout) == (outcome == "neutral")
@@ -171,6 +233,19 @@ def test_the_action_hands_its_inputs_on_as_words_never_as_code(act):
     assert not (act.folder / "bad").exists()
 
 
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+@pytest.mark.parametrize(("event", "comment"), [("pull_request", "true"), ("push", "true"), ("pull_request", "false")])
+def test_the_action_comments_where_it_is_asked_to_and_there_is_a_pull_request(act, event, comment):
+    act(1, event, comment=comment, page="")
+    assert act.kept == {}
+    if (event, comment) != ("pull_request", "true"):
+        assert not (act.folder / "commented").exists()
+        return
+    said = (act.folder / "commented").read_text()
+    assert said.startswith("<secret><owner/name><pr><comment><7><--body-file><")
+    assert said.endswith("/summary.md><--edit-last><--create-if-none>")
+
+
 @pytest.mark.workers
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 def test_the_action_with_the_real_command(tmp_path):
@@ -182,8 +257,13 @@ def test_the_action_with_the_real_command(tmp_path):
     }  # fmt: skip
     done = subprocess.run(["bash", "-eo", "pipefail", "-c", step["run"]], env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "out").read_text() == "outcome=pass\n"
-    assert "| matmul | numpy |" in (tmp_path / "summary").read_text()
+    folder, outcome = (line.partition("=")[2] for line in (tmp_path / "out").read_text().splitlines())
+    assert outcome == "pass"
+    summary = (tmp_path / "summary").read_text()
+    assert "| matmul | numpy |" in summary
+    assert '```mermaid\nxychart-beta horizontal\n  title "matmul: speed relative to numpy, ' in summary
+    assert '  x-axis ["numpy"]\n' in summary
+    assert "<html" in (Path(folder) / "page.html").read_text()
 
 
 # The citation

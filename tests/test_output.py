@@ -20,7 +20,7 @@ def kept(folder):
 
 @pytest.mark.parametrize("target", [".", "nowhere/table.txt", "/dev/null/table.txt"])
 def test_an_output_that_cannot_be_is_refused_before_anything_is_measured(tmp_path, target):
-    done = cli(*COMPARE, "--results", "r", "--output", target, cwd=tmp_path)
+    done = cli(*COMPARE, "--results", "r", "--export", target, cwd=tmp_path)
     assert done.returncode == 2
     assert f"cannot write {target}" in done.stderr
     assert not (tmp_path / "r").exists()

@@ -55,6 +55,42 @@ def test_a_picture_has_the_format_of_its_name(form, results, ganbench_cli, tmp_p
     assert path.read_bytes().startswith(STARTS[form])
 
 
+def size_of(path):
+    root = ET.parse(path).getroot()
+    letters = {float(size) for one in root.iter() if (size := one.get("font-size", "").removesuffix("px"))}
+    return float(root.get("width")), letters
+
+
+def test_width_letters_model_and_machine_of_a_picture_are_chosen(craft, ganbench_cli, tmp_path):
+    craft(tmp_path / "r", {"torch": 3.0}, machine="there")
+    spec = {"name": "wide", "generator": [8, 36], "discriminator": [36, 1], "batch": 16}
+    craft(tmp_path / "r", {"torch": 4.0}, spec=spec)
+    craft(tmp_path / "r", {"torch": 2.0})
+
+    def drawn(*arguments):
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.svg"
+        code, _, err = ganbench_cli("report", tmp_path / "r", "--picture", path, *arguments)
+        assert code == 0, err
+        return path
+
+    usual, usual_letters = size_of(drawn())
+    narrow, _ = size_of(drawn("--width", 300))
+    _, letters = size_of(drawn("--font-size", 21))
+    assert usual - narrow == pytest.approx(560 - 300, abs=2)
+    assert max(usual_letters) < 21 <= min(letters)
+    for chosen, (shown, speed) in {
+        (): ("here, tiny,", "2.00"),
+        ("--machine", "there"): ("there, tiny,", "3.00"),
+        ("--model", "wide, 8-36 / 36-1"): ("here, wide", "4.00"),
+    }.items():
+        words = words_of(drawn(*chosen))
+        assert any(str(word).startswith(shown) for word in words)
+        assert speed in words
+    code, _, err = ganbench_cli("report", tmp_path / "r", "--picture", tmp_path / "x.svg", "--model", "deep")
+    assert code == 2
+    assert "unknown model in these results 'deep' (known: tiny, wide, 8-36 / 36-1)" in err
+
+
 def words_of(path):
     return [element.text for element in ET.parse(path).iter() if element.tag.endswith("text")]
 
@@ -100,9 +136,11 @@ def test_another_baseline_is_derived_from_medians_and_says_so(craft, tmp_path):
         (("--picture", "x.png", "--chart", "training"), "no chart 'training' of these results"),
         (("--picture", "x.png", "--chart", "pie"), "'pie' is not one of"),
         (("--picture", "x.png", "--baseline", "toch"), "baseline 'toch' is not among the targets"),
-        (("--picture", "x.png", "--by", "batch"), "--by, --across, --format and --output belong to the table"),
-        (("--html", "x.html", "--format", "csv"), "--by, --across, --format and --output belong to the table"),
+        (("--picture", "x.png", "--by", "batch"), "--by, --across, --format and --export belong to the table"),
+        (("--html", "x.html", "--format", "csv"), "--by, --across, --format and --export belong to the table"),
         (("--html", "missing/x.html"), "the folder missing does not exist"),
+        (("--picture", "x.png", "--width", "10"), "10 is not in the range 100<=x<=4000"),
+        (("--picture", "x.png", "--font-size", "0"), "0 is not in the range 4<=x<=60"),
     ],
 )
 def test_what_cannot_be_drawn_says_why(arguments, said, craft, ganbench_cli, tmp_path, monkeypatch):

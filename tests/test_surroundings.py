@@ -72,7 +72,7 @@ def test_folders_whose_names_are_no_utf8(latin):
     environment = {**os.environ, "TMPDIR": str(temporary), "GANBENCH_LOCK": str(temporary)}
     asked = ("--backends", "numpy,numpy.inplace", "--model", f"{LATIN}.toml", "--data", rows.name)
     commands = (
-        ("compare", *asked, "--ops", "matmul", "--rounds", "1", "--results", LATIN, "--output", f"{LATIN}.txt"),
+        ("compare", *asked, "--ops", "matmul", "--rounds", "1", "--results", LATIN, "--export", f"{LATIN}.txt"),
         ("report", LATIN, "--html", f"{LATIN}.html", "--picture", f"{LATIN}.svg"),
         ("train", *asked, "--iterations", "3", "--output", f"trained {LATIN}"),
         ("results", "list", LATIN),
@@ -178,7 +178,7 @@ def test_a_terminal_that_is_dumb_gets_plain_lines(tmp_path, craft, term, coloure
 
 def test_output_to_a_link_goes_to_what_it_points_to(tmp_path, craft, ganbench_cli):
     craft(tmp_path / "r")
-    for option, name, there in (("--output", "a.txt", 1), ("--output", "b.txt", 0), ("--picture", "c.svg", 1)):
+    for option, name, there in (("--export", "a.txt", 1), ("--export", "b.txt", 0), ("--picture", "c.svg", 1)):
         target, link = tmp_path / f"target-{name}", tmp_path / name
         link.symlink_to(target)
         if there:
@@ -187,8 +187,8 @@ def test_output_to_a_link_goes_to_what_it_points_to(tmp_path, craft, ganbench_cl
         assert code == 0, err
         assert link.is_symlink()
         assert target.read_text() != "old"
-    (tmp_path / "round").symlink_to(tmp_path / "round")
-    code, _, err = ganbench_cli("report", tmp_path / "r", "--output", tmp_path / "round")
+    (tmp_path / "round.txt").symlink_to(tmp_path / "round.txt")
+    code, _, err = ganbench_cli("report", tmp_path / "r", "--export", tmp_path / "round.txt")
     assert code == 2, err
     link = tmp_path / "state.json"
     (tmp_path / "kept").write_text("old")

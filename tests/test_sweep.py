@@ -133,8 +133,9 @@ def test_no_two_values_pass_for_the_same_case(variable, unmoved):
 @pytest.mark.workers
 def test_a_sweep_is_a_series_of_ordinary_runs(ganbench_cli, tmp_path):
     ask = ("compare", "--sweep", "n=8,16", "--backends", "numpy", "--rounds", "1", "--results", tmp_path)
-    code, out, err = ganbench_cli(*ask, "--format", "csv", "--output", tmp_path / "out.csv")
-    assert (code, out) == (0, "")
+    code, out, err = ganbench_cli(*ask, "--export", tmp_path / "out.csv")
+    assert code == 0
+    assert out.startswith("n 8, 16; the first: ")
     assert "2 runs, n 8, 16: 1 round each, however long they take" in err
     assert "n 16: saved in" in err
     rows = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text())))

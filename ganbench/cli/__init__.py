@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError
-from ..report.choices import EXCHANGE_FORMATS, RUN_FORMATS
+from ..report.choices import EXCHANGE_FORMATS, RUN_FORMATS, format_of
 from ..report.escape import visible_lines
 from . import several, shared, terminal
 from .defaults import Command, fitting, read_project
@@ -36,6 +36,7 @@ from .train import train_command
 
 if TYPE_CHECKING:
     from ..measure.rounds import Progress
+    from ..report.text import Screen
     from ..results.run import Run
 
 VERIFY_LEGEND = """
@@ -43,7 +44,7 @@ error: relative error of a group of outputs, ‖output - reference‖ / ‖refer
 ok: the error is within the tolerance, which follows from the rounding errors of correct programs in this model."""
 TARGETS = "targets operations spec dtype threads data math timeout_s"  # settings: what is measured, on what
 LIMITS = ("rounds", "budget_s", "precision_goal")
-BESIDE_A_RUN = "fail_if form details output picture results".split()  # of a run that is there: all else is its own
+BESIDE_A_RUN = "fail_if form details exports picture results".split()  # of a run that is there: all else is its own
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -72,7 +73,7 @@ def cli(context: click.Context) -> None:
 @fail_if_option
 @shared.format_option(RUN_FORMATS + EXCHANGE_FORMATS)
 @shared.details_option
-@shared.output_option
+@shared.export_option(RUN_FORMATS + EXCHANGE_FORMATS)
 @click.option(
     "--picture", type=shared.FILE, metavar="FILE", help="Draw the speeds with their intervals: .png, .svg or .pdf."
 )
@@ -84,9 +85,9 @@ def cli(context: click.Context) -> None:
 @click.option("--again", metavar="RUN", help="Measure once more what a run has measured: several runs confirm it.")
 @click.pass_context
 def compare(
-    context: click.Context, /, form: str, details: bool, output: Path | None, picture: Path | None, results: Path,
-    machine: str | None, fail_if: tuple[str, ...], resume: str | None, again: str | None, sweep: str | None,
-    vary: tuple[str, ...], more: tuple[str, ...], **settings: Any,
+    context: click.Context, /, form: str, details: bool, exports: tuple[Path, ...], picture: Path | None,
+    results: Path, machine: str | None, fail_if: tuple[str, ...], resume: str | None, again: str | None,
+    sweep: str | None, vary: tuple[str, ...], more: tuple[str, ...], **settings: Any,
 ) -> None:  # fmt: skip
     """Check, time and compare targets. Saves the run and prints a table."""
     from ..measure.plan import announcement, make_plan
@@ -94,21 +95,21 @@ def compare(
     from ..report import repeated
     from ..report.condition import NOT_MEASURED
     from ..report.export import left_out, render
+    from ..report.text import PAPER
     from ..results.repeats import repeats
     from ..results.run import find_run
     from ..results.table import run_table
 
     failure = NOT_MEASURED if fail_if else 1
     with failures_leave(failure):
-        terminal.check_output(output)
         terminal.check_picture(picture)
         if more and not vary:
             raise UsageError(f"'{' '.join(more)}' is not an option: 'ganbench compare --help' shows what is valid")
         if vary:
             made = planned_prices(context, (*vary, *more), settings)
-            return several.carry_out("variant", made, results, machine, context, output, turns=True)
+            return several.carry_out("variant", made, results, machine, context, turns=True)
         if sweep is not None:
-            return several.carry_out(*planned_sweep(context, sweep, settings), results, machine, context, output)
+            return several.carry_out(*planned_sweep(context, sweep, settings), results, machine, context)
         limits = {name: settings[name] for name in LIMITS}
         if resume is not None or again is not None:
             one = "resume" if resume is not None else "again"
@@ -129,13 +130,18 @@ def compare(
         run = shown(work)
         runs = repeats(run) if again is not None else [run]
         unwritten = ""
-        try:
-            size = screen(form, output)
+
+        def in_form(form: str, size: "Screen" = PAPER) -> str:
             text = render(run, form, details, size)
-            if len(runs) > 1 and form in ("table", "markdown"):
-                text = f"{text}\n{repeated.render(runs, form, size)}"
-            write(text, output, size.colours)
-            for line in left_out(run) if form in EXCHANGE_FORMATS else ():
+            with_repeats = len(runs) > 1 and form in ("table", "markdown")
+            return f"{text}\n{repeated.render(runs, form, size)}" if with_repeats else text
+
+        try:
+            size = screen(form)
+            write(in_form(form, size), None, size.colours)
+            terminal.export(exports, in_form)
+            asked = {form, *(format_of(path.name) for path in exports)}
+            for line in left_out(run) if asked & {*EXCHANGE_FORMATS} else ():
                 say(line)
             if picture is not None:
                 from ..report import chart

@@ -20,8 +20,21 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 TABLE = "[tool.ganbench]"
 FAULT = "ganbench.fault"  # in the ``meta`` of a context: what is wrong with the project's file
-# What names a file to write, or one run, belongs to one command and not to a project.
-ONCE = ("output", "picture", "html", "run", "resume", "sweep", "vary", "help", "version", "show_config")
+# What names a file to write, or one run or model, belongs to one command and not to a project.
+ONCE = (
+    "of_model",
+    "output",
+    "exports",
+    "picture",
+    "html",
+    "run",
+    "resume",
+    "sweep",
+    "vary",
+    "help",
+    "version",
+    "show_config",
+)
 SOURCES = {
     ParameterSource.COMMANDLINE: "command line",
     ParameterSource.DEFAULT_MAP: TABLE,

@@ -11,7 +11,7 @@ from ..errors import UsageError
 from . import shared
 from .defaults import Command, fitting
 from .fail_if import conclude
-from .terminal import announce, say, shown, warnings_said, write
+from .terminal import announce, say, screen, shown, warnings_said, write
 
 WITH_RUN = ("iterations", "run", "form", "results")  # all else is the run's own
 
@@ -65,7 +65,7 @@ def recommend_command(
     table = run_table(measured)
     found, left_out, control = candidates(measured, table)
     if found:
-        write(render(measured, table, found, left_out, control, iterations, form), None)
+        write(render(measured, table, found, left_out, control, iterations, form, screen(form)), None)
     else:
         for target, reason in left_out.items():
             say(f"left out: {target}: {reason}")

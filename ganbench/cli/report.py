@@ -1,24 +1,31 @@
 """``ganbench report``, ``diff`` and ``results``: what was measured before, read, compared and passed on."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import UsageError, unknown
-from ..report.choices import CHARTS, EXCHANGE_FORMATS, PIVOT_FORMATS, RUN_FORMATS, THEMES
+from ..report.choices import CHARTS, EXCHANGE_FORMATS, PIVOT_FORMATS, RUN_FORMATS, THEMES, format_of
 from .defaults import TABLE, Command, of_project
-from .shared import FILE, details_option, format_option, output_option, results_option
-from .terminal import check_output, columns, draw, say, screen, shown, warnings_said, write
+from .shared import FILE, details_option, export_option, format_option, results_option
+from .terminal import check_output, columns, draw, export, say, screen, shown, warnings_said, write
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ..report.charts import Chart
+    from ..report.text import Screen
 
-WANTED = {"ops": "operation", "machine": "machine", "source": "source", "baseline": "target"}  # options and columns
+WANTED = {
+    "ops": "operation",
+    "machine": "machine",
+    "of_model": "model",
+    "source": "source",
+    "baseline": "target",
+}  # options and columns
 BY = ("ratio", "batch", "critic_steps", "threads", "dtype", "commit", "machine")
 # What of a project's defaults does not fit these: see ``Command``.
 REPLACES = {
@@ -40,21 +47,25 @@ PATH = click.argument("results", metavar="[PATH]", default="results", type=FILE)
 )
 @click.option("--ops", metavar="LIST", help="Only these operations.")
 @click.option("--machine", metavar="NAME", help="Only results of this machine.")
+@click.option("--model", "of_model", metavar="NAME", help="Only results of this model.")
 @click.option("--across/--no-across", help="All machines side by side: times, and speeds relative to one machine.")
 @click.option(
     "--against", metavar="MACHINE", help="With --across: the machine that speeds are relative to.  [default: the first]"
 )
 @click.option("--source", type=click.Choice(("compare", "asv")), help="Only results of compare, or only those of asv.")
 @format_option(PIVOT_FORMATS)
-@output_option
+@export_option((*PIVOT_FORMATS, "parquet"))
 @click.option("--html", type=FILE, metavar="PAGE.html", help="Write everything as one page that needs no network.")
 @click.option("--picture", type=FILE, metavar="FILE", help="Draw a chart: .png, .svg or .pdf.")
 @click.option("--chart", type=click.Choice(CHARTS), default="ratios", show_default=True, help="Which chart to draw.")
 @click.option("--theme", type=click.Choice(THEMES), default="light", show_default=True, help="Of the chart.")
+@click.option("--width", type=click.IntRange(100, 4000), metavar="PIXELS", help="Of the chart's plot.")
+@click.option("--font-size", type=click.IntRange(4, 60), metavar="PIXELS", help="Of the chart's letters.")
 @click.pass_context
 def report_command(
     context: click.Context, /, results: Path, by: str, baseline: str | None, across: bool, against: str | None,
-    form: str, output: Path | None, html: Path | None, picture: Path | None, chart: str, theme: str, **_: str | None,
+    form: str, exports: tuple[Path, ...], html: Path | None, picture: Path | None, chart: str, theme: str,
+    width: int | None, font_size: int | None, **_: str | None,
 ) -> None:  # fmt: skip
     """Show all results as a table, a page or a picture: speeds, scaling, or history.
 
@@ -64,14 +75,14 @@ def report_command(
     path = results
     read = partial(_rows, context, path)
     if html or picture:
-        if (by, form, output, across) != ("ratio", "table", None, False) or (html and baseline):
+        if (by, form, exports, across) != ("ratio", "table", (), False) or (html and baseline):
             raise UsageError(
-                "--by, --across, --format and --output belong to the table, not to --html or --picture; "
+                "--by, --across, --format and --export belong to the table, not to --html or --picture; "
                 "a page has every baseline"
             )
         check_output(html)
         if picture:
-            draw(lambda: _drawn(path, chart, theme, read), picture)
+            draw(lambda: _drawn(path, chart, read, theme=theme, width=width, font_size=font_size), picture)
         if html:
             _page(path, html, read()[0])
         return
@@ -83,37 +94,40 @@ def report_command(
         raise UsageError("--baseline names a target; with --across, --against names the machine to compare with")
     if against is not None and not across:
         raise UsageError("--against belongs to --across")
-    if form == "parquet" and output is None:
-        if not of_project(context, "form"):
-            raise UsageError("Parquet is not text: name a file with --output")
-        form = "table"
-    check_output(output)
-    from ..report import history, ratio_matrix, scaling
+    from ..report import across as beside, history, ratio_matrix, scaling
     from ..report.formats import check_format, parquet, render
     from ..report.overview import overview
+    from ..report.text import PAPER
     from ..results.run import runs_below
 
-    check_format(form)
-    (rows, baseline), size = read(), screen(form, output)
-    if across or by == "machine":
-        from ..report import across as beside
-        from ..report.measured import measured, of_several
+    for asked in (form, *(format_of(path.name) for path in exports)):
+        check_format(asked)
+    rows, baseline = read()
+    besides = across or by == "machine"
 
-        found = measured(rows, of_several(path))
-        pivot = beside.across(found, against) if across else beside.equals(found)
-        if form in ("table", "markdown"):
-            return write(beside.render(pivot, form, size), output, size.colours)
-    elif by == "ratio" and form == "table":
-        return write(overview(rows, baseline, size, runs_below(path)), output, size.colours)
-    elif by == "ratio":
-        pivot = ratio_matrix(rows, baseline, runs_below(path))
-    elif by == "commit":
-        pivot = history(rows)
-    else:
-        pivot = scaling(rows, by)
-    write(parquet(pivot) if form == "parquet" else render(pivot, form, size), output, size.colours)
-    if form in ("csv", "json", "parquet"):  # the others hold their notes
-        for note in (pivot.attrs["title"], *pivot.attrs["notes"]):
+    @cache
+    def pivot() -> "pd.DataFrame":
+        if besides:
+            from ..report.measured import measured, of_several
+
+            found = measured(rows, of_several(path))
+            return beside.across(found, against) if across else beside.equals(found)
+        if by == "ratio":
+            return ratio_matrix(rows, baseline, runs_below(path))
+        return history(rows) if by == "commit" else scaling(rows, by)
+
+    def made(form: str, size: "Screen" = PAPER) -> str | bytes:
+        if form in ("table", "markdown") and besides:
+            return beside.render(pivot(), form, size)
+        if form == "table" and by == "ratio":
+            return overview(rows, baseline, size, runs_below(path))
+        return parquet(pivot()) if form == "parquet" else render(pivot(), form, size)
+
+    size = screen(form)
+    write(made(form, size), None, size.colours)
+    export(exports, made)
+    if form in ("csv", "json"):  # the others hold their notes
+        for note in (pivot().attrs["title"], *pivot().attrs["notes"]):
             say(note)
 
 
@@ -122,19 +136,30 @@ def report_command(
 @click.argument("run_b")
 @results_option
 @format_option(RUN_FORMATS)
-@output_option
-def diff_command(run_a: str, run_b: str, results: Path, form: str, output: Path | None) -> None:
+@export_option(RUN_FORMATS)
+@click.option("--html", type=FILE, metavar="PAGE.html", help="Write both runs side by side as a page.")
+def diff_command(
+    run_a: str, run_b: str, results: Path, form: str, exports: tuple[Path, ...], html: Path | None
+) -> None:  # fmt: skip
     """Compare two runs of one machine: what became faster or slower.
 
     A run is its id, the beginning of its id, or its file. Runs that differ in machine, model, dtype, precision,
     threads or data are refused; versions and commits that differ are shown.
     """
-    check_output(output)
-    from ..report.difference import diff, render
+    from ..report.difference import diff, opened, render
 
+    check_output(html)
     with warnings_said():
-        table = diff(run_a, run_b, results)
-    write(render(table, form), output)
+        a, b = opened(run_a, results), opened(run_b, results)
+    table = diff(a, b)
+    if html:
+        from ..report.web.two_runs import page
+
+        write(page(a, b, table), html)
+        return say(f"{html}: open it in a browser; it needs no network")
+    size = screen(form)
+    write(render(table, form, size), None, size.colours)
+    export(exports, partial(render, table))
     if form in ("csv", "json"):
         for note in (*table.attrs["title"].splitlines(), *table.attrs["notes"]):
             say(note)
@@ -149,14 +174,14 @@ def results_command() -> None:
 @PATH
 def list_command(results: Path) -> None:
     """List every run in PATH: when, on which machine, what was measured, how it ended; and asv's files."""
-    from ..report.runs import ASV_COLUMNS, COLUMNS, listing
+    from ..report.runs import ASV_COLUMNS, COLUMNS, LEAST, listing
 
     with warnings_said():
         runs, suites, faults = listing(results)
     for fault in faults:
         say(fault)
     if runs:
-        columns(COLUMNS, runs, COLUMNS[-1])
+        columns(COLUMNS, runs, COLUMNS[-1], LEAST)
     if runs and suites:
         click.echo()
     if suites:
@@ -177,18 +202,19 @@ def show(run: str, results: Path, form: str, details: bool) -> None:
 
     with warnings_said():
         found = open_run(find_run(run, results))
-    size = screen(form, None)
+    size = screen(form)
     write(render(found, form, details, size), None, size.colours)
     for line in left_out(found) if form in EXCHANGE_FORMATS else ():
         say(line)
 
 
 @results_command.command("schema", cls=Command)
-def schema_command() -> None:
-    """Print the JSON Schema of a line of a run file."""
-    from ..results.records import schema
+@click.argument("number", metavar="[FORMAT]", default="2", type=click.Choice(("1", "2")))
+def schema_command(number: str) -> None:
+    """Print the JSON Schema of a line of a run file of FORMAT 1 or 2; new files have 2, the default."""
+    from ..results.line_formats import schema
 
-    click.echo(schema(), nl=False)
+    click.echo(schema(int(number)), nl=False)
 
 
 @results_command.command("import", cls=Command)
@@ -233,15 +259,17 @@ def _page(path: Path, html: Path, rows: "pd.DataFrame") -> None:
     say(f"{html}: {count}, {size / 1e6:.2f} MB. Open it in a browser; it needs no network")
 
 
-def _drawn(path: Path, chart: str, theme: str, read: "Callable[[], tuple[pd.DataFrame, str | None]]") -> "Chart":
+def _drawn(
+    path: Path, chart: str, read: "Callable[[], tuple[pd.DataFrame, str | None]]", **look: Any
+) -> "Chart":  # fmt: skip
     from ..report import picture
 
     if chart == "training":
-        return picture.trained(path, theme)
+        return picture.trained(path, picture.Look(**look))
     from ..results.run import runs_below
 
     rows, baseline = read()
-    return picture.chart(rows, chart, baseline, theme, runs_below(path))
+    return picture.chart(rows, chart, baseline, run_of=runs_below(path), **look)
 
 
 def _rows(context: click.Context, path: Path) -> "tuple[pd.DataFrame, str | None]":

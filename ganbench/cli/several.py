@@ -1,17 +1,18 @@
 """``ganbench compare --sweep`` and ``--vary``: one table over several runs."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import UsageError
-from ..report.choices import EXCHANGE_FORMATS
+from ..report.choices import EXCHANGE_FORMATS, format_of
 from .defaults import fitting, of_project
 from .fail_if import conclude
 from .shared import given, refuse
-from .terminal import say, screen, shown, write
+from .terminal import export, say, screen, shown, write
 
 if TYPE_CHECKING:
     from ..measure.plan import Plan
@@ -58,22 +59,24 @@ def planned_prices(context: click.Context, said: Sequence[str], settings: dict[s
 
 def carry_out(
     variable: str, made: "Mapping[Any, Plan]", results: Path, machine: str | None, context: click.Context,
-    output: Path | None, turns: bool = False,
+    turns: bool = False,
 ) -> None:  # fmt: skip
     """Measure what differs in a variable, or variants in ``turns``; write the table, and leave with the exit code."""
     from ..measure.several import announcement, carry_out
     from ..report import prices, sweep
 
-    form = context.params["form"]
-    if form in EXCHANGE_FORMATS:
-        if not of_project(context, "form"):
-            raise UsageError(f"--format {form} holds one run, not several: see 'ganbench results show --help'")
+    form, exports = context.params["form"], context.params["exports"]
+    if form in EXCHANGE_FORMATS and of_project(context, "form"):
         form = "table"
+    for asked in (form, *(format_of(path.name) for path in exports)):
+        if asked in EXCHANGE_FORMATS:
+            raise UsageError(f"the format {asked} holds one run, not several: see 'ganbench results show --help'")
     report: Any = prices if turns else sweep
     say(announcement(variable, made, turns))
     found = shown(lambda progress: carry_out(variable, made, results, machine, say, progress, turns))
-    size = screen(form, output)
-    write(report.render(found, form, size), output, size.colours)
+    size = screen(form)
+    write(report.render(found, form, size), None, size.colours)
+    export(exports, partial(report.render, found))
     if form == "csv" and not turns:
         for sentence in sweep.sentences(found):
             say(sentence)

@@ -10,6 +10,8 @@ import click
 from click.core import ParameterSource
 
 from ..errors import UsageError
+from ..report.choices import ENDINGS, format_of
+from .terminal import check_output
 
 if TYPE_CHECKING:
     from ..settings import Setting
@@ -38,15 +40,30 @@ results_option = click.option(
     "--results", default="results", show_default=True, type=FILE, metavar="DIR",
     help="Folder in which every run is saved.",
 )  # fmt: skip
-output_option = click.option("--output", type=FILE, metavar="FILE", help="Write the report to this file.")
 details_option = click.option(
     "--details/--no-details", help="Add start-up, memory, ceilings, floor and disturbance to the table."
 )
 
 
 def format_option(choices: Sequence[str]) -> Callable[[Command], Command]:
-    """Return the option that says in which of ``choices`` a report is written."""
+    """Return the option that says in which of ``choices`` a report is printed."""
     return click.option("--format", "form", default="table", show_default=True, type=click.Choice(choices))
+
+
+def export_option(choices: Sequence[str]) -> Callable[[Command], Command]:
+    """Return the option that names files in any of these formats, which are written beside what is printed."""
+    endings = [ending for ending, form in ENDINGS.items() if form in choices]
+
+    def checked(ctx: click.Context, param: click.Parameter, paths: tuple[Path, ...]) -> tuple[Path, ...]:
+        for path in paths:
+            if format_of(path.name) not in choices:
+                valid = f"the name of such a file ends in one of {', '.join(endings)}"
+                raise click.BadParameter(f"cannot write {path}: {valid}", ctx, param)
+            check_output(path)
+        return paths
+
+    text = f"Write a file beside what is printed: {', '.join(endings)}.  [repeatable]"
+    return click.option("--export", "exports", type=FILE, metavar="FILE", multiple=True, callback=checked, help=text)
 
 
 def option_of(setting: "Setting") -> click.Option:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TextIO, TypeVar
 import click
 
 from ..errors import UsageError
+from ..report.choices import format_of
 from ..report.escape import visible_lines
 
 if TYPE_CHECKING:
@@ -123,20 +124,31 @@ def shown(work: Callable[[Callable[[float, str], None]], T]) -> T:
         return work(show)
 
 
-def screen(form: str, output: Path | None) -> "Screen":
+def screen(form: str = "table") -> "Screen":
     """Return what a report may take: on a terminal, a table has its width, and colours unless ``NO_COLOR`` is set."""
     from ..report.text import PAPER, Screen
 
-    if form != "table" or output is not None or not is_terminal(sys.stdout):
+    if form != "table" or not is_terminal(sys.stdout):
         return PAPER
     return Screen(max(NARROWEST, shutil.get_terminal_size().columns), not os.environ.get("NO_COLOR"))
 
 
-def columns(names: Sequence[str], lines: Iterable[Sequence[str]], wraps: str = "") -> None:
-    """Print lines of cells, each column as wide as its widest cell; ``wraps`` is a column that may break."""
-    from ..report.text import PAPER, UNBOUNDED, grid, text_of
+def columns(
+    names: Sequence[str], lines: Iterable[Sequence[str]], wraps: str = "", least: Iterable[tuple[str, str]] = ()
+) -> None:
+    """Print lines of cells, each column as wide as its widest cell; ``wraps`` is a column that may break.
 
-    click.echo(text_of(grid(names, lines, wraps), PAPER if wraps else PAPER._replace(width=UNBOUNDED)))
+    ``least`` are columns that are left out where there is no room, in this order: see ``report.text.narrowed``.
+    """
+    from ..report.text import PAPER, UNBOUNDED, grid, narrowed, text_of
+
+    size = screen()._replace(colours=False) if wraps else PAPER._replace(width=UNBOUNDED)
+    if least:
+        import pandas as pd
+
+        shown = narrowed(pd.DataFrame(lines, columns=list(names)), size.width, least)
+        names, lines = [*map(str, shown)], shown.to_numpy().tolist()
+    click.echo(text_of(grid(names, lines, wraps), size))
 
 
 def check_output(path: Path | None) -> None:
@@ -179,6 +191,13 @@ def write(report: str | bytes, path: Path | None, coloured: bool = False) -> Non
         if path is None:
             discard_output()
         raise UsageError(f"cannot write {path or 'to the output'}: {error.strerror}") from error
+
+
+def export(paths: Iterable[Path], made: Callable[[str], str | bytes]) -> None:
+    """Write each file in the format that its name says, which ``made`` makes."""
+    for path in paths:
+        write(made(format_of(path.name)), path)
+        say(f"written: {path}")
 
 
 def check_picture(path: Path | None) -> None:

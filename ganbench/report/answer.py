@@ -27,7 +27,7 @@ def answer(run: Run, table: pd.DataFrame) -> str:
     compared = timed[timed["fastest"] != ""]
     if compared.empty:
         return ""
-    operation = ITERATION if ITERATION in set(compared["operation"]) else compared["operation"].iloc[-1]
+    operation = answered(compared)
     rows = timed[timed["operation"] == operation]
 
     def speed(first: Row, other: str) -> Row:
@@ -70,3 +70,9 @@ def _deciding(maybe: Sequence[Row]) -> str:
     if max(row["rounds"] for row in maybe) < MIN_ROUNDS:
         return f"it takes at least {MIN_ROUNDS} rounds"
     return "more rounds may decide it: --budget, --rigor full"
+
+
+def answered(rows: pd.DataFrame) -> str:
+    """Return which operation of rows that were timed is answered for: an iteration, or else the last; '' of none."""
+    timed = [str(name) for name in rows.loc[rows["status"] == "ok", "operation"]]
+    return ITERATION if ITERATION in timed else timed[-1] if timed else ""

@@ -38,7 +38,7 @@ TOY = "tiny"  # the model of which a result says how long calls take, and little
 
 def cells(found: Selection) -> list[Row]:
     """Return the newest row of each case with ``FIELDS``."""
-    rows = _with_cases(found.rows)
+    rows = with_cases(found.rows)
     rows = rows.assign(
         word=[instead(row) for row in rows.to_dict("records")],
         start_s=rows["import_s"] + rows["first_call_s"],
@@ -201,7 +201,7 @@ def history(found: Selection, most: int) -> tuple[list[Row], int]:
     Of each series the newest ``most`` are kept.
     """
     rows = found.older[(found.older["status"] == "ok") & found.older["median_s"].notna()]
-    rows = _with_cases(rows).sort_values("timestamp", kind="stable")
+    rows = with_cases(rows).sort_values("timestamp", kind="stable")
     rows["target"] = rows["label"]
     series = rows.groupby([*KEYS, "case", "target"], sort=False, dropna=False)
     rows = rows[series["median_s"].transform("size") > 1]
@@ -209,7 +209,7 @@ def history(found: Selection, most: int) -> tuple[list[Row], int]:
     return plain(kept, TIMES), len(rows) - len(kept)
 
 
-def _with_cases(rows: pd.DataFrame) -> pd.DataFrame:
+def with_cases(rows: pd.DataFrame) -> pd.DataFrame:
     """Return rows with a name for each case: batch or critic_steps, where nothing else differs, or else the shape."""
     rows = rows.assign(rest=[_rest(row) for row in rows.to_dict("records")])
     groups = rows.groupby([*KEYS, "operation"], dropna=False, sort=False)

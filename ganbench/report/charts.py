@@ -52,7 +52,7 @@ def ratios(data: Any, decided: Collection[str] = COLOURS) -> Chart:
         alt.Chart().mark_rule(strokeWidth=2).encode(x="low:Q", x2="high:Q", y=target, color=verdict),
         alt.Chart().mark_point(filled=True, size=55).encode(x=speed, y=target, color=verdict, tooltip=_told("ratio")),
         alt.Chart()
-        .mark_text(align="left", dx=9, dy=-7, fontSize=10)
+        .mark_text(align="left", dx=9, dy=-7)
         .encode(x=speed, y=target, text=alt.Text("ratio:Q", format=".2f")),
         data=data,
     ).properties(width=WIDTH, height=alt.Step(LINE))

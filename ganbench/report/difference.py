@@ -20,7 +20,7 @@ from ..results.statistics import BAND, Estimate, control_failed, judge, level, r
 from ..results.table import run_table
 from .formats import data
 from .table import heading, interval, seconds, verdict
-from .text import Part, document
+from .text import PAPER, Part, Screen, document, narrowed
 
 COLUMNS = (
     "a_s b_s a_rounds b_rounds ratio ratio_low ratio_high relative relative_low relative_high "
@@ -44,7 +44,7 @@ def diff(a: str | Path | Run, b: str | Path | Run, results: str | Path = "result
 
     Raises ``UsageError`` naming what differs and must not, ``StorageError`` for what is no run.
     """
-    first, second = (run if isinstance(run, Run) else _opened(run, Path(results)) for run in (a, b))
+    first, second = (run if isinstance(run, Run) else opened(run, Path(results)) for run in (a, b))
     if first.header.run_id == second.header.run_id:
         raise UsageError(f"A and B are the same run, {first.header.run_id}: name two runs")
     found = obstacles(first, second)
@@ -85,7 +85,8 @@ def _confirm(table: pd.DataFrame, sides: Sequence[Sequence[Run]]) -> str:
     return f"repeats: {len(ours)} runs of A and {len(theirs)} of B; [the wider of what rounds and runs differ by]"
 
 
-def _opened(name: str | Path, results: Path) -> Run:
+def opened(name: str | Path, results: Path) -> Run:
+    """Return a run by its file, its id below ``results``, or the beginning of one."""
     return open_run(find_run(str(name), results))
 
 
@@ -201,15 +202,20 @@ def _line(words: str, rows: pd.DataFrame, name: str) -> Iterator[str]:
         yield words + ", ".join(f"{operation} {interval(*one)}" for operation, one in found.items()) + end
 
 
-def render(table: pd.DataFrame, form: str) -> str:
+def render(table: pd.DataFrame, form: str, screen: Screen = PAPER) -> str:
     """Return what ``ganbench.diff`` found as ``table``, ``markdown``, ``csv`` or ``json``."""
     if form in ("csv", "json"):
         return data(table.reset_index(), form)
-    part = Part(_readable(table), wraps="verdict", right=("A", "B"), grouped=True)
-    return document(table.attrs["title"], [part], [*_reasons(table), *table.attrs["notes"]], form)
+    shown = readable(table)
+    if form == "table":
+        shown = narrowed(
+            shown, screen.width, (("speed", " ["), (f"against {table.attrs['baseline']}", " ["), ("A", ""))
+        )
+    part = Part(shown, wraps="verdict", right=("A", "B"), grouped=True)
+    return document(table.attrs["title"], [part], [*reasons(table), *table.attrs["notes"]], form, screen)
 
 
-def _readable(table: pd.DataFrame) -> pd.DataFrame:
+def readable(table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows as text: times with units, ratios with intervals, verdicts in words."""
     baseline = table.attrs["baseline"]
     rows = []
@@ -231,7 +237,7 @@ def _readable(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _reasons(table: pd.DataFrame) -> list[str]:
+def reasons(table: pd.DataFrame) -> list[str]:
     """Return each reason why a target has no ratio, once."""
     wrong = table[table["reason"] != ""]
     targets = wrong.index.get_level_values("target")

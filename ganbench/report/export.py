@@ -10,16 +10,18 @@ from rich.text import Text
 from ..results.case import service_name
 from ..results.run import Run
 from ..results.table import run_table
-from .answer import answer
+from .answer import answer, answered
 from .choices import EXCHANGE_FORMATS
+from .escape import visible
 from .formats import as_json, data
 from .intervals import drawing
 from .notes import details, remarks
 from .relative import SURELY
 from .start import MEMORY_LEGEND, QUEUE_LEGEND, energy_table, memory_table, queue_table, start_table
 from .table import INTERVALS, MARKS, NUMBERS, STYLES, by_speed, heading, legend, summary, time
-from .text import PAPER, Part, Screen, document, widths
+from .text import PAPER, Part, Screen, document, narrowed, widths
 
+LEAST = (("ceiling", ""), ("time", " ±"), ("speed", " ["))  # what is left out of a narrow table, in this order
 # The smaller tables, each with what explains it.
 SMALLER = {start_table: "", memory_table: MEMORY_LEGEND, queue_table: QUEUE_LEGEND, energy_table: ""}
 
@@ -31,7 +33,7 @@ def render(run: Run, form: str, with_details: bool = False, screen: Screen = PAP
     disturbance. The other formats always have them. Intervals are drawn where ``screen`` has room for them.
     """
     if form in EXCHANGE_FORMATS:
-        return (bencher if form == EXCHANGE_FORMATS[0] else github_action)(run)
+        return dict(zip(EXCHANGE_FORMATS, (bencher, github_action, mermaid), strict=True))[form](run)
     table = run_table(run)
     if form in ("csv", "json"):
         return data(table.drop(columns="samples") if form == "csv" else table, form)
@@ -46,40 +48,36 @@ def render(run: Run, form: str, with_details: bool = False, screen: Screen = PAP
                 explained += [meaning] * bool(meaning)
     last = [one for one in (*explained, answer(run, table)) if one]
     if form == "markdown":
-        return document(title, [Part(shown), *parts], [*notes, legend(shown), *last], form)
+        return document(title, [Part(shown), *parts], [*notes, " ".join(legend(shown)), *last], form)
+    first, reasons, meanings = laid_out(table, shown, screen)
+    return document(title, [first, *parts], (*reasons, *notes, " ".join(meanings), *last), form, screen)
+
+
+def laid_out(table: pd.DataFrame, shown: pd.DataFrame, screen: Screen) -> tuple[Part, list[str], list[str]]:
+    """Return a table as it fits a screen, with intervals drawn where there is room; ``shown`` is it in words.
+
+    Besides: why something has no time, each reason once, and what the signs mean.
+    """
     reasons: dict[str, None] = {}  # each once, in order
-    for row, (status, reason) in enumerate(table[["status", "reason"]].itertuples(index=False)):
+    for at, status, reason in table[["status", "reason"]].itertuples():
         if status != "ok":
-            reasons[f"{shown['target'].iloc[row]}: {status}: {reason}"] = None
-            shown.loc[row, "verdict"] = "see below"
-    shown = _narrowed(shown, screen.width)
-    notes.append(legend(shown))
+            reasons[f"{shown.loc[at, 'target']}: {status}: {reason or ''}".removesuffix(": ")] = None
+            shown.loc[at, "verdict"] = "see below"
+    shown = narrowed(shown, screen.width, LEAST)
+    meanings = legend(shown)
     drawn = drawing(table, screen.width - sum(widths(shown).values()) - 1)
     if len(drawn):
         shown.insert(list(shown).index("speed") + 1, drawn.name, drawn)
-        notes.append(INTERVALS)
+        meanings.append(INTERVALS)
     words = table["verdict"].where(table["status"] == "ok", table["status"]).fillna("")
     lines = [_styled(line, word) for line, word in zip(shown.to_numpy().tolist(), words, strict=True)]
-    first = Part(pd.DataFrame(lines, columns=shown.columns), wraps="verdict", right=NUMBERS, grouped=True)
-    return document(title, [first, *parts], (*reasons, *notes, *last), form, screen)
-
-
-def _narrowed(shown: pd.DataFrame, width: int) -> pd.DataFrame:
-    """Return a table of ``summary`` that fits ``width``, if that can be: what answers least is left out first.
-
-    A verdict may take a further line for what must be known besides, such as ``uneven``.
-    """
-    for name, behind in (("ceiling", ""), ("time", " ±"), ("speed", " [")):
-        taken = widths(shown.assign(verdict=shown["verdict"].str.replace("; ", ";\n")))
-        if sum(taken.values()) - 1 > width:
-            cut = {name: [cell.partition(behind)[0] for cell in shown[name]]} if behind else {}
-            shown = shown.assign(**cut) if behind else shown.drop(columns=name)
-    return shown
+    part = Part(pd.DataFrame(lines, columns=shown.columns), wraps="verdict", right=NUMBERS, grouped=True)
+    return part, list(reasons), meanings
 
 
 def _styled(line: list[str], word: str) -> list[object]:
     """Return the cells of a line in the colour of its verdict or status; the target that is fastest is bold."""
-    operation, target, *cells = line
+    operation, target, *cells = map(visible, line)
     wins = "bold " * target.endswith(f" {MARKS[SURELY]}")
     return [operation, Text(target, wins), *(Text(cell, STYLES.get(word, "")) for cell in cells)]
 
@@ -102,6 +100,20 @@ def github_action(run: Run) -> str:
     """Return the times of a run (ms) as github-action-benchmark takes them, with its tool ``customSmallerIsBetter``."""
     found = [{"name": name, "unit": "ms", "value": row["median_s"] * 1e3, **_extra(row)} for name, row in _timed(run)]
     return as_json(found)
+
+
+def mermaid(run: Run) -> str:
+    """Return the speeds of the operation that is answered for as a chart of Mermaid, which GitHub draws; '' of none."""
+    table = by_speed(run_table(run))
+    rows = table[(table["operation"] == answered(table)) & table["ratio"].notna()]
+    if rows.empty:
+        return ""
+    names, ratios = ", ".join(f'"{name}"' for name in rows["target"]), ", ".join(map("{:.3g}".format, rows["ratio"]))
+    title = f"{rows['operation'].iloc[0]}: speed relative to {run.header.baseline}, {run.header.machine}"
+    return (
+        f'xychart-beta horizontal\n  title "{title}"\n  x-axis [{names}]\n'
+        f'  y-axis "more is faster" 0 --> {1.05 * rows["ratio"].max():.3g}\n  bar [{ratios}]\n'
+    )
 
 
 def left_out(run: Run) -> list[str]:

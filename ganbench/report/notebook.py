@@ -41,7 +41,7 @@ def to_html(run: Run) -> str:
         f"<p><strong>{html.escape(title)}</strong></p>",
         f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>",
         *(f"<p>{html.escape(line)}</p>" for line in (*remarks(run, table), *details(run, table))),
-        f"<p><small>{html.escape(legend(shown))}</small></p>",
+        f"<p><small>{html.escape(' '.join(legend(shown)))}</small></p>",
     )
     return f'<div class="ganbench">{"".join(parts)}</div>'
 

@@ -26,12 +26,6 @@ def remarks(run: Run, table: pd.DataFrame) -> list[str]:
         lines.append(
             f"undecided (n rounds): an interval takes at least {MIN_ROUNDS} rounds; --budget or --rounds asks for more"
         )
-    if table["steady"].eq(False).any():
-        lines.append("unsteady: the times were still changing after the warm-up")
-    if table["uneven"].eq(True).any():
-        lines.append(
-            "uneven: the speed from undisturbed times lies outside the interval (see undisturbed_s in --format csv)"
-        )
     lines += [_busy_ceilings(Ceilings(run.records)), _above(table), _limited(run.header)]
     if tuning := there.get("tuning"):
         lines.append(f"environment variables that may change the times: {', '.join(tuning)}")

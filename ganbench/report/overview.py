@@ -1,103 +1,93 @@
-"""What ``ganbench report`` prints: the speeds of one context after another, that of the newest machine first."""
+"""What ``ganbench report`` prints: one context after another as ``compare`` prints it, the newest machine first."""
 
-from collections.abc import Sequence
+from functools import cache
 
 import pandas as pd
-from rich.text import Text
 
+from ..results.case import KEYS
 from ..results.run import RunOf
-from .chart_rows import Row, cells, within
+from .chart_rows import with_cases
+from .export import laid_out
 from .picture import subtitle
-from .relative import DERIVED, baseline_of, mean, no_run, relative
-from .selection import contexts, select
-from .table import STYLES, text
-from .text import PAPER, Screen, fitting, grid, text_of
+from .relative import SPEED, baseline_of, fastest, mean, no_run, speeds
+from .selection import contexts, instead, select
+from .table import by_speed, in_words, text
+from .text import PAPER, Part, Screen, document, text_of
 
 MEAN = "geometric mean"
-MARKS = {"undecided": "?", "control failed": "?", DERIVED: "~"}
-LEGEND = (
-    "speed: baseline time / time, more than 1 is faster. ?: the noise is too large for a verdict. ~: from two medians "
-    "that were not measured side by side. 'ganbench results show RUN' has the intervals and the reasons."
-)
+FURTHER = "'ganbench results show RUN' has the remarks on a run, and 'ganbench results list' the runs."
 
 
 def overview(df: pd.DataFrame, baseline: str | None = None, screen: Screen = PAPER, run_of: RunOf = no_run) -> str:
-    """Return the speeds of a table of ``load_results`` as text: tables of operations and targets for each context.
+    """Return the speeds of a table of ``load_results`` as text: a table of each context, the fastest target first.
 
     ``baseline`` is a target; by default that of the newest run of each case. Raises ``UsageError`` where there are no
     rows or nothing was measured on ``baseline``.
     """
     found = select(df)
     baseline_of(found.rows, baseline)  # whether it was measured anywhere
-    rows, by_baseline = cells(found), dict[str, list[Row]]()
-    parts = []
-    for context in contexts(rows):
-        mine = within(rows, context)
-        tables = []
-        for own, cases in _by_baseline(mine, baseline).items():
-            if own not in by_baseline:
-                by_baseline[own] = cells(relative(found, own, run_of))
-            shown = [row for row in within(by_baseline[own], context) if row["case"] in cases]
-            tables += _speeds(shown, own, screen)
-        parts.append(text_of(", ".join([subtitle(context), *_when(mine)]), screen))
-        parts[-1] += "\n" + "\n\n".join([*tables, *_absent(mine, screen)])
-    return "\n\n".join([*parts, *(text_of(note, screen) for note in (*found.notes, LEGEND))]) + "\n"
+    rows = with_cases(found.rows)
+    rows["word"] = [instead(row) for row in rows.to_dict("records")]
+    rows["first"] = fastest(found.rows, run_of, found.older)
+
+    @cache
+    def relative_to(own: str) -> pd.DataFrame:
+        return speeds(found.rows, own, run_of, found.older)[SPEED]
+
+    texts, signs = [], dict[str, None]()
+    groups = dict(list(rows.groupby(list(KEYS), sort=False, dropna=False)))
+    for context in contexts(found.rows.to_dict("records")):
+        mine = groups[context]
+        there, parts, notes = mine[mine["word"] != "unavailable"], list[Part](), list[str]()
+        for own, cases in _by_baseline(there, baseline).items():
+            chosen = there[there["case"].isin(cases)]
+            table = _relative(chosen, own, relative_to(own))
+            part, reasons, meanings = laid_out(table, in_words(table, table["first"]), screen)
+            parts += [part._replace(heading=f"speed relative to {own}"), *_means(table)]
+            notes += reasons
+            signs |= dict.fromkeys(meanings)
+        title = ", ".join([subtitle(context), *_when(mine)])
+        texts.append(document(title, parts, [*notes, *_absent(mine, there)], "table", screen).strip("\n"))
+    last = (*found.notes, " ".join(signs), FURTHER)
+    return "\n\n".join([*texts, "\n".join(text_of(note, screen) for note in last if note)]) + "\n"
 
 
-def _by_baseline(rows: Sequence[Row], asked: str | None) -> dict[str, list[str]]:
-    """Return the cases of one context that have a row to show, by the target that their speeds are relative to."""
+def _by_baseline(rows: pd.DataFrame, asked: str | None) -> dict[str, list[str]]:
+    """Return the cases of one context by the target that their speeds are relative to."""
     found: dict[str, list[str]] = {}
-    for case in dict.fromkeys(row["case"] for row in rows if row["word"] != "unavailable"):
-        mine = [row for row in rows if row["case"] == case]
-        own = asked or baseline_of(pd.DataFrame([row for row in mine if not row["word"]] or mine), None)
-        found.setdefault(own, []).append(case)
+    for case, mine in rows.groupby("case", sort=False):
+        timed = mine[mine["word"] == ""]
+        found.setdefault(asked or baseline_of(timed if len(timed) else mine, None), []).append(str(case))
     return found
 
 
-def _when(rows: Sequence[Row]) -> list[str]:
-    days = sorted(row["timestamp"][:10] for row in rows if row["timestamp"])
+def _relative(rows: pd.DataFrame, own: str, told: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of one table, those of each case by speed, with the speeds relative to one target."""
+    table = rows.assign(
+        **told.loc[rows.index], operation=rows["case"], status=rows["word"].mask(rows["word"] == "", "ok"),
+        threads=pd.to_numeric(rows["threads"], errors="coerce"),
+    )  # fmt: skip
+    table["verdict"] = table["verdict"].mask(table["ratio"].isna() & (table["status"] == "ok"), "no baseline")
+    return by_speed(table)
+
+
+def _means(table: pd.DataFrame) -> list[Part]:
+    """Return the mean speed of each target that has one in every case: of another it would say nothing."""
+    cases = table["operation"].nunique()
+    speeds_of = {target: list(ratios) for target, ratios in table.groupby("target", sort=False)["ratio"]}
+    means = {target: mean(ratios) for target, ratios in speeds_of.items() if len(ratios) == cases > 1}
+    known = sorted(((value, str(target)) for target, value in means.items() if value == value), reverse=True)
+    lines = pd.DataFrame([[target, text(value, "ratio")] for value, target in known], columns=[MEAN, "speed"])
+    return [Part(lines, right=("speed",))] if known else []
+
+
+def _when(rows: pd.DataFrame) -> list[str]:
+    days = sorted(f"{day:%Y-%m-%d}" for day in rows["timestamp"].dropna())
     return [days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"] if days else []
 
 
-def _speeds(rows: Sequence[Row], baseline: str, screen: Screen) -> list[str]:
-    """Return the tables of the cases of one context that have the same baseline, as many as its targets need."""
-    seen = [row for row in rows if row["word"] != "unavailable"]
-    cases, targets = (list(dict.fromkeys(row[name] for row in seen)) for name in ("case", "target"))
-    targets.sort(key=lambda name: name != baseline)
-    at = {(row["case"], row["target"]): row for row in rows}
-    lines = [[case, *(_cell(at.get((case, target))) for target in targets)] for case in cases]
-    means = [_mean([at.get((case, target)) for case in cases]) for target in targets]
-    if len(cases) > 1 and any(means):
-        lines.append([MEAN, *means])
-    table = pd.DataFrame(lines, columns=[f"speed relative to {baseline}", *targets])
-    parts = [(list(part), part.to_numpy().tolist()) for part in fitting(table, screen.width)]
-    return [
-        text_of(grid(names, [line for line in cells if any(line[1:])], right=names[1:]), screen)
-        for names, cells in parts
-    ]
-
-
-def _absent(rows: Sequence[Row], screen: Screen) -> list[str]:
+def _absent(rows: pd.DataFrame, there: pd.DataFrame) -> list[str]:
     """Return a line on the targets that were available nowhere in a context."""
-    there = {row["target"] for row in rows if row["word"] != "unavailable"}
-    absent = [name for name in dict.fromkeys(row["target"] for row in rows) if name not in there]
-    nothing = "" if there else "nothing was measured; "
-    return [text_of(f"{nothing}not available: {', '.join(absent)}", screen)] if absent else []
-
-
-def _cell(row: Row | None) -> Text:
-    """Return what stands in a cell, in the colour of its verdict or status."""
-    if row is None:
-        return Text()
-    if row["word"]:
-        shown = str(row["word"])
-    elif row["ratio"] is None:
-        shown = "no baseline"
-    else:
-        shown = "1" if row["verdict"] == "baseline" else text(row["ratio"], "ratio") + MARKS.get(row["verdict"], "")
-    return Text(shown, STYLES.get(row["word"] or row["verdict"] or "", ""))
-
-
-def _mean(rows: Sequence[Row | None]) -> str:
-    """Return the mean of a target that has a speed in every case; '' of another, whose mean would say nothing."""
-    return text(mean(None if row is None else row["ratio"] for row in rows), "ratio")
+    absent = [name for name in dict.fromkeys(rows["target"]) if name not in set(there["target"])]
+    nothing = "nothing was measured; " if there.empty else ""
+    return [f"{nothing}not available: {', '.join(absent)}"] if absent else []

@@ -2,7 +2,7 @@
 
 import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
@@ -30,13 +30,23 @@ NOTHING = {
 }
 
 
+class Look(NamedTuple):
+    """How a picture looks: its theme, and in pixels how wide its plot is and how large its letters are."""
+
+    theme: str = "light"
+    width: int | None = None  # None: as the chart has them
+    font_size: int | None = None
+
+
 def chart(
-    df: pd.DataFrame, kind: str = "ratios", baseline: str | None = None, theme: str = "light", run_of: RunOf = no_run
-) -> "Chart":
+    df: pd.DataFrame, kind: str = "ratios", baseline: str | None = None, theme: str = "light", run_of: RunOf = no_run,
+    *, width: int | None = None, font_size: int | None = None,
+) -> "Chart":  # fmt: skip
     """Return an Altair chart of a table of ``load_results``: of the newest context in which there is what it shows.
 
     ``kind`` is one of ``ganbench.report.CHARTS`` but training; ``baseline`` a target, by default that of the newest
-    run. Raises ``UsageError`` where there is nothing to draw, ``UnavailableError`` without Altair.
+    run; ``width`` of the plot and ``font_size`` are in pixels. Raises ``UsageError`` where there is nothing to draw,
+    ``UnavailableError`` without Altair.
     """
     if kind not in CHARTS:
         raise unknown("chart", kind, CHARTS)
@@ -58,7 +68,7 @@ def chart(
         "history": "Time by day",
         "memory": "Memory at most",
     }
-    return _drawn(kind, drawn, title.get(kind, kind), subtitle(context), theme)
+    return draw(kind, drawn, title.get(kind, kind), subtitle(context), Look(theme, width, font_size))
 
 
 def _rows(
@@ -85,12 +95,12 @@ def _rows(
     return shown, chosen
 
 
-def trained(folder: Path, theme: str = "light") -> "Chart":
+def trained(folder: Path, look: Look) -> "Chart":
     """Return an Altair chart of the losses of all trainings below ``folder``; raises as ``chart`` does."""
     from .trained import rows, trainings
 
     found = trainings(folder) if folder.is_dir() else []
-    return _drawn("training", rows(found), "Losses", "; ".join(one.title for one in found[:1]), theme)
+    return draw("training", rows(found), "Losses", "; ".join(one.title for one in found[:1]), look)
 
 
 def check(path: Path) -> None:
@@ -117,9 +127,10 @@ def save(made: "Chart", path: Path) -> str:
     return f"{missing}; an .svg keeps them" if missing else ""
 
 
-def _drawn(kind: str, rows: list[chart_rows.Row], title: str, subtitle: str, theme: str) -> "Chart":
-    if theme not in THEMES:
-        raise unknown("theme", theme, THEMES)
+def draw(kind: str, rows: list[chart_rows.Row], title: str, subtitle: str, chosen: Look) -> "Chart":
+    """Return a chart of these rows; raises as ``chart`` does."""
+    if chosen.theme not in THEMES:
+        raise unknown("theme", chosen.theme, THEMES)
     if not rows:
         raise UsageError(f"no chart '{kind}' of these results: {NOTHING[kind]}")
     try:
@@ -132,13 +143,20 @@ def _drawn(kind: str, rows: list[chart_rows.Row], title: str, subtitle: str, the
     elif kind == "ratios":
         more = [{AS.get(row["verdict"], "not decided") for row in rows if row["verdict"]}]
     made: Any = BY_NAME[kind](alt.InlineData(rows), *more)
-    return made.properties(title=alt.Title(title, subtitle=subtitle, anchor="start")).configure(**look(theme))
+    if chosen.width is not None:
+        (made.spec if isinstance(made, alt.FacetChart) else made).width = chosen.width
+    settings = look(chosen.theme, chosen.font_size)
+    return made.properties(title=alt.Title(title, subtitle=subtitle, anchor="start")).configure(**settings)
 
 
-def look(theme: str) -> dict[str, Any]:
-    """Return Vega's settings of a theme."""
+def look(theme: str, font_size: int | None = None) -> dict[str, Any]:
+    """Return Vega's settings of a theme, with letters of this size, or of Vega's own."""
     text, line, back = ("#e6edf3", "#3d444d", "#0d1117") if theme == "dark" else ("#1f2328", "#d1d9e0", "#ffffff")
-    words = {"labelColor": text, "titleColor": text, "labelLimit": 0}
+    words: dict[str, Any] = {"labelColor": text, "titleColor": text, "labelLimit": 0}
+    heads: dict[str, Any] = {"color": text, "subtitleColor": text}
+    if font_size is not None:
+        words |= {"labelFontSize": font_size, "titleFontSize": font_size}
+        heads |= {"fontSize": font_size + 2, "subtitleFontSize": font_size}
     return {
         "background": back,
         "font": "DejaVu Sans, Verdana, Arial, sans-serif",  # pictures are measured with the first; none is wider
@@ -146,8 +164,8 @@ def look(theme: str) -> dict[str, Any]:
         "axis": {**words, "gridColor": line, "gridOpacity": 0.4, "domainColor": line, "tickColor": line},
         "legend": words,
         "header": words,
-        "text": {"color": text},
-        "title": {"color": text, "subtitleColor": text},
+        "text": {"color": text, "fontSize": font_size or 10},
+        "title": heads,
     }
 
 

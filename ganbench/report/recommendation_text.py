@@ -14,19 +14,20 @@ from .notes import control_line
 from .recommendation import START_DOUBT, Candidate, Recommendation, Standing, recommend
 from .start import break_even
 from .table import heading, seconds, verdict
-from .text import Part, document
+from .text import PAPER, Part, Screen, document, narrowed, text_of
 
 LEGEND = (
     "total: start + iterations x time of one, from a fresh process with an empty compile cache, [95 % interval]; "
     "warm: the start with a filled one. A start is measured only once, so it is taken as known within a factor of "
     f"{START_DOUBT}. against: total / total of the first."
 )
+LEAST = (("against", " ["), ("warm", ""), ("total", " ["), ("start", ""))  # is left out where there is no room
 COLUMNS = ("target", "start", "warm", "iteration", "total", "against", "verdict")
 
 
 def render(
     run: Run, table: pd.DataFrame, found: list[Candidate], left_out: Mapping[str, str], control: Estimate | None,
-    iterations: int, form: str,
+    iterations: int, form: str, screen: Screen = PAPER,
 ) -> str:  # fmt: skip
     """Return what to take for ``iterations`` iterations, as ``table`` or ``json``; ``found`` is not empty."""
     cold = recommend(found, iterations, control)
@@ -52,9 +53,9 @@ def render(
             f"{', '.join(slow)} later on; 'ganbench train' shows it"
         )
     lines = pd.DataFrame([_line(standing, cold.rounds) for standing in cold.standings], columns=list(COLUMNS))
-    parts = [Part(lines, wraps="verdict")]
-    shown = document(heading(run.header), parts, [note for note in (*notes, LEGEND) if note], "table")
-    return "\n".join(said) + "\n\n" + shown
+    parts = [Part(narrowed(lines, screen.width, LEAST), wraps="verdict")]
+    shown = document(heading(run.header), parts, [note for note in (*notes, LEGEND) if note], "table", screen)
+    return "\n".join(text_of(sentence, screen) for sentence in said) + "\n\n" + shown
 
 
 def sentence(found: Recommendation) -> str:

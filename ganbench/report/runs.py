@@ -10,6 +10,7 @@ from ..results.run import Run, open_run, run_files
 
 COLUMNS = ("run", "machine", "rigor", "rounds", "ended", "size", "measured")
 ASV_COLUMNS = ("time (UTC)", "machine", "size", "file of asv, and what was measured")
+LEAST = (("size", ""), ("rigor", ""), ("rounds", ""), ("ended", ""), ("machine", ""))  # without room, left out
 FEW = 16  # letters of names that are named
 Lines = list[tuple[str, ...]]
 

@@ -101,9 +101,13 @@ def by_speed(table: pd.DataFrame) -> pd.DataFrame:
 
 def summary(run: Run, table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of ``table``, that of ``run_table``, as text in ``COLUMNS``, with a mark at the fastest."""
-    stars = marks(run, table)
-    rows = [_row(entry, stars.get((entry["operation"], entry["target"]), "")) for _, entry in table.iterrows()]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return in_words(table, fastest(table, lambda *_: run))
+
+
+def in_words(table: pd.DataFrame, first: "pd.Series[str]") -> pd.DataFrame:
+    """Return rows of ``load_results`` as text in ``COLUMNS``; ``first`` is what ``relative.fastest`` says of each."""
+    rows = [_row(entry, MARKS.get(word, "")) for (_, entry), word in zip(table.iterrows(), first, strict=True)]
+    return pd.DataFrame(rows, columns=list(COLUMNS), index=table.index)
 
 
 def marks(run: Run, table: pd.DataFrame) -> dict[tuple[str, str], str]:
@@ -179,22 +183,26 @@ SAME = f"same: within {BAND:.0%}."
 UNDECIDED = "undecided (n%): too noisy to call; only differences of at least n% are detectable."
 UNSURE = "(*): these targets may be the fastest; they cannot be told apart."
 LEGEND = {  # a column and what may stand in its cells: what that means
-    ("speed", ""): "speed: baseline time / time [95 % interval].",
+    ("speed", ""): "speed: baseline time / time.",
+    ("speed", "["): "[...]: its 95 % interval.",
     ("ceiling", "%"): "ceiling: share of what the hardware can do.",
     ("target", f" {MARKS[SURELY]}"): SURE,
     ("target", MARKS[MAYBE]): UNSURE,
     ("verdict", "same"): SAME,
     ("verdict", "%)"): UNDECIDED,
+    ("verdict", "unsteady"): "unsteady: the times were still changing after the warm-up.",
+    ("verdict", "uneven"): "uneven: the speed from undisturbed times (undisturbed_s) lies outside the interval.",
+    ("verdict", "derived"): "derived: from two medians that were not measured side by side.",
 }
 
 
-def legend(shown: pd.DataFrame) -> str:
+def legend(shown: pd.DataFrame) -> list[str]:
     """Return what the signs that occur in a table of ``summary`` mean."""
-    return " ".join(
+    return [
         meaning
         for (name, sign), meaning in LEGEND.items()
         if name in shown and shown[name].astype(str).str.contains(sign, regex=False).any()
-    )
+    ]
 
 
 ABOVE = (  # 100 % of a ceiling

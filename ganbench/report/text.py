@@ -43,11 +43,11 @@ class Part(NamedTuple):
 
 
 def document(title: str, parts: Iterable[Part], notes: Iterable[str], form: str, screen: Screen = PAPER) -> str:
-    """Return a report as ``markdown``, or as ``table``: text as wide as ``screen``; only its title may be longer."""
+    """Return a report as ``markdown``, or as ``table``: text as wide as ``screen``."""
     if form == "markdown":
         shown = [block for part in parts for block in (part.heading, markdown(part.table), part.below) if block]
         return "\n\n".join([*title.splitlines(), *shown, *notes]) + "\n"
-    lines = [visible(title, keep="\n"), ""]
+    lines = [*(text_of(line, screen) for line in title.splitlines()), ""]
     for part in parts:
         lines += [text_of(part.heading, screen)] * bool(part.heading)
         for piece in fitting(part.table, screen.width, part.repeated) if part.repeated else [part.table]:
@@ -102,6 +102,20 @@ def widths(shown: "pd.DataFrame") -> dict[Hashable, int]:
     """Return how many columns of letters each column of a table of text takes, with the space behind it."""
     cells = {name: [line for cell in (name, *shown[name]) for line in str(cell).split("\n")] for name in shown}
     return {name: max(map(len, lines)) + 1 for name, lines in cells.items()}
+
+
+def narrowed(shown: "pd.DataFrame", width: int, steps: Iterable[tuple[str, str]]) -> "pd.DataFrame":
+    """Return a table of text that fits ``width``, if that can be: what answers least is left out first.
+
+    A step names a column and the sign behind which its cells end, or '' for the whole column. A verdict may take a
+    further line for what must be known besides, such as ``uneven``.
+    """
+    for name, behind in steps:
+        wrapped = {"verdict": shown["verdict"].str.replace("; ", ";\n")} if "verdict" in shown else {}
+        if sum(widths(shown.assign(**wrapped)).values()) - 1 > width and name in shown:
+            cut = {name: [cell.partition(behind)[0] for cell in shown[name]]} if behind else {}
+            shown = shown.assign(**cut) if behind else shown.drop(columns=name)
+    return shown
 
 
 def fitting(shown: "pd.DataFrame", width: int, first: int = 1) -> "Iterator[pd.DataFrame]":

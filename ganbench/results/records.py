@@ -3,7 +3,6 @@
 ``RUN_FORMAT`` is raised when a reader of the old format would misunderstand the new one.
 """
 
-import json
 import math
 from collections.abc import Sequence
 from datetime import datetime
@@ -196,8 +195,8 @@ class WorkerRecord(Record, tag="worker", frozen=True):
     forked: bool = False  # from a process that had imported the framework: ``import_s`` says nothing then
 
 
-class Measurement(Record, tag="measurement", frozen=True, kw_only=True):
-    """One case in one round. ``samples`` are raw: seconds per iteration of each visit, in time order."""
+class Sampled(Record, frozen=True, kw_only=True):
+    """What every format says of a case in a round. ``samples`` are raw: seconds per iteration, in time order."""
 
     round: Round
     operation: str
@@ -211,12 +210,9 @@ class Measurement(Record, tag="measurement", frozen=True, kw_only=True):
     iterations: Number = 0  # per visit
     iterations_per_call: Number = 1
     samples: list[float] = []
-    passes: list[Number] = []  # the pass that each visit belongs to: visits of one pass are neighbours in time
-    order: list[Number] = []  # this worker's place in each of these passes, counting those that were left out
-    cores: Average | None = None  # CPU time over wall time, the processes below the worker included
+    order: list[Number] = []  # this worker's place in each pass, counting those that were left out
     latency_s: list[float] = []  # of one call, synchronised; on devices that queue work
     device_s: list[float] = []  # per iteration, between two events on the framework's own stream
-    disturbance: Disturbances | None = None
     prepare_s: Seconds | None = None
     first_run_s: Seconds | None = None
     steady: bool | None = None
@@ -225,6 +221,14 @@ class Measurement(Record, tag="measurement", frozen=True, kw_only=True):
     device_peak_bytes: Number | None = None
     verification: Verification | None = None
     elapsed_s: Seconds = 0.0  # since the run began, without the time in which it was interrupted
+
+
+class Measurement(Sampled, tag="measurement", frozen=True, kw_only=True):
+    """One case in one round, in visits: a sample for each."""
+
+    passes: list[Number] = []  # the pass that each visit belongs to: visits of one pass are neighbours in time
+    cores: Average | None = None  # CPU time over wall time, the processes below the worker included
+    disturbance: Disturbances | None = None
 
     def __post_init__(self) -> None:
         if not len(self.samples) == len(self.passes) == len(set(self.passes)):
@@ -304,14 +308,3 @@ class RunEnd(Record, tag="end", frozen=True):
 Line = (
     RunHeader | WorkerRecord | Measurement | CeilingRecord | PowerRecord | EnergyRecord | StrayRecord | Resumed | RunEnd
 )
-
-
-def schema() -> str:
-    """Return the schema (draft 2020-12) of each line of a run file, as text."""
-    made = msgspec.json.schema(Line)
-    head = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": f"A line of a ganbench run file, format {RUN_FORMAT}",
-        "description": "The first line has type 'run'; every other line says in 'type' what it is.",
-    }
-    return json.dumps(head | made, indent=1) + "\n"

@@ -14,18 +14,17 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import fmean
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import msgspec
 
 from ..errors import GanbenchError, StorageError, UnavailableError, UsageError
 from .consistency import fault
-from .records import RUN_FORMAT, Disturbance, Line, Record, Resumed, RunEnd, RunHeader, summary
+from .line_formats import FORMATS, decoder
+from .records import RUN_FORMAT, Line, Record, Resumed, RunEnd, RunHeader
 
 CACHE = "GANBENCH_CACHE"  # the variable that names another folder for what can be found again
-_decoder = msgspec.json.Decoder(Line)
 _encoder = msgspec.json.Encoder()
 # GanbenchError: a model that cannot be; RecursionError: ten thousand brackets.
 DAMAGE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, GanbenchError)
@@ -38,14 +37,6 @@ class DamagedResultsWarning(UserWarning):
 class _Format(msgspec.Struct):
     type: str
     format: int
-
-
-class _Blocks(msgspec.Struct):
-    """What a measurement of format 1 has in another form: a value for every block."""
-
-    samples: list[float] = []
-    cores: list[float] = []
-    disturbances: list[Disturbance] = []
 
 
 def new_run_id() -> str:
@@ -197,9 +188,10 @@ def parse_run(content: bytes, path: object) -> list[Line]:
         head = msgspec.json.decode(lines[0], type=_Format)
     except DAMAGE as error:
         raise StorageError(f"{path} is not a ganbench run: its first line is not a header") from error
-    if head.type != "run" or head.format not in (1, RUN_FORMAT):
-        raise StorageError(f"{path} has format {head.format}; this ganbench reads formats 1 and {RUN_FORMAT}")
-    decode = _decoder.decode if head.format == RUN_FORMAT else _decode_format_1
+    if head.type != "run" or head.format not in FORMATS:
+        known = " and ".join(map(str, FORMATS))
+        raise StorageError(f"{path} has format {head.format}; this ganbench reads formats {known}")
+    decode = decoder(head.format)
     records: list[Line] = []
     filled = [line for line in lines if line.strip()]
     for number, line in enumerate(filled, 1):
@@ -217,18 +209,6 @@ def parse_run(content: bytes, path: object) -> list[Line]:
     if found := fault(records):
         raise StorageError(f"{path}, line {found[0]}: {found[1]}")
     return without_void(records)
-
-
-def _decode_format_1(line: bytes) -> Line:
-    """Return a record as format 2 has it: format 1 kept the disturbance of every block, and made one in every pass."""
-    fields = msgspec.json.decode(line, type=dict[str, Any])
-    if fields.get("type") == "measurement":
-        blocks = msgspec.convert(fields, _Blocks)
-        fields |= {"passes": [*range(len(blocks.samples))], "cores": fmean(blocks.cores) if blocks.cores else None}
-        if blocks.disturbances:
-            fields["disturbance"] = msgspec.to_builtins(summary(blocks.disturbances))
-    record: Line = msgspec.convert(fields, Line)
-    return record
 
 
 def without_void(records: Sequence[Line]) -> list[Line]:
@@ -251,7 +231,7 @@ def whole_length(content: bytes) -> int:
     keep = content.rfind(b"\n") + 1
     last = content.rfind(b"\n", 0, max(0, keep - 1)) + 1
     try:
-        _decoder.decode(content[last:keep])
+        decoder(RUN_FORMAT)(content[last:keep])
     except DAMAGE:
         return last
     return keep

@@ -1,0 +1,58 @@
+"""Two runs side by side on one page of HTML: what ``ganbench diff`` finds, and under which conditions each was made."""
+
+import base64
+from importlib import resources
+from typing import Any
+
+import pandas as pd
+
+from ...errors import UnavailableError
+from ...results.run import Run
+from .. import provenance
+from ..choices import THEMES
+from ..difference import readable, reasons
+from ..escape import visible
+from ..picture import Look, draw
+
+
+def page(a: Run, b: Run, table: pd.DataFrame) -> str:
+    """Return the page of what ``diff`` found in two runs; it needs no network, and no script.
+
+    Raises ``UnavailableError`` without the ``report`` extra.
+    """
+    try:
+        import jinja2
+        import vl_convert
+    except ImportError as error:
+        raise UnavailableError(f'the page needs {error.name}: pip install "ganbench[report]"') from error
+    rows, pictures = speeds(table), {}
+    for theme in THEMES if rows else ():
+        chart = draw("ratios", rows, "Speed in B relative to A", "", Look(theme))
+        pictures[theme] = base64.b64encode(vl_convert.vegalite_to_svg(chart.to_dict()).encode()).decode()
+    shown = readable(table)
+    facts = [dict(provenance.facts(run)) for run in (a, b)]
+    files = resources.files(__package__)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string((files / "page.two_runs.html").read_text("utf-8")).render(
+        style=(files / "page.css").read_text("utf-8"),
+        title=visible(table.attrs["title"], keep="\n").splitlines(),
+        pictures=pictures,
+        columns=[visible(str(name)) for name in shown],
+        rows=[list(map(visible, line)) for line in shown.to_numpy().tolist()],
+        notes=[visible(note) for note in (*reasons(table), *table.attrs["notes"])],
+        facts=[(name, *(of.get(name, "") for of in facts)) for name in dict.fromkeys([*facts[0], *facts[1]])],
+    )
+
+
+def speeds(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return what the chart shows of each case: the speed on which its verdict rests."""
+    found = []
+    for (operation, target), row in zip(table.index, table.to_dict("records"), strict=True):
+        name = "ratio" if pd.isna(row["relative"]) else "relative"
+        ends = [None if pd.isna(row[f"{name}{end}"]) else row[f"{name}{end}"] for end in ("", "_low", "_high")]
+        if ends[0] is not None:
+            told = dict(zip(("ratio", "ratio_low", "ratio_high"), ends, strict=True))
+            found.append({"case": visible(operation), "target": visible(target), "verdict": row["verdict"], **told})
+    return found
