@@ -16,11 +16,13 @@ from .start import break_even
 from .table import heading, seconds, verdict
 from .text import PAPER, Part, Screen, document, narrowed, text_of
 
-LEGEND = (
-    "total: start + iterations x time of one, from a fresh process with an empty compile cache, [95 % interval]; "
-    "warm: the start with a filled one. A start is measured only once, so it is taken as known within a factor of "
-    f"{START_DOUBT}. against: total / total of the first."
-)
+LEGEND = {  # of columns
+    "total": "total: start + iterations x time of one, from a fresh process with an empty compile cache, "
+    "[95 % interval].",
+    "warm": "warm: the start with a filled one.",
+    "start": f"A start is measured only once, so it is taken as known within a factor of {START_DOUBT}.",
+    "against": "against: total / total of the first.",
+}
 LEAST = (("against", " ["), ("warm", ""), ("total", " ["), ("start", ""))  # is left out where there is no room
 COLUMNS = ("target", "start", "warm", "iteration", "total", "against", "verdict")
 
@@ -53,8 +55,10 @@ def render(
             f"{', '.join(slow)} later on; 'ganbench train' shows it"
         )
     lines = pd.DataFrame([_line(standing, cold.rounds) for standing in cold.standings], columns=list(COLUMNS))
-    parts = [Part(narrowed(lines, screen.width, LEAST), wraps="verdict")]
-    shown = document(heading(run.header), parts, [note for note in (*notes, LEGEND) if note], "table", screen)
+    lines = narrowed(lines, screen.width, LEAST)
+    notes.append(" ".join(meaning for name, meaning in LEGEND.items() if name in lines))
+    parts = [Part(lines, wraps="verdict")]
+    shown = document(heading(run.header), parts, [note for note in notes if note], "table", screen)
     return "\n".join(text_of(sentence, screen) for sentence in said) + "\n\n" + shown
 
 

@@ -79,7 +79,9 @@ def grid(
     A row without cells is an empty line. There is no heading where all ``names`` are empty. A cell may be a ``Text``
     with a style.
     """
-    table = Table(box=None, padding=(0, 1, 0, 0), header_style="", show_edge=False, show_header=any(names))
+    table = Table(
+        box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="", show_edge=False, show_header=any(names)
+    )  # fmt: skip
     for name in names:
         table.add_column(visible(str(name)), justify="right" if name in right else "left", no_wrap=name != wraps)
     for row in rows:
