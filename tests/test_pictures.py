@@ -28,6 +28,11 @@ def results(tmp_path_factory):
     return folder
 
 
+def told(model):
+    """What a chart says of its context; of this repository's machines of one name the hardware tells them apart."""
+    return re.compile(rf"xeon-2c \(Intel.*\), {model}, float32 ieee, 2 threads, measured by compare")
+
+
 def test_a_chart_is_of_the_newest_context_that_has_what_it_shows(results, ganbench_cli, tmp_path):
     """The newest run is of another model, of which nothing was measured at several values."""
     shutil.copytree(results, tmp_path / "results")
@@ -35,7 +40,7 @@ def test_a_chart_is_of_the_newest_context_that_has_what_it_shows(results, ganben
     for kind, model in (("memory", "tiny"), ("scaling", "mnist-mlp")):
         path = tmp_path / f"{kind}.svg"
         assert ganbench_cli("report", tmp_path / "results", "--picture", path, "--chart", kind)[0] == 0
-        assert f"xeon-2c, {model}, float32 ieee, 2 threads, measured by compare" in words_of(path)
+        assert any(told(model).fullmatch(word or "") for word in words_of(path))
 
 
 @pytest.mark.parametrize("kind", CHARTS)
@@ -45,7 +50,7 @@ def test_every_chart_is_drawn_of_this_repositorys_results(kind, results, ganbenc
     assert (code, out) == (0, ""), err
     drawn = ET.parse(path)
     words = " ".join(element.text or "" for element in drawn.iter() if element.tag.endswith("text"))
-    assert {"training": "Losses"}.get(kind, "xeon-2c, mnist-mlp, float32 ieee, 2 threads") in words
+    assert "Losses" in words if kind == "training" else told("mnist-mlp").search(words)
 
 
 @pytest.mark.parametrize("form", STARTS)

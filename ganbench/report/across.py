@@ -12,7 +12,7 @@ from ..results.case import Case
 from ..results.columns import unit_of
 from ..results.differences import Difference, changes, differing, shown
 from ..results.statistics import BAND, typical
-from .measured import SPEED, Measured, compared, hardware_of
+from .measured import SPEED, Measured, compared, kind_of
 from .table import interval, time, verdict
 from .text import PAPER, Part, Screen, document
 
@@ -82,7 +82,7 @@ def equals(found: Sequence[Measured]) -> pd.DataFrame:
     groups: dict[tuple[str, Case], list[Measured]] = {}
     kinds: dict[str, set[str]] = {}
     for one in found:
-        hardware = hardware_of(one.run.header)
+        hardware = kind_of(one.run.header)
         kinds.setdefault(hardware, set()).add(one.machine)
         if one.timed:
             groups.setdefault((hardware, one.case), []).append(one)

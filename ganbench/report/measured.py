@@ -70,7 +70,7 @@ def of_several(path: Path) -> RunOf:
     return runs_below(path)
 
 
-def hardware_of(header: RunHeader) -> str:
+def kind_of(header: RunHeader) -> str:
     """Return what a machine is, told from what its run recorded: equal machines have different names."""
     facts = header.environment
     cpu, cpus, gpus = (facts.get(name) for name in ("cpu", "cpus", "gpus"))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from ..results.case import machine_names
 from ..results.differences import changes, shown
 from ..results.run import Run
 from .escape import visible
@@ -62,12 +63,13 @@ def changed(runs: Sequence[Run]) -> list[Changed]:
     found, before = [], dict[str, Run]()
     for run in sorted(runs, key=lambda run: run.header.timestamp):
         header = run.header
-        if header.machine in before:
-            told = [one for one in changes(before[header.machine], run) if one.name not in NOT_THE_MACHINE]
+        machine = machine_names(header)[-1]
+        if machine in before:
+            told = [one for one in changes(before[machine], run) if one.name not in NOT_THE_MACHINE]
             words = "; ".join(f"{one.name}: {shown(one.a)}, then {shown(one.b)}" for one in told)
             if words:
                 found.append(Changed(visible(header.machine), header.timestamp, visible(words)))
-        before[header.machine] = run
+        before[machine] = run
     return found
 
 

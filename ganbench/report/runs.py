@@ -6,6 +6,7 @@ from typing import Any
 
 from ..errors import StorageError
 from ..results.asv import is_asv_file, read_asv
+from ..results.case import hardware_of, machine_names
 from ..results.run import Run, open_run, run_files
 
 COLUMNS = ("run", "machine", "rigor", "rounds", "ended", "size", "measured")
@@ -17,12 +18,16 @@ Lines = list[tuple[str, ...]]
 
 def listing(results: Path) -> tuple[Lines, Lines, list[str]]:
     """Return a line of cells for each run and for each file of asv's, the newest first, and what cannot be read."""
-    runs, suites, faults = [], [], []
+    found, suites, faults = [], [], []
     for path in reversed(run_files(results)):
         try:
-            runs.append(_line(open_run(path), path))
+            found.append((open_run(path), path))
         except StorageError as error:
             faults.append(f"left out: {error}")
+    made_of: dict[str, set[str]] = {}
+    for run, _ in found:
+        made_of.setdefault(run.header.machine, set()).add(hardware_of(run.header))
+    runs = [_line(run, path, apart=len(made_of[run.header.machine]) > 1) for run, path in found]
     for path in sorted(path for path in results.glob("**/*.json") if is_asv_file(path)):
         try:
             suites.append(_line_of_asv(read_asv(path), path))
@@ -40,12 +45,12 @@ def _line_of_asv(rows: list[dict[str, Any]], path: Path) -> tuple[str, ...]:
     return time, rows[0]["machine"], _size(path.stat().st_size), what
 
 
-def _line(run: Run, path: Path) -> tuple[str, ...]:
+def _line(run: Run, path: Path, apart: bool) -> tuple[str, ...]:
     header = run.header
     rounds = max((one.round for one in run.measurements), default=0)
     return (
         header.run_id,
-        header.machine,
+        machine_names(header)[apart],
         header.rigor,
         str(rounds),
         str(run.ended),

@@ -13,7 +13,7 @@ import pandas as pd
 
 from ..errors import UsageError
 from ..operations import OPERATIONS
-from ..results.case import CASE, DRAWN, KEYS
+from ..results.case import CASE, DRAWN, KEYS, told_apart
 from ..results.records import DIGITS
 
 USUAL = {"caches": "warm", "data": DIGITS}  # what goes without saying
@@ -49,10 +49,10 @@ def select(table: pd.DataFrame, free: str = "", more: Sequence[str] = ()) -> Sel
     if table.empty:
         raise UsageError("no results to report: run 'ganbench compare', or name another folder")
     rows = table.reset_index(drop=True)
-    for name in (*WORDS, "framework_version"):
+    for name in (*WORDS, "hardware", "framework_version"):
         rows[name] = rows[name].astype(object).where(rows[name].notna(), "")
     rows["label"] = rows["target"]  # the target without a version behind it
-    rows["model"], rows["data"] = _models(rows), _data(rows)
+    rows["machine"], rows["model"], rows["data"] = _machines(rows), _models(rows), _data(rows)
     for name in KEYS:
         rows[name] = _without_gaps(rows[name], ANY_MODEL if name == "model" else NOT_RECORDED)
     keys = [name for name in KEYS if name != free and rows[name].nunique() > 1]
@@ -84,6 +84,15 @@ def contexts(rows: Iterable[Mapping[Any, Any]], keys: Sequence[str] = KEYS) -> l
         for name in (context, row["machine"]):
             newest[name] = max(newest.get(name, ""), at)
     return sorted(machines, key=lambda context: (newest[machines[context]], newest[context]), reverse=True)
+
+
+def _machines(rows: pd.DataFrame) -> "pd.Series[str]":
+    """Return names that tell machines apart: with their hardware, where several have one name."""
+    several = rows.groupby(["machine", "source"])["hardware"].transform("nunique") > 1
+    labels = [
+        told_apart(machine, hardware) for machine, hardware in rows[["machine", "hardware"]].itertuples(index=False)
+    ]
+    return rows["machine"].mask(several, pd.Series(labels, rows.index, dtype=object))
 
 
 def _models(rows: pd.DataFrame) -> "pd.Series[str]":

@@ -18,6 +18,7 @@ from .. import registry
 from ..errors import GanbenchError, StorageError
 from ..operation import Operation
 from ..operations import OPERATIONS
+from .case import hardware
 from .records import DIGITS, check_seconds
 from .store import content_of
 
@@ -63,6 +64,7 @@ def _rows(path: Path, content: dict[str, Any]) -> list[Row]:
         "precision": "ieee",
         "caches": "warm",
         "data": DIGITS,
+        "hardware": hardware(content["params"]["num_cpu"], content["params"].get("cpu")),
         "threads": int(content["params"]["num_cpu"]),
         "commit": content["commit_hash"],
         "dirty": "dirty" in content["requirements"],

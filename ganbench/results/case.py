@@ -5,6 +5,7 @@ A model counts by its content as well as its name, data by its content and never
 
 import functools
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -50,6 +51,34 @@ def without(row: Mapping[Any, Any], variable: str) -> str:
 def case_of(row: Mapping[Any, Any]) -> Case:
     """Return the case of a row that has its columns."""
     return Case(*(row[name] for name in Case._fields))
+
+
+def hardware(processors: object, cpu: object, gpus: Sequence[object] = ()) -> str:
+    """Return what a machine is made of, such as ``2x Intel Xeon @ 2.50GHz``; '' where that was not recorded."""
+    if not (processors and cpu):
+        return ""
+    model = " ".join(re.sub(r"\((R|TM)\)|\b(Processor|CPU)\b", " ", str(cpu), flags=re.IGNORECASE).split())
+    return " + ".join([f"{processors}x {model}", *map(str, gpus)])
+
+
+def hardware_of(header: RunHeader) -> str:
+    """Return what the machine of a run is made of."""
+    there = header.environment
+    gpus = there.get("gpus")
+    return hardware(there.get("logical_cpus"), there.get("cpu"), gpus if isinstance(gpus, list) else ())
+
+
+def told_apart(machine: str, hardware: str) -> str:
+    """Return the name of a machine among others of that name: with what the name does not say of its hardware."""
+    parts = machine.lower().split("-")
+    said = {*parts, *(f"{part[:-1]}x" for part in parts if part.endswith("c"))}
+    left = " ".join(word for word in hardware.split() if word.lower() not in said)
+    return f"{machine} ({left})" if left else machine
+
+
+def machine_names(header: RunHeader) -> tuple[str, str]:
+    """Return how reports may name the machine of a run: alone, and among others of that name."""
+    return header.machine, told_apart(header.machine, hardware_of(header))
 
 
 def service_name(header: RunHeader, row: "pd.Series[Any]") -> str:

@@ -22,6 +22,7 @@ _DECLARED = (
     Column("run_id", "text", "", "run", "the id of the run, which is also the name of its file"),
     Column("timestamp", "time", "time", "measured", "when the run began"),
     Column("machine", "text", "", "machine", "the machine's name"),
+    Column("hardware", "text", "", "", "its processors and GPUs; of one name, other hardware is another machine"),
     Column("source", "text", "", "measured by", "the tool: `compare` or `asv`"),
     Column("operation", "text", "", "operation", "the operation that was computed"),
     Column("backend", "text", "", "", "the first part of the target"),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Generic, Literal, NamedTuple, TypeVar
 
 from ..errors import StorageError, UsageError
+from .case import machine_names
 from .records import Line, Measurement, RunEnd, RunHeader, Status, WorkerRecord
 from .statistics import Visits
 from .store import read_run
@@ -148,7 +149,7 @@ def runs_below(path: Path) -> RunOf:
         for file in [path] if path.is_file() else files.get(run_id, ()):
             with contextlib.suppress(StorageError):  # said when the table was read
                 run = open_run(file)
-                if (run.header.machine, run.header.run_id) == (machine, run_id):
+                if machine in machine_names(run.header) and run.header.run_id == run_id:
                     return run
         return None
 

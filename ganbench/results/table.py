@@ -12,7 +12,7 @@ from ..operations import shape_of
 from ..operations.products import FLOOR
 from ..registry import Target, library_of
 from .bounds import Bound, Ceilings
-from .case import model_label
+from .case import hardware_of, model_label
 from .columns import COLUMNS, DECLARED, DTYPES
 from .records import EnergyRecord, Measurement, PowerRecord, RunHeader, WorkerRecord
 from .run import Run, visits_of
@@ -87,7 +87,7 @@ def run_rows(run: Run) -> Rows:
 
 def _common(header: RunHeader, worker: WorkerRecord | None) -> dict[str, Any]:
     names = "run_id timestamp machine dtype precision caches data data_digest threads baseline commit dirty".split()
-    row = {name: getattr(header, name) for name in names} | {"source": "compare"}
+    row = {name: getattr(header, name) for name in names} | {"source": "compare", "hardware": hardware_of(header)}
     row |= {"preset": header.spec.name, "model": model_label(header.spec), "widths": header.spec.widths}
     if worker is not None:
         row |= {"denormals": worker.denormals, "framework_version": worker.framework_version}

@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 
 from ...errors import StorageError, UnavailableError
-from ...results.case import KEYS
+from ...results.case import KEYS, machine_names
 from ...results.run import Run, RunOf, runs_below
 from ...results.statistics import BAND
 from ...results.store import cache_folder, replace_file
@@ -80,7 +80,7 @@ def page(path: Path, table: pd.DataFrame, title: str = "ganbench") -> str:
 
 def _machines(table: pd.DataFrame, runs: Sequence[Run]) -> dict[str, Any]:
     """Return machines side by side, as these runs measured them: their names, and lines of what several measured."""
-    known = {(run.header.machine, run.header.run_id): run for run in runs}
+    known = {(name, run.header.run_id): run for run in runs for name in machine_names(run.header)}
     rows = table[table["run_id"].isin({run_id for _, run_id in known}) & (table["caches"] == "warm")]
     there = measured(rows, lambda machine, run_id: known.get((machine, run_id))) if len(rows) else []
     if len({one.machine for one in there}) < 2:
@@ -133,7 +133,7 @@ def content(path: Path, found: Selection) -> tuple[dict[str, Any], list[Run]]:
     runs, left = _runs(path, rows)
     if left:
         notes.append(f"Conditions are shown of the {RUNS} newest runs; those of {left} others are left out.")
-    known = {(run.header.machine, run.header.run_id): run for run in runs}
+    known = {(name, run.header.run_id): run for run in runs for name in machine_names(run.header)}
 
     def run_of(machine: str, run_id: str) -> Run | None:
         return known.get((machine, run_id))
