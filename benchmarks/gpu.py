@@ -3,7 +3,7 @@
 ``make gpu``, or ``python benchmarks/gpu.py`` from the repository's root, with whatever PyTorch, JAX and CuPy this
 Python has; nothing is installed. Under ten minutes: every step has its share of them, and whatever others leave.
 What is finished stays finished: run it again to go on where time ran out. Results go where they always go, below
-``results/<machine>/``; logs and the list of steps to ``gpu/`` there.
+``my-results/<machine>/``; logs and the list of steps to ``gpu/`` there.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-RESULTS = Path("results")
+RESULTS = Path("my-results")
 # Precisions that `ganbench compare` knows, as its options. One more is one more line.
 PRECISIONS = {
     "float32": ("--dtype", "float32", "--energy"),
@@ -190,6 +190,7 @@ def compared(name: str, folder: Path, record: Record, targets: Sequence[str], re
     """Compare every target in one precision, or go on with the run that was cut."""
     log, base = folder / f"{name}.log", [sys.executable, "-m", "ganbench.cli", "compare"]
     asked = ["--backends", ",".join(targets), "--ops", "gan_iteration", "--rounds", ROUNDS, *PRECISIONS[name]]
+    asked += ["--results", str(results)]
     began, since = time.monotonic(), record.began(name)
     if since is not None and (run := interrupted(results, since, ["compare", *asked])) is not None:
         code = command(log, seconds, [*base, "--resume", str(run)])

@@ -238,6 +238,8 @@ def committed(tmp_path_factory):
     for path in folder.glob("*/compare/*"):
         if path.stem > "20261126T165319Z-4c90":
             path.unlink()
+        else:  # of one name there were several processors, and tests/test_machines.py is about these
+            path.write_text(re.sub(r'"cpu":"Intel[^"]*"', '"cpu":"Intel"', path.read_text()))
     return folder
 
 

@@ -93,7 +93,7 @@ def test_another_baseline_leaves_the_times_alone(craft, results):
 def test_versions_and_commits_that_differ_are_shown_not_refused(craft, results, ganbench_cli):
     a = levelled(craft(results, versions={"torch": "2.12"}, commit="a" * 40, dirty=False, seed=1))
     b = levelled(craft(results, versions={"torch": "2.13"}, commit="b" * 40, dirty=True, seed=2), seed=1)
-    code, out, err = ganbench_cli("diff", a, b)
+    code, out, err = ganbench_cli("diff", a, b, "--results", results)
     assert (code, err) == (0, "")
     words = " ".join(out.split())
     assert "commit aaaaaaaa / bbbbbbbb+; seed 1 / 2; torch 2.12 / 2.13" in words

@@ -39,7 +39,7 @@ def on_a_terminal(*arguments, columns=140, **environment):
     env = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS", "LINES")}
     env |= {"TERM": "xterm-256color", **environment}
     command = [Path(sys.executable).with_name("ganbench"), *map(str, arguments)]
-    with subprocess.Popen(command, stdout=theirs, stderr=subprocess.PIPE, env=env) as process:
+    with subprocess.Popen(command, stdout=theirs, stderr=subprocess.PIPE, env=env, cwd=os.sep) as process:
         os.close(theirs)
         found = b""
         try:
@@ -47,7 +47,7 @@ def on_a_terminal(*arguments, columns=140, **environment):
                 found += part
         except OSError:  # the other end is closed
             pass
-        assert process.stderr.read().decode() == ""
+        assert re.fullmatch("(ganbench: reading .*\n)?", process.stderr.read().decode())
         assert process.wait() == 0
     os.close(ours)
     return found.decode().replace("\r\n", "\n")
@@ -290,6 +290,15 @@ def test_intervals_are_drawn_where_there_is_room(craft, tmp_path):
 
 
 # Without a terminal
+
+
+def test_a_report_says_at_once_what_it_reads(ganbench_cli, craft, tmp_path):
+    craft(tmp_path / "r")
+    for asked in ((), ("--by", "commit"), ("--html", tmp_path / "x.html"), ("--picture", tmp_path / "x.svg")):
+        code, _, err = ganbench_cli("report", tmp_path / "r", *asked)
+        assert code == 0
+        assert err.startswith(f"ganbench: reading {tmp_path / 'r'}")
+        assert " seconds" in err.splitlines()[0]
 
 
 def test_a_log_hears_at_once_what_is_done_and_then_how_far_it_is(ganbench_cli, monkeypatch, craft, tmp_path):

@@ -11,7 +11,7 @@ from ..errors import UsageError, unknown
 from ..report.choices import CHARTS, EXCHANGE_FORMATS, PIVOT_FORMATS, RUN_FORMATS, THEMES, format_of
 from .defaults import TABLE, Command, of_project
 from .shared import FILE, details_option, export_option, format_option, results_option
-from .terminal import check_output, columns, draw, export, say, screen, shown, warnings_said, write
+from .terminal import announce, check_output, columns, draw, export, say, screen, shown, warnings_said, write
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,6 +81,7 @@ def report_command(
                 "a page has every baseline"
             )
         check_output(html)
+        announce(f"reading {path} and drawing it: some seconds, minutes for 100,000 rows")
         if picture:
             draw(lambda: _drawn(path, chart, read, theme=theme, width=width, font_size=font_size), picture)
         if html:
@@ -102,6 +103,7 @@ def report_command(
 
     for asked in (form, *(format_of(path.name) for path in exports)):
         check_format(asked)
+    announce(f"reading {path}: some seconds, a minute for 100,000 rows")
     rows, baseline = read()
     besides = across or by == "machine"
 
@@ -251,8 +253,12 @@ def pack(results: Path, output: Path) -> None:
 def _page(path: Path, html: Path, rows: "pd.DataFrame") -> None:
     from ..report.web import write as write_page
 
+    def made(progress: Callable[[float, str], None]) -> int:
+        progress(0.5, f"making a page of {len(rows):,} rows")
+        return write_page(path, rows, html)
+
     try:
-        size = write_page(path, rows, html)
+        size = shown(made)
     except OSError as error:
         raise UsageError(f"cannot write {html}: {error.strerror}") from error
     count = f"{len(rows):,} row{'s' * (len(rows) != 1)}"
