@@ -110,7 +110,7 @@ def test_steps_of_other_code_and_torn_lines_do_not_count(gpu, record, tmp_path):
 
 def test_a_run_that_was_cut_is_found_and_gone_on_with(gpu, record, craft, tmp_path, monkeypatch):
     asked = ["compare", "--backends", "torch@cuda", "--ops", "gan_iteration", "--rounds", "6",
-             *gpu.PRECISIONS["float32"]]  # fmt: skip
+             *gpu.PRECISIONS["float32"], "--results", str(tmp_path)]  # fmt: skip
     craft(tmp_path, command=["cli.py", *asked])  # has ended
     run = craft(tmp_path, command=["cli.py", *asked], end=False)
     craft(tmp_path, command=["cli.py", *asked, "--threads", "1"], end=False)

@@ -8,14 +8,12 @@ import struct
 import subprocess
 import sys
 import termios
-import threading
 from pathlib import Path
 
 import hypothesis.strategies as st
 import pandas as pd
 import pytest
 from hypothesis import given
-from patience import LIMIT_S
 
 import ganbench
 from ganbench.cli import terminal
@@ -287,38 +285,3 @@ def test_intervals_are_drawn_where_there_is_room(craft, tmp_path):
     assert re.search(r"torch \* .* 2\.00 \[2\.00, 2\.00\] +\| +o faster", wide)
     assert "on a logarithmic axis" in wide
     assert "on a logarithmic axis" not in narrow
-
-
-# Without a terminal
-
-
-def test_a_report_says_at_once_what_it_reads(ganbench_cli, craft, tmp_path):
-    craft(tmp_path / "r")
-    for asked in ((), ("--by", "commit"), ("--html", tmp_path / "x.html"), ("--picture", tmp_path / "x.svg")):
-        code, _, err = ganbench_cli("report", tmp_path / "r", *asked)
-        assert code == 0
-        assert err.startswith(f"ganbench: reading {tmp_path / 'r'}")
-        assert " seconds" in err.splitlines()[0]
-
-
-def test_a_log_hears_at_once_what_is_done_and_then_how_far_it_is(ganbench_cli, monkeypatch, craft, tmp_path):
-    heard: list[str] = []
-    spoken = threading.Event()
-
-    def say(text):
-        heard.append(text)
-        if "done" in text:
-            spoken.set()
-
-    def carried_out(plan, results, machine, say, progress):
-        assert heard == ["numpy, torch on matmul of tiny: up to 85 s (or one round, if that takes longer)"]
-        progress(0.25, "round 2: timing matmul\nso far, matmul relative to numpy: torch 2.00")
-        assert spoken.wait(LIMIT_S)
-        return open_run(craft(tmp_path))
-
-    monkeypatch.setattr(terminal, "EVERY_S", 0.01)
-    monkeypatch.setattr(terminal, "say", say)
-    monkeypatch.setattr("ganbench.measure.session.carry_out", carried_out)
-    code, _, _ = ganbench_cli("compare", "--backends", "numpy,torch", "--preset", "tiny", "--ops", "matmul")
-    assert code == 0
-    assert heard[1] == "25% done, round 2: timing matmul; so far, matmul relative to numpy: torch 2.00"

@@ -40,7 +40,7 @@ def summary(said):
 def test_it_is_cut_goes_on_ends_and_leaves_what_can_be_sent(tmp_path):
     """One test, since a second one might make another worker of pytest walk as well."""
     first = start(tmp_path)
-    while not any("measurement" in path.read_text() for path in tmp_path.glob("results/*/compare/*.jsonl")):
+    while not any("measurement" in path.read_text() for path in tmp_path.glob("my-results/*/compare/*.jsonl")):
         assert first.poll() is None, first.communicate()
         time.sleep(0.05)
     first.send_signal(signal.SIGINT)
@@ -52,7 +52,7 @@ def test_it_is_cut_goes_on_ends_and_leaves_what_can_be_sent(tmp_path):
     code, out, errors = ended(start(tmp_path))
     assert code == 0, out + errors
     assert [line[:2] for line in summary(out)] == [[step, "done"] for step in STEPS]
-    (results,) = tmp_path.glob("results/*")
+    (results,) = tmp_path.glob("my-results/*")
     assert results.name.endswith("-pretended-1-gb")
     (path,) = results.glob("compare/*.jsonl")  # what was measured before the cut is kept
     lines = [json.loads(line) for line in path.read_text().splitlines()]

@@ -1,0 +1,40 @@
+"""Without a terminal a log is read: it hears at once what is done, and then how far it is."""
+
+import threading
+
+from patience import LIMIT_S
+
+from ganbench.cli import terminal
+from ganbench.results.run import open_run
+
+
+def test_a_report_says_at_once_what_it_reads(ganbench_cli, craft, tmp_path):
+    craft(tmp_path / "r")
+    for asked in ((), ("--by", "commit"), ("--html", tmp_path / "x.html"), ("--picture", tmp_path / "x.svg")):
+        code, _, err = ganbench_cli("report", tmp_path / "r", *asked)
+        assert code == 0
+        assert err.startswith(f"ganbench: reading {tmp_path / 'r'}")
+        assert " seconds" in err.splitlines()[0]
+
+
+def test_a_log_hears_at_once_what_is_done_and_then_how_far_it_is(ganbench_cli, monkeypatch, craft, tmp_path):
+    heard: list[str] = []
+    spoken = threading.Event()
+
+    def say(text):
+        heard.append(text)
+        if "done" in text:
+            spoken.set()
+
+    def carried_out(plan, results, machine, say, progress):
+        assert heard == ["numpy, torch on matmul of tiny: up to 85 s (or one round, if that takes longer)"]
+        progress(0.25, "round 2: timing matmul\nso far, matmul relative to numpy: torch 2.00")
+        assert spoken.wait(LIMIT_S)
+        return open_run(craft(tmp_path))
+
+    monkeypatch.setattr(terminal, "EVERY_S", 0.01)
+    monkeypatch.setattr(terminal, "say", say)
+    monkeypatch.setattr("ganbench.measure.session.carry_out", carried_out)
+    code, _, _ = ganbench_cli("compare", "--backends", "numpy,torch", "--preset", "tiny", "--ops", "matmul")
+    assert code == 0
+    assert heard[1] == "25% done, round 2: timing matmul; so far, matmul relative to numpy: torch 2.00"
