@@ -153,7 +153,7 @@ def diff_command(
     check_output(html)
     with warnings_said():
         a, b = opened(run_a, results), opened(run_b, results)
-    table = diff(a, b)
+        table = diff(a, b)
     if html:
         from ..report.web.two_runs import page
 

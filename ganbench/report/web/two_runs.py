@@ -30,7 +30,7 @@ def page(a: Run, b: Run, table: pd.DataFrame) -> str:
         chart = draw("ratios", rows, "Speed in B relative to A", "", Look(theme))
         pictures[theme] = base64.b64encode(vl_convert.vegalite_to_svg(chart.to_dict()).encode()).decode()
     shown = readable(table)
-    facts = [dict(provenance.facts(run)) for run in (a, b)]
+    facts = [dict([*provenance.facts(run), *provenance.libraries(run)]) for run in (a, b)]
     files = resources.files(__package__)
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
