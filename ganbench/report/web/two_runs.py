@@ -47,12 +47,14 @@ def page(a: Run, b: Run, table: pd.DataFrame) -> str:
 
 
 def speeds(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return what the chart shows of each case: the speed on which its verdict rests."""
-    found = []
+    """Return what the chart of ratios shows, as ``chart_rows.forest``: the speed on which each verdict rests."""
+    found: list[dict[str, Any]] = []
     for (operation, target), row in zip(table.index, table.to_dict("records"), strict=True):
         name = "ratio" if pd.isna(row["relative"]) else "relative"
         ends = [None if pd.isna(row[f"{name}{end}"]) else row[f"{name}{end}"] for end in ("", "_low", "_high")]
         if ends[0] is not None:
+            if not found or found[-1]["case"] != visible(operation):
+                found.append({"case": visible(operation), "target": "", "head": visible(operation), "verdict": None})
             told = dict(zip(("ratio", "ratio_low", "ratio_high"), ends, strict=True))
             found.append({"case": visible(operation), "target": visible(target), "verdict": row["verdict"], **told})
     return found
