@@ -15,7 +15,7 @@ from ganbench.verification.models import IMAGE_SPECS
 
 FORMATS = (("float64", "ieee"), ("float32", "ieee"), ("float32", "tf32"))
 RECORDABLE = {"kernel", "gemm"}
-# Nodes of a graph as well: the gradient of a linear loss is copied, images are copied in another order and begun with 0.
+# Nodes of a graph as well: the gradient of a linear loss is copied; images are copied reordered, and begun with 0.
 COPIED, BEGUN = {"copyDeviceToDevice"}, {"memset"}
 COMPUTE = {"float64": 70, "ieee": 68, "tf32": 77}  # CUBLAS_COMPUTE_64F, _32F, _32F_FAST_TF32
 HOST = 0  # where cuBLAS reads its scalars
