@@ -81,7 +81,8 @@ def test_a_file_that_one_may_not_read_costs_a_line(project, ganbench_cli, closed
 @pytest.mark.parametrize(
     "text",
     ["rounds = 'many'", "nothing = 1", "= 3", "[[tool.ganbench]]", "compare = 3", "rounds = true", "energy = 1",
-     "results = ['a', 'b']", "results = ''", "backends = { numpy = true }", "data = 'a'\ndata = 'b'",
+     "results = ['a', 'b']", "results = ''", "results = '$HOME/runs'",
+     "backends = { numpy = true }", "data = 'a'\ndata = 'b'",
      'data = "a\\u0000b"', f"model = '{'x' * 300}'"],
 )  # fmt: skip
 def test_help_comes_before_what_is_wrong_with_a_project(project, ganbench_cli, text):

@@ -1,6 +1,7 @@
 """Commands whose options may have defaults in ``[tool.ganbench]`` of the nearest ``pyproject.toml``."""
 
 import contextlib
+import os
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -280,6 +281,8 @@ def _value(path: Path, option: click.Parameter, value: Any) -> Any:
         raise UsageError(f"{key} = {value!r} in {TABLE} of {path} is not valid: {valid}")
     if is_flag:
         return value
+    if is_path and os.path.expandvars(str(value)) != str(value):
+        raise UsageError(f"{key} = {value!r} in {TABLE} of {path} is not valid: no shell opens $ here, write the path")
     if is_path and value:
         try:
             place = Path(str(value)).expanduser()
