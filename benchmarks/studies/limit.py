@@ -9,6 +9,7 @@ import argparse
 import json
 import math
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -23,13 +24,15 @@ import ganbench
 from ganbench.machine.environment import machine_name, source_state, usable_cpus
 from ganbench.measure.process import child_environment
 from ganbench.operations.products import FLOOR
-from ganbench.results.run import Run, open_run
+from ganbench.results.run import Run, find_run, open_run
 from ganbench.results.statistics import Estimate, level, speed_ratio
 from ganbench.results.table import run_table
 
 MODES = ("torch", "torch.manual", "torch.compile", "jax", "jax.scan", "numpy", "numpy.inplace")
 YARDSTICK = Path(__file__).with_name("yardstick.py")
 ITERATION, TEXTBOOK = "gan_iteration", "torch.textbook"
+BLOCKS = re.compile(rf"round (\d+): timing (?:{ITERATION}|{FLOOR})$", re.M)  # the floor's blocks come next
+Yardsticks = dict[str, list[float]]  # by round: seconds before the blocks of iterations, and after them
 
 
 def main() -> None:
@@ -38,21 +41,31 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--threads", type=int, default=min(2, len(usable_cpus())))
     parser.add_argument("--output", type=Path, default=Path("results/studies/limit.jsonl"))
-    parser.add_argument("--judge", action="store_true", help="judge again the run that the file names")
+    parser.add_argument("--judge", metavar="RUN", help="judge this run, with the yardsticks that the file has")
     options = parser.parse_args()
     today = datetime.now(UTC).date().isoformat()
     if options.judge:
         before = read_lines(options.output)[0]
-        run = open_run(Path("results") / before["machine"] / "compare" / before["run"])
-        report(options.output, judge(run, before["yardstick_s"]), before | {"judged": today})
+        run = open_run(find_run(options.judge, Path("results")))
+        report(options.output, judge(run, before["yardstick_s"]), before | {"run": run.path.name, "judged": today})
         return
     modes = ["torch.manual", "jax.scan", "numpy.inplace"] if options.short else MODES
-    yardsticks: list[float] = []  # seconds, two for each round
+    yardsticks: Yardsticks = {}
+    about = {
+        "preset": "tiny" if options.short else "mnist-mlp",
+        "threads": options.threads,
+        "machine": machine_name(),
+        "commit": source_state()[0],
+        "yardstick_s": yardsticks,
+        "date": today,
+    }
 
     def between_blocks(share: float, doing: str) -> None:
         print(f"{share:4.0%} {doing}", file=sys.stderr)
-        if doing.endswith((f"timing {ITERATION}", f"timing {FLOOR}")):  # the floor's blocks come next
-            yardsticks.append(yardstick(options.threads, 3 if options.short else 25)["textbook_s"])
+        if blocks := BLOCKS.search(doing):
+            took = yardstick(options.threads, 3 if options.short else 25)["textbook_s"]
+            yardsticks.setdefault(blocks[1], []).append(took)
+            report(options.output, [], about)  # what is known if the study ends here
 
     began = time.monotonic()
     comparison = ganbench.compare(
@@ -66,28 +79,19 @@ def main() -> None:
         ceilings=not options.short,
         progress=between_blocks,
     )
-    about = {
-        "preset": "tiny" if options.short else "mnist-mlp",
-        "rounds": len(yardsticks) // 2,
-        "threads": options.threads,
-        "seconds": round(time.monotonic() - began),
-        "machine": machine_name(),
-        "commit": source_state()[0],
-        "yardstick_s": yardsticks,
-        "run": comparison.path and comparison.path.name,
-        "date": today,
-    }
+    about |= {"rounds": len(yardsticks), "seconds": round(time.monotonic() - began)}
+    about["run"] = comparison.path and comparison.path.name
     report(options.output, judge(comparison, yardsticks), about)
+    print(f"written to {options.output}")
 
 
 def report(path: Path, lines: Iterable[dict], about: dict) -> None:
     """Write the lines, each with what they are about, and print them."""
     lines = list(lines)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(about | line) + "\n" for line in lines))
+    path.write_text("".join(json.dumps(about | line) + "\n" for line in lines or [{}]))
     for line in lines:
         print(in_words(line))
-    print(f"written to {path}")
 
 
 def in_words(line: dict) -> str:
@@ -108,8 +112,11 @@ def yardstick(threads: int, blocks: int) -> dict:
     return json.loads(done.stdout)
 
 
-def judge(comparison: Run, yardsticks: list[float]) -> Iterator[dict]:
-    """Yield a line for every goal, then one without a goal for every other mode that was measured."""
+def judge(comparison: Run, yardsticks: Yardsticks) -> Iterator[dict]:
+    """Yield a line for every goal, then one without a goal for every other mode that was measured.
+
+    The yardstick is compared in the rounds that have it twice, and a time of the textbook's.
+    """
     table = run_table(comparison).set_index("target")
     rows = {label: found for label, found in table.iterrows() if found["status"] == "ok"}
     best_floor = min(filter(None, (medians(comparison, FLOOR, label) for label in rows)), key=statistics.median)
@@ -133,8 +140,10 @@ def judge(comparison: Run, yardsticks: list[float]) -> Iterator[dict]:
     yield line("numpy in place", in_place, "1.45x", lambda ratio, share: ratio >= 1.45)
     yield line("best of all", fastest(), "68 % of the best floor", lambda ratio, share: share >= 68, best=True)
     yield line("numpy in place", in_place, "55 % of its own floor", lambda ratio, share: share >= 55)
-    around = [statistics.mean(pair) for pair in zip(yardsticks[::2], yardsticks[1::2], strict=True)]
-    same = speed_ratio(around, medians(comparison, ITERATION, TEXTBOOK))
+    own = {str(number): level(visits) for number, visits in comparison.visits(ITERATION, TEXTBOOK).items()}
+    both = [number for number, around in yardsticks.items() if len(around) == 2 and number in own]
+    pairs = [(statistics.mean(yardsticks[number]), own[number]) for number in both]
+    same = speed_ratio(*zip(*pairs, strict=True)) if pairs else Estimate(math.nan, math.nan, math.nan)
     yield row("yardstick / torch.textbook", same, None, "within 8 %", abs(same.value - 1) <= 0.08)
     for label in rows:
         yield line("mode", label, "", lambda ratio, share: True)
