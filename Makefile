@@ -5,7 +5,7 @@ MEASURES := .venv/measures
 STAMP := .venv/installed
 INSTALL := $(BIN)/python -m pip install --quiet --quiet --constraint constraints.txt --editable
 
-.PHONY: setup compare test test-all test-kernels fuzz lint docs cuda-env cuda-tests gpu clean
+.PHONY: setup compare test test-all test-kernels fuzz lint docs pictures cuda-env cuda-tests gpu clean
 
 setup: $(STAMP)
 
@@ -52,6 +52,14 @@ lint: setup
 # Into site/. Without the variable, Material prints a notice about MkDocs 2, which pyproject.toml keeps out.
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
+# The pictures of README and documents, anew from committed runs; those of trainings are what the trainings left.
+SHOWN = $(shell sed -n 's/^<!-- \(results.*\) -->$$/\1/p' README.md)
+pictures: setup
+	$(BIN)/python benchmarks/studies/pictures.py
+	$(BIN)/ganbench report $(SHOWN) --picture docs/pictures/speeds-light.svg
+	$(BIN)/ganbench report $(SHOWN) --picture docs/pictures/speeds-dark.svg --theme dark
+	GANBENCH_PICTURES=docs/pictures $(BIN)/python -m pytest tests/test_page.py -k screenshot
 
 # Two CuPys with NVRTC, for the tests marked cuda; where these are not to be had, their tests are skipped.
 cuda-env: .cuda/newest/installed .cuda/oldest/installed

@@ -36,3 +36,11 @@ def test_both_languages_have_the_same_commands_numbers_and_links():
     for pattern in (r"\d+(?:[.,]\d+)*", r"`[^`]+`", r"\]\((?!README)([^)]+)\)"):
         counts = [collections.Counter(re.findall(pattern, text)) for text in (english, chinese)]
         assert counts[0] == counts[1]
+
+
+def test_the_welcome_of_the_site_does_not_repeat_the_readme():
+    welcome, readme = (ROOT / "docs" / "index.md").read_text(), " ".join(ENGLISH.read_text().split())
+    assert "../README.md" in welcome
+    sentences = [" ".join(one.split()) for one in re.split(r"(?<=[.:?])\s", welcome)]
+    assert [one for one in sentences if len(one) > 40 and one in readme] == []
+    assert "```" not in welcome
