@@ -177,9 +177,15 @@ def test_thirty_targets_look_different(driver, craft, tmp_path):
     path = tmp_path / "page.html"
     run = craft(tmp_path / "r", {f"torch.m{number}": 1 + number / 10 for number in range(29)})
     path.write_text(page(run, ganbench.load_results(run)), encoding="utf-8")
-    Shown(driver, path)
-    lines = driver.execute_script(
-        "return [...document.querySelectorAll('#chart-pays .mark-line path')]"
-        ".map((one) => one.getAttribute('stroke') + ' ' + one.getAttribute('stroke-dasharray'))"
-    )
-    assert len(lines) == len(set(lines)) == 30
+    shown = Shown(driver, path)
+    for marks in (
+        "#chart-pays .mark-line path",
+        "#chart-pays .role-legend-symbol path",
+        "#chart-samples .role-legend-symbol path",
+    ):
+        lines = shown.run(
+            "return [...document.querySelectorAll(arguments[0])]"
+            ".map((one) => one.getAttribute('stroke') + ' ' + one.getAttribute('stroke-dasharray'))",
+            marks,
+        )
+        assert len(lines) == len(set(lines)) == 30

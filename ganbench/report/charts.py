@@ -27,6 +27,7 @@ DASHES = [dash for dash in ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [12, 4]) for _
 AS = {"baseline": "same"} | {name: name for name in list(COLOURS)[:3]}  # of a verdict; of others it is the last
 DECIDED = f"{json.dumps(AS)}[datum.verdict] || 'not decided'"
 Chart = Any  # one of Altair's many classes of charts, which share no type that can be configured
+HOLLOW = alt.OverlayMarkDef(filled=False, size=30)  # so that legends show dashes
 LOG = alt.Scale(type="log", nice=False, padding=12)
 TIME = "datum.value >= 1 ? format(datum.value, ',') + ' s' : replace(format(datum.value, '.3~s'), /([mµn]?)$/, ' $1s')"
 
@@ -152,7 +153,7 @@ def training(data: Any) -> Chart:
 
 def samples(data: Any) -> Chart:
     """How many of the visits to each target were faster than a time."""
-    lines = alt.Chart(data).mark_line(point=True).encode(
+    lines = alt.Chart(data).mark_line(point=HOLLOW).encode(
         x=alt.X("seconds:Q", scale=LOG, title="time", axis=_axis()),
         y=alt.Y("share:Q", title="visits that were as fast", axis=alt.Axis(format="%")),
         order="share:Q", tooltip=["target:N", "seconds:Q", "share:Q"], **_targets(),
@@ -165,7 +166,7 @@ def _over(data: Any, x: alt.X, told: list[str], *more: alt.Chart) -> Chart:
     layers = alt.layer(
         *more,
         alt.Chart().mark_rule().encode(x=x, y="ci_low_s:Q", y2="ci_high_s:Q", color=_targets()["color"]),
-        alt.Chart().mark_line(point=True).encode(x=x, y=seconds, tooltip=told, **_targets()),
+        alt.Chart().mark_line(point=HOLLOW).encode(x=x, y=seconds, tooltip=told, **_targets()),
     ).properties(width=WIDTH, height=HEIGHT * 2 // 3)
     return _by_case(layers, data)
 
