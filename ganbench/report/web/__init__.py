@@ -141,7 +141,7 @@ def content(path: Path, found: Selection) -> tuple[dict[str, Any], list[Run]]:
     marks = fastest(rows, run_of, found.older)
     for row, word, (machine, run_id) in zip(cells, marks, rows[["machine", "run_id"]].to_numpy().tolist(), strict=True):
         row |= {"fastest": word, "limit": chart_rows.limit(row, run_of(machine, run_id))}
-    told, by_context = _contexts(rows, cells, found, run_of), _by_context(cells)
+    (told, texts), by_context = _contexts(rows, cells, found, run_of), _by_context(cells)
     shown = chart_rows.shown_first({one: [cells[place] for place in places] for one, places in by_context.items()})
     machines = {row["machine"] for row in cells}
     trainings = trained.trainings(path) if path.is_dir() else []
@@ -155,6 +155,7 @@ def content(path: Path, found: Selection) -> tuple[dict[str, Any], list[Run]]:
         "cells": _columns(cells, [*chart_rows.FIELDS, "fastest", "limit"]),
         "spread": list(map(chart_rows.spread, rows["samples"], rows["median_s"])),
         "contexts": told,
+        "texts": texts,
         "shown": list(by_context).index(shown),
         "first": _first(rows, run_of),
         "varied": _columns([row for row in chart_rows.varied(found) if row["machine"] in machines], chart_rows.VARIED),
@@ -169,11 +170,19 @@ def content(path: Path, found: Selection) -> tuple[dict[str, Any], list[Run]]:
     return data, runs
 
 
-def _contexts(rows: pd.DataFrame, cells: list[chart_rows.Row], found: Selection, run_of: RunOf) -> list[dict[str, Any]]:
+def _contexts(
+    rows: pd.DataFrame, cells: list[chart_rows.Row], found: Selection, run_of: RunOf
+) -> tuple[list[dict[str, Any]], list[str]]:
     """Return each context, the newest first, with all speeds, answers and means relative to each of its targets.
 
-    A mean is over the operations on which the baseline was measured.
+    A mean is over the operations on which the baseline was measured. Verdicts and answers are numbers of the texts that
+    are returned, too: many are said often.
     """
+    texts: dict[str, int] = {}
+
+    def number(text: str) -> int:
+        return texts.setdefault(text, len(texts))
+
     timed = [place for place, cell in enumerate(cells) if not cell["word"]]
     told = {
         label: chart_rows.plain(speeds(rows, label, run_of, found.older), RATIO)
@@ -195,11 +204,15 @@ def _contexts(rows: pd.DataFrame, cells: list[chart_rows.Row], found: Selection,
             targets = dict.fromkeys(cells[place]["target"] for place in here)
             means = {target: mean(ratios.get((case, target)) for case in cases) for target in targets}
             baselines[label] = {
-                "speeds": [[place, *speed] for place, speed in at.items() if speed[0] is not None],
+                "speeds": [
+                    [place, *speed[:3], number(speed[3])] for place, speed in at.items() if speed[0] is not None
+                ],
                 "cases": cases,
                 "means": {target: value for target, value in means.items() if not math.isnan(value)},
                 "answers": {
-                    case: winner([cells[p] | {"at": p} for p in mine], label, lambda row, other: told[other][row["at"]])
+                    case: number(
+                        winner([cells[p] | {"at": p} for p in mine], label, lambda row, other: told[other][row["at"]])
+                    )
                     for case, mine in of_case.items()
                 },
             }
@@ -215,7 +228,7 @@ def _contexts(rows: pd.DataFrame, cells: list[chart_rows.Row], found: Selection,
                 "baselines": baselines,
             }
         )
-    return made
+    return made, list(texts)
 
 
 def _first(rows: pd.DataFrame, run_of: RunOf) -> dict[str, Any]:

@@ -73,14 +73,14 @@ function markdown(table) {
 /** Give rows their speeds relative to the chosen baseline, which Python has computed. */
 function against(rows, baseline) {
   const none = { ratio: null, ratio_low: null, ratio_high: null, verdict: null }, { speeds } = context().baselines[baseline] || { speeds: [] };
-  const of = new Map(speeds.map(([place, ratio, ratio_low, ratio_high, verdict]) => [CELLS[place], { ratio, ratio_low, ratio_high, verdict }]));
+  const of = new Map(speeds.map(([place, ratio, ratio_low, ratio_high, verdict]) => [CELLS[place], { ratio, ratio_low, ratio_high, verdict: DATA.texts[verdict] }]));
   return rows.map((row) => ({ ...row, ...none, ...of.get(row) }));
 }
 
 /** Say who is fastest of all targets of a case, those that the reader has left out among them. */
 function answer(name, view) {
   const here = view.here.filter((row) => row.case === name), timed = here.filter((row) => !row.word);
-  const said = context().baselines[view.baseline]?.answers[name];
+  const said = DATA.texts[context().baselines[view.baseline]?.answers[name]];
   const alone = timed.length ? `${timed[0].target} alone was timed: ${seconds(timed[0].median_s)}` : "nothing was timed";
   return `${said || alone}; ${state.model}, ${name}, ${context().conditions}`;
 }
