@@ -123,12 +123,13 @@ def compare(
             if again is None:
                 plan = fitting(context, make_plan, settings)
             else:
-                plan, machine = once_more(find_run(again, results), **limits)
+                path = find_run(again, results)
+                plan, machine = once_more(path, **limits)
             work = partial(carry_out, plan, results, machine, say)
         conditions = conditions_of(context, fail_if, plan)
         terminal.announce(announcement(plan))
         run = shown(work)
-        runs = repeats(run) if again is not None else [run]
+        runs = repeats(run, path) if again is not None else [run]
         unwritten = ""
 
         def in_form(form: str, size: "Screen" = PAPER) -> str:

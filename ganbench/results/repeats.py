@@ -7,6 +7,7 @@ memory, and the machine has another hour. Only several runs show how much, so on
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import StorageError
@@ -33,10 +34,14 @@ class Together(NamedTuple):
     outcome: Outcome
 
 
-def repeats(run: Run) -> list[Run]:
-    """Return ``run`` and those beside its file that did the same work with the same code: the oldest first."""
+def repeats(run: Run, *beside: Path) -> list[Run]:
+    """Return ``run`` and those beside its file that did the same work with the same code: the oldest first.
+
+    ``beside`` are more files beside which they may be.
+    """
     found = {run.header.run_id: run}
-    for path in run.path.parent.glob("*.jsonl") if run.path else ():
+    folders = {path.resolve().parent: None for path in (run.path, *beside) if path}
+    for path in (path for folder in folders for path in folder.glob("*.jsonl")):
         try:
             other = open_run(path)
         except StorageError:
