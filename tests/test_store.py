@@ -107,7 +107,8 @@ def test_several_folders_at_once(run_file, tmp_path):
     for name in ("one", "two"):
         folder = tmp_path / name / "machine" / "compare"
         folder.mkdir(parents=True)
-        (folder / "run.jsonl").write_bytes(run_file.read_bytes())
+        head, rest = run_file.read_text().split("\n", 1)
+        (folder / "run.jsonl").write_text(f"{json.dumps(json.loads(head) | {'run_id': f'of-{name}'})}\n{rest}")
     assert len(ganbench.load_results(tmp_path / "one", tmp_path / "two")) == 4
 
 

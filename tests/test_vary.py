@@ -106,7 +106,7 @@ def test_a_variant_is_the_base_with_one_ingredient_changed():
         (["threads=4096"], "threads 4096 is not valid"),
         (["loss=hinge", "--sweep", "batch=1,2"], "--sweep cannot be given with --vary"),
         (["loss=hinge", "--resume", "x"], "--resume cannot be given with --vary"),
-        (["loss=hinge", "--format", "bmf"], "--format bmf holds one run, not several"),
+        (["loss=hinge", "--format", "bmf"], "the format bmf holds one run, not several"),
         (["loss=hinge", "--machine", "../x"], "machine '../x'"),
     ],
 )
