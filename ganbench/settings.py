@@ -215,7 +215,8 @@ class Settings(Recorded, frozen=True, kw_only=True):
     ] = None  # fmt: skip
     budget_s: Annotated[
         float | None, Setting("Stop after this time, precise or not: 120s, 2m.", "TIME", key="budget",
-                              usual=_each("{0.budget_s:g}s"), valid=_seconds, recorded="settings")
+                              usual=f"{_each('{0.budget_s:g}s')}; twice that for six rounds", valid=_seconds,
+                              recorded="settings")
     ] = None  # fmt: skip
     fresh_ceilings: Annotated[
         bool, Setting("Measure the ceilings of this machine again, without those of an earlier run.", recorded="-")
