@@ -164,8 +164,8 @@ def _conclude(jobs: "list[Job]", results: Path, conductor: "Conductor", gone: li
         where = f" What the jobs of SLURM said is in {logs}." if logs.is_dir() else ""
         raise UsageError(f"no machine has answered: are workers running, with ganbench installed beside them?{where}")
     say(f"{conductor.came} runs came home into {results}; 'ganbench report {results} --across' shows all side by side")
-    refused = any(line.refused for line in conductor.seen.values())
-    if conductor.failed or gone or conductor.waiting or conductor.missing or refused:
+    refused = [line.refused for line in conductor.seen.values()]  # of several, the jobs of one go elsewhere
+    if conductor.failed or gone or conductor.waiting or conductor.missing or (refused and all(refused)):
         sys.exit(1)
 
 
