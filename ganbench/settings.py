@@ -20,6 +20,9 @@ Caches = Literal["warm", "cold"]  # whether an operation finds its arrays there,
 LARGEST_INTEGER = 2**63 - 1  # of the messages to a worker
 
 
+HARDLY = 1.05  # how many times a time that was asked for may be taken
+
+
 class Rigor(msgspec.Struct, frozen=True):
     """How much care a run takes; times in seconds, ``goal`` is the half-width of an interval.
 
@@ -31,7 +34,7 @@ class Rigor(msgspec.Struct, frozen=True):
     warm_cap_s: float
     budget_s: float
     goal: float
-    overrun: float = 1.05
+    overrun: float = HARDLY
     rounds: int = 0  # 0: until the goal or the budget is reached
 
 
@@ -215,7 +218,7 @@ class Settings(Recorded, frozen=True, kw_only=True):
     ] = None  # fmt: skip
     budget_s: Annotated[
         float | None, Setting("Stop after this time, precise or not: 120s, 2m.", "TIME", key="budget",
-                              usual=f"{_each('{0.budget_s:g}s')}; twice that for six rounds", valid=_seconds,
+                              usual=f"{_each('{0.budget_s:g}s')}; up to twice that for six rounds", valid=_seconds,
                               recorded="settings")
     ] = None  # fmt: skip
     fresh_ceilings: Annotated[

@@ -224,7 +224,7 @@ def test_a_fault_of_ours_is_told_with_its_traceback_and_is_not_1(monkeypatch, tm
 
 @pytest.mark.parametrize(("error", "words"), [
     (PermissionError(13, "Permission denied", "/x"), "cannot go on: /x: Permission denied"),
-    (OSError("odd"), "cannot go on: odd"), (MemoryError(), "cannot go on: memory does not suffice here"),
+    (OSError("odd"), "cannot go on: odd"), (MemoryError(), "cannot go on: there is not enough memory"),
 ])  # fmt: skip
 def test_what_the_surroundings_refuse_is_one_line(monkeypatch, capsys, error, words):
     monkeypatch.setattr("ganbench.cli.failures.discard_output", lambda: None)

@@ -71,3 +71,10 @@ def test_every_mark_is_for_make_test_all():
     names = {mark.partition(":")[0] for mark in marks} - {"gpu"}
     (rest,) = re.findall(r"^REST := (.*)$", (ROOT / "Makefile").read_text(), re.M)
     assert set(rest.split(" or ")) == names
+
+
+def test_no_result_says_where_on_its_machine_it_was_made():
+    """A full path, alone or behind an option."""
+    texts = [path for path in (ROOT / "results").rglob("*.json*") if path.is_file()]
+    assert texts
+    assert [path.name for path in texts if re.search(r'"(--[a-z-]+=)?/\w', path.read_text())] == []

@@ -84,7 +84,7 @@ def test_a_difference_that_the_next_run_does_not_show_is_not_confirmed(craft, re
     assert row["verdict"] == "faster"
     assert (row["runs"], row["confirmed_verdict"]) == (2, "undecided")
     assert row["confirmed_low"] < 1 < row["confirmed_high"]
-    assert "repeats: 2 runs of A and 2 of B" in table.attrs["notes"][-1]
+    assert "repeats: over 2 runs of A and 2 of B" in table.attrs["notes"][-1]
 
 
 def test_a_difference_that_repeats_show_is_confirmed(craft, results, ganbench_cli):
@@ -101,12 +101,12 @@ def test_one_run_of_each_says_how_to_confirm(craft, results):
     a, b = sides(craft, results, [2.0], [2.3, 2.3])
     table = ganbench.diff(a, b)
     assert table["confirmed"].isna().all()
-    assert f"'ganbench compare --again {a.stem}' make one" in table.attrs["notes"][-1]
+    assert f"measure again: 'ganbench compare --again {a.stem}'" in table.attrs["notes"][-1]
 
 
 def test_two_runs_of_the_same_code_are_repeats_not_sides(craft, results):
     a, b = (craft(results, {"torch": speed}) for speed in (2.0, 2.1))
-    assert "A and B are the same work by the same code" in ganbench.diff(a, b).attrs["notes"][-1]
+    assert "A and B did the same work with the same code" in ganbench.diff(a, b).attrs["notes"][-1]
 
 
 def test_the_history_confirms_by_several_runs_of_a_commit(craft, results):
@@ -124,15 +124,17 @@ def test_a_run_measured_again_is_read_together_with_the_first(tmp_path, ganbench
     code, _, err = ganbench_cli("compare", *asked, "--results", tmp_path, *condition)
     assert code == 1
     (first,) = tmp_path.glob("*/compare/*.jsonl")
-    assert f"one run is not a confirmation: 'ganbench compare --again {first.stem}' measures it once more" in err
+    command = open_run(first).header.command
+    assert command[-3:] == [tmp_path.name, *condition]  # the name alone: runs are given to others
+    assert f"one run does not confirm it: 'ganbench compare --again {first.stem}' measures once more" in err
 
     mine = tmp_path / "mine"  # what came with a clone and what is measured there lie apart
     code, out, err = ganbench_cli("compare", "--again", first, "--results", mine, *condition)
     assert code == 1
     assert "2 runs of the same work" in out
-    assert "from run to run a speed moves by" in " ".join(out.split())
+    assert "from run to run a speed changes by" in " ".join(out.split())
     assert "over 2 runs, all of it beyond 0.01" in err
-    assert "confirmation" not in err
+    assert "does not confirm" not in err
     assert len([*mine.glob("*/compare/*.jsonl")]) == 1
 
     code, _, err = ganbench_cli("compare", "--again", first, "--preset", "tiny", "--results", tmp_path)

@@ -8,6 +8,7 @@ import pytest
 
 from ganbench.cli import cli, defaults
 from ganbench.fleet.plan import FleetPlan, jobs_of
+from ganbench.gan import GANSpec
 from ganbench.measure.plan import asked_again, make_plan, record
 from ganbench.measure.session import describe
 from ganbench.results.differences import changes, obstacles
@@ -112,3 +113,10 @@ def test_diff_tells_it(setting, craft, tmp_path):
     }
     for what, found in names.items():
         assert (setting.recorded in found) == (setting.differing == what)
+
+
+@pytest.mark.parametrize("budget_s", [None, 85.0, 60.0])
+def test_a_time_that_was_asked_for_is_asked_for_again(budget_s):
+    """Also where it is as long as the usual one, which may be overrun."""
+    plan = make_plan(GANSpec(generator=(4, 36), discriminator=(36, 1), batch=3), backends="numpy", budget_s=budget_s)
+    assert make_plan(plan.spec, **asked_again(record(plan))).rigor == plan.rigor

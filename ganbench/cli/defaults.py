@@ -30,6 +30,7 @@ ONCE = (
     "html",
     "run",
     "resume",
+    "again",
     "sweep",
     "vary",
     "help",

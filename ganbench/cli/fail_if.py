@@ -50,7 +50,7 @@ def evaluate_all(conditions: "Sequence[Condition]", runs: "Sequence[Run]") -> in
     for finding in findings:
         say(str(finding))
     if len(runs) == 1 and any(finding.outcome == "holds" for finding in findings):
-        say(f"one run is not a confirmation: 'ganbench compare --again {runs[0].header.run_id}' measures it once more")
+        say(f"one run does not confirm it: 'ganbench compare --again {runs[0].header.run_id}' measures once more")
     return exit_code(findings)
 
 

@@ -34,14 +34,14 @@ def failures_leave(code: int = 1) -> Iterator[None]:
         say(f"cannot go on: {where}{error.strerror or error}")
         sys.exit(code)
     except MemoryError as error:
-        say(f"cannot go on: memory does not suffice here: {error}".removesuffix(": "))
+        say(f"cannot go on: there is not enough memory: {error}".removesuffix(": "))
         sys.exit(code)
     except Exception as error:
         if hidden := _hidden():
             say(f"cannot go on: {hidden}; rename it, or take its folder out of PYTHONPATH ({error})")
             sys.exit(2)
         say(f"cannot go on, by a fault of ganbench itself: {type(error).__name__}: {error}")
-        say(f"please report it, with {_traceback_of(error)}")
+        say(f"please report it and attach {_traceback_of(error)}")
         sys.exit(code)
 
 
@@ -67,4 +67,4 @@ def _traceback_of(error: Exception) -> str:
             file.write(about.encode("utf-8", "backslashreplace"))
     except Exception:
         return f"this:\n{trace}"
-    return f"what {file.name} holds"
+    return f"the file {file.name}"

@@ -16,7 +16,7 @@ from ..precision import precision_of
 from ..registry import Target, library_of
 from ..results.records import DIGITS
 from ..results.statistics import MIN_ROUNDS
-from ..settings import RIGORS, SETTINGS, Recorded, Rigor, Settings
+from ..settings import HARDLY, RIGORS, SETTINGS, Recorded, Rigor, Settings
 from . import engine
 from .models import model_of
 
@@ -126,7 +126,8 @@ def length(rigor: Rigor, runs: int = 1) -> str:
     if rigor.rounds:
         return f"{rigor.rounds} round{'s' * (rigor.rounds != 1)}{each}, however long they take"
     total = f", {runs * rigor.budget_s / 60:.1f} minutes in all" * (runs > 1)
-    longer = f"{rigor.overrun * rigor.budget_s:.0f} s for {MIN_ROUNDS} rounds; " * (rigor.overrun > 1.5)
+    most_s = rigor.overrun * rigor.budget_s
+    longer = f"up to {most_s:.0f} s if {MIN_ROUNDS} rounds need it; " * (rigor.overrun > HARDLY)
     return f"up to {rigor.budget_s:g} s{each} ({longer}or one round, if that takes longer){total}"
 
 
@@ -158,13 +159,14 @@ def record(plan: Plan) -> dict[str, Any]:
 def asked_again(said: Mapping[str, Any]) -> dict[str, Any]:
     """Return what to ask ``make_plan`` for, besides the model, to get the plan that was recorded so."""
     rounds, goal, budget_s = (said["settings"][name] for name in ("rounds", "goal", "budget_s"))
+    asked = said["settings"].get("overrun", HARDLY) == HARDLY
     return {
         **{name: said[name] for name in (*Recorded.__struct_fields__, "baseline", "threads", "rigor")},
         "backends": [target.whole for target in said["targets"]],
         "ops": said["operations"],
         "math": said["precision"],
         "data": None if said["data"] == DIGITS else from_utf8(said["data"]),
-        "budget_s": None if budget_s == RIGORS[said["rigor"]].budget_s else budget_s,  # one asked for has less room
+        "budget_s": budget_s if asked else None,
         **({"rounds": rounds} if rounds else {"precision_goal": goal}),
     }
 

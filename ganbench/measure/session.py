@@ -128,12 +128,18 @@ def describe(plan: Plan, machine: str | None) -> RunHeader:
         environment=environment.metadata(),
         commit=commit,
         dirty=dirty,
-        command=[as_utf8(word) for word in (Path(sys.argv[0]).name, *sys.argv[1:])],
+        command=[Path(sys.argv[0]).name, *map(_shareable, sys.argv[1:])],
         **record(plan),
         data_digest=data_digest(plan.data),
         versions={name: registry.version(name) for name in dict.fromkeys(t.backend for t in plan.targets)},
         changes=environment.source_changes(),
     )
+
+
+def _shareable(word: str) -> str:
+    """Return a word of the command line; of a full path only the name, because runs are given to others."""
+    option, equals, value = word.rpartition("=") if word.startswith("--") else ("", "", word)
+    return as_utf8(option + equals + (Path(value).name if Path(value).is_absolute() else value))
 
 
 def again(path: Path, **limits: Any) -> tuple[Plan, str]:
@@ -204,10 +210,7 @@ def examine(path: Path, rounds: int | None, budget_s: float | None, precision_go
 
 def _read(path: Path) -> tuple[bytes, RunHeader, list[Line]]:
     """Return the bytes of a run file, its header and its records, the header among them."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise StorageError(f"cannot read {path}: {error.strerror}") from error
+    content = store.content_of(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", store.DamagedResultsWarning)  # said once, when it is cut off
         records = store.parse_run(content, path)

@@ -71,7 +71,7 @@ def _confirm(table: pd.DataFrame, sides: Sequence[Sequence[Run]]) -> str:
     """Fill in what the repeats of both runs say together; return a note on them."""
     ours, theirs = ([run.header.run_id for run in side] for side in sides)
     if set(ours) & set(theirs):
-        return f"A and B are the same work by the same code: they differ by what {len(ours)} repeats differ by"
+        return f"A and B did the same work with the same code ({len(ours)} runs did): two such runs differ by as much"
     ratios = [speeds(side) for side in sides]
     between = spread(ratios)
     for case in table.index:
@@ -81,8 +81,8 @@ def _confirm(table: pd.DataFrame, sides: Sequence[Sequence[Run]]) -> str:
             table.loc[case, ["runs", *_CONFIRMED]] = [fewest, *said.ratio, said.outcome]
     alone = [f"'ganbench compare --again {ids[0]}'" for ids in (ours, theirs) if len(ids) < 2]
     if alone:
-        return f"not confirmed: only repeats show how far runs of the same work differ: {' and '.join(alone)} make one"
-    return f"repeats: {len(ours)} runs of A and {len(theirs)} of B; [the wider of what rounds and runs differ by]"
+        return f"not confirmed: only several runs show how much such runs differ; measure again: {', '.join(alone)}"
+    return f"repeats: over {len(ours)} runs of A and {len(theirs)} of B; [95 % interval from rounds or runs: the wider]"
 
 
 def opened(name: str | Path, results: Path) -> Run:

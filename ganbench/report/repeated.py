@@ -12,8 +12,9 @@ from .table import SAME, UNDECIDED, interval
 from .text import PAPER, Part, Screen, document
 
 LEGEND = (
-    "together: speed relative to {baseline} over all runs [95 % interval]. The interval is the wider of two: of the "
-    f"rounds within the runs, and of what the runs differ by. confirmed: it lies beyond the band. {SAME} {UNDECIDED}"
+    "together: speed relative to {baseline} over all runs [95 % interval]. One interval comes from the rounds in each "
+    "run, one from the differences between the runs; the wider one is shown. confirmed: it lies outside of the band. "
+    f"{SAME} {UNDECIDED}"
 )
 
 
@@ -21,11 +22,12 @@ def joined(runs: Sequence[Run]) -> pd.DataFrame:
     """Return the table of the newest run, with the speeds and verdicts that all runs show together, and their number.
 
     ``ratio``, ``ratio_low``, ``ratio_high`` and ``verdict`` are of all; ``runs`` is how many have the case, 1 where
-    the speed is the newest run's alone.
+    the speed is the newest run's alone. ``attrs`` has the ``speeds`` of each run and the ``spread`` between them.
     """
     table = run_table(runs[-1]).assign(runs=1)
     found = speeds(runs)
     between = spread([found])
+    table.attrs |= {"speeds": found, "spread": between}
     for at, row in table.iterrows():
         several = found.get((row["operation"], row["target"]), ())
         if between is not None and len(several) > 1:
@@ -37,7 +39,8 @@ def joined(runs: Sequence[Run]) -> pd.DataFrame:
 
 def render(runs: Sequence[Run], form: str, screen: Screen = PAPER) -> str:
     """Return what several runs say together, as ``table`` or ``markdown``."""
-    found, table = speeds(runs), joined(runs)
+    table = joined(runs)
+    found, between = table.attrs["speeds"], table.attrs["spread"]
     lines = [
         (
             row["operation"],
@@ -50,10 +53,9 @@ def render(runs: Sequence[Run], form: str, screen: Screen = PAPER) -> str:
     ]
     shown = pd.DataFrame(lines, columns=["operation", "target", "runs", "together", "verdict"])
     ids = ", ".join(run.header.run_id for run in runs)
-    between = spread([found])
     notes = [LEGEND.format(baseline=runs[-1].header.baseline), f"runs: {ids}"]
     if between:
         moved = math.sqrt(between.variance)
-        notes.insert(0, f"from run to run a speed moves by {moved:.1%} (standard deviation)")
+        notes.insert(0, f"from run to run a speed changes by {moved:.1%} (standard deviation)")
     parts = [Part(shown, wraps="verdict", grouped=True)]
     return document(f"{len(runs)} runs of the same work", parts, notes, form, screen)

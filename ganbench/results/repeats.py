@@ -15,8 +15,8 @@ from .differences import changes, obstacles
 from .run import Run, open_run
 from .statistics import CONFIDENCE, MIN_ROUNDS, Estimate, Outcome, half_width, judge, speed_of
 
-Case = tuple[Any, str]  # operation, with what tells it apart, and target
-Ratios = dict[Case, list[Estimate]]  # of each run, in the order of the runs
+Work = tuple[Any, str]  # an operation, with what tells it apart, and a target
+Ratios = dict[Work, list[Estimate]]  # of each run, in the order of the runs
 ANOTHER_DRAW = "seed"  # what two runs of the same work may differ in
 
 
@@ -66,7 +66,7 @@ def speeds(runs: Iterable[Run]) -> Ratios:
     return found
 
 
-def spread(groups: Iterable[Mapping[Case, Sequence[Estimate]]]) -> Spread | None:
+def spread(groups: Iterable[Mapping[Work, Sequence[Estimate]]]) -> Spread | None:
     """Return how far runs of the same work lie apart, over all cases; None where none was measured twice.
 
     One case in two runs says next to nothing of a variance; all cases together do. The targets of an operation share

@@ -10,7 +10,6 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from ..recommendation import OPERATION, START_DOUBT, candidates, outlook
 from ..relative import WORK, baseline_of, fastest, mean, speeds
 from ..selection import Selection, contexts, select
 from ..table import ABOVE, conditions
+from .template import filled, text_of
 
 CASES = 3000  # rows of the newest contexts
 POINTS = 50  # of one series of the history
@@ -51,8 +51,8 @@ def page(path: Path, table: pd.DataFrame, title: str = "ganbench") -> str:
     Raises ``UnavailableError`` without the ``report`` extra, ``UsageError`` for a table without rows.
     """
     try:
-        import jinja2
-        import vl_convert  # noqa: F401 (for the error)
+        import jinja2  # noqa: F401 (for the error)
+        import vl_convert  # noqa: F401
 
         from ..charts import AS, BY_NAME
     except ImportError as error:
@@ -62,17 +62,13 @@ def page(path: Path, table: pd.DataFrame, title: str = "ganbench") -> str:
     data["charts"] = {name: draw({"name": "rows"}).to_dict() for name, draw in BY_NAME.items()}
     data["decided"] = AS
     data["machines"] = _machines(table, runs)
-    files = resources.files(__name__)
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string((files / "page.html").read_text("utf-8")).render(
+    return filled(
+        "page.html",
         title=title,
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
-        style=(files / "page.css").read_text("utf-8"),
         vega=_scripts(),
         data=_inert(data),
-        script="".join((files / name).read_text("utf-8") for name in SCRIPTS),
+        script="".join(map(text_of, SCRIPTS)),
         trainings=data["trainings"],
         above=ABOVE,
     )

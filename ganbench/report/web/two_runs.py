@@ -1,7 +1,6 @@
 """Two runs side by side on one page of HTML: what ``ganbench diff`` finds, and under which conditions each was made."""
 
 import base64
-from importlib import resources
 from typing import Any
 
 import pandas as pd
@@ -13,6 +12,7 @@ from ..choices import THEMES
 from ..difference import readable, reasons
 from ..escape import visible
 from ..picture import Look, draw
+from .template import filled
 
 
 def page(a: Run, b: Run, table: pd.DataFrame) -> str:
@@ -21,7 +21,7 @@ def page(a: Run, b: Run, table: pd.DataFrame) -> str:
     Raises ``UnavailableError`` without the ``report`` extra.
     """
     try:
-        import jinja2
+        import jinja2  # noqa: F401 (for the error)
         import vl_convert
     except ImportError as error:
         raise UnavailableError(f'the page needs {error.name}: pip install "ganbench[report]"') from error
@@ -31,12 +31,8 @@ def page(a: Run, b: Run, table: pd.DataFrame) -> str:
         pictures[theme] = base64.b64encode(vl_convert.vegalite_to_svg(chart.to_dict()).encode()).decode()
     shown = readable(table)
     facts = [dict([*provenance.facts(run), *provenance.libraries(run)]) for run in (a, b)]
-    files = resources.files(__package__)
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string((files / "page.two_runs.html").read_text("utf-8")).render(
-        style=(files / "page.css").read_text("utf-8"),
+    return filled(
+        "page.two_runs.html",
         title=visible(table.attrs["title"], keep="\n").splitlines(),
         pictures=pictures,
         columns=[visible(str(name)) for name in shown],
