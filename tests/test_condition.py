@@ -219,7 +219,7 @@ def test_a_fault_of_ours_is_told_with_its_traceback_and_is_not_1(monkeypatch, tm
     assert "by a fault of ganbench itself: ZeroDivisionError: of ours\n" in said
     assert ("Traceback" in said) != room
     files = list(tmp_path.glob("ganbench-fault-*.txt"))
-    assert ["Traceback" in file.read_text() and f"what {file} holds" in said for file in files] == [True] * room
+    assert ["Traceback" in file.read_text() and f"attach the file {file}" in said for file in files] == [True] * room
 
 
 @pytest.mark.parametrize(("error", "words"), [
