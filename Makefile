@@ -22,7 +22,7 @@ $(STAMP): $(MEASURES)
 
 # Only what it needs: the rest, of tests, pages and fleets, is half of all the time to install.
 compare: $(MEASURES)
-	$(BIN)/ganbench compare --backends numpy,torch,torch.textbook,jax --budget 2m
+	$(BIN)/ganbench compare --backends numpy,torch,torch.textbook,jax --budget 3m
 
 # What `make test` leaves out; pyproject.toml says what each mark stands for.
 REST := large or modes or workers or studies or fleet or browser or asv or site or cuda
