@@ -73,7 +73,7 @@ def cupy_on_numpy(devices=2, used=None, synchronised=None):
     module = types.ModuleType("cupy")
     module.__spec__ = importlib.util.spec_from_loader("cupy", loader=None)
     module.__getattr__ = lambda name: getattr(np, name)
-    for make in (np.array, np.asarray, np.empty, np.full, np.ones):
+    for make in (np.array, np.asarray, np.empty, np.full, np.ones, np.zeros):
         setattr(module, make.__name__, _on_device(make))
     module.asnumpy = np.array
     module.fuse = fuse
