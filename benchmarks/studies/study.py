@@ -7,7 +7,6 @@ piece, so that ``--resume`` goes on there and a study cut short never passes for
 
 import argparse
 import json
-import math
 import os
 import sys
 import time
@@ -26,7 +25,7 @@ from ganbench.machine import environment
 from ganbench.operation import Operation
 from ganbench.operations import operation as make_operation
 from ganbench.results.run import Run
-from ganbench.results.statistics import Estimate, Verdict, hodges_lehmann, judge, round_logs
+from ganbench.results.statistics import Estimate, Verdict, judge, round_logs, speed_of
 from ganbench.results.store import replace_file
 
 PLUGIN = Path(__file__).parent / "plugin"
@@ -152,12 +151,18 @@ def round_visits(run: Run) -> dict[str, dict[str, Recorded]]:
 
 def log_ratios(baseline: Sequence[Recorded], target: Recorded) -> list[float]:
     """Return for each round the logarithm of the time of the baseline's copies ÷ that of the target."""
-    return [*round_logs([dict(enumerate(one)) for one in baseline], [dict(enumerate(target))]).values()]
+    return [*round_logs(*_numbered(baseline, target)).values()]
 
 
 def speed(baseline: Sequence[Recorded], target: Recorded) -> Estimate:
     """Return the time of the baseline's copies ÷ that of the target."""
-    return Estimate(*map(math.exp, hodges_lehmann(log_ratios(baseline, target))))
+    found = speed_of(*_numbered(baseline, target))
+    assert found is not None
+    return found
+
+
+def _numbered(baseline: Sequence[Recorded], target: Recorded) -> tuple[list[dict], list[dict]]:
+    return [dict(enumerate(one)) for one in baseline], [dict(enumerate(target))]
 
 
 def said(visits: dict[str, Recorded], name: str) -> Verdict:

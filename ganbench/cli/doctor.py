@@ -87,7 +87,7 @@ def measured(rounds: int = ROUNDS) -> tuple[Run, dict[str, Components]]:
     logs = {}
     for name in OPERATIONS:
         ours, theirs = run.visits(name, "numpy"), run.visits(name, "numpy", copy=True)
-        logs[name] = [pass_logs(ours[i], theirs[i]) for i in sorted(ours.keys() & theirs.keys())]
+        logs[name] = [[*pass_logs(ours[i], theirs[i]).values()] for i in sorted(ours.keys() & theirs.keys())]
     return run, {name: components(found) for name, found in logs.items() if len(found) > 1}
 
 

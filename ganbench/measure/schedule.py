@@ -237,7 +237,7 @@ class Schedule:
         for case in self._compared:
             against, visits = self._baseline(case)[0], self._ledger.visits.get(case, {})
             shared = sorted(against.keys() & visits.keys())
-            logs = [found for i in shared if (found := pass_logs(against[i], visits[i]))]
+            logs = [found for i in shared if (found := [*pass_logs(against[i], visits[i]).values()])]
             if len(logs) > 1:
                 noise[case] = components(logs)
         return noise

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from ..errors import StorageError
 from .differences import changes, obstacles
 from .run import Run, open_run
-from .statistics import CONFIDENCE, MIN_ROUNDS, Estimate, Outcome, half_width, judge, speed_of
+from .statistics import MIN_ROUNDS, Estimate, Outcome, half_width, judge, speed_of, student
 
 Work = tuple[Any, str]  # an operation, with what tells it apart, and a target
 Ratios = dict[Work, list[Estimate]]  # of each run, in the order of the runs
@@ -96,20 +96,3 @@ def together(groups: Sequence[Sequence[Estimate]], between: Spread) -> Together:
     half = max(within, apart)
     ratio = Estimate(*(math.exp(middle + step) for step in (0.0, -half, half)))
     return Together(ratio, judge(ratio, MIN_ROUNDS, None).outcome)
-
-
-def student(freedom: int) -> float:
-    """Return how many standard errors half of a 95 % interval has, by Student's t (Fisher and Cornish 1960).
-
-    Their series is right to 0.1 % from four degrees of freedom on.
-    """
-    if freedom < 4:
-        return (math.nan, 12.7062, 4.3027, 3.1824)[freedom]
-    z, n = statistics.NormalDist().inv_cdf((1 + CONFIDENCE) / 2), float(freedom)
-    return (
-        z
-        + (z**3 + z) / 4 / n
-        + (5 * z**5 + 16 * z**3 + 3 * z) / 96 / n**2
-        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384 / n**3
-        + (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160 / n**4
-    )

@@ -1,8 +1,10 @@
 """From rounds to a verdict: pure functions on plain numbers.
 
-Rounds are paired: every target is measured in each, beside the others. The log-ratios of the rounds give
-a Hodges–Lehmann estimate and the exact interval that inverts Wilcoxon's signed-rank test (Hollander,
-Wolfe & Chicken 2013, section 3.1-3.3). No normality is assumed, and no variance.
+Rounds are paired: every target is measured in each, beside the others. The log-ratios of the rounds give a
+Hodges–Lehmann estimate (Hollander, Wolfe & Chicken 2013, section 3.2) and Student's interval around it. A round is a
+mean of many passes, so it is near to normal. A handful of rounds say little of how far rounds lie apart, but their
+passes say how far they should. Both are pooled, as in moderated t-tests (Smyth 2004, "Linear models and empirical Bayes
+methods for assessing differential expression in microarray experiments", section 4): docs/decisions/0006.
 """
 
 import functools
@@ -17,15 +19,11 @@ TRIM = 0.05  # of the visits of a round, at either end: docs/decisions/0006
 Visits = Mapping[int, float]  # seconds per iteration of each visit of a round, by pass
 Rounds = Mapping[int, Visits]  # by round, the visits to one copy of a case
 BAND = 0.02  # two targets within 2 % are the same for every practical purpose
-MIN_ROUNDS = 6  # fewer signed ranks cannot give 95 %
+MIN_ROUNDS = 5  # processes of each target that must have been seen before anything is said
+WEIGHT = 6  # rounds that the passes' word on their scatter counts for, while the rounds do not contradict it
 # How far a ratio must leave the band to be called faster or slower, in half-widths of the wider of its own interval
 # and the control's. An interval of 95 % alone is wrong too often for a table of twenty rows: docs/decisions/0006.
 MARGIN = 1.2
-# The mean half-widths of intervals of 6, 7, ... rounds: of 40,000 on normal numbers each (tests/test_passes.py).
-WIDTHS = (
-    1.269, 0.932, 0.884, 0.811, 0.712, 0.697, 0.660, 0.609, 0.579, 0.561, 0.551, 0.529, 0.504,
-    0.486, 0.474, 0.467, 0.455, 0.440, 0.429, 0.421, 0.409, 0.401, 0.397, 0.388, 0.379,
-)  # fmt: skip
 EXACT = 50  # samples of more values take the normal approximation, which is then off by at most one rank
 
 
@@ -63,38 +61,41 @@ class Verdict(NamedTuple):
     control: Estimate | None
 
 
-@functools.cache
-def signed_rank_cut(n: int, confidence: float = CONFIDENCE) -> int:
-    """Return k such that the k-th smallest and k-th largest Walsh averages bound the interval; 0 if none.
-
-    k is the largest with P(W⁺ ≤ k − 1) ≤ (1 − confidence)/2, from the exact null distribution of W⁺.
-    """
-    counts = [1]  # how many sign patterns of the ranks so far give each value of W⁺
-    for rank in range(1, n + 1):
-        counts = [a + b for a, b in zip(counts + [0] * rank, [0] * rank + counts, strict=True)]
-    return _cut(counts, confidence)
-
-
-def _cut(counts: Sequence[int], confidence: float) -> int:
-    """Return how many values of a statistic, from the least, are together no likelier than half of what is left."""
-    allowed = (1 - confidence) / 2 * sum(counts)
-    return sum(below <= allowed for below in itertools.accumulate(counts))
-
-
 def walsh_averages(values: Sequence[float]) -> list[float]:
     """Return the sorted means of all pairs, each value paired with itself too."""
     return sorted((a + b) / 2 for i, a in enumerate(values) for b in values[i:])
 
 
-def hodges_lehmann(values: Sequence[float]) -> Estimate:
-    """Return the median of the Walsh averages and the exact interval around it."""
-    return _between(walsh_averages(values), signed_rank_cut(len(values)))
+def hodges_lehmann(values: Sequence[float], error: float = 0.0) -> Estimate:
+    """Return the median of the means of all pairs of values, and its 95 % interval; none of fewer than ``MIN_ROUNDS``.
+
+    ``error`` is the variance of a value that is to be expected from what it is a mean of; 0 if that is not known.
+    """
+    middle, rounds = statistics.median(walsh_averages(values)), len(values)
+    if rounds < MIN_ROUNDS:
+        return Estimate(middle, math.nan, math.nan)
+    seen = statistics.variance(values)
+    weight = WEIGHT * min(1.0, error / seen) ** 2 if seen else 0.0  # little where the rounds lie further apart
+    freedom = rounds - 1 + weight
+    half = student(freedom) * math.sqrt((weight * error + (rounds - 1) * seen) / freedom / rounds)
+    return Estimate(middle, middle - half, middle + half)
 
 
-def _between(ordered: Sequence[float], cut: int) -> Estimate:
-    """Return the median of ordered values, and the values so far from either end; no interval where that is 0."""
-    low, high = (ordered[cut - 1], ordered[-cut]) if cut else (math.nan, math.nan)
-    return Estimate(statistics.median(ordered), low, high)
+def student(freedom: float) -> float:
+    """Return how many standard errors half of a 95 % interval has, by Student's t (Fisher and Cornish 1960).
+
+    Their series is right to 0.1 % from four degrees of freedom on; below, ``freedom`` is a whole number.
+    """
+    if freedom < 4:
+        return (math.nan, 12.7062, 4.3027, 3.1824)[int(freedom)]
+    z, n = statistics.NormalDist().inv_cdf((1 + CONFIDENCE) / 2), freedom
+    return (
+        z
+        + (z**3 + z) / 4 / n
+        + (5 * z**5 + 16 * z**3 + 3 * z) / 96 / n**2
+        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384 / n**3
+        + (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160 / n**4
+    )
 
 
 @functools.cache
@@ -116,7 +117,8 @@ def rank_sum_cut(m: int, n: int, confidence: float = CONFIDENCE) -> int:
             counts[u] -= counts[u - n - i]
         for u in range(i, m * n + 1):
             counts[u] += counts[u - i]
-    return _cut(counts, confidence)
+    allowed = (1 - confidence) / 2 * sum(counts)
+    return sum(below <= allowed for below in itertools.accumulate(counts))
 
 
 def shift(before: Sequence[float], after: Sequence[float]) -> Estimate:
@@ -125,7 +127,9 @@ def shift(before: Sequence[float], after: Sequence[float]) -> Estimate:
     The median of all differences, with the interval that inverts the test of Mann and Whitney (Hollander,
     Wolfe & Chicken 2013, sections 4.2 and 4.3). It takes the samples to differ in location alone.
     """
-    return _between(sorted(b - a for a in before for b in after), rank_sum_cut(len(before), len(after)))
+    ordered, cut = sorted(b - a for a in before for b in after), rank_sum_cut(len(before), len(after))
+    low, high = (ordered[cut - 1], ordered[-cut]) if cut else (math.nan, math.nan)
+    return Estimate(statistics.median(ordered), low, high)
 
 
 def typical(seconds: Sequence[float]) -> Estimate:
@@ -160,17 +164,45 @@ def trimmed_mean(values: Sequence[float]) -> float:
     It is a mean, because a program that is sometimes slow by itself costs its user that time. It is trimmed, because a
     stall of the machine does not belong to the program.
     """
-    cut = max(1, int(TRIM * len(values))) if len(values) > 2 else 0
+    cut = _trimmed(values)
     return statistics.fmean(sorted(values)[cut : len(values) - cut])
 
 
-def pass_logs(baseline: Visits, target: Visits) -> list[float]:
+def _trimmed(values: Sequence[float]) -> int:
+    return max(1, int(TRIM * len(values))) if len(values) > 2 else 0
+
+
+def trimmed_error(values: Sequence[float]) -> float:
+    """Return the variance of the trimmed mean of values, as these scatter (Tukey & McLaughlin 1963); 0 of fewer than 3.
+
+    What was trimmed off counts as the value next to it, and the sum of squares for what is left.
+    """
+    if len(values) < 3:
+        return 0.0
+    cut, ordered = _trimmed(values), sorted(values)
+    kept = ordered[cut : len(values) - cut]
+    drawn_in = [kept[0]] * cut + kept + [kept[-1]] * cut
+    return statistics.variance(drawn_in) * len(values) / len(kept) ** 2
+
+
+def pass_logs(baseline: Visits, target: Visits) -> dict[int, float]:
     """Return the logarithm of baseline time ÷ target time for every pass in which both were visited.
 
     The visits of one pass are neighbours in time. So a slowdown of the machine for some tenths of a second cancels out;
     in the ratio of two times of a whole round it would not.
     """
-    return [math.log(baseline[number] / target[number]) for number in sorted(baseline.keys() & target.keys())]
+    return {number: math.log(baseline[number] / target[number]) for number in sorted(baseline.keys() & target.keys())}
+
+
+def _by_round(baseline: Sequence[Rounds], target: Sequence[Rounds]) -> dict[int, list[dict[int, float]]]:
+    """Return, by round, the logarithms of its passes for every pair of copies that was visited in a common pass."""
+    found: dict[int, list[dict[int, float]]] = {}
+    for ours in baseline:
+        for theirs in target:
+            for number in ours.keys() & theirs.keys():
+                if logs := pass_logs(ours[number], theirs[number]):
+                    found.setdefault(number, []).append(logs)
+    return dict(sorted(found.items()))
 
 
 def round_logs(baseline: Sequence[Rounds], target: Sequence[Rounds]) -> dict[int, float]:
@@ -179,25 +211,31 @@ def round_logs(baseline: Sequence[Rounds], target: Sequence[Rounds]) -> dict[int
     Both may have copies, each in a process of its own. Then it is the mean over all pairs of copies, so a slow process
     changes it only half as much: docs/decisions/0006.
     """
-    found: dict[int, list[float]] = {}
-    for ours in baseline:
-        for theirs in target:
-            for number in ours.keys() & theirs.keys():
-                if logs := pass_logs(ours[number], theirs[number]):
-                    found.setdefault(number, []).append(trimmed_mean(logs))
-    return {number: statistics.fmean(found[number]) for number in sorted(found)}
+    return {number: _level(pairs) for number, pairs in _by_round(baseline, target).items()}
+
+
+def _level(pairs: Sequence[Mapping[int, float]]) -> float:
+    return statistics.fmean(trimmed_mean([*logs.values()]) for logs in pairs)
+
+
+def _error(pairs: Sequence[Mapping[int, float]]) -> float:
+    """Return the variance of a round as its passes scatter, in which copies of one target go up and down together."""
+    shared = set.intersection(*(set(logs) for logs in pairs))
+    return trimmed_error([statistics.fmean(logs[number] for logs in pairs) for number in shared])
 
 
 def speed_of(baseline: Sequence[Rounds], target: Sequence[Rounds]) -> Estimate | None:
     """Return baseline time ÷ target time over the rounds in which both were visited; None where there is none."""
-    logs = round_logs(baseline, target)
-    return _exp(hodges_lehmann([*logs.values()])) if logs else None
+    rounds = [*_by_round(baseline, target).values()]
+    if not rounds:
+        return None
+    return _exp(hodges_lehmann([*map(_level, rounds)], statistics.fmean(map(_error, rounds))))
 
 
 def verdict_of(baseline: Sequence[Rounds], target: Sequence[Rounds], control: Estimate | None) -> Verdict | None:
     """Return what may be said of a target's speed; None where no round has visits of both in a common pass."""
-    logs = round_logs(baseline, target)
-    return judge(_exp(hodges_lehmann([*logs.values()])), len(logs), control) if logs else None
+    speed = speed_of(baseline, target)
+    return judge(speed, len(_by_round(baseline, target)), control) if speed else None
 
 
 class Components(NamedTuple):
@@ -229,12 +267,10 @@ def half_width(ratio: Estimate) -> float:
 def expected_width(rounds: int) -> float:
     """Return the mean half-width of an interval of this many rounds, in standard deviations of a round.
 
-    Infinite if there are too few rounds for an interval.
+    Infinite if there are too few rounds for an interval. It is that of two rounds more, for what the passes say: right
+    to 5 % where rounds differ little besides (tests/test_passes.py).
     """
-    if rounds < MIN_ROUNDS:
-        return math.inf
-    last = len(WIDTHS) + MIN_ROUNDS - 1
-    return WIDTHS[min(rounds, last) - MIN_ROUNDS] * math.sqrt(last / max(rounds, last))
+    return student(rounds + 1) / math.sqrt(rounds) if rounds >= MIN_ROUNDS else math.inf
 
 
 def judge(ratio: Estimate, rounds: int, control: Estimate | None, margin: float = MARGIN) -> Verdict:
