@@ -13,8 +13,10 @@ raised. ``WorkerLostError`` (measure/process) is not: it becomes a row and reach
 received, what is valid and, where it helps, what to run.
 """
 
+import importlib.util
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 ESCAPED = re.compile(r"\\u(dc[89a-f][0-9a-f])")  # in the name of a file, what is no UTF-8
 
@@ -60,3 +62,18 @@ def from_utf8(text: str) -> str:
 def unknown(kind: str, received: str, known: Iterable[str]) -> UsageError:
     """Return the error for a name that is not one of ``known``."""
     return UsageError(f"unknown {kind} '{received}' (known: {', '.join(sorted(known))})")
+
+
+def require(extra: str, what: str, *modules: str) -> None:
+    """Raise ``UnavailableError`` where one of the ``modules`` that ``what`` needs is missing: ``extra`` brings it."""
+    if missing := [name for name in modules if importlib.util.find_spec(name) is None]:
+        raise UnavailableError(f'{what} needs {" and ".join(missing)}: pip install "ganbench[{extra}]"')
+
+
+@contextmanager
+def refused(kind: type[GanbenchError], what: str, hint: str = "") -> Iterator[None]:
+    """Raise an ``OSError`` inside as ``kind``: ``what`` could not be done, the system's reason, and a ``hint``."""
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"{what}: {error.strerror or error}{hint}") from error

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import UsageError, unknown
+from ..errors import UsageError, refused, unknown
 from ..report.choices import CHARTS, EXCHANGE_FORMATS, PIVOT_FORMATS, RUN_FORMATS, THEMES, format_of
 from .defaults import TABLE, Command, of_project
 from .shared import FILE, details_option, export_option, format_option, results_option
@@ -257,10 +257,8 @@ def _page(path: Path, html: Path, rows: "pd.DataFrame") -> None:
         progress(0.5, f"making a page of {len(rows):,} rows")
         return write_page(path, rows, html)
 
-    try:
+    with refused(UsageError, f"cannot write {html}"):
         size = shown(made)
-    except OSError as error:
-        raise UsageError(f"cannot write {html}: {error.strerror}") from error
     count = f"{len(rows):,} row{'s' * (len(rows) != 1)}"
     say(f"{html}: {count}, {size / 1e6:.2f} MB. Open it in a browser; it needs no network")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TextIO, TypeVar
 
 import click
 
-from ..errors import UsageError
+from ..errors import UsageError, refused
 from ..report.choices import format_of
 from ..report.escape import visible_lines
 
@@ -165,12 +165,10 @@ def check_output(path: Path | None) -> None:
     if place.is_dir():
         raise UsageError(f"cannot write {path}: it is a folder; name a file in it")
     new = not place.exists()
-    try:
+    with refused(UsageError, f"cannot write {path}"):
         place.open("ab").close()
         if new:
             place.unlink()
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from error
 
 
 def write(report: str | bytes, path: Path | None, coloured: bool = False) -> None:

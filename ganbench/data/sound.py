@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from ..errors import DataError, UnavailableError
+from ..errors import DataError, UnavailableError, refused
 from ..gan import GANSpec
 from ..layers import weighted
 from .folders import files_below, left_below
@@ -85,10 +85,8 @@ def read_wav(path: Path) -> np.ndarray:
     from scipy.io import wavfile
     from scipy.signal import resample_poly
 
-    try:
+    with refused(DataError, "cannot be read"):
         content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror}") from error
     whole = _whole(content)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of chunks that hold no sound

@@ -6,7 +6,6 @@ all others are trusted. Workers here and hosts over SSH need no dask: nothing li
 """
 
 import contextlib
-import importlib.util
 import ipaddress
 import logging
 import re
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from ..errors import UnavailableError, UsageError
+from ..errors import UsageError, require
 from ..launch import APART, command
 from .plan import FleetPlan
 
@@ -102,9 +101,7 @@ def check(kind: str, tls: Tls) -> None:
             "may reach; name the files of TLS with --tls-ca, --tls-cert and --tls-key (docs/fleet.md says how to make "
             "them)"
         )
-    missing = [name for name in ("distributed", "dask_jobqueue") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UnavailableError(f'--cluster {kind} needs {" and ".join(missing)}: pip install "ganbench[fleet]"')
+    require("fleet", f"--cluster {kind}", "distributed", "dask_jobqueue")
 
 
 def _is_loopback(host: str) -> bool:

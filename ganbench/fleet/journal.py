@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from ..errors import StorageError, UsageError
+from ..errors import StorageError, UsageError, refused
 from ..machine.lock import is_free, try_lock
 from .machines import Description
 
@@ -71,10 +71,8 @@ class Journal:
         self.folder = results / FOLDER
         self.path = self.folder / JOURNAL
         self.lines: list[Line] = []
-        try:
+        with refused(StorageError, f"cannot read {self.path}"):
             content = self.path.read_bytes() if self.path.exists() else b""
-        except OSError as error:
-            raise StorageError(f"cannot read {self.path}: {error.strerror}") from error
         for line in content.splitlines():
             with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 self.lines.append(_decoder.decode(line))
@@ -100,15 +98,13 @@ class Journal:
         self.lines.append(line)
         if not self._kept:
             return
-        try:
+        with refused(StorageError, f"cannot write {self.path}"):
             self.folder.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab+") as file:
                 torn = file.tell() and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n"
                 file.write(b"\n" * bool(torn) + msgspec.json.encode(line) + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
-        except OSError as error:
-            raise StorageError(f"cannot write {self.path}: {error.strerror}") from error
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:

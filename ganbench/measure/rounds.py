@@ -16,7 +16,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from ..data import load_images, staged_images
-from ..errors import StorageError
+from ..errors import StorageError, refused
 from ..machine import guard
 from ..machine.energy import at_rest
 from ..machine.environment import can_pin
@@ -56,13 +56,9 @@ def run_rounds(
     again.
     """
     with contextlib.ExitStack() as stack:
-        try:
+        with refused(StorageError, "cannot write temporary files", "; set TMPDIR to a folder with room"):
             folder = stack.enter_context(guard.workspace())
             np.save(Path(folder) / IMAGES, images)
-        except OSError as error:
-            raise StorageError(
-                f"cannot write temporary files: {error.strerror or error}; set TMPDIR to a folder with room"
-            ) from error
         progress(0.0, "computing the reference results")
         ledger = Ledger(write)
         made = fork_servers(plan, folder, stack)

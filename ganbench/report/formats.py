@@ -1,6 +1,5 @@
 """Tables written in the format that was asked for: for reading with units, for programs with every digit."""
 
-import importlib.util
 import io
 import itertools
 import json
@@ -12,18 +11,16 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from ..errors import UnavailableError, UsageError
+from ..errors import UsageError, refused, require
 from .table import is_number, text
 from .text import PAPER, Part, Screen, document
 
-NEEDS = {"latex": "jinja2", "parquet": "pyarrow"}  # pandas writes them through these
+NEEDS = {"latex": ("jinja2",), "parquet": ("pyarrow",)}  # pandas writes them through these
 
 
 def check_format(form: str) -> None:
     """Raise ``UnavailableError`` where what writes this format is not installed."""
-    module = NEEDS.get(form)
-    if module is not None and importlib.util.find_spec(module) is None:
-        raise UnavailableError(f'{form} needs {module}: pip install "ganbench[report]"')
+    require("report", form, *NEEDS.get(form, ()))
 
 
 def records(table: pd.DataFrame) -> list[dict[Hashable, Any]]:
@@ -121,15 +118,14 @@ def pack(table: pd.DataFrame, output: str | Path) -> list[Path]:
     One folder ``machine=...`` for each machine, samples as lists of doubles. Raises ``UsageError`` where
     ``output`` holds anything already or nothing was measured, ``UnavailableError`` without pyarrow.
     """
-    try:
-        import pyarrow as pa
-        from pyarrow import compute, parquet as written
-    except ImportError as error:
-        raise UnavailableError('Parquet needs pyarrow: pip install "ganbench[report]"') from error
+    require("report", "Parquet", "pyarrow")
+    import pyarrow as pa
+    from pyarrow import compute, parquet as written
+
     folder = Path(output)
     if table.empty:
         raise UsageError("no results to pack: run 'ganbench compare', or name another folder")
-    try:
+    with refused(UsageError, f"cannot write {folder}", "; name another folder with --output"):
         if folder.exists() and any(folder.iterdir()):
             raise UsageError(f"{folder} is not empty and would be mixed up: name a new folder with --output")
         samples = [None if values is None or isinstance(values, float) else list(values) for values in table["samples"]]
@@ -144,10 +140,6 @@ def pack(table: pd.DataFrame, output: str | Path) -> list[Path]:
             rows = packed.filter(compute.field("machine") == machine).drop_columns("machine")
             with (own_folder / "part-0.parquet").open("wb") as file:  # pyarrow opens only what has a name in UTF-8
                 written.write_table(rows, file)
-    except OSError as error:
-        raise UsageError(
-            f"cannot write {folder}: {error.strerror or error}; name another folder with --output"
-        ) from error
     return sorted(folder.rglob("*.parquet"))
 
 

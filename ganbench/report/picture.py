@@ -1,12 +1,11 @@
 """One chart as a picture: PNG, SVG or PDF for a paper, or an Altair chart in a notebook."""
 
-import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
-from ..errors import UnavailableError, UsageError, unknown
+from ..errors import UsageError, refused, require, unknown
 from ..results.case import KEYS
 from ..results.run import RunOf
 from . import chart_rows
@@ -107,9 +106,7 @@ def check(path: Path) -> None:
     """Raise ``UsageError`` unless a picture's name says its format, ``UnavailableError`` without what draws it."""
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"cannot write {path}: the name of a picture ends in one of {', '.join(SUFFIXES)}")
-    for module in ("altair", "vl_convert"):
-        if importlib.util.find_spec(module) is None:
-            raise UnavailableError(f'a chart needs {module}: pip install "ganbench[report]"')
+    require("report", "a chart", "altair", "vl_convert")
 
 
 def save(made: "Chart", path: Path) -> str:
@@ -119,10 +116,8 @@ def save(made: "Chart", path: Path) -> str:
     """
     from ..training.curves import undrawn
 
-    try:
+    with refused(UsageError, f"cannot write {path}"):
         made.save(str(path), format=path.suffix[1:].lower(), ppi=144)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from error
     missing = undrawn(made.to_json(ensure_ascii=False)) if path.suffix.lower() != ".svg" else ""
     return f"{missing}; an .svg keeps them" if missing else ""
 
@@ -133,10 +128,9 @@ def draw(kind: str, rows: list[chart_rows.Row], title: str, subtitle: str, chose
         raise unknown("theme", chosen.theme, THEMES)
     if not rows:
         raise UsageError(f"no chart '{kind}' of these results: {NOTHING[kind]}")
-    try:
-        from .charts import AS, BY_NAME, alt
-    except ImportError as error:
-        raise UnavailableError(f'a chart needs {error.name}: pip install "ganbench[report]"') from error
+    require("report", "a chart", "altair")
+    from .charts import AS, BY_NAME, alt
+
     more: list[Any] = []
     if kind == "scaling":
         more = [rows[0]["variable"]]

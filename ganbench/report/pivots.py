@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ..errors import UnavailableError, UsageError, unknown
+from ..errors import UsageError, require, unknown
 from ..results.case import without
 from ..results.repeats import spread, together
 from ..results.run import RunOf
@@ -147,10 +147,8 @@ def style(df: pd.DataFrame) -> "Styler":
 
     Raises ``UnavailableError`` where Jinja2 is missing, through which pandas writes it.
     """
-    try:
-        styler = df.style
-    except (ImportError, AttributeError) as error:  # AttributeError: pandas hides its own ImportError behind it
-        raise UnavailableError('a Styler needs Jinja2: pip install "ganbench[report]"') from error
+    require("report", "a Styler", "jinja2")
+    styler = df.style
     units, best = df.attrs.get("units", {}), df.attrs.get("best", "")
     for column in df.columns:
         unit = units.get(str(column), "")

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..errors import GanbenchError, StorageError, UsageError
+from ..errors import GanbenchError, StorageError, UsageError, refused
 from .archive import MAX_FILE, members
 from .loading import load_results
 from .records import Measurement, RunHeader
@@ -104,17 +104,13 @@ def take_run(content: bytes, results: Path, fault: Callable[[RunHeader, object],
 
 
 def _existing(path: Path) -> bytes | None:
-    try:
+    with refused(StorageError, f"cannot read {path}"):
         return path.read_bytes() if path.exists() else None
-    except OSError as error:
-        raise StorageError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _keep(path: Path, content: bytes) -> None:
-    try:
+    with refused(StorageError, f"cannot write {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror}") from error
     replace_file(path, lambda file: file.write(content))
 
 

@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from ..errors import GanbenchError, StorageError, UnavailableError, UsageError
+from ..errors import GanbenchError, StorageError, UnavailableError, UsageError, refused
 from .consistency import fault
 from .line_formats import FORMATS, decoder
 from .records import RUN_FORMAT, Line, Record, Resumed, RunEnd, RunHeader
@@ -59,7 +59,8 @@ class RunWriter:
     def __init__(self, path: Path, keep: int | None = None) -> None:
         self.path = path
         self._failed = False
-        try:
+        place, hint = (path.parent, "; try another --results") if keep is None else (path, "")
+        with refused(StorageError, f"cannot write results to {place}", hint):
             if keep is None:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._file: BinaryIO = path.open("xb")
@@ -67,11 +68,6 @@ class RunWriter:
                 self._file = path.open("r+b")
                 self._file.truncate(keep)
                 self._file.seek(keep)
-        except OSError as error:
-            raise StorageError(
-                f"cannot write results to {path if keep else path.parent}: {error.strerror}"
-                + "; try another --results" * (keep is None)
-            ) from error
 
     def write(self, record: Record) -> None:
         """Append one record; raises ``StorageError`` where the disk does not take it."""
@@ -104,14 +100,10 @@ class RunWriter:
 def check_writable(folder: Path, option: str = "--results") -> None:
     """Raise ``UsageError`` now if results could not be written to ``folder`` later."""
     probe = folder / f".ganbench-{secrets.token_hex(4)}"
-    try:
+    with refused(UsageError, f"cannot write results to {folder}", f"; choose another folder with {option}"):
         folder.mkdir(parents=True, exist_ok=True)
         probe.touch()
         probe.unlink()
-    except OSError as error:
-        raise UsageError(
-            f"cannot write results to {folder}: {error.strerror}; choose another folder with {option}"
-        ) from error
 
 
 def cache_folder() -> Path:
@@ -173,11 +165,9 @@ def read_run(path: Path) -> list[Line]:
 
 def content_of(path: Path) -> bytes:
     """Return the bytes of a results file; raises ``StorageError``, also for a pipe, which might have no end."""
-    try:
+    with refused(StorageError, f"cannot read {path}"):
         if stat.S_ISREG(mode := path.stat().st_mode) or stat.S_ISDIR(mode):
             return path.read_bytes()
-    except OSError as error:
-        raise StorageError(f"cannot read {path}: {error.strerror}") from error
     raise StorageError(f"cannot read {path}: it is a pipe or a device")
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from statistics import median, quantiles
+from statistics import geometric_mean, median, quantiles
 from typing import Any
 
 import pandas as pd
@@ -242,9 +242,3 @@ def _against(
 def _levels(taken: Sequence[Measurement]) -> dict[int, float]:
     """Return each round's typical seconds; nothing where the case failed in the end."""
     return {number: level(visits) for number, visits in visits_of(taken).items()}
-
-
-def geometric_mean(values: Iterable[float]) -> float:
-    """Return the geometric mean of positive numbers; NaN of none."""
-    logs = [math.log(value) for value in values]
-    return math.exp(sum(logs) / len(logs)) if logs else math.nan

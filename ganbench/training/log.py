@@ -6,13 +6,14 @@ are on the disk before the state is. A resumed log is cut back to the iteration 
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
-from ..errors import StorageError
+from ..errors import StorageError, refused
 from ..gan import GANSpec
 from ..results.store import replace_file
 from .protocol import Cost, Ended, Epoch, Message, Started
@@ -32,10 +33,8 @@ class Log:
         self._folder = folder
         self._cut(LOG, [], lambda line: _belongs(_decoder.decode(line), step, per_epoch))
         self._cut(LOSSES, [",".join(("step", *spec.reported))], lambda line: int(line.partition(",")[0]) <= step)
-        try:
+        with refused(StorageError, f"cannot write {folder}"):
             self._files = {name: (folder / name).open("a", encoding="utf-8") for name in (LOG, LOSSES)}
-        except OSError as error:
-            raise StorageError(f"cannot write {folder}: {error.strerror}") from error
 
     def write(self, record: Message) -> None:
         """Append what happened."""
@@ -64,22 +63,14 @@ class Log:
             self._files[name].write(text)
             self._files[name].flush()
 
-    @contextlib.contextmanager
-    def _guard(self, name: str) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise StorageError(
-                f"cannot write {name} in {self._folder}: {error.strerror}; the state saved before is complete"
-            ) from error
+    def _guard(self, name: str) -> AbstractContextManager[None]:
+        return refused(StorageError, f"cannot write {name} in {self._folder}", "; the state saved before is complete")
 
     def _cut(self, name: str, header: list[str], keep: Callable[[str], bool]) -> None:
         """Write the file anew with its header and the lines to keep; one that was torn or damaged is not."""
         path, kept = self._folder / name, header
-        try:
+        with refused(StorageError, f"cannot read {path}"):
             lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
-        except OSError as error:
-            raise StorageError(f"cannot read {path}: {error.strerror}") from error
         for line in lines:
             with contextlib.suppress(ValueError, msgspec.MsgspecError):
                 kept += [line] * keep(line)

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import errors
 from ..data import staged_images
-from ..errors import GanbenchError, StorageError
+from ..errors import GanbenchError, StorageError, refused
 from ..gan import GANSpec, preset as find_preset
 from ..machine.guard import workspace
 from ..measure.process import Child, WorkerLostError, environment_of, job_of
@@ -65,15 +65,11 @@ def carry_out(training: Training, tell: Tell) -> Trained:
     """
     folders: dict[str, Path] = {}
     with contextlib.ExitStack() as stack:
-        try:
+        with refused(StorageError, "cannot write temporary files", "; set TMPDIR to a folder with room"):
             folder = stack.enter_context(workspace())
             images = staged_images(training.rows, training.spec, training.plan.seed)
             np.save(Path(folder) / IMAGES, images)
             np.save(Path(folder) / ROWS, training.rows.astype(training.plan.dtype))
-        except OSError as error:
-            raise StorageError(
-                f"cannot write temporary files: {error.strerror}; set TMPDIR to a folder with room"
-            ) from error
         for target in training.plan.targets:
             complete = _train_one(training, target, folder, tell)
             path = training.folder(target.label)

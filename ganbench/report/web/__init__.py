@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from ...errors import StorageError, UnavailableError
+from ...errors import StorageError, require
 from ...results.case import KEYS, machine_names
 from ...results.run import Run, RunOf, runs_below
 from ...results.statistics import BAND
@@ -50,13 +50,9 @@ def page(path: Path, table: pd.DataFrame, title: str = "ganbench") -> str:
 
     Raises ``UnavailableError`` without the ``report`` extra, ``UsageError`` for a table without rows.
     """
-    try:
-        import jinja2  # noqa: F401 (for the error)
-        import vl_convert  # noqa: F401
+    require("report", "the page", "jinja2", "vl_convert", "altair")
+    from ..charts import AS, BY_NAME
 
-        from ..charts import AS, BY_NAME
-    except ImportError as error:
-        raise UnavailableError(f'the page needs {error.name}: pip install "ganbench[report]"') from error
     found = select(table)
     data, runs = content(path, found)
     data["charts"] = {name: draw({"name": "rows"}).to_dict() for name, draw in BY_NAME.items()}

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from ...errors import UnavailableError
+from ...errors import require
 from ...results.run import Run
 from .. import provenance
 from ..choices import THEMES
@@ -20,11 +20,9 @@ def page(a: Run, b: Run, table: pd.DataFrame) -> str:
 
     Raises ``UnavailableError`` without the ``report`` extra.
     """
-    try:
-        import jinja2  # noqa: F401 (for the error)
-        import vl_convert
-    except ImportError as error:
-        raise UnavailableError(f'the page needs {error.name}: pip install "ganbench[report]"') from error
+    require("report", "the page", "jinja2", "vl_convert")
+    import vl_convert
+
     rows, pictures = speeds(table), {}
     for theme in THEMES if rows else ():
         chart = draw("ratios", rows, "Speed in B relative to A", "", Look(theme))
