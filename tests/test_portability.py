@@ -3,9 +3,9 @@
 import json
 import os
 import subprocess
-import sys
 
 import pytest
+from commands import hurried
 
 from ganbench.results.store import read_run
 
@@ -47,9 +47,7 @@ def test_a_poorer_system_measures_and_says_what_it_could_not_control(tmp_path, o
     environment = {**outside, "PYTHONPATH": os.pathsep.join([str(tmp_path), outside["PYTHONPATH"]])}
 
     def ganbench(*arguments):
-        return subprocess.run(
-            [sys.executable, "-m", "ganbench.cli", *arguments], env=environment, capture_output=True, text=True
-        )
+        return subprocess.run([*hurried(ceilings=True), *arguments], env=environment, capture_output=True, text=True)
 
     done = ganbench(
         "compare", "--preset", "tiny", "--rounds", "1", "--backends", "numpy,torch,outside.killed",

@@ -166,27 +166,27 @@ def test_many_targets_are_cut_into_tables_that_fit(craft, tmp_path, ganbench_cli
 # Narrow terminals
 
 
-@pytest.mark.parametrize("columns", [100, 80, 60])
 @pytest.mark.parametrize(
     "command",
     [("results", "show", NINE), ("report", NINE), ("recommend", "--iterations", 20000, "--run", NINE),
      ("diff", NINE, ANOTHER), ("results", "list", ROOT / "results/xeon-2c")],
     ids=["show", "report", "recommend", "diff", "list"],
 )  # fmt: skip
-def test_a_narrow_terminal_breaks_no_word(command, columns, ganbench_cli, monkeypatch):
+def test_a_narrow_terminal_breaks_no_word(command, ganbench_cli, monkeypatch):
     wide = set(ganbench_cli(*command)[1].split())
     monkeypatch.setattr(terminal, "is_terminal", lambda stream: stream is sys.stdout)
-    monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setattr("ganbench.report.export.drawing", lambda *_: pd.Series(dtype=object))  # is no words
-    code, out, _ = ganbench_cli(*command)
-    assert code == 0
-    assert max(map(len, out.splitlines())) <= columns
-    assert set(out.split()) <= wide
-    if command[0] != "results":
-        assert "torch.manual" in out  # what answers is never left out
-    for explained, drawn in (("ceiling: share", "% compute"), ("warm: the start", r"start +warm ")):
-        assert (explained in out) == bool(re.search(drawn, out)), explained
+    for columns in (100, 80, 60):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        code, out, _ = ganbench_cli(*command)
+        assert code == 0
+        assert max(map(len, out.splitlines())) <= columns
+        assert set(out.split()) <= wide
+        if command[0] != "results":
+            assert "torch.manual" in out  # what answers is never left out
+        for explained, drawn in (("ceiling: share", "% compute"), ("warm: the start", r"start +warm ")):
+            assert (explained in out) == bool(re.search(drawn, out)), explained
 
 
 # Colours

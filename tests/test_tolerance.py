@@ -1,5 +1,6 @@
 """Honest programs pass in any model, and small faults do not: the tolerance follows from the model."""
 
+import hashlib
 import importlib
 import random
 import shutil
@@ -23,18 +24,20 @@ from ganbench.model_file import read_spec
 from ganbench.operations import operation
 from ganbench.operations.networks import GANIteration
 from ganbench.precision import FULL
-from ganbench.testing import answers, images
+from ganbench.testing import KEPT, answers, images
 from ganbench.verification.answers import read_answers, write_answers
 from ganbench.verification.choose_inputs import SEEDS
 from ganbench.verification.emulation import answer
 from ganbench.verification.gate import check_outputs, verify
 
+pytestmark = pytest.mark.odd
 FOLDER = Path(__file__).parent / "models"
 
 
 def gates(case, dtype, backends, seen=None, first_seed=0):
     seen = images(case) if seen is None else seen
-    expected = answer(case, dtype, "ieee", seen, first_seed)
+    asked = dtype, first_seed, hashlib.sha256(seen.tobytes()).hexdigest()
+    expected = KEPT.get(case, asked, lambda: answer(case, dtype, "ieee", seen, first_seed))
     inputs = case.inputs(expected.seed, dtype, seen)
     return {f"{one.name}.{one.mode}": verify(one.prepare(case, inputs), case, expected, dtype) for one in backends}
 

@@ -108,6 +108,7 @@ def test_each_step_on_the_critic_takes_its_own_batch_and_counts():
     assert g_loss == reported[1]
 
 
+@pytest.mark.odd
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(spec=models(losses=("wgan-gp",)), seed=st.integers(0, 100))
 def test_the_oracle_is_what_double_backward_of_pytorch_gives(spec, seed):
@@ -124,6 +125,7 @@ def test_the_oracle_is_what_double_backward_of_pytorch_gives(spec, seed):
         assert all(np.allclose(a, b, rtol=1e-10, atol=1e-13) for a, b in zip(part, other, strict=True))
 
 
+@pytest.mark.odd
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(spec=models(losses=("wgan-gp",)), seed=st.integers(0, 100))
 def test_the_gradient_of_the_penalty_is_what_pytorch_gives(spec, seed):
@@ -156,28 +158,35 @@ def gate(backend, case, dtype="float32", precision="ieee"):
     return verify(backend.prepare(case, inputs), case, expected, dtype, precision)
 
 
+SIZES = ["tiny", pytest.param("mnist-mlp", marks=pytest.mark.large)]
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", ["tiny", pytest.param("mnist-mlp", marks=pytest.mark.large)])
+@pytest.mark.parametrize("name", SIZES)
 @pytest.mark.parametrize("fault", CRITIC_FAULTS, ids=lambda fault: fault.__name__)
 def test_a_fault_is_caught(fault, name, dtype):
-    case = GANIteration(with_loss(preset(name), "wgan-gp"))
-    found = gate(fault(), case, dtype)
-    assert "is off by" in found.reason
-    assert gate(TorchBackend(), case, dtype).passed
+    assert "is off by" in gate(fault(), GANIteration(with_loss(preset(name), "wgan-gp")), dtype).reason
 
 
 @pytest.mark.parametrize("fault", CRITIC_FAULTS, ids=lambda fault: fault.__name__)
 def test_a_fault_shows_through_the_noise_of_halves(fault):
-    case = GANIteration(TINY)
-    assert not gate(fault(precision="mixed"), case, "bfloat16", "mixed").passed
-    assert gate(TorchBackend(precision="mixed"), case, "bfloat16", "mixed").passed
+    assert not gate(fault(precision="mixed"), GANIteration(TINY), "bfloat16", "mixed").passed
 
 
 @pytest.mark.parametrize("fault", OF_THE_PENALTY, ids=lambda fault: fault.__name__)
 def test_a_fault_of_the_penalty_is_caught_in_its_gradient_alone(fault):
-    case = PenaltyGrad(TINY)
-    assert "grad" in gate(fault(), case).reason
-    assert gate(TorchBackend(), case).passed
+    assert "grad" in gate(fault(), PenaltyGrad(TINY)).reason
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", SIZES)
+def test_what_is_no_fault_passes(name, dtype):
+    assert gate(TorchBackend(), GANIteration(with_loss(preset(name), "wgan-gp")), dtype).passed
+
+
+def test_what_is_no_fault_passes_in_halves_and_in_its_gradient_alone():
+    assert gate(TorchBackend(precision="mixed"), GANIteration(TINY), "bfloat16", "mixed").passed
+    assert gate(TorchBackend(), PenaltyGrad(TINY)).passed
 
 
 @settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
