@@ -25,7 +25,7 @@ compare: $(MEASURES)
 	$(BIN)/ganbench compare --backends numpy,torch,torch.textbook,jax --budget 3m
 
 # What `make test` leaves out; pyproject.toml says what each mark stands for.
-REST := large or modes or workers or studies or fleet or browser or asv or site or cuda
+REST := large or odd or modes or workers or studies or fleet or browser or asv or site or cuda
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 # For newcomers: every part once, in small models and default modes.

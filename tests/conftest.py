@@ -22,11 +22,14 @@ from trainings import finished, start
 import ganbench
 from ganbench import testing
 from ganbench.cli import main
+from ganbench.gan import GANSpec
 from ganbench.measure.plan import RIGORS, make_plan
 from ganbench.operation import Operation
 from ganbench.operations.products import FLOOR
 
 PLUGIN = Path(__file__).parent / "plugin"
+# Every kind of layer, of activation and of loss is in one of these small models.
+USUAL = ("tiny-", "saturating-bn-", "hinge-", "images-reshaped-")
 
 # A shell that starts tests in the background has them ignore Ctrl-C, and they would hand that on to ganbench.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -50,11 +53,15 @@ def large(parameter):
 
 
 def pytest_collection_modifyitems(items):
-    """Mark conformance to large models: one takes as long as all small ones."""
+    """Mark conformance to large models, of which one takes as long as all small ones, and to odd ones."""
     for item in items:
-        models = item.callspec.params.values() if hasattr(item, "callspec") else ()
-        if item.cls is not None and issubclass(item.cls, testing.BackendConformance) and any(map(large, models)):
+        if item.cls is None or not issubclass(item.cls, testing.BackendConformance) or not hasattr(item, "callspec"):
+            continue
+        models = [one for one in item.callspec.params.values() if isinstance(one, Operation | GANSpec)]
+        if any(map(large, models)):
             item.add_marker("large")
+        elif models and not f"{item.callspec.id}-".startswith(USUAL):
+            item.add_marker("odd")
 
 
 # A timing is never judged, so the fewest visits do.
@@ -66,12 +73,13 @@ def temporary(tmp_path_factory):
     """Give ganbench a temporary folder of its own, so that a run elsewhere on this machine holds up no test."""
     folder = str(tmp_path_factory.mktemp("temporary"))
     os.environ["TMPDIR"] = os.environ["GANBENCH_LOCK"] = tempfile.tempdir = folder
-    os.environ["GANBENCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))  # ceilings that a test finds are its own
-    # What JAX or PyTorch has compiled for one test need not be compiled for another; a run has a cache of its own.
+    # What is found, or compiled by JAX or PyTorch, for one test is there for all others; a run compiles for itself.
     base = tmp_path_factory.getbasetemp()
-    compiled = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "compiled"
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    compiled = shared / "compiled"
+    os.environ["GANBENCH_CACHE"] = f"{shared}/cache"
     os.environ["JAX_COMPILATION_CACHE_DIR"] = f"{compiled}/jax"
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ |= {"TORCHINDUCTOR_CACHE_DIR": f"{compiled}/inductor", "TORCHINDUCTOR_COMPILE_THREADS": "1"}
     return folder
 

@@ -37,6 +37,15 @@ SCANNED = (
     *COMPILED[1:],
     testing.IMAGE_SPECS[1],
 )
+# Of a backend, whatever its mode: tested in the default one.
+OF_THE_CLASS = (
+    "test_describes_itself",
+    "test_probe",
+    "test_probe_imports_no_framework",
+    "test_signature",
+    "test_unknown_device",
+    "test_unknown_mode",
+)
 
 
 def _suites():
@@ -55,6 +64,7 @@ def _suites():
             if mode != default:  # the rest is the default mode's, tested there
                 own = [kind.name for kind in CONVOLUTIONS if mode in ("inplace", "custom", "textbook")]
                 attributes |= {"operations": ("adam_step", "penalty_grad", "gan_iteration", *own)}
+                attributes |= dict.fromkeys(OF_THE_CLASS)
             marks = [pytest.mark.modes] * (mode != default) + [pytest.mark.gpu] * (device != "cpu")
             yield name, attributes | {"backend_class": backend, "mode": mode, "device": device, "pytestmark": marks}
 

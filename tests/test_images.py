@@ -51,6 +51,7 @@ def tables_of(spec, role):
     )
 
 
+@pytest.mark.odd
 @settings(max_examples=20, derandomize=True)
 @given(image_models(losses=("non-saturating", "saturating")))
 def test_the_oracle_agrees_with_an_independent_program(spec):

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from study_runs import STUDIES, aa_runs, repeated
 
+pytestmark = pytest.mark.studies
+
 
 @pytest.fixture
 def study(monkeypatch):
