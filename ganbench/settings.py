@@ -218,7 +218,7 @@ class Settings(Recorded, frozen=True, kw_only=True):
     ] = None  # fmt: skip
     budget_s: Annotated[
         float | None, Setting("Stop after this time, precise or not: 120s, 2m.", "TIME", key="budget",
-                              usual=f"{_each('{0.budget_s:g}s')}; up to twice that for six rounds", valid=_seconds,
+                              usual=f"{_each('{0.budget_s:g}s')}; up to twice that for five rounds", valid=_seconds,
                               recorded="settings")
     ] = None  # fmt: skip
     fresh_ceilings: Annotated[

@@ -29,7 +29,7 @@ def test_a_log_hears_at_once_what_is_done_and_then_how_far_it_is(ganbench_cli, m
     def carried_out(plan, results, machine, say, progress):
         assert heard == [
             "numpy, torch on matmul of tiny: up to 85 s "
-            "(up to 170 s if 6 rounds need it; or one round, if that takes longer)"
+            "(up to 170 s if 5 rounds need it; or one round, if that takes longer)"
         ]
         progress(0.25, "round 2: timing matmul\nso far, matmul relative to numpy: torch 2.00")
         assert spoken.wait(LIMIT_S)

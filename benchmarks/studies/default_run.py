@@ -11,10 +11,10 @@ import math
 import statistics
 import time
 
-from study import Study, options
+from study import BASELINE, CONTROL, Study, options, round_visits, speed
 
 import ganbench
-from ganbench.results.statistics import half_width, speed_of
+from ganbench.results.statistics import half_width
 
 BACKENDS = ("numpy", "torch", "jax")
 TIMES = 5
@@ -31,21 +31,21 @@ def main() -> None:
         run = ganbench.compare(BACKENDS, preset=preset, rounds=rounds, seed=number, results=None)
         seconds = time.monotonic() - start
         last = max(one.round for one in run.measurements)
-        study.add({"seconds": seconds, "duty": run.duty, "rounds": last, "half_widths": widths(run)})
+        study.add({"seconds": seconds, "duty": run.duty, "rounds": last, "visits": round_visits(run)})
         study.say(f"{number + 1} of {times}: {seconds:.0f} s, {last} rounds, {run.duty:.0%} timed")
     study.conclude(judge(study.pieces))
 
 
-def widths(run) -> dict[str, list[float]]:
+def widths(piece: dict) -> dict[str, list[float]]:
     """Return the half-widths of every operation, of the control and of the frameworks."""
     found: dict[str, list[float]] = {"control": [], "frameworks": []}
-    for operation in run.header.operations:
-        own = run.copies(operation, BACKENDS[0])
-        cases = [("control", own[:1], own[1:])]
-        cases += [("frameworks", own, [run.visits(operation, target)]) for target in BACKENDS[1:]]
+    for visits in piece["visits"].values():
+        own = [visits[BASELINE], visits[CONTROL]]
+        cases = [("control", own[:1], own[1])]
+        cases += [("frameworks", own, one) for name, one in visits.items() if name not in (BASELINE, CONTROL)]
         for name, ours, theirs in cases:
-            ratio = speed_of(ours, theirs)
-            found[name] += [half_width(ratio)] if ratio and ratio.has_interval else []
+            if (ratio := speed(ours, theirs)).has_interval:
+                found[name].append(half_width(ratio))
     return found
 
 
@@ -67,7 +67,7 @@ def judge(pieces: list[dict]) -> dict:
 
 def of(pieces: list[dict], which: str) -> tuple[float, float]:
     """Return the median half-width and the one that nine in ten do not exceed; NaN without any."""
-    found = sorted(width for piece in pieces for width in piece["half_widths"][which])
+    found = sorted(width for piece in pieces for width in widths(piece)[which])
     return (statistics.median(found), found[math.ceil(0.9 * len(found)) - 1]) if found else (math.nan, math.nan)
 
 

@@ -11,7 +11,7 @@ from ..settings import SETTINGS
 from .plan import Plan, make_plan
 
 BASE = "base"  # the name of the run as it was asked for
-ROUNDS = 10  # where nothing else is said: an interval of six rounds is as wide as all of them
+ROUNDS = 10  # where nothing else is said: one of ten rounds has intervals half as wide as five
 LIMITS = ("rounds", "precision_goal", "budget_s")
 EXAMPLE = "such as loss=hinge batch-norm=off"
 
