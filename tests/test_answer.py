@@ -6,6 +6,7 @@ import pytest
 
 from ganbench.report.answer import answer
 from ganbench.report.export import render
+from ganbench.report.notes import remarks
 from ganbench.report.text import Screen
 from ganbench.results.run import open_run
 from ganbench.results.table import run_table
@@ -37,6 +38,20 @@ def test_the_legend_says_only_what_occurs(craft, tmp_path):
     assert "(*): these targets may be the fastest" in even
     assert "same: within 2%" in even
     assert "mark *: surely" not in even
+
+
+def test_undecided_rows_say_what_more_time_would_tell(craft, tmp_path):
+    run = open_run(craft(tmp_path, {"torch": 2.0}))
+    table = run_table(run)
+    assert not any(line.startswith("undecided rows") for line in remarks(run, table))
+    undecided = table["target"] == "torch"
+    told = remarks(run, table.assign(verdict=table["verdict"].mask(undecided, "undecided"), detectable=0.2))
+    line = next(line for line in told if line.startswith("undecided rows"))
+    said = re.search(
+        r"6 rounds tell differences of 20% and more; 4 times as long \(--budget \d+m\) should tell (\d+)%", line
+    )
+    assert said, line
+    assert 5 < int(said[1]) < 15
 
 
 @pytest.mark.parametrize(

@@ -3,17 +3,18 @@
 import json
 import math
 import os
+import re
 from functools import partial
 
 import pytest
 from commands import QUICK, cli, compared
 
 import ganbench
-from ganbench.cli.doctor import REACHED, trial
+from ganbench.cli.doctor import REACHED, advice, trial
 from ganbench.machine.environment import TUNING, usable_cpus
 from ganbench.measure.schedule import LEAST
 from ganbench.results.run import open_run
-from ganbench.results.statistics import pass_logs, trimmed_mean
+from ganbench.results.statistics import Components, pass_logs, trimmed_mean
 from ganbench.results.table import COLUMNS
 
 pytestmark = pytest.mark.workers
@@ -256,3 +257,12 @@ def test_doctor_examines_every_backend(monkeypatch, ganbench_cli):
     assert "control (numpy / its second copy): matmul " in out
     rounds, visits = REACHED["a default run"]
     assert f"a default run of three frameworks ({rounds} rounds, about {visits} visits" in out
+    if len(usable_cpus()) > 1:
+        assert "with --threads 1, a default run of three frameworks" in out
+        assert re.search(r"to see less than \d+%, (compare with --threads 1|give a run more time)", out)
+
+
+@pytest.mark.parametrize(("noise", "word"), [(0.3, "compare with --threads 1"), (0.1, "give a run more time")])
+def test_doctor_says_whether_threads_or_time_make_a_machine_noisy(noise, word):
+    found, alone = ({"matmul": Components(within=one**2, between=0.0)} for one in (noise, 0.08))
+    assert advice(found, alone, 2).partition(", ")[2].startswith(word)

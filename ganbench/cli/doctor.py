@@ -5,6 +5,7 @@ For that NumPy is timed against itself, an A/A trial, which shows how small a di
 
 import math
 from collections.abc import Iterator, Mapping
+from statistics import fmean
 
 import msgspec
 
@@ -27,6 +28,8 @@ OPERATIONS = ("matmul", "adam_step", "gan_iteration")
 # What a run of three frameworks and five operations reaches: its rounds, and the visits to the baseline in each.
 # Seen on two cores; the other frameworks get fewer visits.
 REACHED = {"a default run": (7, 14), "a run with --rigor full": (29, 17)}
+
+WORTHWHILE = 0.8  # of what several threads tell: where one thread tells less than that, it is named
 
 
 def examination() -> Iterator[str]:
@@ -72,16 +75,31 @@ def _backend(name: str) -> Iterator[str]:
 
 
 def trial(rounds: int = ROUNDS) -> list[str]:
-    """Return what NumPy against a second copy of itself says of this machine, line by line."""
+    """Return what NumPy against a second copy of itself says of this machine, on all cores and on one, line by line."""
+    cores = len(environment.usable_cpus())
     run, found = measured(rounds)
     lines = [control_line(run_table(run)), disturbance(run)]
     lines += [sentence(what, found) for what in REACHED if found]
+    if cores > 1 and found:
+        _, alone = measured(rounds, threads=1)
+        lines += [f"with --threads 1, {sentence('a default run', alone)}", advice(found, alone, cores)] if alone else []
     return [line for line in lines if line]
 
 
-def measured(rounds: int = ROUNDS) -> tuple[Run, dict[str, Components]]:
+def advice(found: Mapping[str, Components], alone: Mapping[str, Components], cores: int) -> str:
+    """Return whether fewer threads or more time makes small differences visible here."""
+    several, one, longer = (
+        fmean(forecast(noise, *REACHED[what]) for noise in seen.values())
+        for seen, what in ((found, "a default run"), (alone, "a default run"), (found, "a run with --rigor full"))
+    )
+    if one < WORTHWHILE * several and one < longer:
+        return f"to see less than {several:.0%}, compare with --threads 1: here {cores} threads disturb each other"
+    return f"to see less than {several:.0%}, give a run more time (--rigor full): one thread alone tells {one:.0%}"
+
+
+def measured(rounds: int = ROUNDS, threads: int | None = None) -> tuple[Run, dict[str, Components]]:
     """Time NumPy against a second copy of itself (about 20 s); return the run, and its noise by operation."""
-    plan = make_plan(preset("mnist-mlp"), backends="numpy", ops=OPERATIONS, rounds=rounds)
+    plan = make_plan(preset("mnist-mlp"), backends="numpy", ops=OPERATIONS, rounds=rounds, threads=threads)
     plan = msgspec.structs.replace(plan, control=True, ceilings=False)
     run = shown(lambda progress: carry_out(plan, None, None, say, progress))
     logs = {}

@@ -11,8 +11,10 @@ from ..registry import library_of
 from ..results.bounds import Best, Ceilings, disturbed
 from ..results.records import EnergyRecord, PowerRecord, Resumed, RunHeader, StrayRecord
 from ..results.run import Run
-from ..results.statistics import MIN_ROUNDS, Estimate, control_failed, typical
+from ..results.statistics import MIN_ROUNDS, Estimate, control_failed, detectable_after, typical
 from .table import ABOVE, beyond, seconds
+
+LONGER = 4  # times a run that was too short
 
 
 def remarks(run: Run, table: pd.DataFrame) -> list[str]:
@@ -26,7 +28,7 @@ def remarks(run: Run, table: pd.DataFrame) -> list[str]:
         lines.append(
             f"undecided (n rounds): an interval takes at least {MIN_ROUNDS} rounds; --budget or --rounds asks for more"
         )
-    lines += [_busy_ceilings(Ceilings(run.records)), _above(table), _limited(run.header)]
+    lines += [_too_noisy(run, table), _busy_ceilings(Ceilings(run.records)), _above(table), _limited(run.header)]
     if tuning := there.get("tuning"):
         lines.append(f"environment variables that may change the times: {', '.join(tuning)}")
     if missing := there.get("uncontrolled"):
@@ -43,6 +45,21 @@ def details(run: Run, table: pd.DataFrame) -> list[str]:
     visits = sum(len(one.samples) for one in run.measurements)
     duty = f"{visits:,} visits, in which {run.duty:.0%} of the run's seconds were timed" if visits else ""
     return [line for line in (*lines, _floor(run, table), _counted(run), duty, disturbance(run)) if line]
+
+
+def _too_noisy(run: Run, table: pd.DataFrame) -> str:
+    """Return what more time would tell apart, where rows are undecided."""
+    rows = table[table["verdict"].eq("undecided") & (table["rounds"] >= MIN_ROUNDS)]
+    if rows.empty:
+        return ""
+    rounds, smallest = int(rows["rounds"].median()), float(rows["detectable"].median())
+    later = detectable_after(smallest, rounds, LONGER * rounds)
+    budget = math.ceil(LONGER * max(one.elapsed_s for one in run.measurements) / 60)
+    fewer = "; 'ganbench doctor' says whether --threads 1 would tell more" if run.header.threads > 1 else ""
+    return (
+        f"undecided rows: on this machine {rounds} rounds tell differences of {smallest:.0%} and more; "
+        f"{LONGER} times as long (--budget {budget}m) should tell {later:.0%}{fewer}"
+    )
 
 
 def _gates(table: pd.DataFrame) -> list[str]:

@@ -306,6 +306,12 @@ def detectable(scatter: float, doubt: float = 0.0, margin: float = MARGIN) -> fl
     return math.expm1(margin * scatter + doubt + math.log1p(BAND))
 
 
+def detectable_after(smallest: float, before: int, after: int) -> float:
+    """Return what ``after`` rounds should tell apart; ``smallest`` is the relative difference that ``before`` told."""
+    scatter = max(0.0, math.log1p(smallest) - math.log1p(BAND)) / MARGIN
+    return detectable(scatter * expected_width(after) / expected_width(before))
+
+
 def control_failed(control: Estimate, margin: float = MARGIN) -> bool:
     """Return whether the baseline and its copy differ so clearly that no verdict of this operation can be trusted.
 
