@@ -16,8 +16,9 @@ from ..errors import UsageError
 from ..results.differences import Difference, changes, obstacles, same_program, shown
 from ..results.repeats import repeats, speeds, spread, together
 from ..results.run import Run, find_run, open_run
-from ..results.statistics import BAND, Estimate, control_failed, judge, level, round_logs, unpaired_ratio
+from ..results.statistics import BAND, Estimate, control_failed, judge, level, round_logs
 from ..results.table import run_table
+from ..results.unpaired import unpaired_ratio
 from .formats import data
 from .table import heading, interval, seconds, verdict
 from .text import PAPER, Part, Screen, document, narrowed

@@ -14,7 +14,8 @@ from ..machine.environment import hardware_name
 from ..results.case import Case, case_of
 from ..results.records import RunHeader
 from ..results.run import Run, RunOf, runs_below
-from ..results.statistics import Estimate, control_failed, judge, level, unpaired_ratio
+from ..results.statistics import Estimate, control_failed, judge, level
+from ..results.unpaired import unpaired_ratio
 from .selection import select
 
 SPEED = ("speed", "speed_low", "speed_high", "detectable")

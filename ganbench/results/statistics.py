@@ -7,8 +7,6 @@ passes say how far they should. Both are pooled, as in moderated t-tests (Smyth 
 methods for assessing differential expression in microarray experiments", section 4): docs/decisions/0006.
 """
 
-import functools
-import itertools
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +22,6 @@ WEIGHT = 6  # rounds that the passes' word on their scatter counts for, while th
 # How far a ratio must leave the band to be called faster or slower, in half-widths of the wider of its own interval
 # and the control's. An interval of 95 % alone is wrong too often for a table of twenty rows: docs/decisions/0006.
 MARGIN = 1.2
-EXACT = 50  # samples of more values take the normal approximation, which is then off by at most one rank
 
 
 class Estimate(NamedTuple):
@@ -98,53 +95,14 @@ def student(freedom: float) -> float:
     )
 
 
-@functools.cache
-def rank_sum_cut(m: int, n: int, confidence: float = CONFIDENCE) -> int:
-    """Return k such that the k-th smallest and k-th largest of the m·n differences bound a shift; 0 if none.
-
-    k is the largest with P(U ≤ k − 1) ≤ (1 − confidence)/2: from the exact null distribution of Mann and
-    Whitney's U up to ``EXACT`` values a side, beyond that from its normal approximation.
-    """
-    if max(m, n) > EXACT:
-        spread = math.sqrt(m * n * (m + n + 1) / 12)
-        tail = statistics.NormalDist().inv_cdf((1 - confidence) / 2)
-        return max(0, math.floor(m * n / 2 + 0.5 + tail * spread))
-    # The number of orders of both samples with U = u is a coefficient of the Gaussian binomial
-    # (1 − q^(n+1)) ··· (1 − q^(n+m)) / (1 − q) ··· (1 − q^m).
-    counts = [1] + [0] * (m * n)
-    for i in range(1, m + 1):
-        for u in range(m * n, n + i - 1, -1):
-            counts[u] -= counts[u - n - i]
-        for u in range(i, m * n + 1):
-            counts[u] += counts[u - i]
-    allowed = (1 - confidence) / 2 * sum(counts)
-    return sum(below <= allowed for below in itertools.accumulate(counts))
-
-
-def shift(before: Sequence[float], after: Sequence[float]) -> Estimate:
-    """Return how far ``after`` lies above ``before``, two samples of which no two values are paired.
-
-    The median of all differences, with the interval that inverts the test of Mann and Whitney (Hollander,
-    Wolfe & Chicken 2013, sections 4.2 and 4.3). It takes the samples to differ in location alone.
-    """
-    ordered, cut = sorted(b - a for a in before for b in after), rank_sum_cut(len(before), len(after))
-    low, high = (ordered[cut - 1], ordered[-cut]) if cut else (math.nan, math.nan)
-    return Estimate(statistics.median(ordered), low, high)
-
-
 def typical(seconds: Sequence[float]) -> Estimate:
     """Return the location of the rounds' times, in seconds; taken on logarithms, as ratios are."""
-    return _exp(hodges_lehmann([math.log(s) for s in seconds]))
+    return exp(hodges_lehmann([math.log(s) for s in seconds]))
 
 
 def speed_ratio(baseline: Sequence[float], target: Sequence[float]) -> Estimate:
     """Return baseline time ÷ target time, round by round: more than 1 is faster than the baseline."""
-    return _exp(hodges_lehmann([math.log(b / t) for b, t in zip(baseline, target, strict=True)]))
-
-
-def unpaired_ratio(before: Sequence[float], after: Sequence[float]) -> Estimate:
-    """Return after ÷ before for positive values of two runs, whose rounds are independent."""
-    return _exp(shift([math.log(value) for value in before], [math.log(value) for value in after]))
+    return exp(hodges_lehmann([math.log(b / t) for b, t in zip(baseline, target, strict=True)]))
 
 
 def level(visits: Visits) -> float:
@@ -229,7 +187,7 @@ def speed_of(baseline: Sequence[Rounds], target: Sequence[Rounds]) -> Estimate |
     rounds = [*_by_round(baseline, target).values()]
     if not rounds:
         return None
-    return _exp(hodges_lehmann([*map(_level, rounds)], statistics.fmean(map(_error, rounds))))
+    return exp(hodges_lehmann([*map(_level, rounds)], statistics.fmean(map(_error, rounds))))
 
 
 def verdict_of(baseline: Sequence[Rounds], target: Sequence[Rounds], control: Estimate | None) -> Verdict | None:
@@ -255,7 +213,8 @@ def components(rounds: Sequence[Sequence[float]]) -> Components:
     return Components(within, max(0.0, statistics.variance(map(statistics.fmean, rounds)) - expected))
 
 
-def _exp(estimate: Estimate) -> Estimate:
+def exp(estimate: Estimate) -> Estimate:
+    """Return the ratio of which ``estimate`` is the logarithm."""
     return Estimate(*map(math.exp, estimate))
 
 
