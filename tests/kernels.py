@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-# What computes numbers and compares them; test_backends.py in default modes and small models, as in `make test`.
+# What computes numbers and compares them; test_backends.py in default modes and small models, odd ones too.
 NUMERIC = (
     "answers backends data examined frozen_oracle gan gan_critic losses precision reference scanned sound statistics "
     "tolerance verify wasserstein"

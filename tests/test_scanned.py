@@ -12,7 +12,7 @@ from ganbench.operations.networks import GANIteration
 from ganbench.testing import answers, images
 from ganbench.verification.gate import PARTED, verify
 
-pytestmark = pytest.mark.modes
+pytestmark = pytest.mark.odd
 TINY = with_loss(preset("tiny"), "wgan-gp")
 # In float32, some outputs differ by more than themselves after two iterations, whatever kernels multiply.
 PARTING = GANIteration(replace(TINY, lr=0.01))
