@@ -209,7 +209,10 @@ class JaxBackend(Backend):
 
         if spec.stacked:
             turns = self.jax.numpy.arange(spec.critic_steps, dtype="int32")
-            (d, running), stacked = self.jax.lax.scan(step_on_discriminator, (d, g.running), (turns, real, z_d, u))
+            unrolled = spec.convolutional and isinstance(self._maps, LaxMaps)  # or they would be slow: see _maps
+            (d, running), stacked = self.jax.lax.scan(
+                step_on_discriminator, (d, g.running), (turns, real, z_d, u), unroll=unrolled
+            )
             losses = [one[-1] for one in stacked]
         else:
             (d, running), losses = step_on_discriminator((d, g.running), (0, real, z_d, None))
