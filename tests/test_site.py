@@ -201,9 +201,10 @@ def test_a_browser_shows_it_on_a_phone_in_both_themes_and_asks_no_other_host(add
             assert shown == [f"charts/{kind}-{theme}.svg#only-{theme}" for kind in CHARTS]
 
 
-def test_its_search_finds_a_word(address):
+@pytest.mark.parametrize("where", ["server", "folder"])
+def test_its_search_finds_a_word(where, address, site):
     with chromium(offline=False) as driver:
-        driver.get(address)
+        driver.get(address if where == "server" else (site / "index.html").as_uri())
         driver.find_element(By.CSS_SELECTOR, "input[name=query]").send_keys("denormals")
         found = WebDriverWait(driver, 30).until(lambda _: driver.find_elements(By.CSS_SELECTOR, ".md-search-result a"))
         assert any("training.html" in one.get_attribute("href") for one in found)
