@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from patience import LIMIT_S
 
 import ganbench
 
@@ -29,7 +30,7 @@ def start(folder):
 
 
 def ended(started):
-    out, errors = started.communicate(timeout=200)
+    out, errors = started.communicate(timeout=LIMIT_S)
     return started.returncode, out, errors
 
 

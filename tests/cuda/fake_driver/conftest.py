@@ -9,20 +9,56 @@ import numpy as np
 import pytest
 from cupy._core._routines_linalg import set_compute_type
 from driver import DRIVER
+from ordering import HOST, Order
 
 from ganbench.registry import load
 
 LOG = Path(os.environ["FAKE_CUDA_LOG"])
 UNDECIDED = 0  # CuPy's compute type before it has read CUPY_TF32
+WORK = {"kernel", "gemm", "memset", "graphLaunch", "copyHostToDevice", "copyDeviceToDevice", "copyDeviceToHost"}
+NON_BLOCKING = 1  # flag of a stream that does not wait for the null stream
+
+
+class Calls:
+    """What the driver was asked for since it was last looked at; ``order`` is that of all the work since the start."""
+
+    def __init__(self, log):
+        self._log, self._events, self.order = log, {}, Order()
+
+    def __call__(self):
+        found = [json.loads(line) for line in self._log]
+        for call in found:
+            self._follow(call, self.order)
+        return found
+
+    def _follow(self, call, order):
+        if call["call"] in WORK and not call["recorded"]:
+            order.work(call["stream"])
+        match call:
+            case {"call": "streamCreate", "flags": flags, "stream": stream} if not flags & NON_BLOCKING:
+                order.blocking.add(stream)
+            case {"call": "eventRecord", "event": event, "stream": stream}:
+                self._events[event] = order.moment(stream)
+            case {"call": "streamWaitEvent", "event": event, "stream": stream}:
+                order.wait_for_event(stream, self._events.get(event, {}))
+            case {"call": "eventSynchronize", "event": event}:
+                order.wait_for_event(HOST, self._events.get(event, {}))
+            case {"call": "streamSynchronize", "stream": stream}:
+                order.wait(HOST, stream)
+            case {"call": "deviceSynchronize"}:
+                order.wait_for_all()
 
 
 @pytest.fixture
 def calls():
-    """Return a function that tells what the driver was asked for since it was last called."""
+    """Return ``Calls`` from here on; no work of the test may have run beside other work, unless it says so."""
     LOG.touch()
     with LOG.open() as log:
         log.seek(0, os.SEEK_END)
-        yield lambda: [json.loads(line) for line in log]
+        calls = Calls(log)
+        yield calls
+        calls()
+        assert not calls.order.beside, "a stream did not wait for the work of another"
 
 
 @pytest.fixture

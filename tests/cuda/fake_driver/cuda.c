@@ -73,8 +73,8 @@ static Move *move(Move m) { Move *kept = malloc(sizeof *kept); *kept = m; return
 int fake_unsupported(void) { return NOT_SUPPORTED; }
 
 /* Waiting for what is being recorded is refused, and makes the record worthless. */
-static int wait_for(const char *what, Handle stream, int refused) {
-    fake_note("\"call\": \"%s\", \"stream\": %zu", what, (uintptr_t)stream);
+static int wait_for(const char *what, const char *kind, Handle handle, int refused) {
+    fake_note("\"call\": \"%s\", \"%s\": %zu", what, kind, (uintptr_t)handle);
     invalidated |= refused;
     return refused ? CAPTURE_UNSUPPORTED : SUCCESS;
 }
@@ -119,7 +119,7 @@ int cudaDeviceGetAttribute(int *value, int attribute, int device) {
 }
 
 int cudaDeviceCanAccessPeer(int *can, int device, int peer) { return *can = device != peer, SUCCESS; }
-int cudaDeviceSynchronize(void) { return wait_for("deviceSynchronize", NULL, recorded != NULL); }
+int cudaDeviceSynchronize(void) { return wait_for("deviceSynchronize", "stream", NULL, recorded != NULL); }
 
 /* Runtime: memory ------------------------------------------------------------------------------------------- */
 
@@ -190,14 +190,20 @@ int cudaMemset(void *target, int value, size_t bytes) { return cudaMemsetAsync(t
 
 /* Runtime: streams, events, graphs -------------------------------------------------------------------------- */
 
-int cudaStreamCreateWithFlags(Handle *stream, unsigned flags) { return *stream = (Handle)++numbers, SUCCESS; }
+int cudaStreamCreateWithFlags(Handle *stream, unsigned flags) {
+    *stream = (Handle)++numbers;
+    return fake_note("\"call\": \"streamCreate\", \"stream\": %zu, \"flags\": %u", (uintptr_t)*stream, flags), SUCCESS;
+}
+
 int cudaStreamCreate(Handle *stream) { return cudaStreamCreateWithFlags(stream, 0); }
-int cudaStreamCreateWithPriority(Handle *stream, unsigned flags, int priority) { return cudaStreamCreate(stream); }
+int cudaStreamCreateWithPriority(Handle *stream, unsigned flags, int priority) {
+    return cudaStreamCreateWithFlags(stream, flags);
+}
 int cudaStreamDestroy(Handle stream) { return SUCCESS; }
 int cudaStreamQuery(Handle stream) { return SUCCESS; }
 
 int cudaStreamSynchronize(Handle stream) {
-    return wait_for("streamSynchronize", stream, recorded && stream == recorded);
+    return wait_for("streamSynchronize", "stream", stream, recorded && stream == recorded);
 }
 
 int cudaStreamBeginCapture(Handle stream, int mode) {
@@ -242,12 +248,17 @@ int cudaEventCreateWithFlags(Handle *event, unsigned flags) { return *event = (H
 int cudaEventCreate(Handle *event) { return cudaEventCreateWithFlags(event, 0); }
 int cudaEventDestroy(Handle event) { return SUCCESS; }
 int cudaEventQuery(Handle event) { return SUCCESS; }
-int cudaEventSynchronize(Handle event) { return wait_for("eventSynchronize", event, recorded != NULL); }
+int cudaEventSynchronize(Handle event) { return wait_for("eventSynchronize", "event", event, recorded != NULL); }
 int cudaEventElapsedTime(float *milliseconds, Handle start, Handle end) { return *milliseconds = 1, SUCCESS; }
 
 int cudaEventRecord(Handle event, Handle stream) {
-    fake_note("\"call\": \"eventRecord\", \"stream\": %zu", (uintptr_t)stream);
+    fake_note("\"call\": \"eventRecord\", \"stream\": %zu, \"event\": %zu", (uintptr_t)stream, (uintptr_t)event);
     return fake_enqueue(stream), SUCCESS;
+}
+
+int cudaStreamWaitEvent(Handle stream, Handle event, unsigned flags) {
+    fake_note("\"call\": \"streamWaitEvent\", \"stream\": %zu, \"event\": %zu", (uintptr_t)stream, (uintptr_t)event);
+    return SUCCESS;
 }
 
 /* Driver: modules and kernels ------------------------------------------------------------------------------- */

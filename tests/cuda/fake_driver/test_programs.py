@@ -4,6 +4,7 @@ import os
 import re
 from pathlib import Path
 
+import cupy
 import numpy as np
 import pytest
 from driver import HOPPER, SM, WAITS
@@ -30,6 +31,10 @@ def test_a_program(make, calls, mode, case, dtype, precision):
     program()
     program()
     again = calls()
+    assert calls.order.pending == {0}
+    backend.synchronize(program.result)
+    calls()
+    assert not calls.order.pending, "synchronize has not waited for the work"
 
     assert {call["flags"] & SM for call in prepared if call["call"] == "load"} <= {HOPPER}
     assert {call["stream"] for call in again if "stream" in call} == {0}
@@ -44,6 +49,25 @@ def test_a_program(make, calls, mode, case, dtype, precision):
         program.feed(inputs.batches, inputs.state)
         program()
         assert all(loss.size == program.iterations for loss in program.losses())
+
+
+def test_work_beside_other_work_is_seen(make, calls):
+    """Else the tests above would say nothing."""
+    array = make().from_numpy(np.ones(3))
+    order, side = calls.order, cupy.cuda.Stream(non_blocking=True)
+    with side:
+        side.wait_event(cupy.cuda.Stream.null.record())
+        array += array
+    calls()
+    assert not order.beside
+    array += array
+    calls()
+    assert order.beside == {(side.ptr, 0)}
+    assert order.pending == {0, side.ptr}
+    cupy.cuda.Stream.null.synchronize()
+    calls()
+    assert order.pending == {side.ptr}
+    order.beside.clear()
 
 
 def test_a_graph_of_halves_is_refused(make):

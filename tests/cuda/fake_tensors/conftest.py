@@ -6,17 +6,11 @@ import types
 import pytest
 import torch
 from ganbench.backends import torch_backend
+from ordering import Order
 from torch._subclasses import fake_tensor
 from watched import Watched
 
 from ganbench.registry import load
-
-
-class Stream:
-    """A stream that only has a name."""
-
-    def wait_stream(self, stream):
-        """Nothing runs, so nothing is waited for."""
 
 
 def moved(parameter, applied):
@@ -26,20 +20,44 @@ def moved(parameter, applied):
 
 @pytest.fixture
 def cuda(monkeypatch):
-    """Two GPUs with compute capability 9.0; returns what is done to them."""
-    done = types.SimpleNamespace(used=[], synchronised=0, recorded=None)
+    """Two GPUs with compute capability 9.0; returns what is done to them, and in which ``order``."""
+    done = types.SimpleNamespace(used=[], synchronised=0, recorded=None, order=Order())
+
+    class Stream:
+        def wait_stream(self, stream):
+            done.order.wait(self, stream)
+
+    current = default = Stream()
+    recording, warmed = False, set()
+
+    def work(name):
+        """Put an operation where the current stream has it: into the stream, or into what is recorded of it."""
+        if recording:
+            assert name in warmed, f"{name} is recorded, and was not run before on a stream that is not the default"
+            return
+        done.order.work(current)
+        warmed.update([name] if current is not default else ())
 
     def synchronize():
         done.synchronised += 1
+        done.order.wait_for_all()
+
+    @contextlib.contextmanager
+    def on(stream):
+        nonlocal current
+        before, current = current, stream
+        yield
+        current = before
 
     @contextlib.contextmanager
     def graph(made):
-        before = done.synchronised
+        nonlocal recording
+        before, recording = done.synchronised, True
         with Watched() as done.recorded:
             yield
+        recording = False
         assert done.synchronised == before, "CUDA refuses to wait while a graph is recorded"
 
-    current = Stream()
     for name, value in {
         "is_available": lambda: True,
         "device_count": lambda: 2,
@@ -48,9 +66,9 @@ def cuda(monkeypatch):
         "set_device": done.used.append,
         "synchronize": synchronize,
         "Stream": Stream,
-        "stream": lambda stream: contextlib.nullcontext(),
+        "stream": on,
         "current_stream": lambda: current,
-        "CUDAGraph": lambda: types.SimpleNamespace(replay=lambda: None),
+        "CUDAGraph": lambda: types.SimpleNamespace(replay=lambda: work("replay")),
         "graph": graph,
     }.items():
         monkeypatch.setattr(torch.cuda, name, value)
@@ -62,6 +80,7 @@ def cuda(monkeypatch):
     monkeypatch.setattr(fake_tensor, "CONSTANT_NUMEL_LIMIT", 0)  # it would make tensors of one number real ones
     # Watched throughout, since it answers for numbers that the host has. Backward passes in this thread: those of GPUs
     # have threads only where there is a GPU.
-    with fake_tensor.FakeTensorMode(), Watched(), torch.autograd.set_multithreading_enabled(False):
+    with fake_tensor.FakeTensorMode(), Watched(work), torch.autograd.set_multithreading_enabled(False):
         yield done
+    assert not done.order.beside, "a stream did not wait for the work of another"
     torch.set_float32_matmul_precision("highest")

@@ -32,6 +32,9 @@ def test_a_program(cuda, mode, case, dtype, precision):
     for seen in [watched] if cuda.recorded is None else [watched, cuda.recorded]:
         assert seen.waits == []
     assert cuda.synchronised == synchronised
+    assert cuda.order.pending
+    backend.synchronize(program.result)
+    assert not cuda.order.pending, "synchronize has not waited for the work"
     assert (cuda.recorded or watched).operations > program.iterations
     for array, output in zip(program.outputs(), case.outputs(), strict=True):
         wanted = getattr(torch, accumulation_dtype(dtype) if output.kept else dtype)
@@ -79,3 +82,16 @@ def test_what_waits_is_noticed(cuda):
     with Watched() as watched:
         torch.ones(()).item()
     assert not watched.waits
+
+
+def test_work_beside_other_work_is_noticed(cuda):
+    one, side, main = torch.ones(1, device="cuda"), torch.cuda.Stream(), torch.cuda.current_stream()
+    side.wait_stream(main)
+    with torch.cuda.stream(side):
+        one.add_(1)
+    assert not cuda.order.beside
+    one.add_(1)
+    assert cuda.order.beside == {(side, main)}
+    with pytest.raises(AssertionError, match=r"mul_.* was not run before"), torch.cuda.graph(torch.cuda.CUDAGraph()):
+        one.mul_(2)
+    cuda.order.beside.clear()

@@ -8,17 +8,22 @@ ONE_NUMBER = torch.ops.aten._local_scalar_dense.default  # what ``item`` and ``b
 
 
 class Watched(TorchDispatchMode):
-    """Counts the operations of GPUs; notes each that the host waits for, or that carries something from or to it."""
+    """Counts the operations of GPUs; notes each that the host waits for, or that carries something from or to it.
 
-    def __init__(self):
+    ``tell`` is told the name of each.
+    """
+
+    def __init__(self, tell=lambda name: None):
         super().__init__()
-        self.waits, self.operations = [], 0
+        self.waits, self.operations, self._tell = [], 0, tell
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         given = _devices((args, kwargs))
         result = 1.0 if function is ONE_NUMBER else function(*args, **(kwargs or {}))
         made = _devices(result)
-        self.operations += "cuda" in given | made
+        if "cuda" in given | made:
+            self.operations += 1
+            self._tell(str(function))
         if (function is ONE_NUMBER and "cuda" in given) or (given and len(given | made) > 1):
             self.waits.append(str(function))
         return result
