@@ -75,9 +75,9 @@ cuda-env: .cuda/newest/installed .cuda/oldest/installed
 cuda-tests: setup
 	$(PYTEST) -m cuda
 
-# With the PyTorch, JAX and CuPy that $(PYTHON) has already: nothing is created or installed.
+# With the PyTorch, JAX and CuPy that $(PYTHON) has already, or PYTHONS="jax=/opt/jax/bin/python": nothing is installed.
 gpu:
-	$(PYTHON) benchmarks/gpu.py
+	$(PYTHON) benchmarks/gpu.py $(foreach one,$(PYTHONS),--python $(one))
 
 clean:
 	rm -rf .venv .cuda .mypy_cache .pytest_cache .ruff_cache .hypothesis build site *.egg-info

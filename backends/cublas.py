@@ -68,7 +68,7 @@ def _loaded() -> Any:
     """Return the cuBLAS that CuPy has loaded; raises ``UnsupportedError`` where none can be found."""
     maps = Path("/proc/self/maps")
     lines = maps.read_text().splitlines() if maps.exists() else []
-    paths = {line.split()[-1] for line in lines if "libcublas.so" in line}
+    paths = {line.split(maxsplit=5)[-1] for line in lines if "libcublas.so" in line}  # a path may have spaces
     if not paths:
         raise UnsupportedError("cupy.graph needs cuBLAS as a library of its own, and finds none loaded: use cupy")
     return ctypes.CDLL(min(paths))

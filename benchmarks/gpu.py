@@ -1,7 +1,8 @@
 """One act for whoever has a card: GPU tests, every mode in every precision on CUDA, the asv suite's GPU cases.
 
 ``make gpu``, or ``python benchmarks/gpu.py`` from the repository's root, with whatever PyTorch, JAX and CuPy this
-Python has; nothing is installed. Under ten minutes: every step has its share of them, and whatever others leave.
+Python has; nothing is installed. A framework in another Python is used there: ``--python jax=/opt/jax/bin/python``, or
+``make gpu PYTHONS="jax=/opt/jax/bin/python"``. Under ten minutes: every step has its share, and what others leave.
 What is finished stays finished: run it again to go on where time ran out. Results go where they always go, below
 ``my-results/<machine>/``; logs and the list of steps to ``gpu/`` there.
 """
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -37,8 +38,11 @@ SECONDS = {"tests": 110, "float32": 180, "asv": 90}  # 590 in all
 OTHER_PRECISION = 70
 FRAMEWORKS = ("torch", "jax", "cupy")
 NEEDED = ("click", "msgspec", "numpy", "pandas", "psutil", "rich", "threadpoolctl")
-TESTS = ("tests/test_gpu.py", "tests/test_precision.py", "tests/test_backends.py")  # the longest last
-NO_TESTS = 5  # the exit code of pytest
+TESTS = ("tests/test_gpu.py", "tests/test_backends.py")  # the longest last
+# Without conftest.py, which needs what developers have; no warning fails; with a plug-in that keeps what is done.
+PYTEST = ("-m", "pytest", "-q", "--noconftest", "-o", "filterwarnings=", "-p", "gpu_tests", "-m", "gpu")
+SUPPORT = Path(__file__).resolve().parents[1] / "tests" / "support"
+NO_TESTS, CUT = 5, 124  # exit codes
 WORSE = ("skipped", "done", "cut", "failed")
 TIMED = r"±\S+s\b"  # a time as asv prints it
 MOST_SAID = 900_000  # bytes of a log that are kept, so that every file can be sent
@@ -64,15 +68,15 @@ class Record:
     """The steps that were finished, one line each in a file of the machine; lines of other code do not count."""
 
     def __init__(self, folder: Path, code: str) -> None:
-        self.path, self._code = folder / "steps.jsonl", code  # not .json: asv would take that for its own
+        self.path, self.code = folder / "steps.jsonl", code  # not .json: asv would take that for its own
 
     def done(self) -> set[str]:
         """Return the names of the steps that need not be run again."""
-        return {line["step"] for line in self._lines() if line["status"] == "done" and line["code"] == self._code}
+        return {line["step"] for line in self._lines() if line["status"] == "done" and line["code"] == self.code}
 
     def began(self, step: str) -> str | None:
         """Return when the last start of an unfinished step was, as run ids are written; None without one."""
-        lines = [line for line in self._lines() if line["step"] == step and line["code"] == self._code]
+        lines = [line for line in self._lines() if line["step"] == step and line["code"] == self.code]
         started = [line["at"] for line in lines if line["status"] == "started"]
         return started[-1] if started and lines[-1]["status"] in ("started", "cut") else None
 
@@ -82,7 +86,7 @@ class Record:
         line = {"step": step, "status": status, "reason": reason, "seconds": round(seconds), "at": _now()}
         torn = self.path.exists() and not self.path.read_bytes().endswith(b"\n")  # by a kill in mid-write
         with self.path.open("a") as file:
-            file.write("\n" * torn + json.dumps(line | {"code": self._code}) + "\n")
+            file.write("\n" * torn + json.dumps(line | {"code": self.code}) + "\n")
 
     def _lines(self) -> list[dict]:
         lines = []
@@ -117,7 +121,7 @@ def act(steps: Sequence[Step], record: Record, clock: Callable[[], float] = time
 
 
 def command(log: Path, seconds: float, arguments: Sequence[str], environment: dict[str, str] | None = None) -> int:
-    """Run a command with its output in ``log``; return its exit code, or 124 where it was stopped for its time."""
+    """Run a command with its output in ``log``; return its exit code, or ``CUT`` where it was stopped for its time."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a") as file:
         file.write(f"\n$ {' '.join(arguments)}\n")
@@ -129,7 +133,7 @@ def command(log: Path, seconds: float, arguments: Sequence[str], environment: di
         try:
             return process.wait(max(1.0, seconds))
         except subprocess.TimeoutExpired:
-            return 124
+            return CUT
         finally:
             if process.poll() is None:
                 _stop(process)
@@ -149,50 +153,58 @@ def _stop(process: subprocess.Popen) -> None:
 
 def outcome_of(code: int, log: Path) -> Outcome:
     """Return what an exit code means, with the last words of a step that failed."""
-    if code == 124:
+    if code == CUT:
         return Outcome("cut", f"see {log}")
     said = log.read_text(errors="replace").strip().splitlines()[-1]
     return Outcome("done") if code == 0 else Outcome("failed", f"{said} (exit code {code}, see {log})")
 
 
-# The steps --------------------------------------------------------------------------------------------------
-
-
-def all_steps(folder: Path, record: Record, targets: Sequence[str], results: Path = RESULTS) -> Iterator[Step]:
-    """Yield every step, in order of importance."""
-    yield Step("tests", SECONDS["tests"], partial(tests, folder / "tests.log"))
+def all_steps(folder: Path, record: Record, targets: Sequence[str], words: Sequence[str] = ()) -> Iterator[Step]:
+    """Yield every step, in order of importance; ``words`` are the options of ``ganbench`` that all share."""
+    yield Step("tests", SECONDS["tests"], partial(tests, folder / "tests.log", record.code, targets, words))
     for name in PRECISIONS:
-        yield Step(name, SECONDS.get(name, OTHER_PRECISION), partial(compared, name, folder, record, targets, results))
+        yield Step(name, SECONDS.get(name, OTHER_PRECISION), partial(compared, name, folder, record, targets, words))
     yield Step("asv", SECONDS["asv"], partial(suite, folder / "asv.log"))
 
 
-def tests(log: Path, seconds: float) -> Outcome:
-    """Run the tests that need a GPU, in the environment that a worker would have."""
+def tests(log: Path, code: str, targets: Sequence[str], words: Sequence[str], seconds: float) -> Outcome:
+    """Run the tests that need a GPU, in the environment that a worker would have; each framework that is there."""
     from ganbench import registry
+    from ganbench.launch import program
 
-    modules = {"pytest": "pytest", "pytest_timeout": "pytest-timeout"}
-    if missing := [package for module, package in modules.items() if importlib.util.find_spec(module) is None]:
-        return Outcome("skipped", f"needs {_pip(missing)}")
     began, ended = time.monotonic(), []
-    for place, name in enumerate(FRAMEWORKS):  # each in a process of its own: they disturb one another's libraries
-        target = registry.parse_target(f"{name}@cuda")
+    known = registry.parse_targets(targets, pythons=registry.parse_pythons(words[1::2]))
+    names = dict.fromkeys(target.backend for target in known)
+    for place, name in enumerate(names):  # in a process each: they disturb one another's libraries
+        share = (seconds - (time.monotonic() - began)) / (len(names) - place)
+        target, *_ = mine = [one for one in known if one.backend == name]
+        python = program(target.python) or sys.executable
+        tested = subprocess.run([python, "-c", "import pytest"], capture_output=True).returncode == 0  # else verified
+        asked = ["--backends", ",".join(map(str, mine)), "--ops", "all", "--preset", "tiny", *words]
+        arguments = [sys.executable, "-m", "ganbench.cli", "verify", *asked]
         with tempfile.TemporaryDirectory(prefix="ganbench-") as cache:
-            environment = registry.environment(target, "float64", "ieee", cache)
-            share = (seconds - (time.monotonic() - began)) / (len(FRAMEWORKS) - place)
-            arguments = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-k", name, *TESTS]
-            code = command(log, share, arguments, environment)
-        if code != NO_TESTS:
-            ended.append(outcome_of(code, log))
+            environment = {}
+            if tested:
+                kept = {"GPU_TESTS_DONE": str(log.with_suffix(".jsonl").absolute()), "GPU_TESTS_CODE": code}
+                path = os.pathsep.join(filter(None, [str(SUPPORT), os.environ.get("PYTHONPATH")]))
+                environment = registry.environment(target, "float64", "ieee", cache) | kept
+                environment |= {"GPU_TESTS_SECONDS": str(share - GRACE), "PYTHONPATH": path}
+                arguments = [python, *PYTEST, "-k", name, *TESTS]
+            done = command(log, share, arguments, environment)
+        if done != NO_TESTS or not tested:
+            ended.append(outcome_of(done, log))
     return max(ended, key=lambda outcome: WORSE.index(outcome.status), default=Outcome("skipped", "no test applies"))
 
 
-def compared(name: str, folder: Path, record: Record, targets: Sequence[str], results: Path, seconds: float) -> Outcome:
+def compared(
+    name: str, folder: Path, record: Record, targets: Sequence[str], words: Sequence[str], seconds: float
+) -> Outcome:
     """Compare every target in one precision, or go on with the run that was cut."""
     log, base = folder / f"{name}.log", [sys.executable, "-m", "ganbench.cli", "compare"]
     asked = ["--backends", ",".join(targets), "--ops", "gan_iteration", "--rounds", ROUNDS, *PRECISIONS[name]]
-    asked += ["--results", str(results)]
+    asked += [*words, "--results", str(RESULTS)]
     began, since = time.monotonic(), record.began(name)
-    if since is not None and (run := interrupted(results, since, ["compare", *asked])) is not None:
+    if since is not None and (run := interrupted(RESULTS, since, ["compare", *asked])) is not None:
         code = command(log, seconds, [*base, "--resume", str(run)])
         if code != 2:  # else it has ended, or something differs that must not be pooled
             return outcome_of(code, log)
@@ -202,6 +214,7 @@ def compared(name: str, folder: Path, record: Record, targets: Sequence[str], re
 def interrupted(results: Path, since: str, asked: Sequence[str]) -> Path | None:
     """Return the newest run since then of exactly this command that wrote no end; None where there is none."""
     from ganbench.errors import StorageError
+    from ganbench.measure.session import shareable
     from ganbench.results.records import RunEnd, RunHeader
     from ganbench.results.store import read_run
 
@@ -212,7 +225,7 @@ def interrupted(results: Path, since: str, asked: Sequence[str]) -> Path | None:
             head, *rest = read_run(path)
         except StorageError:
             continue
-        ours = isinstance(head, RunHeader) and head.command[1:] == list(asked)
+        ours = isinstance(head, RunHeader) and head.command[1:] == [*map(shareable, asked)]
         if ours and not any(isinstance(line, RunEnd) for line in rest):
             return path
     return None
@@ -230,10 +243,7 @@ def suite(log: Path, seconds: float) -> Outcome:
     return outcome
 
 
-# Before it begins -------------------------------------------------------------------------------------------
-
-
-def obstacle() -> str:
+def obstacle(said: Sequence[str] = ()) -> str:
     """Return why nothing can be measured here, and what to do about it; '' if all is well."""
     if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
         return f"{sys.executable} lacks {', '.join(missing)}: {_pip(missing)}"
@@ -242,31 +252,36 @@ def obstacle() -> str:
     except importlib.metadata.PackageNotFoundError:
         return f"ganbench is not installed in {sys.executable}: {sys.executable} -m pip install --no-deps -e ."
     from ganbench import gpus, registry
+    from ganbench.errors import GanbenchError
 
+    try:
+        pythons = registry.parse_pythons(said)
+        probes = {name: registry.about(name, pythons.get(name, "")).probe for name in FRAMEWORKS}
+    except GanbenchError as error:  # another Python that cannot be
+        return str(error)
     if not gpus.count():
         return "no NVIDIA GPU found: neither its driver's /proc/driver/nvidia nor pynvml (nvidia-ml-py) shows one"
-    if not gpu_targets():
-        probes = {name: registry.about(name).probe for name in FRAMEWORKS}
+    if not gpu_targets(pythons):
         return "; ".join(f"{name}: {probe.reasons.get('cuda', '')}, {probe.install}" for name, probe in probes.items())
-    return ""
+    return gpus.one_process("cuda")
 
 
-def gpu_targets() -> list[str]:
+def gpu_targets(pythons: Mapping[str, str]) -> list[str]:
     """Return every mode of the frameworks that can use the GPU, PyTorch's default, the baseline, first."""
     from ganbench import registry
 
-    found = [registry.parse_target(label) for label in registry.available()]
+    found = [registry.parse_target(label) for label in registry.available(pythons)]
     labels = [target.label for target in found if target.device != "cpu"]
     return sorted(labels, key=lambda label: label != "torch@cuda")
 
 
-def code_state() -> str:
+def code_state(pythons: Mapping[str, str]) -> str:
     """Return what a finished step depends on: commit, changes, and the versions of the frameworks."""
     from ganbench import registry
     from ganbench.machine import environment
 
-    versions = {name: registry.version(name) for name in FRAMEWORKS}
-    return " ".join([str(environment.source_state()[0]), environment.source_changes(), *versions.values()])
+    versions = [registry.version(name, pythons.get(name, "")) for name in FRAMEWORKS]
+    return " ".join([str(environment.source_state()[0]), environment.source_changes(), *versions])
 
 
 def _pip(packages: Sequence[str]) -> str:
@@ -278,19 +293,23 @@ def _now() -> str:
 
 
 def main() -> None:
-    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
-    if reason := obstacle():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--python", action="append", default=[], metavar="FRAMEWORK=PYTHON", help="where one is")
+    said = parser.parse_args().python
+    if reason := obstacle(said):
         print(f"cannot measure a GPU here: {reason}", file=sys.stderr)
         sys.exit(2)
     from ganbench.machine.environment import machine_name
+    from ganbench.registry import parse_pythons
 
-    folder = RESULTS / machine_name() / "gpu"
-    record, targets = Record(folder, code_state()), gpu_targets()
+    pythons, folder = parse_pythons(said), RESULTS / machine_name() / "gpu"
+    words = [word for pair in pythons.items() for word in ("--python", "=".join(pair))]
+    record, targets = Record(folder, code_state(pythons)), gpu_targets(pythons)
     print(f"{', '.join(targets)}; logs in {folder}")
     if importlib.util.find_spec("pynvml") is None:
         print(f"neither clocks nor energy will be known: {_pip(['nvidia-ml-py'])}")
     try:
-        sys.exit(act(list(all_steps(folder, record, targets)), record))
+        sys.exit(act(list(all_steps(folder, record, targets, words)), record))
     except KeyboardInterrupt:
         print("interrupted: run it again to go on from here", file=sys.stderr)
         sys.exit(130)

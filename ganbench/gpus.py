@@ -21,6 +21,7 @@ THROTTLE = {
     0x40: "hardware thermal slowdown",
     0x80: "power brake",
 }
+ONE_PROCESS = {2: "PROHIBITED", 3: "EXCLUSIVE_PROCESS"}  # compute modes, as nvmlComputeMode_t numbers them
 PROC = Path("/proc/driver/nvidia")
 WINDOWS_GPU = Path("/dev/dxg")  # that of a Linux inside Windows, where the driver shows nothing else
 ORDER = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
@@ -100,6 +101,17 @@ def energy(device: str) -> float | None:
     nvml, handle = _handle(device)
     millijoules = None if handle is None else _asked(nvml, nvml.nvmlDeviceGetTotalEnergyConsumption, handle)
     return None if millijoules is None else millijoules / 1e3
+
+
+def one_process(device: str) -> str:
+    """Return why several processes cannot use a GPU at once, and what to run; '' if they can, or NVML does not say."""
+    nvml, handle = _handle(device)
+    mode = None if handle is None else ONE_PROCESS.get(_asked(nvml, nvml.nvmlDeviceGetComputeMode, handle) or 0)
+    if mode is None:
+        return ""
+    uuid = _text(_asked(nvml, nvml.nvmlDeviceGetUUID, handle) or device.partition(":")[2] or "0")
+    undo = f"sudo nvidia-smi --id={uuid} --compute-mode=DEFAULT"
+    return f"{device} is in compute mode {mode}, but every target has a process of its own, all at once: {undo}"
 
 
 @functools.cache

@@ -17,7 +17,7 @@ import importlib.util, os, runpy, sys
 root, module = sys.argv[1:3]
 del sys.argv[1:3]
 found = importlib.util.find_spec("ganbench")
-if found is None or os.path.realpath(found.origin or "") != os.path.join(root, "ganbench", "__init__.py"):
+if root and (found is None or os.path.realpath(found.origin or "") != os.path.join(root, "ganbench", "__init__.py")):
     sys.path.insert(0, root)
 runpy.run_module(module, run_name="__main__", alter_sys=True)
 """
@@ -28,9 +28,15 @@ CHANNEL = "GANBENCH_CHANNEL"  # the variable with the descriptor of the channel;
 APART = f"exec 3>&1 1>&2; export {CHANNEL}=3; "
 
 
-def command(module: str, *arguments: str) -> list[str]:
-    """Return the command line that runs ``module`` of this ganbench."""
-    return [sys.executable, "-P", "-c", START, str(ROOT), module, *arguments]
+def command(module: str, *arguments: str, python: str = "") -> list[str]:
+    """Return the command line that runs ``module`` of this ganbench; in another ``python``, of the ganbench there."""
+    start, root = (program(python), "") if python else (sys.executable, str(ROOT))
+    return [start, "-P", "-c", START, root, module, *arguments]
+
+
+def program(python: str) -> str:
+    """Return where another Python is, as the system wants it."""
+    return os.path.expanduser(python)  # noqa: PTH111 (pathlib would make ``./python`` one that PATH is searched for)
 
 
 def answering(

@@ -160,6 +160,15 @@ class Settings(Recorded, frozen=True, kw_only=True):
             "Devices to run every backend on: cpu, cuda, cuda:1.", "LIST", recorded="targets", yields=("backends",)
         ),
     ] = ""
+    python: Annotated[
+        Names,
+        Setting(
+            "Run a backend in another Python, where its framework is: jax=/opt/jax/bin/python, or torch@cuda=...; "
+            "the NumPy that checks results stays that of here.  [repeatable]",
+            "BACKEND=PYTHON",
+            recorded="targets",
+        ),
+    ] = ""
     ops: Annotated[
         Names | None,
         Setting(

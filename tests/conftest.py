@@ -2,7 +2,6 @@
 
 import copy
 import json
-import math
 import os
 import re
 import shutil
@@ -17,14 +16,13 @@ import processors  # before anything that imports NumPy
 import pytest
 from fleets import certificates
 from msgspec.structs import replace
+from sizes import large, models_of
 from trainings import finished, start
 
 import ganbench
 from ganbench import testing
 from ganbench.cli import main
-from ganbench.gan import GANSpec
 from ganbench.measure.plan import RIGORS, make_plan
-from ganbench.operation import Operation
 from ganbench.operations.products import FLOOR
 
 PLUGIN = Path(__file__).parent / "plugin"
@@ -45,19 +43,10 @@ def pytest_configure(config):
     testing.keep_answers(config)
 
 
-def large(parameter):
-    """Whether a model, or an operation, has as many numbers as one of MNIST."""
-    if isinstance(parameter, Operation):
-        return sum(math.prod(output.shape) for output in parameter.outputs()) > 50_000
-    return getattr(parameter, "img_dim", 0) >= 28 * 28
-
-
 def pytest_collection_modifyitems(items):
     """Mark conformance to large models, of which one takes as long as all small ones, and to odd ones."""
     for item in items:
-        if item.cls is None or not issubclass(item.cls, testing.BackendConformance) or not hasattr(item, "callspec"):
-            continue
-        models = [one for one in item.callspec.params.values() if isinstance(one, Operation | GANSpec)]
+        models = models_of(item)
         if any(map(large, models)):
             item.add_marker("large")
         elif models and not f"{item.callspec.id}-".startswith(USUAL):

@@ -28,7 +28,7 @@ pytestmark = [
 
 @pytest.fixture
 def server():
-    with adopting(), ForkServer("numpy", [], child_environment({}, 1)) as made:
+    with adopting(), ForkServer(registry.parse_target("numpy"), [], child_environment({}, 1)) as made:
         yield made
 
 

@@ -6,6 +6,7 @@ That graph modes pass the gate is asked in test_backends.py, as of every other m
 import warnings
 
 import pytest
+from commands import cli
 
 from ganbench import registry
 from ganbench.gan import preset
@@ -77,3 +78,15 @@ def test_every_block_has_a_time_of_the_device_and_of_a_single_call(label):
     block = time_visit(backend, CASE, program, max(1, 40 // program.iterations))
     assert block.device_s > 0
     assert block.latency_s > 0
+
+
+@pytest.mark.parametrize("name", ["torch", "jax", "cupy"])
+def test_tf32(name):
+    """In a worker of its own: libraries read what switches TF32 on when they are imported."""
+    if reason := registry.about(name).probe.reasons.get("cuda"):
+        pytest.skip(reason)
+    done = cli("verify", "--backends", f"{name}@cuda", "--preset", "mnist-mlp", "--math", "tf32")
+    assert done.returncode == 0, done.stderr
+    assert "2e-03" in done.stdout
+    products = [line.split() for line in done.stdout.splitlines() if line.startswith("matmul ")]
+    assert all(float(line[4]) > 1e-5 for line in products), "these products were not rounded"

@@ -12,6 +12,7 @@ import pytest
 from patience import LIMIT_S
 
 from ganbench import gpus
+from ganbench.measure.session import shareable
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ROOT / "benchmarks" / "gpu.py"
@@ -111,19 +112,21 @@ def test_steps_of_other_code_and_torn_lines_do_not_count(gpu, record, tmp_path):
 def test_a_run_that_was_cut_is_found_and_gone_on_with(gpu, record, craft, tmp_path, monkeypatch):
     asked = ["compare", "--backends", "torch@cuda", "--ops", "gan_iteration", "--rounds", "6",
              *gpu.PRECISIONS["float32"], "--results", str(tmp_path)]  # fmt: skip
-    craft(tmp_path, command=["cli.py", *asked])  # has ended
-    run = craft(tmp_path, command=["cli.py", *asked], end=False)
-    craft(tmp_path, command=["cli.py", *asked, "--threads", "1"], end=False)
+    kept = ["cli.py", *map(shareable, asked)]
+    craft(tmp_path, command=kept)  # has ended
+    run = craft(tmp_path, command=kept, end=False)
+    craft(tmp_path, command=[*kept, "--threads", "1"], end=False)
     assert gpu.interrupted(tmp_path, "20260101T000000Z", asked) == run
     assert gpu.interrupted(tmp_path, "20260109T000000Z", asked) is None
 
     codes, commands = iter([124, 0, 2, 0]), []
     monkeypatch.setattr(gpu, "command", lambda log, seconds, arguments: commands.append(arguments) or next(codes))
+    monkeypatch.setattr(gpu, "RESULTS", tmp_path)
     monkeypatch.setattr(gpu, "_now", lambda: "20260101T000000Z")
     (tmp_path / "float32.log").write_text("words\n")
 
     def compared():
-        return gpu.compared("float32", tmp_path, record, ["torch@cuda"], tmp_path, 60)
+        return gpu.compared("float32", tmp_path, record, ["torch@cuda"], [], 60)
 
     assert compared().status == "cut"  # nothing of this step has begun yet
     assert commands[-1][-len(asked) :] == asked
@@ -186,14 +189,99 @@ def test_asv_is_done_only_where_a_case_was_timed(gpu, monkeypatch, tmp_path, sai
     assert gpu.suite(log, 10).status == status
 
 
-def test_each_framework_is_tested_in_a_process_of_its_own(gpu, monkeypatch, tmp_path):
-    log, codes, asked = tmp_path / "tests.log", iter([0, gpu.NO_TESTS, 1]), []
-    log.write_text("1 failed\n")
+TARGETS = ["torch@cuda", "torch.graph@cuda", "jax@cuda", "cupy"]
 
-    def command(log, seconds, arguments, environment):
-        asked.append((arguments[arguments.index("-k") + 1], environment["CUDA_DEVICE_ORDER"]))
-        return next(codes)
+
+@pytest.fixture
+def asked(gpu, monkeypatch, tmp_path):
+    """The commands of the step of tests, of which the codes are given by a list; the log says that one failed."""
+    (tmp_path / "tests.log").write_text("1 failed\n")
+    asked, codes = [], []
+
+    def command(log, seconds, arguments, environment=None):
+        asked.append((arguments, environment or {}))
+        return codes.pop(0)
 
     monkeypatch.setattr(gpu, "command", command)
-    assert gpu.tests(log, 30).status == "failed"
-    assert asked == [(name, "PCI_BUS_ID") for name in gpu.FRAMEWORKS]
+    return asked, codes
+
+
+def test_each_framework_is_tested_in_a_process_of_its_own(gpu, asked, tmp_path):
+    commands, codes = asked
+    codes += [0, gpu.NO_TESTS, 1]
+    assert gpu.tests(tmp_path / "tests.log", "code", TARGETS, [], 30).status == "failed"
+    names = [arguments[arguments.index("-k") + 1] for arguments, _ in commands]
+    assert (names, {environment["CUDA_DEVICE_ORDER"] for _, environment in commands}) == (
+        ["torch", "jax", "cupy"], {"PCI_BUS_ID"},
+    )  # fmt: skip
+
+
+def test_without_pytest_its_programs_are_verified(gpu, asked, monkeypatch, tmp_path):
+    commands, codes = asked
+    codes += [0, 0, 0]
+    monkeypatch.setattr(gpu.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess((), 1))
+    assert gpu.tests(tmp_path / "tests.log", "code", TARGETS, [], 30).status == "done"
+    assert ["verify" in arguments for arguments, _ in commands] == [True] * 3
+    assert commands[0][0][commands[0][0].index("--backends") + 1] == "torch@cuda,torch.graph@cuda"
+
+
+TESTS_THAT_TAKE_TIME = """
+import time, warnings, pytest
+pytestmark = pytest.mark.gpu
+
+@pytest.mark.parametrize("n", range(4))
+def test_one(n):
+    warnings.warn("of a user's library")
+    time.sleep(0.3)
+    with open({seen!r}, "a") as file:
+        file.write(str(n))
+    assert n != 2
+
+def test_without_the_mark():
+    raise AssertionError
+test_without_the_mark.pytestmark = []
+"""
+
+
+def test_a_test_that_is_done_stays_done_and_none_begins_when_time_is_over(gpu, tmp_path):
+    file, seen = tmp_path / "test_slow.py", tmp_path / "seen"
+    file.write_text(TESTS_THAT_TAKE_TIME.format(seen=str(seen)))
+    (tmp_path / "conftest.py").write_text("import a_package_of_developers\n")
+
+    def run(seconds, code="code"):
+        variables = {"GPU_TESTS_DONE": str(tmp_path / "done.jsonl"), "GPU_TESTS_CODE": code,
+                     "GPU_TESTS_SECONDS": str(seconds), "PYTHONPATH": str(gpu.SUPPORT)}  # fmt: skip
+        return gpu.command(tmp_path / "log", LIMIT_S, [sys.executable, *gpu.PYTEST, str(file)], variables)
+
+    assert run(0.0) == gpu.CUT
+    assert seen.read_text() == "0"
+    assert run(LIMIT_S) == 1  # one fails, and the others are done
+    assert seen.read_text() == "0123"
+    assert run(LIMIT_S) == 1
+    assert seen.read_text() == "01232"  # only that one again
+    assert run(LIMIT_S, "other code") == 1
+    assert seen.read_text() == "012320123"
+
+
+def test_in_a_python_without_what_developers_have_the_tests_are_found(gpu, tmp_path):
+    """Neither hypothesis nor PyTorch: the tests of a GPU are imported, and skip what is not there."""
+    hidden = ("hypothesis", "pytest_timeout", "xdist", "torch", "PIL", "dask", "distributed")
+    (tmp_path / "sitecustomize.py").write_text(f"import sys\nfor name in {hidden}: sys.modules[name] = None\n")
+    variables = {"GPU_TESTS_DONE": str(tmp_path / "done.jsonl"), "GPU_TESTS_CODE": "", "GPU_TESTS_SECONDS": "600",
+                 "PYTHONPATH": os.pathsep.join([str(tmp_path), str(gpu.SUPPORT)])}  # fmt: skip
+    command = [sys.executable, *gpu.PYTEST, "-p", "no:timeout", "-p", "no:xdist", "-k", "torch", *gpu.TESTS]
+    code = gpu.command(tmp_path / "log", LIMIT_S, command, {**variables, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"})
+    said = (tmp_path / "log").read_text()
+    assert code == 0, said
+    assert "torch is not installed" in said
+
+
+def test_a_gpu_that_admits_one_process_is_told(gpu, monkeypatch):
+    monkeypatch.setattr(gpus, "count", lambda: 1)
+    monkeypatch.setattr(gpu, "gpu_targets", lambda pythons: ["torch@cuda"])
+    monkeypatch.setattr(gpus, "one_process", lambda device: f"{device} is for one")
+    assert gpu.obstacle() == "cuda is for one"
+
+
+def test_a_framework_in_another_python_is_used_there(gpu):
+    assert gpu.obstacle(["jax"]).startswith("python 'jax' is not valid")

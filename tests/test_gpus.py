@@ -76,6 +76,23 @@ def test_doctor_tells_the_clocks_of_gpus_and_how_to_lock_them(nvml, ganbench_cli
     assert "--lock-gpu-clocks=MHZ,MHZ" in out
 
 
+@pytest.mark.parametrize(("mode", "name"), [(0, ""), (1, ""), (2, "PROHIBITED"), (3, "EXCLUSIVE_PROCESS")])
+def test_a_gpu_for_one_process_is_told_with_what_undoes_it(nvml, monkeypatch, ganbench_cli, mode, name):
+    monkeypatch.setattr(Nvml, "mode", mode)
+    nvml("1")
+    reason = gpus.one_process("cuda")
+    assert bool(reason) == bool(name)
+    assert name in reason
+    assert gpus.one_process("cpu") == gpus.one_process("cuda:1") == ""
+    assert (reason in environment.disturbances()) == bool(reason)
+    if reason:
+        assert f"nvidia-smi --id={UUIDS[1]} --compute-mode=DEFAULT" in reason
+        row = ganbench.compare("torch@cuda", preset="tiny", ops="matmul", rounds=1, results=None).to_pandas().iloc[0]
+        assert (row["status"], row["reason"]) == ("unavailable", reason)
+    nvml("1", refused=["nvmlDeviceGetComputeMode"])
+    assert gpus.one_process("cuda") == ""
+
+
 def test_older_bindings_tell_bytes(nvml):
     nvml("GPU-2222", text=str.encode)
     assert gpus.names() == ("Quadro T400 4GB",)

@@ -245,19 +245,3 @@ def test_convolutions_of_jax_take_tf32_only_where_asked(mode, product, precision
     products = [line for line in lines if f"stablehlo.{product}" in line]
     assert products
     assert all(line.partition("precision")[2].count(said) == 2 for line in products)
-
-
-# On a GPU ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("name", ["torch", "jax", "cupy"])
-def test_tf32_on_a_gpu(ganbench_cli, name):
-    """In a worker of its own: libraries read what switches TF32 on when they are imported."""
-    if reason := registry.about(name).probe.reasons.get("cuda"):
-        pytest.skip(reason)
-    code, out, _ = ganbench_cli("verify", "--backends", f"{name}@cuda", "--preset", "mnist-mlp", "--math", "tf32")
-    assert code == 0
-    assert "2e-03" in out
-    products = [line.split() for line in out.splitlines() if line.startswith("matmul ")]
-    assert all(float(line[4]) > 1e-5 for line in products), "these products were not rounded"

@@ -27,7 +27,7 @@ VALUES = {
 NAMES = {
     "dtype": "float64", "backends": "numpy.inplace", "devices": "cpu", "ops": "matmul", "preset": "tiny",
     "model": "model.toml", "generator": "4,784", "discriminator": "784,1", "loss": "wgan-gp", "data": "rows.npy",
-    "math": "tf32", "baseline": "torch", "critic_steps": 2,
+    "math": "tf32", "python": "numpy=/opt/other/bin/python", "baseline": "torch", "critic_steps": 2,
 }  # fmt: skip
 NEEDS = {  # what else must be said
     "caches": {"ops": "matmul", "threads": 1}, "baseline": {"backends": "numpy,torch"},

@@ -192,20 +192,22 @@ def verify(context: click.Context, /, **settings: Any) -> None:
         sys.exit(1)
 
 
-@cli.command("list", cls=Command)
-def list_command() -> None:
+@cli.command("list", cls=Command, settings="python")
+def list_command(python: str) -> None:
     """Show what can be measured here, and why other things cannot."""
+    from .. import registry
     from ..report.listing import listing
 
-    click.echo(listing(), nl=False)
+    click.echo(listing(registry.parse_pythons(python)), nl=False)
 
 
-@cli.command("doctor", cls=Command)
-def doctor_command() -> None:
+@cli.command("doctor", cls=Command, settings="python")
+def doctor_command(python: str) -> None:
     """Describe this machine, and measure how precise it is (20 s)."""
+    from .. import registry
     from .doctor import examination
 
-    for line in examination():
+    for line in examination(registry.parse_pythons(python)):
         click.echo(visible_lines(line))
 
 

@@ -290,6 +290,11 @@ def _value(path: Path, option: click.Parameter, value: Any) -> Any:
             return str(place if path.parent == Path.cwd() else path.parent / place)
         except RuntimeError as error:
             raise UsageError(f"{key} = {value!r} in {TABLE} of {path} is not valid: that home is unknown") from error
+    if "=" in (option.metavar or "") and option.multiple and key == "python":  # programs; without a path: in PATH
+        from ..launch import program
+
+        pairs = [str(word).partition("=") for word in words]
+        words = [f"{key}{eq}{path.parent / program(value) if os.sep in value else value}" for key, eq, value in pairs]
     return [str(word) for word in words] if option.multiple else ",".join(map(str, words))
 
 

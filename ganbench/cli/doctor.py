@@ -32,8 +32,8 @@ REACHED = {"a default run": (7, 14), "a run with --rigor full": (29, 17)}
 WORTHWHILE = 0.8  # of what several threads tell: where one thread tells less than that, it is named
 
 
-def examination() -> Iterator[str]:
-    """Yield the findings, line by line, as they are made."""
+def examination(pythons: Mapping[str, str] = registry.OURS) -> Iterator[str]:
+    """Yield the findings, line by line, as they are made; ``pythons`` are those in which backends run."""
     facts = environment.metadata()
     yield f"machine    {environment.machine_name()}"
     yield f"processor  {facts['cpu']}, usable cores {len(facts['cpus'])} of {facts['logical_cpus']} logical"
@@ -44,8 +44,8 @@ def examination() -> Iterator[str]:
         numbers = [f"{what} {clock} MHz" for what, clock in told.items() if clock is not None]
         yield f"           GPU {place}: {', '.join(numbers) or 'NVML reports no clocks'}"
     yield f"system     {facts['os']}, Python {facts['python']}"
-    for name in registry.names():
-        yield from _backend(name)
+    for name, python in registry.homes(pythons):
+        yield from _backend(name, python)
     yield ""
     yield from trial()
     found = environment.disturbances()
@@ -53,10 +53,10 @@ def examination() -> Iterator[str]:
     yield from (f"  - {text}" for text in found)
 
 
-def _backend(name: str) -> Iterator[str]:
+def _backend(name: str, python: str) -> Iterator[str]:
     """Start a worker, as a run would, and say what it found; or why there is none."""
     try:
-        plan = make_plan(preset("tiny"), backends=name)
+        plan = make_plan(preset("tiny"), backends=name, python=f"{name}={python}" * bool(python))
         with workspace() as folder:
             worker = Worker(plan, plan.targets[0], folder)
             ready = worker.wait()
@@ -66,7 +66,7 @@ def _backend(name: str) -> Iterator[str]:
         return
     yield (
         f"{name:<10} {ready.framework_version} on {ready.device_name}, imports in {ready.import_s:.2f} s, "
-        f"denormals {ready.denormals}"
+        f"denormals {ready.denormals}" + f", in {python} (Python {ready.python})" * bool(python)
     )
     yield from (f"           inside: {library}" for library in ready.libraries)
     for pool in ready.blas:

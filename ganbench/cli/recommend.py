@@ -54,7 +54,7 @@ def recommend_command(
 
     if run is None:
         if options["backends"] is None:
-            options["backends"] = registry.available()
+            options["backends"] = registry.available(registry.parse_pythons(options["python"]))
         plan = fitting(context, partial(make_plan, ops=[OPERATION]), options)
         announce(announcement(plan))
         measured = shown(lambda progress: carry_out(plan, results, None, say, progress))

@@ -72,13 +72,14 @@ def option_of(setting: "Setting") -> click.Option:
     text = f"{setting.help}  [default: {setting.usual}]" if setting.usual and not shown else setting.help
     if not setting.metavar:
         return click.Option([setting.name, f"--{setting.key}/--no-{setting.key}"], default=default, help=setting.help)
+    several = "=" in setting.metavar  # pairs, each by an option of its own
     if setting.metavar == "TIME" and shown:
         default = f"{default:g}s"
 
     def checked(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
         """Return what a value means; what is wrong with it names the option, and the file that it is from."""
         try:
-            value = setting.read(value)
+            value = setting.read(",".join(value) if isinstance(value, tuple) else value)
             setting.check(value)
         except UsageError as error:
             raise click.BadParameter(str(error), ctx, param) from error
@@ -86,7 +87,8 @@ def option_of(setting: "Setting") -> click.Option:
 
     return click.Option(
         [setting.name, f"--{setting.key}", *setting.also], type=TYPES.get(setting.metavar), metavar=setting.metavar,
-        default=default, show_default=shown, help=text, callback=checked,
+        default=default or None if several else default, show_default=shown, help=text, callback=checked,
+        multiple=several,
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from .terminal import is_terminal, progress_bar, say
 
 
 @click.command(
-    "train", cls=Command, settings="spec dtype threads data seed",
+    "train", cls=Command, settings="python spec dtype threads data seed",
     changes={"seed": {
         "help": "Seed of the initial weights, the order of the data and the noise.", "default": None, "usual": "0",
     }},

@@ -226,6 +226,8 @@ def disturbances() -> list[str]:
     governor = _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip()
     if governor and governor != "performance":
         found.append(f"the frequency governor is '{governor}', not 'performance'")
+    devices = ["cuda", *(f"cuda:{place}" for place in range(1, len(gpus.names())))]
+    found += [reason for device in devices if (reason := gpus.one_process(device))]
     for place, hold in enumerate(gpus.holds()):
         if hold.asked in (None, hold.usual):
             clock = hold.usual or hold.highest or "MHZ"

@@ -67,14 +67,14 @@ class ForkServer:
     Its workers become the caller's own children only inside of ``adopting``.
     """
 
-    def __init__(self, backend: str, cpus: list[int], environment: dict[str, str]) -> None:
+    def __init__(self, target: registry.Target, cpus: list[int], environment: dict[str, str]) -> None:
         guard.watch()
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.settimeout(PATIENCE_S)
         self._waiting = True
         with theirs:
             self._process = subprocess.Popen(
-                command("ganbench.measure.fork_server", str(theirs.fileno())),
+                command("ganbench.measure.fork_server", str(theirs.fileno()), python=target.python),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -83,7 +83,7 @@ class ForkServer:
                 start_new_session=True,
             )
         OURS.add(self._process.pid)
-        self._socket.send(msgspec.json.encode(ForkServerJob(backend=backend, parent=os.getpid(), cpus=cpus)))
+        self._socket.send(msgspec.json.encode(ForkServerJob(backend=target.backend, parent=os.getpid(), cpus=cpus)))
 
     def wait(self) -> None:
         """Wait until the framework is imported. If the import failed, ``fork`` raises."""
@@ -124,8 +124,8 @@ def can_fork(target: registry.Target) -> bool:
     if sys.platform != "linux" or target.device != "cpu":
         return False
     try:
-        return registry.about(target.backend).forks
-    except registry.BrokenBackendError:  # its row will have the reason
+        return registry.about(target.backend, target.python).forks
+    except registry.UNKNOWN:  # its row will have the reason
         return False
 
 

@@ -93,7 +93,9 @@ def make_plan(spec: GANSpec | None = None, *, timed: bool = True, ceilings: bool
     Either is the rigor's unless given.
     """
     settings = Settings(**asked)
-    targets = registry.parse_targets(registry.split_list(settings.backends), registry.split_list(settings.devices))
+    split = registry.split_list
+    pythons = registry.parse_pythons(settings.python)
+    targets = registry.parse_targets(split(settings.backends), split(settings.devices), pythons)
     spec = spec or model_of(settings)
     operations = _operations(settings.ops, spec)
     precision = precision_of(settings.dtype, settings.math)
@@ -108,7 +110,7 @@ def make_plan(spec: GANSpec | None = None, *, timed: bool = True, ceilings: bool
         spec=spec,
         operations=operations,
         targets=tuple(targets),
-        baseline=_baseline(settings.baseline, targets),
+        baseline=targets[0].label if settings.baseline is None else _baseline(settings.baseline, targets, pythons),
         precision=precision,
         cpus=tuple(cpus),
         data=None if settings.data is None else Path(settings.data),
@@ -163,6 +165,7 @@ def asked_again(said: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **{name: said[name] for name in (*Recorded.__struct_fields__, "baseline", "threads", "rigor")},
         "backends": [target.whole for target in said["targets"]],
+        "python": sorted({f"{one.backend}@{one.device}={one.python}" for one in said["targets"] if one.python}),
         "ops": said["operations"],
         "math": said["precision"],
         "data": None if said["data"] == DIGITS else from_utf8(said["data"]),
@@ -215,11 +218,8 @@ def reaching(care: Rigor, rounds: int | None, budget_s: float | None, precision_
     return msgspec.structs.replace(care, rounds=rounds or 0, goal=precision_goal or care.goal)
 
 
-def _baseline(text: str | None, targets: Sequence[Target]) -> str:
-    """Return the label of the baseline: the first target, unless another is named."""
-    if text is None:
-        return targets[0].label
-    label = registry.parse_target(text).label
+def _baseline(text: str, targets: Sequence[Target], pythons: Mapping[str, str]) -> str:
+    label = registry.parse_target(text, pythons).label
     labels = [target.label for target in targets]
     if label not in labels:
         raise UsageError(f"baseline '{text}' is not among the targets compared ({', '.join(labels)})")

@@ -14,7 +14,8 @@ from typing import IO, Any, NoReturn, TypeVar
 
 import msgspec
 
-from .. import registry
+from .. import gpus, registry
+from ..errors import UnavailableError
 from ..launch import OPEN, answering, command
 from ..machine import guard
 from ..machine.environment import can_pause, can_pin
@@ -58,14 +59,14 @@ class Child:
 
     def __init__(
         self, module: str, job: ChildJob, environment: dict[str, str], timeout_s: float | None,
-        server: ForkServer | None = None,
+        server: ForkServer | None = None, python: str = "",
     ) -> None:  # fmt: skip
         guard.watch()
         self.timeout_s = timeout_s
         self._grouped = can_pause()
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (stop() closes it)
         self._replies: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        self._process = self._started(module, environment, server)
+        self._process = self._started(command(module, python=python), environment, server)
         OURS.add(self._process.pid)
         threading.Thread(target=self._listen, daemon=True).start()
         self._paused = False
@@ -74,7 +75,7 @@ class Child:
             self.send(encoded(job))
 
     def _started(
-        self, module: str, environment: dict[str, str], server: ForkServer | None
+        self, arguments: list[str], environment: dict[str, str], server: ForkServer | None
     ) -> "subprocess.Popen[bytes] | Forked":
         """Start the process, in a group of its own, so that it is paused and killed with its children."""
         if server is not None:
@@ -84,9 +85,8 @@ class Child:
         answers = os.fdopen(reader, "rb")
         try:
             process = answering(
-                command(module), writer, self._errors, environment, stdin=subprocess.PIPE,
-                start_new_session=self._grouped,
-            )  # fmt: skip
+                arguments, writer, self._errors, environment, stdin=subprocess.PIPE, start_new_session=self._grouped
+            )
         except BaseException:
             answers.close()
             raise
@@ -202,14 +202,16 @@ class Worker(Child):
     """The process of one target; ``folder`` holds the images, its outputs, and what it compiles.
 
     The constructor starts it, forked by ``server`` if there is one; ``wait`` returns once its framework is imported.
-    Raises ``BrokenBackendError`` for a plug-in that fails, and ``OSError`` or ``ValueError`` for environment variables
-    that the system refuses.
+    Raises ``BrokenBackendError`` for a plug-in that fails, ``UnavailableError`` where no
+    worker can be, and ``OSError`` or ``ValueError`` for environment variables that the system refuses.
     """
 
     def __init__(self, plan: Plan, target: Target, folder: str, server: ForkServer | None = None) -> None:
+        if reason := gpus.one_process(target.device):
+            raise UnavailableError(reason)
         job, environment = job_of(Job, plan, target, folder), environment_of(plan, target, folder)
         self.clock, self._began = Clock(), time.perf_counter()
-        super().__init__("ganbench.measure.worker", job, environment, plan.timeout_s, server)
+        super().__init__("ganbench.measure.worker", job, environment, plan.timeout_s, server, target.python)
         self.target = target
 
     def wait(self) -> Ready:
@@ -266,6 +268,6 @@ def fork_servers(plan: Plan, folder: str, stack: contextlib.ExitStack) -> dict[s
         if can_fork(target):
             with contextlib.suppress(Exception):  # a plug-in may raise anything; its row will have the reason
                 environment = environment_of(plan, target, folder)
-                made = ForkServer(target.backend, list(plan.cpus) if can_pin() else [], environment)
+                made = ForkServer(target, list(plan.cpus) if can_pin() else [], environment)
                 found[target.label] = stack.enter_context(made)
     return found

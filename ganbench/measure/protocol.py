@@ -104,6 +104,7 @@ class Ready(Reply, tag="ready", frozen=True):
     denormals: str
     blas: list[dict[str, Any]]
     libraries: list[str]
+    python: str = ""  # the version of another interpreter
 
 
 class Prepared(Reply, tag="prepared", frozen=True):

@@ -158,7 +158,9 @@ def keep_ceilings(plan: Plan, target: Target | None, record: CeilingRecord) -> N
 def _path(plan: Plan, target: Target | None) -> Path:
     facts = environment.metadata()
     conditions = [facts[name] for name in ("cpu", "logical_cpus", "gpus", "driver", "os", "python", "tuning")]
-    library = [] if target is None else [target.backend, target.device, registry.version(target.backend)]
+    library = [] if target is None else [target.backend, target.device, registry.version(target.backend, target.python)]
+    if target is not None and target.python:
+        library.append(target.python)
     asked = [list(plan.cpus), plan.dtype, plan.precision]
     key = msgspec.json.encode([VERSION, engine.VERSION, conditions, *asked, library])
     return cache_folder() / f"ceilings-{hashlib.sha256(key).hexdigest()[:16]}.json"

@@ -50,6 +50,8 @@ def begin(plan: Plan, results: Path | None, machine: str | None, progress: Progr
     """Return a run that may take turns with others. Raises what ``carry_out`` raises."""
     if machine is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", machine):
         raise UsageError(f"machine '{machine}' is not valid: up to 100 letters of A to Z, digits, '.', '_' and '-'")
+    for target in plan.targets:
+        registry.check_python(target.python)
     images = stage(plan)
     if results is not None:
         store.check_writable(results)
@@ -128,18 +130,18 @@ def describe(plan: Plan, machine: str | None) -> RunHeader:
         environment=environment.metadata(),
         commit=commit,
         dirty=dirty,
-        command=[Path(sys.argv[0]).name, *map(_shareable, sys.argv[1:])],
+        command=[Path(sys.argv[0]).name, *map(shareable, sys.argv[1:])],
         **record(plan),
         data_digest=data_digest(plan.data),
-        versions={name: registry.version(name) for name in dict.fromkeys(t.backend for t in plan.targets)},
+        versions={one.library: registry.version(one.backend, one.python) for one in plan.targets},
         changes=environment.source_changes(),
     )
 
 
-def _shareable(word: str) -> str:
+def shareable(word: str) -> str:
     """Return a word of the command line; of a full path only the name, because runs are given to others."""
-    option, equals, value = word.rpartition("=") if word.startswith("--") else ("", "", word)
-    return as_utf8(option + equals + (Path(value).name if Path(value).is_absolute() else value))
+    before, equals, value = ("", "", word) if Path(word).is_absolute() else word.rpartition("=")
+    return as_utf8(before + equals + (Path(value).name if Path(value).is_absolute() else value))
 
 
 def again(path: Path, **limits: Any) -> tuple[Plan, str]:

@@ -5,6 +5,7 @@ Run as ``python -m ganbench.measure.worker``; the first line on standard input i
 
 import importlib
 import itertools
+import platform
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -81,6 +82,7 @@ class TargetWorker:
             facts.denormals(self._backend),
             facts.blas(),
             self._backend.libraries(),
+            platform.python_version() if job.target.python else "",
         )
 
     def answer(self, request: protocol.AnyRequest) -> protocol.AnyReply:

@@ -20,6 +20,7 @@ import msgspec
 from ..backend import API_VERSION, Backend, Probe
 from ..errors import GanbenchError, UsageError, unknown
 from ..launch import answering, command
+from .interpreters import require
 
 GROUP = "ganbench.backends"
 PATIENCE_S = 30.0  # for the import of a plug-in, which should not import its framework
@@ -91,22 +92,35 @@ def load(name: str) -> type[Backend]:
     return found
 
 
-def about(name: str) -> About:
-    """Return what the backend called ``name`` says of itself; raises ``UsageError`` and ``BrokenBackendError``."""
-    return _ask(About, name)
+def about(name: str, python: str = "") -> About:
+    """Return what the backend called ``name`` says of itself, and what is installed of it, here or in ``python``.
+
+    Raises ``UsageError`` and ``BrokenBackendError``, and ``UnavailableError`` for a Python that cannot be asked.
+    """
+    return _ask(About, name, python=python)
 
 
-def variables(name: str, device: str, dtype: str, precision: str, cache: str) -> dict[str, str]:
+def variables(name: str, device: str, dtype: str, precision: str, cache: str, python: str = "") -> dict[str, str]:
     """Return what ``Backend.environment`` of the backend called ``name`` gives; raises as ``about`` does."""
-    about(name)  # or one that hangs would be waited for again
-    return _ask(dict[str, str], name, device, dtype, precision, cache)
+    about(name, python)  # or one that hangs would be waited for again
+    return _ask(dict[str, str], name, device, dtype, precision, cache, python=python)
 
 
-def _ask(kind: type[T], name: str, *asked: str) -> T:
-    if _entry(name).module.startswith("ganbench.backends."):
+def is_own(name: str) -> bool:
+    """Whether a backend is one of ganbench's own: its class says the same of itself in every interpreter."""
+    found = _entry_points().get(name)
+    return found is not None and _is_own(found)
+
+
+def _is_own(entry: importlib.metadata.EntryPoint) -> bool:
+    return entry.module.startswith("ganbench.backends.")
+
+
+def _ask(kind: type[T], name: str, *asked: str, python: str = "") -> T:
+    if not python and _is_own(_entry(name)):
         value = answer(name, *asked)
     else:
-        said = _said(name, *asked)
+        said = _said(python, name, *asked)
         if said.error:
             raise BrokenBackendError(said.error)
         value = said.value
@@ -140,12 +154,14 @@ def _code_of(name: str, asked_for: str) -> Iterator[None]:
 
 
 @functools.cache
-def _said(name: str, *asked: str) -> Answer:
+def _said(python: str, name: str, *asked: str) -> Answer:
     """Return what the process of a plug-in answers; whether it does or not, it is not asked again until ``names``."""
+    if python:
+        require(python)
     with tempfile.TemporaryFile() as heard, tempfile.TemporaryFile() as errors:
         process = answering(
-            command("ganbench.registry", str(os.getpid()), name, *asked), heard.fileno(), errors, {**os.environ},
-            stdin=subprocess.DEVNULL, start_new_session=True,
+            command("ganbench.registry", str(os.getpid()), name, *asked, python=python), heard.fileno(), errors,
+            {**os.environ}, stdin=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         try:
             ended = f"ended with exit code {process.wait(PATIENCE_S)}"

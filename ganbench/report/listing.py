@@ -1,5 +1,7 @@
 """What ``ganbench list`` shows: everything that can be asked for, and why some of it is missing."""
 
+from collections.abc import Mapping
+
 from .. import registry
 from ..errors import GanbenchError
 from ..gan import PRESETS
@@ -7,11 +9,11 @@ from ..losses import LOSSES
 from ..operations import CONVOLUTIONS, DEFAULT_OPERATIONS, OPERATIONS
 
 
-def listing() -> str:
-    """Return backends with modes and devices, operations, losses and presets, as text."""
+def listing(pythons: Mapping[str, str] = registry.OURS) -> str:
+    """Return backends with modes and devices, operations, losses and presets, as text; ``pythons``: of which Python."""
     lines = ["BACKENDS  (targets are backend[.mode][@device]; the first mode and device are the default)"]
-    for name in registry.names():
-        lines += _backend(name)
+    for name, python in registry.homes(pythons):
+        lines += _backend(name, python)
     lines += ["", "OPERATIONS  (* measured by default; + instead of matmul, where a model has such layers)"]
     marks = {**{kind.name: "+" for kind in CONVOLUTIONS}, **dict.fromkeys(DEFAULT_OPERATIONS, "*")}
     for name, kind in OPERATIONS.items():
@@ -23,13 +25,14 @@ def listing() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _backend(name: str) -> list[str]:
+def _backend(name: str, python: str) -> list[str]:
+    place = f" in {python}" * bool(python)
     try:
-        said = registry.about(name)
+        said = registry.about(name.partition("@")[0], python)
     except GanbenchError as error:
-        return [f"  {name}", f"      broken: {error}"]
+        return [f"  {name}{place}", f"      broken: {error}"]
     probe = said.probe
-    lines = [f"  {name}" + (f" {probe.version}" if probe.installed else "")]
+    lines = [f"  {name}" + (f" {probe.version}" if probe.installed else "") + place]
     for kind in said.device_kinds:
         reason = probe.reasons.get(kind)
         lines.append(f"      @{kind:<10} {'available' if reason is None else f'missing: {reason}'}")

@@ -44,7 +44,15 @@ def details(run: Run, table: pd.DataFrame) -> list[str]:
     lines = [_ceilings(Ceilings(run.records), device) for device in devices]
     visits = sum(len(one.samples) for one in run.measurements)
     duty = f"{visits:,} visits, in which {run.duty:.0%} of the run's seconds were timed" if visits else ""
-    return [line for line in (*lines, _floor(run, table), _counted(run), duty, disturbance(run)) if line]
+    lines += [_interpreters(run), _floor(run, table), _counted(run), duty, disturbance(run)]
+    return [line for line in lines if line]
+
+
+def _interpreters(run: Run) -> str:
+    """Return which targets ran in another Python than ganbench; '' if none did."""
+    started = {label: f", Python {worker.python}" for label, worker in run.workers.items()}
+    found = [f"{one} in {one.python}{started.get(one.label, '')}" for one in run.header.targets if one.python]
+    return f"interpreters: {'; '.join(found)}" if found else ""
 
 
 def _too_noisy(run: Run, table: pd.DataFrame) -> str:

@@ -89,7 +89,7 @@ def since_it_began(then: RunHeader, now: RunHeader) -> list[Difference]:
 def _fixed(run: RunHeader) -> dict[str, Any]:
     facts: dict[str, Any] = {name: run.environment.get(name, NOT_RECORDED) for name in FIXED}
     facts |= {
-        f"version of {name}": run.versions.get(name, NOT_RECORDED) for name in {one.backend: 0 for one in run.targets}
+        f"version of {name}": run.versions.get(name, NOT_RECORDED) for name in {one.library: 0 for one in run.targets}
     }
     facts |= {"ganbench": run.version, "commit": run.commit, "uncommitted changes": run.changes}
     return facts | {"data": run.data_digest}

@@ -193,6 +193,7 @@ class WorkerRecord(Record, tag="worker", frozen=True):
     libraries: list[str]  # inside the framework
     import_bytes: Number | None = None  # of the process in memory once that was done
     forked: bool = False  # from a process that had imported the framework: ``import_s`` says nothing then
+    python: str = ""  # the version of another interpreter than the one that ran ganbench
 
 
 class Sampled(Record, frozen=True, kw_only=True):

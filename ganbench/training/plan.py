@@ -64,6 +64,7 @@ def make_training(
     data: str | Path | None = None,
     resume: str | Path | None = None,
     loss: str | None = None,
+    python: str | Sequence[str] = "",
 ) -> Training:
     """Check all settings and return the training with its data; nothing is written yet.
 
@@ -91,6 +92,7 @@ def make_training(
     plan = make_plan(
         spec,
         backends=backends,
+        python=python,
         ops=[GANIteration.name],
         dtype=dtype or "float32",
         threads=threads,
@@ -130,7 +132,8 @@ def make_training(
 def _check_installed(plan: Plan) -> None:
     """Raise ``UnavailableError`` now if something is missing that is needed later."""
     for target in plan.targets:
-        probe = registry.about(target.backend).probe
+        registry.check_python(target.python)
+        probe = registry.about(target.backend, target.python).probe
         reason = probe.reasons.get(target.device.partition(":")[0])
         if reason is not None:
             raise UnavailableError(f"target '{target}' cannot train here: {reason}; {probe.install}")

@@ -51,7 +51,7 @@ def train(
     """Train a GAN on each of ``backends`` (targets such as ``"numpy,torch,jax"``), with the same numbers.
 
     ``settings`` are those of ``ganbench.training.plan.make_training``: epochs or iterations, seed, dtype,
-    threads, data, resume, loss. ``tell`` receives the messages of each training.
+    threads, data, resume, loss, python. ``tell`` receives the messages of each training.
     """
     if spec is None and preset is not None:
         spec = find_preset(preset)
@@ -93,7 +93,8 @@ def _train_one(training: Training, target: Target, folder: str, tell: Tell) -> b
         iterations=training.iterations, seed=training.plan.seed, data=training.digest,
         resume=str(training.resume or ""),
     )  # fmt: skip
-    child = Child("ganbench.training.worker", job, environment_of(training.plan, target, folder), timeout_s=None)
+    environment = environment_of(training.plan, target, folder)
+    child = Child("ganbench.training.worker", job, environment, timeout_s=None, python=target.python)
     reached: bool | None = None  # False once training has begun, True once it is complete
     try:
         while True:

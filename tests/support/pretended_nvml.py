@@ -20,6 +20,7 @@ class Nvml(types.ModuleType):
 
     NVMLError, NVML_CLOCK_GRAPHICS, NVML_CLOCK_SM = NVMLError, 0, 1
     millijoules = 5000
+    mode = 0  # that of all: any number of processes
 
     def __init__(self, refused=(), text=str):
         super().__init__("pynvml")
@@ -57,6 +58,9 @@ class Nvml(types.ModuleType):
 
     def nvmlDeviceGetUUID(self, handle):  # noqa: N802
         return self._text(UUIDS[handle])
+
+    def nvmlDeviceGetComputeMode(self, handle):  # noqa: N802
+        return self.mode
 
     def nvmlSystemGetDriverVersion(self):  # noqa: N802
         return self._text("580.65.06")

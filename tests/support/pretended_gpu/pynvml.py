@@ -29,6 +29,10 @@ def nvmlDeviceGetUUID(handle):  # noqa: N802
     return "GPU-0"
 
 
+def nvmlDeviceGetComputeMode(handle):  # noqa: N802
+    return 0
+
+
 def nvmlSystemGetDriverVersion():  # noqa: N802
     return "1.2.3"
 
