@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from study_runs import STUDIES, aa_runs, repeated
 
+from ganbench.results.statistics import MIN_ROUNDS, Estimate
+
 pytestmark = pytest.mark.studies
 
 
@@ -43,7 +45,7 @@ def test_a_control_that_fails_is_a_false_verdict(study):
 
 
 def test_too_few_rounds_are_no_comparison(study):
-    assert study("aa_verdicts").judge(aa_runs(n=5))["compared"] == 0
+    assert study("aa_verdicts").judge(aa_runs(n=MIN_ROUNDS - 1))["compared"] == 0
 
 
 @pytest.mark.parametrize(("hits", "trials", "bound"), [(0, 100, 0.0295), (1, 100, 0.0466), (5, 100, 0.1023)])
@@ -54,9 +56,10 @@ def test_upper_bound_matches_published_values(study, hits, trials, bound):
 def test_intervals_that_miss_too_often_fail(study):
     module = study("interval_coverage")
     rng = np.random.default_rng(0)
-    honest = [rng.standard_normal(6).tolist() for _ in range(400)]
+    rounds = [rng.standard_normal((6, 8)).tolist() for _ in range(2000)]
+    honest = [module.of_passes(one) for one in rounds]
     assert module.judge([{"kind": "recorded, every choice", **module.count(honest)}])["passed"]
-    shifted = [[value + 2 for value in case] for case in honest]
+    shifted = [Estimate(*(value + 2 for value in one)) for one in honest]
     assert not module.judge([{"kind": "recorded, every choice", **module.count(shifted)}])["passed"]
     assert not module.judge([{"kind": "recorded, every choice", **module.count(honest[:100])}])["passed"]
     assert not module.judge([])["passed"]

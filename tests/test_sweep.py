@@ -20,6 +20,7 @@ from ganbench.operation import Shape
 from ganbench.operations import PRODUCTS, operation, operations_of
 from ganbench.report import sweep as report
 from ganbench.results.run import Ending, Point, Several, open_run
+from ganbench.results.statistics import MIN_ROUNDS
 
 OPS = "matmul,gan_iteration"
 numbers = st.integers(1, 2**31 - 1)
@@ -277,7 +278,7 @@ def test_where_the_control_failed_or_rounds_are_few_nothing_crosses(craft, tmp_p
     assert not report.crossings(clear)
     few = swept(craft, tmp_path, 0.5, 2.0)
     for point in few.points:
-        point.run.records[:] = [r for r in point.run.records if getattr(r, "round", 0) < 6]
+        point.run.records[:] = [r for r in point.run.records if getattr(r, "round", 0) < MIN_ROUNDS]
     assert not report.crossings(few)
 
 
