@@ -29,6 +29,16 @@ def test_modules_of_the_users_in_the_current_folder_are_not_imported(tmp_path):
     assert [row["status"] for row in json.loads(done.stdout)] == ["ok", "ok"]
 
 
+def test_a_python_without_the_packages_that_ganbench_needs_is_told_so():
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from ganbench.__main__ import main; main()"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, timeout=LIMIT_S)
+    assert done.returncode == 2
+    assert done.stderr.startswith("ganbench: this Python lacks what ganbench needs; run: ")
+    assert "-m pip install " in done.stderr
+    assert "click" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("form", ["ganbench", "ganbench.cli"])
 def test_the_module_form_does_not_import_from_the_current_folder_either(tmp_path, form):
     for name in ("numpy", "random", "click", "fnmatch", "tempfile"):
