@@ -203,7 +203,7 @@ def list_command(python: str) -> None:
 
 @cli.command("doctor", cls=Command, settings="python")
 def doctor_command(python: str) -> None:
-    """Describe this machine, and measure how precise it is (20 s)."""
+    """Describe this machine, and measure how precise it is (a minute)."""
     from .. import registry
     from .doctor import examination
 
