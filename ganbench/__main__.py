@@ -7,6 +7,8 @@ def main() -> None:
     """Run the command line; ends with exit code 2 where this Python lacks a package that it needs."""
     try:
         from .cli import main as run
+    except KeyboardInterrupt:  # before anything began
+        sys.exit(130)
     except ModuleNotFoundError as error:
         missing = " ".join(_missing() or [str(error.name)])
         install = f"{sys.executable} -m pip install {missing}"

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 
 import psutil
@@ -32,6 +33,13 @@ def _start_long_run(tmp_path):
         time.sleep(0.02)
     process.kill()
     raise AssertionError(f"nothing was measured: {process.communicate()}")
+
+
+def test_ctrl_c_while_python_imports_leaves_no_traceback(tmp_path):
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt")
+    command = [sys.executable, "-P", "-m", "ganbench", "list"]
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 def _gone(processes):
