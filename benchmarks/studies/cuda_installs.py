@@ -1,9 +1,9 @@
 """Which PyTorch, JAX and CuPy for CUDA 12 and for CUDA 13 does pip put into one environment?
 
-pip resolves each set of requirements for this Python, from its index, and installs nothing (``--dry-run``). A piece
+pip resolves each of the two extras for this Python, from its index, and installs nothing (``--dry-run``). A piece
 says what was asked for, and the versions that came of it, or pip's own words. Nothing of it has run on a GPU.
 
-Minutes, with a network: ``python benchmarks/studies/cuda_installs.py``
+Minutes, with a network, from the repository's root: ``python benchmarks/studies/cuda_installs.py``
 """
 
 import json
@@ -21,26 +21,23 @@ SHOWN = (
     "nvidia-cudnn-cu12",
     "nvidia-cudnn-cu13",
 )
-SETS = {  # as docs/gpu.md says them
-    "CUDA 13": ["torch", "jax[cuda13]", "cupy-cuda13x[ctk]", "nvidia-ml-py"],
-    "CUDA 12": ["torch<2.11", "jax[cuda12]", "cupy-cuda12x[ctk]", "nvidia-ml-py"],  # newer ones are built for CUDA 13
-}
+SETS = {"CUDA 13": ".[gpu13]", "CUDA 12": ".[gpu12]"}  # the extras of pyproject.toml
 
 
 def main() -> None:
     chosen = options("cuda_installs", __doc__, resumable=True).parse_args()
     study = Study(chosen, python=sys.version.split()[0])
-    for name, requirements in [*SETS.items()][len(study.pieces) :]:
-        versions, said = resolved(requirements)
-        study.add({"name": name, "requirements": requirements, "versions": versions, "said": said})
+    for name, requirement in [*SETS.items()][len(study.pieces) :]:
+        versions, said = resolved(requirement)
+        study.add({"name": name, "requirement": requirement, "versions": versions, "said": said})
         study.say(f"{name}: {_listed(versions) or said}")
     study.conclude(judge(study.pieces))
 
 
-def resolved(requirements: list[str]) -> tuple[dict[str, str], str]:
+def resolved(requirement: str) -> tuple[dict[str, str], str]:
     """Return the versions that pip would install of what is ``SHOWN``; nothing, and its words, where it refuses."""
     pip = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet", "--report", "-"]
-    done = subprocess.run([*pip, "--only-binary", ":all:", *requirements], capture_output=True, text=True)
+    done = subprocess.run([*pip, "--only-binary", ":all:", requirement], capture_output=True, text=True)
     if done.returncode:
         return {}, " ".join(done.stderr.split())[-500:]
     made = {one["metadata"]["name"].lower(): one["metadata"]["version"] for one in json.loads(done.stdout)["install"]}
