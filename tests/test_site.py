@@ -31,6 +31,7 @@ EXTERNAL = {  # where a reader may be sent; not fetched, since tests have no net
     "https://petsc.org/main/manualpages/Log/PetscLogGpuEnergyMeter",
     "https://distributed.dask.org/",
     "https://reframe-hpc.readthedocs.io/",
+    "https://pytorch.org/blog/accelerating-pytorch-with-cuda-graphs/",
     "https://pytorch.org/get-started/locally/",
     "https://squidfunk.github.io/mkdocs-material/",
 }

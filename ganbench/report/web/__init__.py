@@ -18,6 +18,7 @@ import pandas as pd
 
 from ...errors import StorageError, require
 from ...results.case import KEYS, machine_names
+from ...results.records import digits
 from ...results.run import Run, RunOf, runs_below
 from ...results.statistics import BAND
 from ...results.store import cache_folder, replace_file
@@ -287,11 +288,16 @@ def _pictures(trainings: Sequence[trained.Trained]) -> list[dict[str, str]]:
 
 
 def _columns(rows: Sequence[chart_rows.Row], names: Sequence[str]) -> dict[str, Any]:
-    """Return rows with each name once, and each text once: in a row stands its number among the texts of its column."""
+    """Return rows with each name once, and each text once: in a row stands its number among the texts of its column.
+
+    Of other numbers, as many digits as anybody can tell apart.
+    """
     words: dict[str, dict[str, int]] = {name: {} for name in names}
 
     def packed(name: str, value: Any) -> Any:
-        return words[name].setdefault(value, len(words[name])) if isinstance(value, str) else value
+        if isinstance(value, str):
+            return words[name].setdefault(value, len(words[name]))
+        return digits(value, 7) if isinstance(value, float) else value
 
     packed_rows = [[packed(name, row[name]) for name in names] for row in rows]
     return {"names": list(names), "words": [list(words[name]) for name in names], "rows": packed_rows}
