@@ -161,9 +161,8 @@ def judge(pieces: list[dict]) -> dict:
     decisive = {kind: rate for kind, rate in rates.items() if "disjoint" not in kind}
     limits = {kind: LIMIT_UNEVEN if kind == UNEVEN else LIMIT for kind in decisive}
     least = {kind: LEAST_PLANNED if kind in (PLANNED, UNEVEN) else LEAST for kind in decisive}
-    passed = all(n >= least[kind] and hits <= limits[kind] * n for kind, (hits, n) in decisive.items()) and bool(
-        decisive
-    )
+    good = [n >= least[kind] and hits <= limits[kind] * n for kind, (hits, n) in decisive.items()]
+    passed = bool(good) and all(good)
     said = [f"{kind} {hits}/{n} = {hits / n:.1%}" for kind, (hits, n) in rates.items() if n]
     few, many = rates.get("recorded, disjoint pairs", [0, 0])
     bound = upper_bound(few, many) if many else 1.0

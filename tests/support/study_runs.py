@@ -30,11 +30,11 @@ def run(name, *arguments, cwd):
 
 
 def rounds(rng, copies=7, n=6, sigma=0.02, shift=0.0):
-    """Rounds of one visit each, of copies in an A/A run, the last of them slower by ``shift``."""
+    """Rounds of six visits each, of copies in an A/A run, the last of them slower by ``shift``."""
     names = ["baseline", "control", *(f"numpy_{letter}" for letter in "abcdefgh")][:copies]
-    made = {name: [{0: seconds} for seconds in np.exp(sigma * rng.standard_normal(n))] for name in names}
-    made[names[-1]] = [{0: visits[0] * math.exp(shift)} for visits in made[names[-1]]]
-    return made
+    drawn = {name: np.exp(sigma * 6**0.5 * rng.standard_normal((n, 6))) for name in names}
+    drawn[names[-1]] *= math.exp(shift)
+    return {name: [dict(enumerate(visits)) for visits in drawn[name].tolist()] for name in names}
 
 
 def aa_runs(runs=10, shift=0.0, **settings):
