@@ -93,9 +93,8 @@ def comparison_of(path):
 def test_who_wins_is_what_the_comparison_says_whatever_the_baseline(driver, craft, tmp_path, name):
     """Every speed, interval, verdict, mark and mean of the page, and who is first after how many iterations."""
     run = craft(tmp_path, {"torch": 2.0, "jax": 4.0}) if name == "three targets" else find_run(name, ROOT / "results")
-    table, comparison = ganbench.load_results(run), comparison_of(run)
-    path = tmp_path / "page.html"
-    path.write_text(page(run, table), encoding="utf-8")
+    path, comparison = tmp_path / "page.html", comparison_of(run)
+    path.write_text(page(run, ganbench.load_results(run)), encoding="utf-8")
     shown = Shown(driver, path)
     for baseline in comparison.to_pandas()["target"].unique():
         shown.choose("baseline", baseline)
