@@ -290,7 +290,7 @@ def _value(path: Path, option: click.Parameter, value: Any) -> Any:
             return str(place if path.parent == Path.cwd() else path.parent / place)
         except RuntimeError as error:
             raise UsageError(f"{key} = {value!r} in {TABLE} of {path} is not valid: that home is unknown") from error
-    if "=" in (option.metavar or "") and option.multiple and key == "python":  # programs; without a path: in PATH
+    if key == "python":  # programs; without a path: in PATH
         from ..launch import program
 
         pairs = [str(word).partition("=") for word in words]

@@ -29,7 +29,7 @@ OPERATIONS = ("matmul", "adam_step", "gan_iteration")
 # Seen on two cores; the other frameworks get fewer visits.
 REACHED = {"a default run": (7, 14), "a run with --rigor full": (29, 17)}
 
-WORTHWHILE = 0.8  # of what several threads tell: where one thread tells less than that, it is named
+WORTHWHILE = 0.8  # one thread is recommended if it detects this share of what all threads can detect, or less
 
 
 def examination(pythons: Mapping[str, str] = registry.OURS) -> Iterator[str]:
@@ -93,8 +93,8 @@ def advice(found: Mapping[str, Components], alone: Mapping[str, Components], cor
         for seen, what in ((found, "a default run"), (alone, "a default run"), (found, "a run with --rigor full"))
     )
     if one < WORTHWHILE * several and one < longer:
-        return f"to see less than {several:.0%}, compare with --threads 1: here {cores} threads disturb each other"
-    return f"to see less than {several:.0%}, give a run more time (--rigor full): one thread alone tells {one:.0%}"
+        return f"to detect less than {several:.0%}, compare with --threads 1: here {cores} threads disturb each other"
+    return f"to detect less than {several:.0%}, give a run more time (--rigor full): with --threads 1 it is {one:.0%}"
 
 
 def measured(rounds: int = ROUNDS, threads: int | None = None) -> tuple[Run, dict[str, Components]]:

@@ -63,10 +63,10 @@ def _too_noisy(run: Run, table: pd.DataFrame) -> str:
     rounds, smallest = int(rows["rounds"].median()), float(rows["detectable"].median())
     later = detectable_after(smallest, rounds, LONGER * rounds)
     budget = math.ceil(LONGER * max(one.elapsed_s for one in run.measurements) / 60)
-    fewer = "; 'ganbench doctor' says whether --threads 1 would tell more" if run.header.threads > 1 else ""
+    fewer = "; 'ganbench doctor' says whether --threads 1 would detect smaller ones" if run.header.threads > 1 else ""
     return (
-        f"undecided rows: on this machine {rounds} rounds tell differences of {smallest:.0%} and more; "
-        f"{LONGER} times as long (--budget {budget}m) should tell {later:.0%}{fewer}"
+        f"undecided rows: {rounds} rounds on this machine can detect differences of {smallest:.0%} and more; "
+        f"{LONGER} times as long (--budget {budget}m) should detect {later:.0%}{fewer}"
     )
 
 

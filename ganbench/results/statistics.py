@@ -182,18 +182,21 @@ def _error(pairs: Sequence[Mapping[int, float]]) -> float:
     return trimmed_error([statistics.fmean(logs[number] for logs in pairs) for number in shared])
 
 
+def _speed(rounds: Mapping[int, Sequence[Mapping[int, float]]]) -> Estimate:
+    pairs = [*rounds.values()]
+    return exp(hodges_lehmann([*map(_level, pairs)], statistics.fmean(map(_error, pairs))))
+
+
 def speed_of(baseline: Sequence[Rounds], target: Sequence[Rounds]) -> Estimate | None:
     """Return baseline time ÷ target time over the rounds in which both were visited; None where there is none."""
-    rounds = [*_by_round(baseline, target).values()]
-    if not rounds:
-        return None
-    return exp(hodges_lehmann([*map(_level, rounds)], statistics.fmean(map(_error, rounds))))
+    rounds = _by_round(baseline, target)
+    return _speed(rounds) if rounds else None
 
 
 def verdict_of(baseline: Sequence[Rounds], target: Sequence[Rounds], control: Estimate | None) -> Verdict | None:
     """Return what may be said of a target's speed; None where no round has visits of both in a common pass."""
-    speed = speed_of(baseline, target)
-    return judge(speed, len(_by_round(baseline, target)), control) if speed else None
+    rounds = _by_round(baseline, target)
+    return judge(_speed(rounds), len(rounds), control) if rounds else None
 
 
 class Components(NamedTuple):
