@@ -259,7 +259,7 @@ def test_doctor_examines_every_backend(monkeypatch, ganbench_cli):
     assert f"a default run of three frameworks ({rounds} rounds, about {visits} visits" in out
     if len(usable_cpus()) > 1:
         assert "with --threads 1, a default run of three frameworks" in out
-        assert re.search(r"to see less than \d+%, (compare with --threads 1|give a run more time)", out)
+        assert re.search(r"to detect less than \d+%, (compare with --threads 1|give a run more time)", out)
 
 
 @pytest.mark.parametrize(("noise", "word"), [(0.3, "compare with --threads 1"), (0.1, "give a run more time")])
