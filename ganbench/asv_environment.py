@@ -6,6 +6,7 @@ the checked-out one. It uses asv's internals: see pyproject.toml.
 """
 
 import functools
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from asv.machine import Machine, MachineCollection
 
 from . import gpus, registry
 from .errors import GanbenchError
+from .launch import program
 from .machine import environment
 from .machine.lock import run_lock
+from .registry.interpreters import require
 
 
 def setup() -> None:
@@ -33,14 +36,17 @@ def setup() -> None:
 
 
 class CurrentEnvironment(Environment):  # type: ignore[misc]
-    """The Python that runs asv, with what is installed in it."""
+    """The Python that runs asv, or that of ``asv run --environment current:PYTHON``, with what is installed in it."""
 
     tool_name = "current"
 
     def __init__(self, conf: Any, python: str, requirements: dict[str, str], tagged_env_vars: Any) -> None:
+        other = python if Path(python).name != python else ""  # a path; asv.conf.json's own is a version
+        self._executable = program(other) if other else sys.executable
         # asv reads both while it constructs the environment's name.
-        self._python, self._requirements = python, {**requirements, **_installed()}
-        super().__init__(conf, python, self._requirements, tagged_env_vars)
+        self._python = _version_of(other) if other else python
+        self._requirements = {**requirements, **_installed(other)}
+        super().__init__(conf, self._python, self._requirements, tagged_env_vars)
         self._global_env_vars.pop("ASV_ENV_DIR", None)
 
     @property
@@ -69,7 +75,7 @@ class CurrentEnvironment(Environment):  # type: ignore[misc]
 
     def run(self, args: list[str], **kwargs: Any) -> Any:
         log.debug(f"Running '{' '.join(args)}' in {self.name}")
-        return util.check_output([sys.executable, *args], **kwargs)
+        return util.check_output([self._executable, *args], **kwargs)
 
 
 @functools.cache
@@ -80,12 +86,26 @@ def _lock() -> Any:
     return held
 
 
-def _installed() -> dict[str, str]:
-    """Return what a result depends on: versions of frameworks, the GPU, and a hash of uncommitted changes."""
+def _version_of(python: str) -> str:
+    """Return the version of another Python as asv writes it, ``3.11``; raises asv's error for what that one lacks."""
+    try:
+        version = require(python)
+    except GanbenchError as error:
+        raise util.UserError(str(error)) from error
+    if subprocess.run([program(python), "-c", "import asv_runner"], capture_output=True).returncode:
+        raise util.UserError(f"{python} lacks asv_runner: {python} -m pip install asv_runner")
+    return version.rpartition(".")[0]
+
+
+def _installed(python: str) -> dict[str, str]:
+    """Return what a result depends on: versions of frameworks, the GPU, and a hash of uncommitted changes.
+
+    ``python`` is another Python that has the frameworks; '': this one.
+    """
     found = {}
     for name in registry.names():
         try:
-            probe = registry.about(name).probe
+            probe = registry.about(name, python).probe
         except GanbenchError as error:
             log.warning(str(error))
             continue

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from patience import LIMIT_S
+from pythons import made
 
 import ganbench
 from ganbench.errors import StorageError
@@ -126,6 +128,23 @@ def test_other_commits_are_refused_with_a_clear_message(clone, measured):
     assert done.returncode != 0
     assert "asv.virtualenv.json" in done.stdout + done.stderr
     subprocess.run(["git", "reset", "-q", "--hard", "HEAD~1"], cwd=clone, check=True)
+
+
+def test_another_python_measures_what_it_has(clone, measured):
+    python, packages = made(clone.parent / "other python")
+    environment = ("--environment", f"current:{python}", "-b", "AdamStep")
+    lacking = asv(clone, "run", *environment)
+    assert lacking.returncode != 0
+    assert "-m pip install --no-deps" in lacking.stdout + lacking.stderr
+    (packages / "shared.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
+    here = set(result_files(clone))
+    done = asv(clone, "run", *environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (file,) = set(result_files(clone)) - here  # here JAX is hidden, there it is not
+    assert f"py{sys.version_info[0]}.{sys.version_info[1]}-" in file.name
+    assert "jax" in file.name
+    assert "other" not in file.name  # no path of this machine
+    file.unlink()
 
 
 def test_publish_writes_index_and_data_for_every_benchmark(clone, measured):

@@ -4,12 +4,11 @@ import json
 import subprocess
 import sys
 import sysconfig
-import venv
-from pathlib import Path
 
 import numpy as np
 import pytest
 from commands import cli, compared
+from pythons import made
 
 import ganbench
 from ganbench import registry
@@ -23,13 +22,6 @@ from ganbench.registry import interpreters, look
 from ganbench.results.run import open_run
 
 OLDER = f"numpy>=1.26,<{np.__version__}"
-
-
-def made(folder):
-    """Return the Python of a new virtual environment, and where its packages lie."""
-    venv.create(folder, with_pip=False)
-    paths = {name: sysconfig.get_path(name, "venv", {"base": str(folder)}) for name in ("scripts", "purelib")}
-    return Path(paths["scripts"], Path(sys.executable).name), Path(paths["purelib"])
 
 
 @pytest.fixture(scope="module")
