@@ -12,9 +12,9 @@ from pathlib import Path
 from study import RESULTS
 
 STUDIES = (
-    "default_run", "aa_verdicts", "interval_coverage", "repeatability", "sensitivity", "doctor", "loop_overhead",
-    "torch_timer", "cold", "asv_agreement", "gate_cost", "tolerance", "tolerance_wild", "fresh_inputs", "convolution",
-    "large_report", "fleet_scale", "fleet_overhead",
+    "default_run", "recurrence", "aa_verdicts", "interval_coverage", "repeatability", "sensitivity", "doctor",
+    "loop_overhead", "torch_timer", "cold", "asv_agreement", "gate_cost", "tolerance", "tolerance_wild", "fresh_inputs",
+    "convolution", "large_report", "fleet_scale", "fleet_overhead",
 )  # fmt: skip
 DOCUMENT = Path("docs/evidence.md")
 BEGIN, END = "<!-- studies -->\n", "<!-- end -->"
