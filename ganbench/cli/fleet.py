@@ -163,7 +163,8 @@ def _conclude(jobs: "list[Job]", results: Path, conductor: "Conductor", gone: li
         logs = conductor.journal.folder / LOGS
         where = f" What the jobs of SLURM said is in {logs}." if logs.is_dir() else ""
         raise UsageError(f"no machine has answered: are workers running, with ganbench installed beside them?{where}")
-    say(f"{conductor.came} runs came home into {results}; 'ganbench report {results} --across' shows all side by side")
+    came = f"{conductor.came} run{'s' * (conductor.came != 1)} came home into {results}"
+    say(f"{came}; 'ganbench report {results} --across' shows all side by side")
     refused = [line.refused for line in conductor.seen.values()]  # of several, the jobs of one go elsewhere
     if conductor.failed or gone or conductor.waiting or conductor.missing or (refused and all(refused)):
         sys.exit(1)
@@ -177,7 +178,8 @@ def _table(jobs: "list[Job]", results: Path, conductor: "Conductor | None") -> N
     journal = Journal(results)
     seen = journal.seen if conductor is None else conductor.seen
     if not seen:
-        say(f"{len(jobs)} jobs; no machine is known yet: 'ganbench fleet plan --cluster ...' asks those of a cluster")
+        asked = f"{len(jobs)} job{'s' * (len(jobs) != 1)}"
+        say(f"{asked}; no machine is known yet: 'ganbench fleet plan --cluster ...' asks those of a cluster")
         for job in jobs:
             needs = f" with {', '.join(sorted(job.needs))}" if job.needs else ""
             click.echo(f"{job.name} ({'every machine' if job.every else ANY}{needs})")
