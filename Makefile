@@ -5,7 +5,7 @@ MEASURES := .venv/measures
 STAMP := .venv/installed
 INSTALL := $(BIN)/python -m pip install --quiet --quiet --constraint constraints.txt --editable
 
-.PHONY: setup compare test test-all test-kernels fuzz lint docs pictures cuda-env cuda-tests gpu clean
+.PHONY: setup compare test test-all test-kernels fuzz lint docs pictures cuda-env cuda-tests frameworks-env gpu clean
 
 setup: $(STAMP)
 
@@ -25,7 +25,7 @@ compare: $(MEASURES)
 	$(BIN)/ganbench compare --backends numpy,torch,torch.textbook,jax --budget 3m
 
 # What `make test` leaves out; pyproject.toml says what each mark stands for.
-REST := large or odd or modes or workers or studies or fleet or browser or asv or site or cuda
+REST := large or odd or modes or workers or studies or fleet or browser or asv or site or cuda or frameworks
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 # For newcomers: every part once, in small models and default modes.
@@ -71,6 +71,14 @@ cuda-env: .cuda/newest/installed .cuda/oldest/installed
 	$(BIN)/python -m pip install --quiet --no-warn-conflicts --target $(@D) --group cuda-tests --constraint $(filter %.txt,$^)
 	touch $@
 
+# TensorFlow, Keras and MLX, for the tests marked frameworks, which are skipped without them.
+frameworks-env: .frameworks/installed
+
+.frameworks/installed: pyproject.toml constraints.txt | setup
+	rm -rf $(@D)
+	$(BIN)/python -m pip install --quiet --no-warn-conflicts --target $(@D) --group frameworks --constraint constraints.txt
+	touch $@
+
 # CUDA code without a GPU.
 cuda-tests: setup
 	$(PYTEST) -m cuda
@@ -80,4 +88,4 @@ gpu:
 	$(PYTHON) benchmarks/gpu.py $(foreach one,$(PYTHONS),--python $(one))
 
 clean:
-	rm -rf .venv .cuda .mypy_cache .pytest_cache .ruff_cache .hypothesis build site *.egg-info
+	rm -rf .venv .cuda .frameworks .mypy_cache .pytest_cache .ruff_cache .hypothesis build site *.egg-info

@@ -1,8 +1,9 @@
 """What every asv benchmark of ganbench shares: one gate, one engine, one way to skip.
 
 Parameters are fixed lists, never what happens to be installed, so that results of different machines have
-the same shape; what is missing is n/a. Frameworks are imported in ``setup``: one that is missing must not
-hide the others. ``GANBENCH_PROFILE=full`` makes more visits.
+the same shape; what is missing is n/a. Only frameworks that few people have are left out where they are missing.
+Frameworks are imported in ``setup``: one that is missing must not hide the others. ``GANBENCH_PROFILE=full`` makes more
+visits.
 """
 
 import itertools
@@ -31,7 +32,8 @@ FULL = PROFILE == "full"
 if PROFILE not in RIGORS:
     raise SystemExit(f"GANBENCH_PROFILE '{PROFILE}' is not valid (known: {', '.join(RIGORS)})")
 
-TARGETS = ["numpy", "torch", "jax", "torch@cuda", "jax@cuda", "cupy"]
+FEW_HAVE = ("mlx",)
+TARGETS = ["numpy", "torch", "jax", "torch@cuda", "jax@cuda", "cupy", *filter(registry.version, FEW_HAVE)]
 DTYPES = ["float32", "float64"]
 VISITS = 40 if FULL else 12
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-HEAVY = ("numpy", "pandas", "torch", "jax", "cupy", "rich", "scipy", "PIL", "altair")
+FRAMEWORKS = ("torch", "jax", "cupy", "mlx")
+HEAVY = ("numpy", "pandas", *FRAMEWORKS, "rich", "scipy", "PIL", "altair")
 
 
 def loaded(code):
@@ -36,7 +37,7 @@ def test_help_and_import_load_nothing_heavy(code):
 
 @pytest.mark.parametrize("code", ["import ganbench.registry as r; [r.about(n) for n in r.names()]"])
 def test_probing_backends_imports_no_framework(code):
-    assert not {"torch", "jax", "cupy"} & set(loaded(code))
+    assert not {*FRAMEWORKS} & set(loaded(code))
 
 
 def test_public_names_resolve():
@@ -59,9 +60,8 @@ def imports_of(path):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "ganbench").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
 def test_the_harness_knows_no_framework_and_no_backend(path):
-    forbidden = {"torch", "jax", "cupy"}
     for name in imports_of(path):
-        assert name.partition(".")[0] not in forbidden
+        assert name.partition(".")[0] not in FRAMEWORKS
         assert "backends" not in name.split(".")
 
 
@@ -72,5 +72,5 @@ def test_no_backend_knows_the_oracle_or_another_framework(path):
         assert "reference" not in name
         assert "measure" not in name
         first = name.partition(".")[0]
-        if first in ("torch", "jax", "cupy"):
+        if first in FRAMEWORKS:
             assert first == own
