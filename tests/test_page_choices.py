@@ -189,3 +189,13 @@ def test_thirty_targets_look_different(driver, craft, tmp_path):
             marks,
         )
         assert len(lines) == len(set(lines)) == 30
+
+
+def test_a_change_of_several_runs_of_two_commits_is_confirmed(driver, craft, tmp_path):
+    for commit, speeds in (("a", [2.0, 2.01]), ("b", [3.0, 3.01]), ("c", [3.9])):
+        for speed in speeds:
+            craft(tmp_path / "results", {"torch": speed}, commit=commit * 40, dirty=False)
+    path = tmp_path / "page.html"
+    path.write_text(page(tmp_path / "results", ganbench.load_results(tmp_path / "results")), encoding="utf-8")
+    (said,) = [one for one in Shown(driver, path).text("changes").splitlines() if "matmul on " in one]
+    assert said.endswith(": matmul on torch is faster than at the commit before, confirmed by two runs or more of both")

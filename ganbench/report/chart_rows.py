@@ -24,12 +24,13 @@ from ..results.columns import COLUMNS
 from ..results.records import digits
 from ..results.run import Run, RunOf
 from .escape import visible
+from .repeated import commits, confirmed
 from .selection import Selection, instead
 
 Row = dict[str, Any]
 Context = tuple[Any, ...]  # the values of ``KEYS``
 FIELDS = [*(name for name in COLUMNS if name != "samples"), *"case label word start_s intensity roof_gflops".split()]
-TIMES = [*KEYS, *"case target median_s ci_low_s ci_high_s timestamp commit framework_version run_id".split()]
+TIMES = [*KEYS, *"case target median_s ci_low_s ci_high_s timestamp commit framework_version run_id confirmed".split()]
 VARIED = [*KEYS, *"variable value case target median_s ci_low_s ci_high_s".split()]
 ITERATION = "gan_iteration"  # what a training repeats, and starts are paid for
 TENTHS = 10
@@ -198,14 +199,20 @@ def _variables(row: Mapping[Any, Any]) -> Iterator[tuple[str, int, str]]:
 def history(found: Selection, most: int) -> tuple[list[Row], int]:
     """Return the times of each case that was measured more than once, with ``TIMES``, and how many were left out.
 
-    Of each series the newest ``most`` are kept.
+    Of each series the newest ``most`` are kept. ``confirmed`` stands at the first time of a commit of which two runs or
+    more were made, as of the commit before.
     """
+    names = [*KEYS, "case", "target"]
     rows = found.older[(found.older["status"] == "ok") & found.older["median_s"].notna()]
     rows = with_cases(rows).sort_values("timestamp", kind="stable")
     rows["target"] = rows["label"]
-    series = rows.groupby([*KEYS, "case", "target"], sort=False, dropna=False)
-    rows = rows[series["median_s"].transform("size") > 1]
-    kept = rows.groupby([*KEYS, "case", "target"], sort=False, dropna=False).tail(most)
+    rows = rows[rows.groupby(names, sort=False, dropna=False)["median_s"].transform("size") > 1]
+    rows["at"] = commits(rows)
+    said = confirmed(rows.assign(commit=rows["at"]), names)
+    begins = ~rows.duplicated([*names, "at"])
+    of = rows[[*names, "at"]].itertuples(index=False, name=None)
+    rows["confirmed"] = [said.get(one, "") if begin else "" for one, begin in zip(of, begins, strict=True)]
+    kept = rows.groupby(names, sort=False, dropna=False).tail(most)
     return plain(kept, TIMES), len(rows) - len(kept)
 
 

@@ -17,10 +17,9 @@ import pandas as pd
 
 from ..errors import UsageError, require, unknown
 from ..results.case import without
-from ..results.repeats import spread, together
 from ..results.run import RunOf
-from ..results.statistics import Estimate
 from .relative import DERIVED, baseline_of, mean, no_run, relative
+from .repeated import commits, confirmed
 from .selection import Selection, contexts, instead, select
 from .table import is_number, text
 
@@ -100,46 +99,28 @@ def history(df: pd.DataFrame) -> pd.DataFrame:
     has a verdict only where both commits were measured in two runs or more, by the wider of what rounds and runs differ
     by. A ``+`` marks a tree that differed from its commit.
     """
-    commit = df["commit"].astype(object).where(df["commit"].notna(), "")
-    changed = df["dirty"].fillna(False).astype(bool)
-    named = df.assign(commit=[f"{c[:8] or 'no commit'}{'+' * d}" for c, d in zip(commit, changed, strict=True)])
+    named = df.assign(commit=commits(df))
     began = named.groupby("commit")["timestamp"].transform("min")
     found = select(named.assign(began=began), more=("commit",))
     index = [*found.index, "target"]
-    runs = _runs(found.older, index)
-    between = spread(runs.values())
+    said = confirmed(found.older, index)
     lines: Lines = {}
     for names, series in found.rows.groupby(index, sort=False):
-        before: dict[Hashable, Any] | None = None
+        before = None
         for row in series.sort_values("began", kind="stable").to_dict("records"):
             words, median = instead(row), row["median_s"]
             line = {"measured": row["timestamp"], "median_s": words or median}
             if not words:
                 line |= {"ci_low_s": row["ci_low_s"], "ci_high_s": row["ci_high_s"]}
-                line |= {"change": math.nan, "confirmed": ""}
-                if before is not None:
-                    case = names[:-1], names[-1]
-                    both = [runs[one["commit"]].get(case, ()) for one in (row, before)]
-                    line["change"] = median / before["median_s"] - 1
-                    if between is not None and min(map(len, both)) > 1:
-                        line["confirmed"] = together(both, between).outcome
-                before = row
+                line["change"] = math.nan if before is None else median / before - 1
+                line["confirmed"] = said.get((*names, row["commit"]), "")
+                before = median
             lines[*names, row["commit"]] = line
     table = _framed(lines, [*index, "commit"], ["measured", "median_s", "ci_low_s", "ci_high_s", "change", "confirmed"])
     notes = [*found.notes, *["intervals of asv are of 99 %, those of compare of 95 %"] * ("asv" in set(df["source"]))]
     table = _described(table, "median time by commit", found, notes, "seconds", "")
     table.attrs["units"] |= {"measured": "time", "change": "change"}
     return table
-
-
-def _runs(rows: pd.DataFrame, index: list[str]) -> dict[str, dict[Any, list[Estimate]]]:
-    """Return by commit the times of each case in every run that gave it an interval."""
-    known = rows[(rows["status"] == "ok") & rows["ci_low_s"].notna()].sort_values("timestamp", kind="stable")
-    found: dict[str, dict[Any, list[Estimate]]] = {}
-    for names, mine in known.groupby([*index, "commit"], sort=False):
-        times = [Estimate(*one) for one in mine[["median_s", "ci_low_s", "ci_high_s"]].itertuples(index=False)]
-        found.setdefault(str(names[-1]), {})[names[:-2], names[-2]] = times
-    return found
 
 
 def style(df: pd.DataFrame) -> "Styler":

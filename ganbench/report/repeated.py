@@ -1,12 +1,15 @@
-"""``ganbench compare --again``: several runs of the same work, read together."""
+"""Several runs of the same work, read together: those of ``ganbench compare --again``, and those of a commit."""
 
+import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
 from ..results.repeats import speeds, spread, together
 from ..results.run import Run
+from ..results.statistics import Estimate, Outcome
 from ..results.table import run_table
 from .table import SAME, UNDECIDED, interval
 from .text import PAPER, Part, Screen, document
@@ -59,3 +62,36 @@ def render(runs: Sequence[Run], form: str, screen: Screen = PAPER) -> str:
         notes.insert(0, f"from run to run a speed changes by {moved:.1%} (standard deviation)")
     parts = [Part(shown, wraps="verdict", grouped=True)]
     return document(f"{len(runs)} runs of the same work", parts, notes, form, screen)
+
+
+def commits(table: pd.DataFrame) -> "pd.Series[str]":
+    """Return the short commit of each row; a ``+`` marks a tree that differed from it."""
+    named = table["commit"].astype(object).where(table["commit"].notna(), "")
+    changed = table["dirty"].fillna(False).astype(bool)
+    short = [f"{commit[:8] or 'no commit'}{'+' * dirty}" for commit, dirty in zip(named, changed, strict=True)]
+    return pd.Series(short, index=table.index, dtype=object)
+
+
+def confirmed(rows: pd.DataFrame, index: Sequence[str]) -> dict[tuple[Any, ...], Outcome]:
+    """Return what is known of the times at a commit against those at the commit before, by ``index`` and commit.
+
+    It takes two runs or more of both. ``index`` ends with the target.
+    """
+    by_commit = [*index, "commit"]
+    known = rows[(rows["status"] == "ok") & rows["ci_low_s"].notna()].sort_values("timestamp", kind="stable")
+    several = known[known.groupby(by_commit)["median_s"].transform("size") > 1]
+    runs: dict[str, dict[Any, list[Estimate]]] = {}
+    for names, mine in several.groupby(by_commit, sort=False):
+        times = [Estimate(*one) for one in mine[["median_s", "ci_low_s", "ci_high_s"]].itertuples(index=False)]
+        runs.setdefault(str(names[-1]), {})[names[:-2], names[-2]] = times
+    found: dict[tuple[Any, ...], Outcome] = {}
+    if (between := spread(runs.values())) is None:
+        return found
+    began = known["commit"].map(rows.groupby("commit")["timestamp"].min())
+    for names, mine in known.assign(began=began).sort_values("began", kind="stable").groupby([*index], sort=False):
+        case = names[:-1], names[-1]
+        for before, after in itertools.pairwise(dict.fromkeys(mine["commit"])):
+            both = [runs.get(commit, {}).get(case, []) for commit in (after, before)]
+            if all(both):
+                found[*names, after] = together(both, between).outcome
+    return found

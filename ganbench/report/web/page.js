@@ -188,7 +188,9 @@ function scaled(wanted) {
 function past(wanted) {
   const rows = rowsHere(HISTORY).filter(wanted), times = rows.map((row) => row.timestamp);
   const changes = DATA.changes.filter((one) => one.machine === state.machine && times.some((time) => time < one.timestamp) && times.some((time) => time >= one.timestamp));
-  $("changes").replaceChildren(...changes.map((one) => element("li", `${one.timestamp.slice(0, 16).replace("T", " ")}: ${one.change}`)));
+  const moved = rows.filter((row) => row.confirmed === "faster" || row.confirmed === "slower")
+    .map((row) => ({ timestamp: row.timestamp, change: `${row.case} on ${row.target} is ${row.confirmed} than at the commit before, confirmed by two runs or more of both` }));
+  $("changes").replaceChildren(...[...moved, ...changes].map((one) => element("li", `${one.timestamp.slice(0, 16).replace("T", " ")}: ${one.change}`)));
   return [...rows, ...unique(rows.map((row) => row.case)).flatMap((name) => changes.map((one) => ({ ...one, case: name })))];
 }
 
