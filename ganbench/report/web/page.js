@@ -100,7 +100,8 @@ function showMatrix(rows, cases, view) {
   const average = (target) => cell(means[target] ? speed(means[target]) : "—", { mean: target, ...(means[target] && { value: means[target] }) });
   fill("matrix", ["target", ...cases, ...(mean ? ["geometric mean"] : [])], targets.map((target) => line(target, [
     ...cases.map((name) => speedCell(at.get(key(name, target)), view.baseline)), ...(mean ? [average(target)] : [])])));
-  $("matrix").prepend(element("caption", `Speed relative to ${view.baseline}: more than 1 is faster. ${context().words}`));
+  const words = `Speed relative to ${view.baseline}: more than 1 is faster. ${context().words}`;
+  $("matrix").prepend(element("caption", null, element("span", words)));
   const reasons = rows.filter((row) => row.reason).map((row) => `${row.target}${row.word ? `: ${row.word}` : ""}: ${row.reason}`);
   $("reasons").replaceChildren(...unique(reasons).map((text) => element("li", text)));
 }
