@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from ganbench.backend import Array
-from ganbench.layers import Conv, ConvTranspose, OnImages, Window
+from ganbench.layers import OnImages, Window
 
 FEW = 8  # channels of a big image: with fewer, oneDNN's transposed convolution takes twice as long as by cells
 
@@ -70,12 +70,11 @@ class TorchConvolutions:
 
     def convolution_grad(self, layer: OnImages, x: Array, w: Array, grad: Array) -> tuple[Array, Array]:
         """As ``ArrayOps`` says."""
-        turned = isinstance(layer, ConvTranspose)
-        return _gradients(self.torch, grad, x, w, layer.window, turned, [True, True, False])[:2]
+        return _gradients(self.torch, grad, x, w, layer.window, layer.turned, [True, True, False])[:2]
 
     def _convolved(self, layer: OnImages, x: Array, w: Array, bias: Array | None) -> Array:
         functional = self.torch.nn.functional
-        kind = functional.conv2d if isinstance(layer, Conv) else functional.conv_transpose2d
+        kind = functional.conv_transpose2d if layer.turned else functional.conv2d
         return kind(x, w, bias, layer.window.stride, layer.window.padding)
 
 

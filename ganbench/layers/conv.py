@@ -6,7 +6,7 @@ Both are cross-correlations. What is forward in the one is the gradient by the i
 
 import math
 from abc import abstractmethod
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from .base import Layer, Maps, Product, Window
 
@@ -15,11 +15,24 @@ class OnImages(Layer, frozen=True, kw_only=True):
     """What both have in common."""
 
     window: Window
+    turned: ClassVar[bool] = False  # whether it makes the big image of its window from the small one
 
     @classmethod
     @abstractmethod
     def over(cls, image: tuple[int, int, int], out: int, kernel: int, stride: int, padding: int, **fields: Any) -> Self:
         """Return the layer that makes ``out`` channels of such an image."""
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        return self.window.small if self.turned else self.window.big
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        return self.window.big if self.turned else self.window.small
+
+    @property
+    def out_axis(self) -> int:
+        return int(self.turned)
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
@@ -32,6 +45,22 @@ class OnImages(Layer, frozen=True, kw_only=True):
     def _positions(self, rows: int) -> tuple[int, int]:
         """Return how many positions windows have in so many images, and how many values each has."""
         return rows * math.prod(self.window.small[1:]), self.window.big[0] * self.window.kernel**2
+
+    def weight_grad(self, x: Any, delta: Any, on: Maps) -> Any:
+        big, small = (delta, x) if self.turned else (x, delta)
+        return on.conv_weight_grad(big, small, self.window)
+
+    def forward(self, x: Any, w: Any, on: Maps) -> Any:
+        return (on.conv_transpose if self.turned else on.conv)(x, w, self.window)
+
+    def input_grad(self, delta: Any, w: Any, on: Maps) -> Any:
+        return (on.conv if self.turned else on.conv_transpose)(delta, w, self.window)
+
+    def forward_product(self, rows: int) -> Product:
+        return self._conv_transpose_product(rows) if self.turned else self._conv_product(rows)
+
+    def input_grad_product(self, rows: int) -> Product:
+        return self._conv_product(rows) if self.turned else self._conv_transpose_product(rows)
 
     def _conv_product(self, rows: int) -> Product:
         """Return the product of columns, which are windows as rows, with the weight."""
@@ -55,61 +84,13 @@ class Conv(OnImages, frozen=True, kw_only=True):
         h, w = ((side + 2 * padding - kernel) // stride + 1 for side in image[1:])
         return cls(**fields, window=Window(image, (out, h, w), kernel, stride, padding))
 
-    @property
-    def in_shape(self) -> tuple[int, ...]:
-        return self.window.big
-
-    @property
-    def out_shape(self) -> tuple[int, ...]:
-        return self.window.small
-
-    def forward(self, x: Any, w: Any, on: Maps) -> Any:
-        return on.conv(x, w, self.window)
-
-    def input_grad(self, delta: Any, w: Any, on: Maps) -> Any:
-        return on.conv_transpose(delta, w, self.window)
-
-    def weight_grad(self, x: Any, delta: Any, on: Maps) -> Any:
-        return on.conv_weight_grad(x, delta, self.window)
-
-    def forward_product(self, rows: int) -> Product:
-        return self._conv_product(rows)
-
-    def input_grad_product(self, rows: int) -> Product:
-        return self._conv_transpose_product(rows)
-
 
 class ConvTranspose(OnImages, frozen=True, kw_only=True):
     """From the small image of its window to the big one: H = (h − 1)s − 2p + k."""
+
+    turned = True
 
     @classmethod
     def over(cls, image: tuple[int, int, int], out: int, kernel: int, stride: int, padding: int, **fields: Any) -> Self:
         height, width = ((side - 1) * stride - 2 * padding + kernel for side in image[1:])
         return cls(**fields, window=Window((out, height, width), image, kernel, stride, padding))
-
-    @property
-    def out_axis(self) -> int:
-        return 1
-
-    @property
-    def in_shape(self) -> tuple[int, ...]:
-        return self.window.small
-
-    @property
-    def out_shape(self) -> tuple[int, ...]:
-        return self.window.big
-
-    def forward(self, x: Any, w: Any, on: Maps) -> Any:
-        return on.conv_transpose(x, w, self.window)
-
-    def input_grad(self, delta: Any, w: Any, on: Maps) -> Any:
-        return on.conv(delta, w, self.window)
-
-    def weight_grad(self, x: Any, delta: Any, on: Maps) -> Any:
-        return on.conv_weight_grad(delta, x, self.window)
-
-    def forward_product(self, rows: int) -> Product:
-        return self._conv_transpose_product(rows)
-
-    def input_grad_product(self, rows: int) -> Product:
-        return self._conv_product(rows)
