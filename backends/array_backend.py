@@ -28,14 +28,8 @@ class ArrayBackend(Windows, ByHand, Backend):
             return self.xp.array(array)
         return self.xp.moveaxis(self.xp.array(np.ascontiguousarray(np.moveaxis(array, 1, -1))), -1, 1)
 
-    def matmul(self, a: Array, b: Array) -> Array:
-        return a @ b
-
     def matmul_into(self, a: Array, b: Array, out: Array) -> Array:
         return self.xp.matmul(a, b, out=out)
-
-    def matmul_grad(self, a: Array, b: Array, grad: Array) -> tuple[Array, Array]:
-        return grad @ b.T, a.T @ grad
 
     def batch_norm(self, x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array]:
         mean = self._column_sums(x, gamma.dtype) / len(x)

@@ -11,13 +11,13 @@ from typing import Any
 
 from ganbench.array_ops import AdamSettings, Array, Arrays, GANState, NetworkState, Trained, Triple, Updated, steps_on_d
 from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec
-from ganbench.layers import Layer, Window, by_layer, cast_weights, smooth_depth, weights
+from ganbench.layers import Layer, Matrices, Window, by_layer, cast_weights, smooth_depth, weights
 from ganbench.losses import Terms
 
 from .pixels import OnPixels
 
 
-class ByHand(OnPixels, ABC):
+class ByHand(Matrices, OnPixels, ABC):
     """An iteration and the penalty's gradient, on arrays of the module ``xp``.
 
     Between layers an image is a matrix (B·H·W, C), one row for each pixel. So bias and batch norm are those of dense
@@ -25,9 +25,6 @@ class ByHand(OnPixels, ABC):
     """
 
     xp: Any  # numpy, cupy or torch
-
-    def matmul(self, a: Array, b: Array) -> Array:
-        return a @ b
 
     @abstractmethod
     def conv(self, x: Array, w: Array, window: Window) -> Array:

@@ -9,7 +9,7 @@ from ganbench.array_ops import AdamSettings, Arrays, Trained, Triple, Updated
 from ganbench.backend import Array, Backend, GANState, NetworkState, Program, Step
 from ganbench.errors import UnavailableError, UnsupportedError
 from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec
-from ganbench.layers import KINDS, Layer, OnImages, by_layer, cast_weights
+from ganbench.layers import KINDS, Layer, Matrices, OnImages, by_layer, cast_weights
 from ganbench.losses import LOSSES, Terms
 from ganbench.operation import Inputs, Operation
 
@@ -20,7 +20,7 @@ ALIGNMENT = 64  # bytes: XLA takes memory that begins so as it is
 AMPERE = 8.0  # the first compute capability with TF32
 
 
-class JaxBackend(Backend):
+class JaxBackend(Matrices, Backend):
     """Arrays on one device; every operation is one compiled call."""
 
     name = "jax"
@@ -136,12 +136,6 @@ class JaxBackend(Backend):
             )
 
         return scanned
-
-    def matmul(self, a: Array, b: Array) -> Array:
-        return a @ b
-
-    def matmul_grad(self, a: Array, b: Array, grad: Array) -> tuple[Array, Array]:
-        return grad @ b.T, a.T @ grad
 
     def convolution(self, layer: OnImages, x: Array, w: Array) -> Array:
         return self._maps.convolution(layer, x, w)

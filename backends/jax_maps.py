@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ganbench.backend import Array
-from ganbench.layers import OnImages, Window
+from ganbench.layers import Matrices, OnImages, Window
 
 from .pixels import OnPixels
 
@@ -14,14 +14,11 @@ Map = Callable[[Array, Array, Window], Array]
 Gradient = Callable[[Array, Array, Array, Window], Array]
 
 
-class LaxMaps:
+class LaxMaps(Matrices):
     """By ``lax`` on (B, C, H, W); JAX differentiates."""
 
     def __init__(self, jax: Any) -> None:
         self._convolution, self._vjp = jax.lax.conv_general_dilated, jax.vjp
-
-    def matmul(self, a: Array, b: Array) -> Array:
-        return a @ b
 
     def conv(self, x: Array, w: Array, window: Window) -> Array:
         stride, padding = (window.stride,) * 2, [(window.padding,) * 2] * 2
@@ -47,7 +44,7 @@ class LaxMaps:
         return pullback(grad)  # type: ignore[no-any-return]
 
 
-class CellMaps(OnPixels):
+class CellMaps(Matrices, OnPixels):
     """By products, on (B·H·W, C). A cell is stride × stride pixels, and of cells the kernel's windows have stride 1.
 
     ⟨F(x, w), y⟩ = ⟨x, A(y, w)⟩ = ⟨w, W(x, y)⟩, so the gradients of each map are the two others, to any order. JAX's own
@@ -82,8 +79,6 @@ class CellMaps(OnPixels):
             lambda x, y, w, window: self.conv_transpose(y, w, window),
             lambda x, y, w, window: self.conv(x, w, window),
         )
-
-    matmul = LaxMaps.matmul
 
     def _conv(self, x: Array, w: Array, window: Window) -> Array:
         return self._columns(x, window) @ self._matrix(w, window)

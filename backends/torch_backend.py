@@ -10,7 +10,7 @@ from ganbench.array_ops import AdamSettings, Arrays, Trained, Triple, Updated, s
 from ganbench.backend import DISPLACING, Array, Backend, GANState, NetworkState, Program
 from ganbench.errors import UnavailableError, UnsupportedError
 from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec
-from ganbench.layers import KINDS, Dense, Layer, OnImages, Reshape, by_layer, cast_weights
+from ganbench.layers import KINDS, Dense, Layer, Matrices, OnImages, Reshape, by_layer, cast_weights
 from ganbench.losses import LOSSES, Terms
 from ganbench.operation import Inputs, Operation
 from ganbench.precision import FULL
@@ -25,7 +25,7 @@ from .torch_textbook import Textbook
 AMPERE = (8, 0)  # the first compute capability with TF32
 
 
-class TorchBackend(TorchConvolutions, Backend):
+class TorchBackend(Matrices, TorchConvolutions, Backend):
     """Tensors on one device; methods update state in place, as PyTorch's optimisers do."""
 
     name = "torch"
@@ -134,14 +134,8 @@ class TorchBackend(TorchConvolutions, Backend):
         if self.device != "cpu":
             self.torch.cuda.synchronize()
 
-    def matmul(self, a: Array, b: Array) -> Array:
-        return a @ b
-
     def matmul_into(self, a: Array, b: Array, out: Array) -> Array:
         return self.torch.mm(a, b, out=out)
-
-    def matmul_grad(self, a: Array, b: Array, grad: Array) -> tuple[Array, Array]:
-        return grad @ b.T, a.T @ grad
 
     def batch_norm(self, x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array]:
         """With momentum 1 the running statistics become those of this batch, the variance unbiased."""

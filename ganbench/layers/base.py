@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from operator import matmul
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import msgspec
@@ -54,19 +53,15 @@ class Window(NamedTuple):
         return sum(not inside or 0 <= step + tap < self.big[axis] for step in steps for tap in taps)
 
 
-class Multiplying(Protocol):
-    """What a dense layer takes."""
-
-    def matmul(self, a: Any, b: Any) -> Any:
-        """Return ``a b``."""
-
-
-class Maps(Multiplying, Protocol):
+class Maps(Protocol):
     """The linear maps that layers are made of, on arrays of one framework; docs/workload.md has the formulas.
 
     An image weight is (C of small, C of big, kernel, kernel). Each of the three maps of images is the adjoint of the
     two others, so that they are all that convolutions and their gradients of any order take.
     """
+
+    def matmul(self, a: Any, b: Any) -> Any:
+        """Return ``a b``."""
 
     def conv(self, x: Any, w: Any, window: Window) -> Any:
         """Return the small image of a big one."""
@@ -82,9 +77,13 @@ class Maps(Multiplying, Protocol):
 
 
 class Matrices:
-    """The operator ``@`` of arrays of any framework."""
+    """Products by the operator ``@`` of arrays of any framework, as ``ArrayOps`` says."""
 
-    matmul = staticmethod(matmul)
+    def matmul(self, a: Any, b: Any) -> Any:
+        return a @ b
+
+    def matmul_grad(self, a: Any, b: Any, grad: Any) -> tuple[Any, Any]:
+        return grad @ b.T, a.T @ grad
 
 
 class Layer(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,9 +2,7 @@
 
 from typing import Any
 
-from .base import Layer, Matrices, Multiplying, Product
-
-MATRICES = Matrices()
+from .base import Layer, Maps, Product
 
 
 class Dense(Layer, frozen=True, kw_only=True):
@@ -25,13 +23,13 @@ class Dense(Layer, frozen=True, kw_only=True):
     def weight_shape(self) -> tuple[int, ...]:
         return self.n_out, self.n_in
 
-    def forward(self, x: Any, w: Any, on: Multiplying = MATRICES) -> Any:
+    def forward(self, x: Any, w: Any, on: Maps) -> Any:
         return on.matmul(x, w.T)
 
-    def input_grad(self, delta: Any, w: Any, on: Multiplying = MATRICES) -> Any:
+    def input_grad(self, delta: Any, w: Any, on: Maps) -> Any:
         return on.matmul(delta, w)
 
-    def weight_grad(self, x: Any, delta: Any, on: Multiplying = MATRICES) -> Any:
+    def weight_grad(self, x: Any, delta: Any, on: Maps) -> Any:
         return on.matmul(delta.T, x)
 
     def forward_product(self, rows: int) -> Product:
