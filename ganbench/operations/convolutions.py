@@ -2,23 +2,17 @@
 
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from math import prod
 from typing import Any, ClassVar, Self
-
-import numpy as np
 
 from ..array_ops import ArrayOps
 from ..errors import SpecError
 from ..gan import GANSpec
 from ..layers import Conv, ConvTranspose, OnImages
-from ..operation import Inputs, Output, outputs_of
-from .fresh import turns
-from .layers import OfSizes
-from .rounding import to_host
+from .layers import BilinearMap
 
 
 @dataclass(frozen=True)
-class _Convolution(OfSizes):
+class _Convolution(BilinearMap):
     """``batch`` images (channels, height, width), and a weight that makes ``out`` channels of them.
 
     Of a model: its heaviest layer of this kind, by FLOP without padding. Of equal ones it is the first, and the
@@ -35,7 +29,6 @@ class _Convolution(OfSizes):
     padding: int
     kind: ClassVar[str]  # the word of tables ...
     type: ClassVar[type[OnImages]]  # ... for such layers
-    maps: ClassVar[int] = 1  # how many of the layer's three are computed, each of as many FLOP
 
     @classmethod
     def of(cls, spec: GANSpec) -> Self:
@@ -66,26 +59,9 @@ class _Convolution(OfSizes):
         return self.maps * self.layer.usual_flops(self.batch)
 
     @property
-    def _operands(self) -> dict[str, tuple[int, ...]]:
-        """The shapes of what goes in."""
-        return {"x": (self.batch, *self.layer.in_shape), "w": self.layer.weight_shape}
-
-    @property
-    def _result(self) -> tuple[int, ...]:
-        return self.batch, *self.layer.out_shape
-
-    @property
-    def _values_read(self) -> int:
-        return sum(map(prod, self._operands.values()))
-
-    def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
-        rng = np.random.default_rng(seed)
-        shapes = self._operands.values()
-        drawn = [turns(rng, to_host(rng.standard_normal(shape), dtype), prod(shape)) for shape in shapes]
-        return Inputs((), None, list(zip(*drawn, strict=True)))
-
-    def outputs(self) -> list[Output]:
-        return outputs_of({"y": self._result})
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        layer, b = self.layer, self.batch
+        return {"x": (b, *layer.in_shape), "w": layer.weight_shape, "y": (b, *layer.out_shape)}
 
     def apply(self, backend: ArrayOps, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
         return state, (backend.convolution(self.layer, *batch),)
@@ -93,13 +69,6 @@ class _Convolution(OfSizes):
 
 class _ConvolutionGrad(_Convolution):
     maps = 2
-
-    @property
-    def _operands(self) -> dict[str, tuple[int, ...]]:
-        return {**super()._operands, "grad": self._result}
-
-    def outputs(self) -> list[Output]:
-        return outputs_of({f"grad_{name}": shape for name, shape in super()._operands.items()})
 
     def apply(self, backend: ArrayOps, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
         return state, backend.convolution_grad(self.layer, *batch)

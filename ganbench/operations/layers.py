@@ -1,6 +1,7 @@
 """Operations of one layer: its product, batch norm, and their gradients."""
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Self
@@ -30,7 +31,37 @@ class OfSizes(Operation):
 
 
 @dataclass(frozen=True)
-class _Product(OfSizes):
+class BilinearMap(OfSizes):
+    """A map that is linear in each of its two operands, or its gradients by both."""
+
+    maps: ClassVar[int] = 1  # how many are computed, each of as many FLOP: the map, or two gradients
+
+    @property
+    @abstractmethod
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of both operands and of the result, each by its name."""
+
+    @property
+    def _read(self) -> list[tuple[int, ...]]:
+        """The shapes of what goes in: both operands, and for gradients that by the result."""
+        return list(self._shapes.values())[: 1 + self.maps]
+
+    @property
+    def _values_read(self) -> int:
+        return sum(map(math.prod, self._read))
+
+    def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
+        rng = np.random.default_rng(seed)
+        drawn = [turns(rng, to_host(rng.standard_normal(shape), dtype), math.prod(shape)) for shape in self._read]
+        return Inputs((), None, list(zip(*drawn, strict=True)))
+
+    def outputs(self) -> list[Output]:
+        *operands, (name, shape) = self._shapes.items()
+        return outputs_of({name: shape} if self.maps == 1 else {f"grad_{name}": shape for name, shape in operands})
+
+
+@dataclass(frozen=True)
+class _Product(BilinearMap):
     """(m, k) · (k, n); of a model, the heaviest layer of its generator: m is the batch, k goes in, n comes out.
 
     Of a convolution it is the product of all windows with the weight.
@@ -47,34 +78,18 @@ class _Product(OfSizes):
         return cls(m, k, n)
 
     @property
-    def _operands(self) -> list[tuple[int, int]]:
-        """The shapes of what goes in."""
-        return [(self.m, self.k), (self.k, self.n)]
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"a": (self.m, self.k), "b": (self.k, self.n), "c": (self.m, self.n)}
 
     @property
-    def _values_read(self) -> int:
-        return sum(map(math.prod, self._operands))
-
-    def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
-        rng = np.random.default_rng(seed)
-
-        def drawn(shape: tuple[int, int]) -> list[np.ndarray]:
-            return turns(rng, to_host(rng.standard_normal(shape), dtype), math.prod(shape))
-
-        return Inputs((), None, list(zip(*map(drawn, self._operands), strict=True)))
+    def flops(self) -> int:
+        return self.maps * 2 * self.m * self.k * self.n
 
 
 class Matmul(_Product):
     """``c = a b``."""
 
     name = "matmul"
-
-    @property
-    def flops(self) -> int:
-        return 2 * self.m * self.k * self.n
-
-    def outputs(self) -> list[Output]:
-        return outputs_of({"c": (self.m, self.n)})
 
     def apply(self, backend: ArrayOps, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
         return state, (backend.matmul(*batch),)
@@ -84,17 +99,7 @@ class MatmulGrad(_Product):
     """``grad_a = grad bᵀ`` and ``grad_b = aᵀ grad``."""
 
     name = "matmul_grad"
-
-    @property
-    def flops(self) -> int:
-        return 4 * self.m * self.k * self.n
-
-    @property
-    def _operands(self) -> list[tuple[int, int]]:
-        return [*super()._operands, (self.m, self.n)]
-
-    def outputs(self) -> list[Output]:
-        return outputs_of({"grad_a": (self.m, self.k), "grad_b": (self.k, self.n)})
+    maps = 2
 
     def apply(self, backend: ArrayOps, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
         return state, backend.matmul_grad(*batch)
