@@ -3,17 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ganbench.array_ops import steps_on_d
-from ganbench.backend import Array, Backend, GANState, NetworkState, Program
+from ganbench.backend import Array, Backend, BoundProgram, NetworkState
 from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE
 from ganbench.layers import Conv, Dense, Layer, Reshape
 from ganbench.losses import Terms
 from ganbench.operation import Inputs, Operation
 
 
-class Textbook(Program):
+class Textbook(BoundProgram):
     """The loop as tutorials print it: 1.43 times the FLOP of the minimum for the same result.
 
     D learns from a fake batch that was not detached, so autograd also runs back through G; in the G step
@@ -24,23 +22,22 @@ class Textbook(Program):
     """
 
     def __init__(self, backend: Backend, torch: Any, operation: Operation, inputs: Inputs) -> None:
-        self._torch, self._backend, self._operation = torch, backend, operation
-        self._spec, self._start = operation.spec, inputs.state
-        self._batches = [tuple(map(backend.from_numpy, batch)) for batch in inputs.batches]
-        self.reset()
+        self._torch, self._spec = torch, operation.spec
+        super().__init__(backend, operation, inputs, lambda fixed, state, batch: (state, self._iterate(*batch)))
 
     def reset(self) -> None:
+        """New modules and optimisers, which then change the arrays of the state in place."""
+        super().reset()
         spec, step = self._spec, int(self._start.step)
-        self._g, self._adam_g = self._network(spec.generator_layers, self._start.generator, step)
+        self._g, self._adam_g = self._network(spec.generator_layers, self._state.generator, step)
         steps = step * spec.critic_steps
-        self._d, self._adam_d = self._network(spec.discriminator_layers, self._start.discriminator, steps)
+        self._d, self._adam_d = self._network(spec.discriminator_layers, self._state.discriminator, steps)
         if spec.objective.d.phi == "softplus":
             self._d.append(self._torch.nn.Sigmoid())
-        self._turn, self.result = 0, ()
 
     def _network(self, layers: Sequence[Layer], start: NetworkState, step: int) -> tuple[Any, Any]:
-        """Return an ``nn.Sequential`` and its Adam, both in the state ``start``."""
-        nn, spec, stage = self._torch.nn, self._spec, self._backend.from_numpy
+        """Return an ``nn.Sequential`` and its Adam, both of the arrays of ``start``."""
+        nn, spec = self._torch.nn, self._spec
         modules: list[Any] = []
         for layer in layers:
             modules.append(_module(nn, layer))
@@ -58,23 +55,18 @@ class Textbook(Program):
                 )
         network = nn.Sequential(*modules)
         for parameter, value in zip(network.parameters(), start.params, strict=True):
-            parameter.data = stage(value)
+            parameter.data = value
         buffers = [buffer for name, buffer in network.named_buffers() if "running" in name]
         for buffer, value in zip(buffers, start.running, strict=True):
-            buffer.data = stage(value)
+            buffer.data = value
         adam = self._torch.optim.Adam(network.parameters(), lr=spec.lr, betas=(spec.beta1, spec.beta2), eps=spec.eps)
         for parameter, m, v in zip(network.parameters(), start.m, start.v, strict=True):
             adam.state[parameter] = {
                 "step": self._torch.tensor(float(step)),
-                "exp_avg": stage(m),
-                "exp_avg_sq": stage(v),
+                "exp_avg": m,
+                "exp_avg_sq": v,
             }
         return network.to(self._backend.device), adam
-
-    def __call__(self) -> None:
-        batch = self._batches[self._turn % len(self._batches)]
-        self._turn += 1
-        self.result = self._iterate(*batch)
 
     def _iterate(self, *batch: Array) -> tuple[Array, ...]:
         """Train on one batch; return what is reported."""
@@ -116,30 +108,6 @@ class Textbook(Program):
         logits = self._d(mixed)
         (slopes,) = self._torch.autograd.grad(logits, mixed, self._torch.ones_like(logits), create_graph=True)
         return ((slopes.norm(2, dim=1) - 1) ** 2).mean()
-
-    def feed(self, batches: Sequence[tuple[np.ndarray, ...]], state: GANState | None = None) -> None:
-        self._batches = [tuple(map(self._backend.from_numpy, batch)) for batch in batches]
-        self._turn = 0
-        if state is not None:
-            self._start = state
-            self.reset()
-
-    def losses(self) -> tuple[Array, ...]:
-        reported: tuple[Array, ...] = self.result
-        return reported
-
-    def outputs(self) -> list[np.ndarray]:
-        self._backend.synchronize()
-        networks = [self._state(self._g, self._adam_g), self._state(self._d, self._adam_d)]
-        state = GANState(networks[0], networks[1], self._turn)
-        return [self._backend.to_numpy(array) for array in self._operation.collect(state, self.result)]
-
-    @staticmethod
-    def _state(network: Any, adam: Any) -> NetworkState:
-        params = list(network.parameters())
-        m, v = ([adam.state[p][key] for p in params] for key in ("exp_avg", "exp_avg_sq"))
-        running = [buffer for name, buffer in network.named_buffers() if "running" in name]
-        return NetworkState(params, m, v, running)
 
 
 def _module(nn: Any, layer: Layer) -> Any:
