@@ -268,12 +268,9 @@ class JaxBackend(Matrices, Backend):
         return x, updated
 
     def _activate(self, name: str, x: Array) -> Array:
-        nn = self.jax.nn
         if name == "leaky_relu":
-            return nn.leaky_relu(x, LEAKY_SLOPE)
-        if name == "identity":
-            return x
-        return {"relu": nn.relu, "tanh": nn.tanh, "sigmoid": nn.sigmoid}[name](x)
+            return self.jax.nn.leaky_relu(x, LEAKY_SLOPE)
+        return x if name == "identity" else getattr(self.jax.nn, name)(x)
 
 
 def _along(v: Array, x: Array) -> Array:

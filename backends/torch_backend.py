@@ -271,13 +271,9 @@ class TorchBackend(Matrices, TorchConvolutions, Backend):
         return self._convolved(layer, x, own[0], bias)
 
     def _activation(self, name: str) -> Callable[[Array], Array]:
-        torch = self.torch
         if name == "leaky_relu":
-            return lambda x: torch.nn.functional.leaky_relu(x, LEAKY_SLOPE)
-        if name == "identity":
-            return lambda x: x
-        named: dict[str, Callable[[Array], Array]] = {"relu": torch.relu, "tanh": torch.tanh, "sigmoid": torch.sigmoid}
-        return named[name]
+            return lambda x: self.torch.nn.functional.leaky_relu(x, LEAKY_SLOPE)
+        return (lambda x: x) if name == "identity" else getattr(self.torch, name)
 
     def prepare(self, operation: Operation, inputs: Inputs) -> Program:
         if operation.name == "penalty_grad" and self.mode in ("manual", "compile", "graph"):
