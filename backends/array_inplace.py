@@ -85,7 +85,7 @@ class ArrayKernels(Windows, Kernels):
             self.xp.matmul(a, b, out=out)
 
     def dense(self, x: Array, w: Array, b: Array, activation: str, out: Array) -> None:
-        self.xp.matmul(x, w, out=out)
+        self.product(x, w, out)
         self.xp.add(out, b, out=out)
         self.activate(activation, out)
 

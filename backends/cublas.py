@@ -48,11 +48,6 @@ class CublasKernels(ArrayKernels):
             )
         )  # fmt: skip
 
-    def dense(self, x: Array, w: Array, b: Array, activation: str, out: Array) -> None:
-        self.product(x, w, out)
-        self.xp.add(out, b, out=out)
-        self.activate(activation, out)
-
     def column_sums(self, x: Array, out: Array) -> None:
         self.product(self._row(len(x), 1)[None], x, out[None])
 
