@@ -50,8 +50,3 @@ class CapturedProgram(InPlaceProgram):
 
     def _last_losses(self) -> Sequence[Array]:
         return self._losses_of(-1)
-
-    def losses(self) -> tuple[Array, ...]:
-        kept = self._kernels.empty(*self._losses.shape)
-        self._kernels.copy(self._losses, kept)
-        return tuple(kept.T)

@@ -50,6 +50,6 @@ class InPlaceProgram(Program):
         return self._loss_views
 
     def losses(self) -> tuple[Array, ...]:
-        kept = self._kernels.empty(len(self._losses))
+        kept = self._kernels.empty(*self._losses.shape)
         self._kernels.copy(self._losses, kept)
-        return tuple(kept)
+        return tuple(kept.swapaxes(0, -1))
