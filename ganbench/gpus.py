@@ -57,7 +57,7 @@ def names() -> tuple[str, ...]:
     """Return the names of the visible NVIDIA GPUs."""
     nvml = _nvml()
     if nvml is None:
-        found = (re.search(r"Model:\s*(.+)", _read(path)) for path in _listed())
+        found = (re.search(r"Model:\s*(.+)", told_by(path)) for path in _listed())
         return tuple(match.group(1) for match in found if match)
     return tuple(_text(_asked(nvml, nvml.nvmlDeviceGetName, handle) or "NVIDIA GPU") for handle in _handles(nvml))
 
@@ -68,7 +68,7 @@ def driver() -> str:
     told = None if nvml is None else _asked(nvml, nvml.nvmlSystemGetDriverVersion)
     if told is not None:
         return _text(told)
-    match = re.search(r"Kernel Module(?: for \S+)?\s+([\d.]+)", _read(PROC / "version"))
+    match = re.search(r"Kernel Module(?: for \S+)?\s+([\d.]+)", told_by(PROC / "version"))
     return match.group(1) if match else ""
 
 
@@ -182,8 +182,9 @@ def _listed() -> list[Path]:
     return sorted((PROC / "gpus").glob("*/information"))
 
 
-def _read(path: Path) -> str:
+def told_by(path: str | Path) -> str:
+    """Return the text of a file in which the system tells something; '' if there is none that may be read."""
     try:
-        return path.read_text()
+        return Path(path).read_text(errors="replace")
     except OSError:
         return ""

@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 
 from .. import gpus
+from ..gpus import told_by
 from ..results.records import Disturbance
 from .lock import CAN_LOCK
 from .memory import forget_peak
@@ -43,7 +44,7 @@ TUNING = re.compile(
 def cpu_model() -> str:
     """Return the processor's name as the system gives it, or ''."""
     if platform.system() == "Linux":
-        for line in _read("/proc/cpuinfo").splitlines():
+        for line in told_by("/proc/cpuinfo").splitlines():
             if line.lower().startswith(("model name", "hardware")):
                 return line.partition(":")[2].strip()
     if platform.system() == "Darwin":
@@ -77,7 +78,7 @@ def usable_cpus() -> list[int]:
     allowed = _affinity()
     cores, first = set(), []
     for cpu in allowed:
-        siblings = _read(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list").strip()
+        siblings = told_by(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list").strip()
         core = siblings or str(cpu)
         if core not in cores:
             cores.add(core)
@@ -115,7 +116,7 @@ def _limits(root: Path, own: Path) -> Iterator[float]:
 def _folders(root: Path, own: Path) -> Iterator[Path]:
     """Yield the folders of this process's groups and of their parent groups, if they are visible."""
     yield root  # in a container that sees only its own group
-    for line in _read(own).splitlines():
+    for line in told_by(own).splitlines():
         _, controllers, path = [*line.split(":", 2), "", ""][:3]
         if controllers and "cpu" not in controllers.split(","):
             continue
@@ -128,7 +129,7 @@ def _folders(root: Path, own: Path) -> Iterator[Path]:
 
 def last_level_cache() -> int:
     """Return the bytes of the last-level cache of the first core, or a guess if the system does not report it."""
-    sizes = (_read(path).strip() for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"))
+    sizes = (told_by(path).strip() for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"))
     matches = (re.fullmatch(r"(\d+)([KM]?)", size) for size in sizes)
     found = (int(match[1]) * {"": 1, "K": 2**10, "M": 2**20}[match[2]] for match in matches if match)
     return max(found, default=UNKNOWN_CACHE)
@@ -174,7 +175,7 @@ def metadata() -> dict[str, Any]:
         "driver": gpus.driver(),
         "os": platform.platform(),
         "python": platform.python_version(),
-        "virtual": "hypervisor" in _read("/proc/cpuinfo"),
+        "virtual": "hypervisor" in told_by("/proc/cpuinfo"),
         "tuning": [f"{name}={value}" for name, value in sorted(os.environ.items()) if TUNING.match(name)],
         "pinned": can_pin(),
         "uncontrolled": uncontrolled(),
@@ -219,11 +220,11 @@ def disturbances() -> list[str]:
     cores = len(usable_cpus())
     if hasattr(os, "getloadavg") and os.getloadavg()[0] > 0.3 * cores:
         found.append(f"other work is running: load {os.getloadavg()[0]:.2f} on {cores} cores")
-    if "hypervisor" in _read("/proc/cpuinfo"):
+    if "hypervisor" in told_by("/proc/cpuinfo"):
         found.append("this is a virtual machine: neighbours on the same host are not visible from here")
     if platform.system() == "Linux" and psutil.cpu_times().steal > 0:
         found.append(f"the host took {psutil.cpu_times().steal:.0f} s of processor time since start (steal)")
-    governor = _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip()
+    governor = told_by("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip()
     if governor and governor != "performance":
         found.append(f"the frequency governor is '{governor}', not 'performance'")
     devices = ["cuda", *(f"cuda:{place}" for place in range(1, len(gpus.names())))]
@@ -235,8 +236,8 @@ def disturbances() -> list[str]:
                 f"the clock of GPU {place} may change unless it is locked, which NVML does not report; to lock: sudo "
                 f"nvidia-smi --id={hold.uuid or place} --lock-gpu-clocks={clock},{clock} (--reset-gpu-clocks undoes it)"
             )
-    boost = _read("/sys/devices/system/cpu/cpufreq/boost").strip()
-    turbo = _read("/sys/devices/system/cpu/intel_pstate/no_turbo").strip()
+    boost = told_by("/sys/devices/system/cpu/cpufreq/boost").strip()
+    turbo = told_by("/sys/devices/system/cpu/intel_pstate/no_turbo").strip()
     if boost == "1" or turbo == "0":
         found.append("turbo is on: clocks depend on temperature and on how many cores work")
     if (psutil.cpu_count() or 1) > cores:
@@ -282,13 +283,6 @@ def _steal() -> float | None:
 def _switches() -> int | None:
     """Return how often this process was taken off a processor against its will."""
     return None if resource is None else int(resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw)
-
-
-def _read(path: str | Path) -> str:
-    try:
-        return Path(path).read_text(errors="replace")
-    except OSError:
-        return ""
 
 
 def _output(*command: str) -> str:
