@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from ..errors import SpecError
 from ..gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec
 from ..layers import ConvTable, ConvTransposeTable, DenseTable, Entry, ReshapeTable, tables, weighted
-from ..layers.tables import WeightedTable
+from ..layers.tables import WeightedTable, times
 
 BATCH = 64  # of the model; modules do not say one
 LAYERS = {"Linear": DenseTable, "Conv2d": ConvTable, "ConvTranspose2d": ConvTransposeTable}
@@ -138,9 +138,9 @@ class _Reading:
         first: Any = takes if len(takes) > 1 else takes[0]
         found = tables.network(self._role, (first, *self.entries), "identity")
         for part, layer in zip(self._parts, weighted(found[0]), strict=True):
-            wants, gets = (_sizes(shape) for shape in (part.module.weight.shape, layer.weight_shape))
+            wants, gets = (times(shape) for shape in (part.module.weight.shape, layer.weight_shape))
             if wants != gets:
-                given = f"{part.module} gets {_sizes(layer.in_shape)}, which needs a weight {gets}, not {wants}, and"
+                given = f"{part.module} gets {times(layer.in_shape)}, which needs a weight {gets}, not {wants}, and"
                 self._refuse(part.place, given, "other sizes, or Flatten or Unflatten before it")
                 break
             if part.norm is not None and part.norm.num_features != layer.channels:
@@ -237,7 +237,3 @@ def _near(module: Any) -> str:
     if not _of_torch(type(module)):
         return "nn.Sequential of its layers, with nn.Flatten or nn.Unflatten where it changes a shape"
     return next((near for names, near in NEAREST.items() if name.startswith(names)), "a module that can")
-
-
-def _sizes(shape: Sequence[int]) -> str:
-    return " × ".join(map(str, shape))

@@ -40,20 +40,20 @@ class DenseTable(WeightedTable, frozen=True, kw_only=True, tag="dense"):
     """What an integer says, with more to choose."""
 
 
-class ConvTable(WeightedTable, frozen=True, kw_only=True, tag="conv"):
+class WindowTable(WeightedTable, frozen=True, kw_only=True):
+    """A layer whose weight is a kernel that moves over images."""
+
+    kernel: int
+    stride: int = 1
+    padding: int = 0
+
+
+class ConvTable(WindowTable, frozen=True, kw_only=True, tag="conv"):
     """A convolution with a square kernel: h = ⌊(H + 2p − k)/s⌋ + 1."""
 
-    kernel: int
-    stride: int = 1
-    padding: int = 0
 
-
-class ConvTransposeTable(WeightedTable, frozen=True, kw_only=True, tag="conv_transpose"):
+class ConvTransposeTable(WindowTable, frozen=True, kw_only=True, tag="conv_transpose"):
     """A transposed convolution with a square kernel: H = (h − 1)s − 2p + k."""
-
-    kernel: int
-    stride: int = 1
-    padding: int = 0
 
 
 class ReshapeTable(Table, frozen=True, kw_only=True, tag="reshape"):
@@ -175,13 +175,13 @@ def network(role: str, entries: Sequence[Entry], last: Activation) -> Network:
         raise SpecError(f"`$.{role}` must begin with its input, an integer or [C, H, W], and have a layer behind it")
     said: tuple[int, ...] = (first,) if isinstance(first, int) else first
     if min(said) < 1:
-        raise _fault(f"{_sizes(said)} is not valid: sizes are at least 1", role, 0)
+        raise _fault(f"{times(said)} is not valid: sizes are at least 1", role, 0)
     given: tuple[int, ...] = (math.prod(said),)
     layers: list[Layer] = []
     for number, entry in enumerate(rest, 1):
         if isinstance(entry, ReshapeTable):
             if math.prod(entry.shape) != math.prod(said) or min(entry.shape) < 1:
-                why = f"{_sizes(entry.shape)} is not as many values as {_sizes(said)}, which {role}[{number - 1}] gives"
+                why = f"{times(entry.shape)} is not as many values as {times(said)}, which {role}[{number - 1}] gives"
                 raise _fault(why, role, number, "shape")
             said = entry.shape
             continue
@@ -205,7 +205,7 @@ def require_ends(image: Any, generator: Network, discriminator: Network) -> None
             f"{_named(takes, 'width')}: the two must be equal"
         )
     if math.prod(logit) != 1:
-        raise SpecError(f"the discriminator ends in width {_sizes(logit)}: it must be 1, the logit")
+        raise SpecError(f"the discriminator ends in width {times(logit)}: it must be 1, the logit")
     if (last := weighted(judging)[-1].activation) != "identity":
         raise SpecError(
             f"the discriminator ends in '{last}': it must be 'identity', because the losses are written on logits"
@@ -213,7 +213,7 @@ def require_ends(image: Any, generator: Network, discriminator: Network) -> None
 
 
 def _named(shape: Sequence[int], vector: str) -> str:
-    return f"{'images of' if len(shape) > 1 else vector} {_sizes(shape)}"
+    return f"{'images of' if len(shape) > 1 else vector} {times(shape)}"
 
 
 def _layer(role: str, number: int, entry: Any, said: tuple[int, ...], activation: Activation) -> Layer:
@@ -236,12 +236,13 @@ def _layer(role: str, number: int, entry: Any, said: tuple[int, ...], activation
     image = c, sides[0], sides[1]
     made = layer.over(image, entry.out, kernel, stride, padding, **fields)
     if min(made.out_shape) < 1:
-        of = f"{_sizes(image)}, which {role}[{number - 1}] gives"
+        of = f"{times(image)}, which {role}[{number - 1}] gives"
         raise _fault(f"kernel {kernel} with padding {padding} leaves no pixel of {of}", role, number, "kernel")
     return made
 
 
-def _sizes(shape: Sequence[int]) -> str:
+def times(shape: Sequence[int]) -> str:
+    """Return a shape as messages show it, such as ``3 × 28 × 28``."""
     return " × ".join(map(str, shape))
 
 
