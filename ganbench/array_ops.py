@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -47,19 +47,6 @@ class GANState(NamedTuple):
 Trained = tuple[Any, ...]  # the new GANState, d_loss, g_loss and, where the loss has one, the penalty
 
 
-class AdamSettings(Protocol):
-    """What a step of Adam needs to know; a ``GANSpec`` has it."""
-
-    @property
-    def lr(self) -> float: ...
-    @property
-    def beta1(self) -> float: ...
-    @property
-    def beta2(self) -> float: ...
-    @property
-    def eps(self) -> float: ...
-
-
 class Adam(msgspec.Struct, frozen=True):
     """Adam's settings without a model."""
 
@@ -67,6 +54,9 @@ class Adam(msgspec.Struct, frozen=True):
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
+
+
+AdamSettings: TypeAlias = "Adam | GANSpec"  # what a step of Adam needs to know
 
 
 class ArrayOps(ABC):
