@@ -161,14 +161,11 @@ class Worker:
         return answered
 
 
-class PipeClient:
+class PipeClient(contextlib.AbstractContextManager["PipeClient"]):
     """What a conductor asks of a cluster: which workers there are, what they say, and that they measure."""
 
     def __init__(self, ways: Mapping[str, Way], lost: dict[str, str]) -> None:
         self._workers = [Worker(name, way, lost) for name, way in ways.items()]
-
-    def __enter__(self) -> "PipeClient":
-        return self
 
     def __exit__(self, *_: object) -> None:
         for worker in self._workers:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import IO, NoReturn, Self
+from typing import IO, NoReturn
 
 import msgspec
 import psutil
@@ -61,7 +61,7 @@ class Forked(psutil.Process):
             raise subprocess.TimeoutExpired("worker", timeout or 0.0) from error
 
 
-class ForkServer:
+class ForkServer(contextlib.AbstractContextManager["ForkServer"]):
     """The parent's side of a fork server. The constructor starts the process and does not wait for the import.
 
     Its workers become the caller's own children only inside of ``adopting``.
@@ -108,9 +108,6 @@ class ForkServer:
             os.close(ours_in[0])
             os.close(ours_out[1])
         return Forked(pid, os.fdopen(ours_in[1], "wb"), os.fdopen(ours_out[0], "rb"))
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._process.kill()

@@ -50,7 +50,7 @@ def run_path(results: Path, machine: str, run_id: str) -> Path:
     return results / machine / "compare" / f"{run_id}.jsonl"
 
 
-class RunWriter:
+class RunWriter(contextlib.AbstractContextManager["RunWriter"]):
     """Appends records to one run file, each flushed to the disk.
 
     The file is a new one, unless ``keep`` says how much of an existing one is whole.
@@ -83,9 +83,6 @@ class RunWriter:
                 f"cannot write results to {self.path}: {error.strerror}; "
                 "the lines before it are complete and can be read"
             ) from error
-
-    def __enter__(self) -> "RunWriter":
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
