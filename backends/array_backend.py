@@ -47,17 +47,23 @@ class ArrayBackend(Windows, ByHand, Backend):
         """Both bias corrections folded into two scalars, as section 2 of Kingma & Ba suggests."""
         root = (1 - spec.beta2 ** int(step)) ** 0.5
         lr = spec.lr * root / (1 - spec.beta1 ** int(step))
-        eps = spec.eps * root
+        # The complements as arguments: in a fused kernel, CuPy 14 would take 1 - beta in float16.
+        scalars = spec.beta1, 1 - spec.beta1, spec.beta2, 1 - spec.beta2, lr, spec.eps * root
         for p, g, mi, vi in zip(params, grads, m, v, strict=True):
-            g = self._cast(g, p.dtype)
-            mi *= spec.beta1
-            mi += (1 - spec.beta1) * g
-            vi *= spec.beta2
-            vi += (1 - spec.beta2) * (g * g)
-            denominator = self.xp.sqrt(vi)
-            denominator += eps
-            p -= lr * mi / denominator
+            self._adam(p, self._cast(g, p.dtype), mi, vi, *scalars)
         return list(params), list(m), list(v)
+
+    def _adam(
+        self, p: Array, g: Array, m: Array, v: Array,
+        beta1: float, rest1: float, beta2: float, rest2: float, lr: float, eps: float,
+    ) -> None:  # fmt: skip
+        m *= beta1
+        m += rest1 * g
+        v *= beta2
+        v += rest2 * (g * g)
+        denominator = self.xp.sqrt(v)
+        denominator += eps
+        p -= lr * m / denominator
 
     def generator_forward(self, spec: GANSpec, params: Sequence[Array], z: Array) -> Array:
         return self._forward(spec.generator_layers, params, z)[-1]

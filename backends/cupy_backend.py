@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ganbench.array_ops import AdamSettings, Arrays, Updated
 from ganbench.backend import DISPLACING, Array, Program
 from ganbench.errors import UnavailableError, UnsupportedError
 from ganbench.layers import KINDS
@@ -59,7 +58,7 @@ class CupyBackend(ArrayBackend):
             grad, second_grad = super()._activation_grad, super()._activation_second_grad
             self._activation_grad = _fused(cupy, "grad", grad)  # type: ignore[method-assign]
             self._activation_second_grad = _fused(cupy, "second_grad", second_grad)  # type: ignore[method-assign]
-            self._adam_kernel = cupy.fuse(_adam(cupy))
+            self._adam = cupy.fuse(kernel_name="adam")(super()._adam)  # type: ignore[method-assign]
 
     @classmethod
     def lacks(cls, device: str, dtype: str, precision: str) -> str:
@@ -98,19 +97,6 @@ class CupyBackend(ArrayBackend):
         """Wait for the stream, which every result of this backend was enqueued on."""
         self.xp.cuda.get_current_stream().synchronize()
 
-    def adam_step(self, spec: AdamSettings, params: Arrays, grads: Arrays, m: Arrays, v: Arrays, step: Any) -> Updated:
-        if self.mode != "fused":
-            return super().adam_step(spec, params, grads, m, v, step)
-        root = (1 - spec.beta2 ** int(step)) ** 0.5
-        lr = spec.lr * root / (1 - spec.beta1 ** int(step))
-        for p, g, mi, vi in zip(params, grads, m, v, strict=True):
-            # The complements as arguments: in the kernel, CuPy 14 would take 1 - beta in float16.
-            self._adam_kernel(
-                p, g.astype(p.dtype, copy=False), mi, vi,
-                spec.beta1, 1 - spec.beta1, spec.beta2, 1 - spec.beta2, lr, spec.eps * root,
-            )  # fmt: skip
-        return list(params), list(m), list(v)
-
     def prepare(self, operation: Operation, inputs: Inputs) -> Program:
         if self.mode == "graph" and operation.name == "gan_iteration":
             if inputs.batches[0][0].dtype == np.float16:
@@ -148,17 +134,3 @@ def _fused(cupy: Any, what: str, activation: Callable[..., Array]) -> Callable[.
         return kernels[name](*arrays)
 
     return apply
-
-
-def _adam(cupy: Any) -> Callable[..., None]:
-    def adam(
-        p: Array, g: Array, m: Array, v: Array,
-        beta1: float, rest1: float, beta2: float, rest2: float, lr: float, eps: float,
-    ) -> None:  # fmt: skip
-        m *= beta1
-        m += rest1 * g
-        v *= beta2
-        v += rest2 * (g * g)
-        p -= lr * m / (cupy.sqrt(v) + eps)
-
-    return adam
