@@ -16,7 +16,7 @@ from .draws import draw_visit, left_by, new_seed
 from .engine import LEAD_IN_S
 from .fork_server import ForkServer
 from .ledger import Ledger, Timings
-from .oracle import OracleClient
+from .oracle import LATER, OracleClient
 from .plan import Case, Plan
 from .process import Worker, WorkerLostError
 
@@ -66,12 +66,8 @@ class Member:
         except WorkerLostError as error:
             self._fail_all(error.status, error.reason)
             return self.stop()
-        facts = {name: getattr(ready, name) for name in ready.__struct_fields__}
-        self._ledger.write(
-            WorkerRecord(
-                round=self._round, target=self.target.label, copy=self.copy, forked=self._worker.forked, **facts
-            )
-        )
+        facts = {name: getattr(ready, name) for name in ready.__struct_fields__} | {"forked": self._worker.forked}
+        self._ledger.write(WorkerRecord(round=self._round, target=self.target.label, copy=self.copy, **facts))
         self._greeted = True
         self._worker.pause()
 
@@ -101,7 +97,7 @@ class Member:
             return self._fail(name, "failed", "its inputs differ from those of the reference, so it cannot be checked")
         self._timings[name] = timings = Timings(prepared, [(prepared.iterations, file)])
         if self._round == 1:  # in later rounds these outputs are checked together with those after the timing
-            verification = self._gate(name, timings)
+            verification = self._gate(name, timings, self._oracle.inputs()[name][2])
             if verification is None or not self._waits(name, GATED_ITERATIONS, 1.0):
                 return
             if not verification.passed:
@@ -116,19 +112,19 @@ class Member:
             timings.warmed = warmed
             self._ledger.numbers[self.target.label, name] = warmed.number
 
-    def _gate(self, name: str, timings: Timings) -> Verification | None:
-        """Have the oracle compare the program's outputs from its staged state, and its outputs before.
+    def _gate(self, name: str, timings: Timings, most: int) -> Verification | None:
+        """Have the oracle compare the program's outputs from its staged state, after ``most`` iterations and before.
 
         None: it gave no outputs; a row says so. A reset that does not reset is found, since calls were made before.
         """
         iterations = timings.prepared.iterations
-        for count in counts(iterations, self._oracle.inputs()[name][2]):
+        for count in counts(iterations, most):
             if self._ask(name, protocol.Show(name, count, file := self._oracle.file()), protocol.Shown) is None:
                 return None
             timings.shown.append((count, file))
-        timings.verification = self._oracle.compare(name, iterations, timings.shown)
-        timings.shown = []
-        return timings.verification
+        found = self._oracle.compare(name, iterations, timings.shown)
+        timings.shown, timings.verification = [], timings.verification or found
+        return found
 
     def _waits(self, name: str, iterations: int, share: float) -> bool:
         """Return whether ``synchronize`` waits for the work; if it does not, a row says so."""
@@ -226,7 +222,8 @@ class Member:
             iterations = timings.warmed.number * timings.prepared.iterations
             if suspicious and not self._waits(name, iterations, UNFINISHED):
                 return None
-        return self._gate(name, timings)
+        # It has passed with more iterations before. (A call of several may need those, too.)
+        return self._gate(name, timings, LATER if timings.prepared.iterations == 1 else self._oracle.inputs()[name][2])
 
     def stop(self) -> None:
         """Kill the worker; may be called again."""
