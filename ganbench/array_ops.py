@@ -124,6 +124,10 @@ class ArrayOps(ABC):
         """Return ∂L/∂x and ∂L/∂w, shaped as x and w, given ``grad`` = ∂L/∂(convolution)."""
         raise UnsupportedError("this backend has no gradient of a convolution alone")
 
+    def transposed(self, a: Array) -> Array:
+        """Return ``aᵀ`` for a product to take: a view, if the framework has such."""
+        return a.T
+
     def matmul_into(self, a: Array, b: Array, out: Array) -> Array:
         """Return ``a b``, written to ``out`` (m,n) if the framework can do that without a copy."""
         return self.matmul(a, b)

@@ -15,7 +15,7 @@ from ganbench.training.log import read_losses
 ROOT = Path(__file__).resolve().parents[1]
 WHEELS = ROOT / ".frameworks"
 SUITE = Path(__file__).parent / "frameworks"
-BACKENDS = ("mlx",)
+BACKENDS = ("mlx", "tensorflow")
 TARGETS = [f"{name}.{mode}" for name in BACKENDS for mode in registry.about(name).modes]
 # A loop that waits for every call, on the shapes of mnist-mlp: the best of many.
 LOOP = """

@@ -103,7 +103,8 @@ class GANProducts(ModelOperation):
         made = []
         for p, larger, smaller, out in zip(self.products, fixed, batch, state, strict=True):
             a, b = (smaller, larger) if p.m < p.n else (larger, smaller)
-            made.append(backend.matmul_into(a.T if p.a_transposed else a, b.T if p.b_transposed else b, out))
+            a, b = backend.transposed(a) if p.a_transposed else a, backend.transposed(b) if p.b_transposed else b
+            made.append(backend.matmul_into(a, b, out))
         return made, ()
 
     def collect(self, state: Any, results: Any) -> list[Array]:

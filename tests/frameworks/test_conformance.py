@@ -27,6 +27,8 @@ class TestTarget(BackendConformance):
     specs = (*testing.TINY_SPECS, *testing.ODD_SPECS, *testing.IMAGE_SPECS) if DEFAULT else FEW
     operations = tuple(OPERATIONS) if DEFAULT else ("adam_step", "penalty_grad", "gan_iteration")
     test_long_run = None  # models of MNIST size, for each of which the oracle takes a minute
+    if not DEFAULT:
+        test_training = None
 
 
 def gate(name, spec, dtype, precision="ieee"):
@@ -39,7 +41,7 @@ def gate(name, spec, dtype, precision="ieee"):
 
 @pytest.mark.skipif(not DEFAULT, reason="tested in the default mode")
 @pytest.mark.parametrize("dtype", [name for name in BACKEND.formats if name not in FULL])
-@pytest.mark.parametrize("spec", testing.TINY_SPECS, ids=lambda spec: spec.name)
+@pytest.mark.parametrize("spec", testing.TINY_SPECS[:2], ids=lambda spec: spec.name)
 def test_an_iteration_in_halves(spec, dtype):
     found = gate("gan_iteration", spec, dtype, "mixed")
     assert found.passed, found.reason
