@@ -31,7 +31,7 @@ from .model import model_command
 from .recommend import recommend_command
 from .report import diff_command, report_command, results_command
 from .several import planned_prices, planned_sweep, sweep_option, vary_option
-from .terminal import columns, say, screen, shown, write
+from .terminal import columns, say, shown
 from .train import train_command
 
 if TYPE_CHECKING:
@@ -138,9 +138,7 @@ def compare(
             return f"{text}\n{repeated.render(runs, form, size)}" if with_repeats else text
 
         try:
-            size = screen(form)
-            write(in_form(form, size), None, size.colours)
-            terminal.export(exports, in_form)
+            terminal.hand_over(in_form, form, exports)
             asked = {form, *(format_of(path.name) for path in exports)}
             for line in left_out(run) if asked & {*EXCHANGE_FORMATS} else ():
                 say(line)

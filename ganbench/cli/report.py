@@ -11,7 +11,7 @@ from ..errors import UsageError, refused, unknown
 from ..report.choices import CHARTS, EXCHANGE_FORMATS, PIVOT_FORMATS, RUN_FORMATS, THEMES, format_of
 from .defaults import TABLE, Command, of_project
 from .shared import FILE, details_option, export_option, format_option, results_option
-from .terminal import announce, check_output, columns, draw, export, say, screen, shown, warnings_said, write
+from .terminal import announce, check_output, columns, draw, hand_over, say, shown, warnings_said, write
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -125,9 +125,7 @@ def report_command(
             return overview(rows, baseline, size, runs_below(path))
         return parquet(pivot()) if form == "parquet" else render(pivot(), form, size)
 
-    size = screen(form)
-    write(made(form, size), None, size.colours)
-    export(exports, made)
+    hand_over(made, form, exports)
     if form in ("csv", "json"):  # the others hold their notes
         for note in (pivot().attrs["title"], *pivot().attrs["notes"]):
             say(note)
@@ -159,9 +157,7 @@ def diff_command(
 
         write(page(a, b, table), html)
         return say(f"{html}: open it in a browser; it needs no network")
-    size = screen(form)
-    write(render(table, form, size), None, size.colours)
-    export(exports, partial(render, table))
+    hand_over(partial(render, table), form, exports)
     if form in ("csv", "json"):
         for note in (*table.attrs["title"].splitlines(), *table.attrs["notes"]):
             say(note)
@@ -204,8 +200,7 @@ def show(run: str, results: Path, form: str, details: bool) -> None:
 
     with warnings_said():
         found = open_run(find_run(run, results))
-    size = screen(form)
-    write(render(found, form, details, size), None, size.colours)
+    hand_over(lambda form, size: render(found, form, details, size), form)
     for line in left_out(found) if form in EXCHANGE_FORMATS else ():
         say(line)
 

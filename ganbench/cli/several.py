@@ -12,7 +12,7 @@ from ..report.choices import EXCHANGE_FORMATS, format_of
 from .defaults import fitting, of_project
 from .fail_if import conclude
 from .shared import given, refuse
-from .terminal import export, say, screen, shown, write
+from .terminal import hand_over, say, shown
 
 if TYPE_CHECKING:
     from ..measure.plan import Plan
@@ -74,9 +74,7 @@ def carry_out(
     report: Any = prices if turns else sweep
     say(announcement(variable, made, turns))
     found = shown(lambda progress: carry_out(variable, made, results, machine, say, progress, turns))
-    size = screen(form)
-    write(report.render(found, form, size), None, size.colours)
-    export(exports, partial(report.render, found))
+    hand_over(partial(report.render, found), form, exports)
     if form == "csv" and not turns:
         for sentence in sweep.sentences(found):
             say(sentence)

@@ -191,9 +191,11 @@ def write(report: str | bytes, path: Path | None, coloured: bool = False) -> Non
         raise UsageError(f"cannot write {path or 'to the output'}: {error.strerror}") from error
 
 
-def export(paths: Iterable[Path], made: Callable[[str], str | bytes]) -> None:
-    """Write each file in the format that its name says, which ``made`` makes."""
-    for path in paths:
+def hand_over(made: Callable[..., str | bytes], form: str, exports: Iterable[Path] = ()) -> None:
+    """Print what ``made`` makes in a format for a screen; then write each file in the format that its name says."""
+    size = screen(form)
+    write(made(form, size), None, size.colours)
+    for path in exports:
         write(made(format_of(path.name)), path)
         say(f"written: {path}")
 
