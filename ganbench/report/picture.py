@@ -18,15 +18,18 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".svg", ".pdf")
 POINTS = 200  # of one series of the history
-NOTHING = {
-    "ratios": "no target was measured against another",
-    "pays": "no iteration with its start was measured: run 'ganbench compare --ops gan_iteration'",
-    "roofline": "no ceilings were measured",
-    "scaling": "nothing was measured at several values: run 'ganbench compare --sweep batch=1,8,32'",
-    "history": "no case was measured more than once",
-    "memory": "no memory was recorded",
-    "training": "there is no training: run 'ganbench train', and name its folder",
-}
+TOLD = {  # of each chart: its title, and why there is nothing to draw
+    "ratios": ("Speed relative to {chosen}", "no target was measured against another"),
+    "pays": ("When the later starter has caught up", "no iteration with its start was measured: run 'ganbench compare "
+             "--ops gan_iteration'"),
+    "roofline": ("How far from the limit", "no ceilings were measured"),
+    "scaling": ("Time over {varied}", "nothing was measured at several values: run 'ganbench compare --sweep "
+                "batch=1,8,32'"),
+    "history": ("Time by day", "no case was measured more than once"),
+    "memory": ("Memory at most", "no memory was recorded"),
+    "training": ("Losses", "there is no training: run 'ganbench train', and name its folder"),
+}  # fmt: skip
+NOTHING = {name: why for name, (_, why) in TOLD.items()}
 
 
 class Look(NamedTuple):
@@ -59,15 +62,8 @@ def chart(
     else:
         drawn, chosen, context = [], "", contexts(rows)[0]
     varied = drawn[0]["variable"] if kind == "scaling" and drawn else ""
-    title = {
-        "ratios": f"Speed relative to {chosen}",
-        "pays": "When the later starter has caught up",
-        "roofline": "How far from the limit",
-        "scaling": f"Time over {varied}",
-        "history": "Time by day",
-        "memory": "Memory at most",
-    }
-    return draw(kind, drawn, title.get(kind, kind), subtitle(context), Look(theme, width, font_size))
+    title = TOLD[kind][0].format(chosen=chosen, varied=varied)
+    return draw(kind, drawn, title, subtitle(context), Look(theme, width, font_size))
 
 
 def _rows(
@@ -99,7 +95,7 @@ def trained(folder: Path, look: Look) -> "Chart":
     from .trained import rows, trainings
 
     found = trainings(folder) if folder.is_dir() else []
-    return draw("training", rows(found), "Losses", "; ".join(one.title for one in found[:1]), look)
+    return draw("training", rows(found), TOLD["training"][0], "; ".join(one.title for one in found[:1]), look)
 
 
 def check(path: Path) -> None:
