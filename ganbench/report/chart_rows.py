@@ -24,6 +24,7 @@ from ..results.columns import COLUMNS
 from ..results.records import digits
 from ..results.run import Run, RunOf
 from .escape import visible
+from .formats import records
 from .repeated import commits, confirmed
 from .selection import Selection, instead
 
@@ -164,8 +165,8 @@ def varied(found: Selection) -> list[Row]:
     """Return the rows of which one of batch, critic_steps, width, n and threads was varied alone, with ``VARIED``."""
     rows = found.rows[(found.rows["status"] == "ok") & found.rows["median_s"].notna()]
     series: dict[tuple[Any, ...], list[Row]] = {}
-    records: Sequence[Mapping[Any, Any]] = rows.to_dict("records")
-    for row in records:
+    known: Sequence[Mapping[Any, Any]] = rows.to_dict("records")
+    for row in known:
         context = tuple(row[name] for name in KEYS)
         for variable, value, rest in _variables(row):
             case = f"{row['operation']} {rest}".strip()
@@ -236,15 +237,12 @@ def _rest(row: Mapping[Any, Any]) -> str:
 
 def plain(table: pd.DataFrame, columns: Sequence[str]) -> list[Row]:
     """Return rows whose values JSON knows: text, numbers, truth values, or None where there is none."""
-    records: Sequence[Mapping[Any, Any]] = table[list(columns)].to_dict("records")
-    return [{name: _value(record[name]) for name in columns} for record in records]
+    return [{str(name): _value(value) for name, value in row.items()} for row in records(table[list(columns)])]
 
 
 def _value(value: Any) -> Any:
     if isinstance(value, pd.Timestamp):
-        return None if pd.isna(value) else value.isoformat()
-    if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and not math.isfinite(value)):
+        return value.isoformat()
+    if isinstance(value, float) and not math.isfinite(value):
         return None
-    if isinstance(value, str):
-        return visible(value)
-    return value.item() if hasattr(value, "item") else value
+    return visible(value) if isinstance(value, str) else value

@@ -188,15 +188,8 @@ def _notes(a: Run, b: Run, table: pd.DataFrame, baseline: str, why_not: str) -> 
 
 def _line(words: str, rows: pd.DataFrame, name: str) -> Iterator[str]:
     """Yield one line that gives an interval for each operation, and says where it lies beyond the band."""
-    known = rows[rows[name].notna()]
-    found = {
-        str(operation): Estimate(*bounds)
-        for operation, bounds in zip(
-            known.index.get_level_values("operation"),
-            known[[name, f"{name}_low", f"{name}_high"]].itertuples(index=False),
-            strict=True,
-        )
-    }
+    known = rows[rows[name].notna()].reset_index()[["operation", name, f"{name}_low", f"{name}_high"]]
+    found = {str(operation): Estimate(*bounds) for operation, *bounds in known.itertuples(index=False)}
     if found:
         beyond = ", ".join(operation for operation, one in found.items() if control_failed(one))
         end = f"; beyond {BAND:.0%} on {beyond}" if beyond else ""

@@ -6,6 +6,7 @@ is measured once, so that the rounds say nothing of its scatter: ``START_DOUBT``
 """
 
 import math
+from bisect import bisect
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from itertools import pairwise
@@ -177,11 +178,8 @@ def _changes(answer: Callable[[int], Any], counts: Sequence[int]) -> list[tuple[
     found = [(counts[0], answer(counts[0]))]
     for before, last in pairwise(counts):
         while found[-1][1] != answer(last):
-            after = last
-            while after - before > 1:
-                middle = (before + after) // 2
-                before, after = (middle, after) if answer(middle) == found[-1][1] else (before, middle)
-            found.append((after, answer(after)))
+            before += 1 + bisect(range(before + 1, last), False, key=lambda count: answer(count) != found[-1][1])
+            found.append((before, answer(before)))
     return found
 
 

@@ -1,6 +1,8 @@
 """Reports as text: a title, tables, notes below them, aligned for a terminal or as Markdown."""
 
 import io
+import itertools
+import operator
 from collections.abc import Container, Hashable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -92,11 +94,8 @@ def grid(
 def by_operation(rows: Iterable[Sequence[object]]) -> list[Sequence[object]]:
     """Return rows whose first cell, the operation, stands once in each group, with an empty row between groups."""
     grouped: list[Sequence[object]] = []
-    before = None
-    for name, *cells in rows:
-        grouped += [[]] * (before not in (None, name))
-        grouped.append(["" if name == before else name, *cells])
-        before = name
+    for _, (first, *others) in itertools.groupby(rows, key=operator.itemgetter(0)):
+        grouped += [*[[]] * bool(grouped), first, *(["", *cells] for _, *cells in others)]
     return grouped
 
 
