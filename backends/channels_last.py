@@ -3,6 +3,7 @@
 Arrays are turned where they are staged and where they are shown, which is not timed.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,11 +24,16 @@ class ChannelsLast(BoundProgram):
 
     def as_defined(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return outputs of the operation in the layout that it defines."""
-        found = []
-        for array, output in zip(arrays, self._operation.outputs(), strict=True):
-            axes = _axes(array, output.name.split()[-1].startswith("W") or output.name == "grad_w")
-            found.append(array.transpose(np.argsort(axes)) if axes else array)
-        return found
+        pairs = zip(arrays, self._orders, strict=True)
+        return [array.transpose(order) if order else array for array, order in pairs]
+
+    @functools.cached_property
+    def _orders(self) -> list[tuple[int, ...] | None]:
+        """How the axes of each output go back: found once, since a look that takes long seems to be work."""
+        outputs = self._operation.outputs()
+        weights = [output.name.split()[-1].startswith("W") or output.name == "grad_w" for output in outputs]
+        axes = [_axes(len(output.shape), weight) for output, weight in zip(outputs, weights, strict=True)]
+        return [one and tuple(map(one.index, range(len(one)))) for one in axes]
 
 
 def turned(tree: Any, weight: bool = False, known: dict[int, np.ndarray] | None = None) -> Any:
@@ -38,11 +44,10 @@ def turned(tree: Any, weight: bool = False, known: dict[int, np.ndarray] | None 
     if isinstance(tree, tuple):
         parts = [turned(one, place == 1 and getattr(one, "ndim", 0) == 4, known) for place, one in enumerate(tree)]
         return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
-    axes = _axes(tree, weight)
+    axes = _axes(getattr(tree, "ndim", 0), weight)
     return known.setdefault(id(tree), tree.transpose(axes)) if axes else tree
 
 
-def _axes(array: Any, weight: bool) -> tuple[int, ...] | None:
-    """Return the order in which the axes of an array are kept; None where it stays as it is."""
-    ndim = getattr(array, "ndim", 0)
+def _axes(ndim: int, weight: bool) -> tuple[int, ...] | None:
+    """Return the order in which so many axes are kept; None where they stay as they are."""
     return WEIGHTS.get(ndim) if weight else IMAGE if ndim == 4 else None

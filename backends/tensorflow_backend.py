@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -68,7 +68,7 @@ class TensorflowBackend(Backend):
 
     def to_numpy(self, array: Array) -> np.ndarray:
         host = np.asarray(array.numpy())
-        return host.view(np.uint16) if array.dtype == self.tf.bfloat16 else host
+        return host.view(np.uint16) if host.itemsize == 2 and host.dtype != np.float16 else host  # a bfloat16's bits
 
     def synchronize(self, result: Any = None) -> None:
         """On a processor a call has finished when it returns."""
@@ -252,6 +252,12 @@ class TensorflowBackend(Backend):
         return {"relu": nn.relu, "tanh": nn.tanh, "sigmoid": nn.sigmoid}[name](x) if name != "identity" else x
 
 
+def reader(tf: Any, variables: Sequence[Any]) -> Callable[[], list[Array]]:
+    """Return what reads variables, by the operation itself: read otherwise they take long, and look like work."""
+    held = [(one.handle, one.dtype) for one in variables]
+    return lambda: [tf.raw_ops.ReadVariableOp(resource=handle, dtype=dtype) for handle, dtype in held]
+
+
 class InVariables(ChannelsLast):
     """State in variables, which a call changes in place; its results are tensors that the call has made."""
 
@@ -259,10 +265,9 @@ class InVariables(ChannelsLast):
 
     def __init__(self, backend: TensorflowBackend, operation: Operation, inputs: Inputs) -> None:
         tf = self._tf = backend.tf
-        self._iterate, self._read, self._held = self._apply, self._values, None
+        self._iterate, self._held = self._apply, None
         if backend.mode != "textbook":
             self._iterate = tf.function(self._apply, autograph=False, jit_compile=backend.mode == "xla")
-            self._read = tf.function(self._values, autograph=False)
         super().__init__(backend, operation, inputs)
 
     def reset(self) -> None:
@@ -270,6 +275,7 @@ class InVariables(ChannelsLast):
         if hasattr(self._state, "step"):
             if self._held is None:
                 self._held = self._tf.nest.map_structure(self._tf.Variable, self._state)
+                self._read = reader(self._tf, self._tf.nest.flatten(self._held)[:-1])  # all but the step, as outputs
             self._tf.nest.map_structure(lambda held, value: held.assign(value), self._held, self._state)
             self._state = self._held
         self.result = (self._state, ())
@@ -281,15 +287,11 @@ class InVariables(ChannelsLast):
         self._held.step.assign(state.step)
         return (), results
 
-    def _values(self) -> Any:
-        """Return the state as tensors. In one call: to read variables one after the other takes as long as work."""
-        return self._tf.nest.map_structure(lambda held: held.read_value(), self._held)
-
     def __call__(self) -> None:
         state, results = self._iterate(*self._next_batch())
         self.result = (self._held or state, results)
 
     def outputs(self) -> list[np.ndarray]:
         state, results = self.result
-        found = self._operation.collect(self._read() if self._held else state, results)
+        found = [*self._read(), *results] if self._held else self._operation.collect(state, results)
         return self.as_defined([self._backend.to_numpy(array) for array in found])

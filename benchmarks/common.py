@@ -32,7 +32,7 @@ FULL = PROFILE == "full"
 if PROFILE not in RIGORS:
     raise SystemExit(f"GANBENCH_PROFILE '{PROFILE}' is not valid (known: {', '.join(RIGORS)})")
 
-FEW_HAVE = ("mlx", "tensorflow")
+FEW_HAVE = ("keras", "mlx", "tensorflow")
 TARGETS = ["numpy", "torch", "jax", "torch@cuda", "jax@cuda", "cupy", *filter(registry.version, FEW_HAVE)]
 DTYPES = ["float32", "float64"]
 VISITS = 40 if FULL else 12

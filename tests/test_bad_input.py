@@ -6,7 +6,7 @@ import pytest
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["--backends", "toch"], "unknown backend 'toch' (known: cupy, jax, mlx, numpy, tensorflow, torch)"),
+        (["--backends", "toch"], "unknown backend 'toch' (known: cupy, jax, keras, mlx, numpy, tensorflow, torch)"),
         (["--backends", "torch.fast"], "eager, graph, manual, textbook"),
         (["--backends", "torch."], "eager, graph, manual, textbook"),
         (["--backends", "torch@tpu"], "cpu, cuda"),

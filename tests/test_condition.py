@@ -56,7 +56,10 @@ def test_a_condition_names_a_target_in_any_of_its_spellings(text):
         ("torch/matmul bigger than 1x", "slower|faster"),
         ("torch/matmul slower than 0x", "more than 0"),
         ("torch/matmul slower than 1" + 400 * "0" + "x", "finite"),
-        ("toch/matmul slower than 1x", "unknown backend 'toch' (known: cupy, jax, mlx, numpy, tensorflow, torch)"),
+        (
+            "toch/matmul slower than 1x",
+            "unknown backend 'toch' (known: cupy, jax, keras, mlx, numpy, tensorflow, torch)",
+        ),
         ("torch.fast/matmul slower than 1x", "eager, graph, manual, textbook"),
         ("jax/matmul slower than 1x", "'jax' (known: numpy, torch, torch.textbook)"),
         ("numpy/matmul slower than 1x", "baseline 'numpy' with itself (others: torch.textbook, torch)"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-FRAMEWORKS = ("torch", "jax", "cupy", "mlx", "tensorflow")
+FRAMEWORKS = ("torch", "jax", "cupy", "mlx", "tensorflow", "keras")
 HEAVY = ("numpy", "pandas", *FRAMEWORKS, "rich", "scipy", "PIL", "altair")
 
 

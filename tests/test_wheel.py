@@ -42,7 +42,7 @@ def test_the_wheel_has_every_package_and_the_digits(installed, tmp_path):
         return done.stdout
 
     listed = ganbench("list")
-    for name in ("cupy", "jax", "mlx", "numpy", "tensorflow", "torch"):
+    for name in ("cupy", "jax", "keras", "mlx", "numpy", "tensorflow", "torch"):
         assert f"\n  {name}" in listed
     assert "broken" not in listed
     assert "gan_iteration" in ganbench("verify", "--preset", "tiny", "--backends", "numpy", "--ops", "gan_iteration")
