@@ -76,7 +76,7 @@ class OnTensorflow(Framework):
 
     def runner(self, work: Work, variables: Sequence[Any]) -> Runner:
         tf, held = self.own.tf, [one.value for one in variables]
-        return Runner(tf.function(work, autograph=False), reader(tf, held), variables)
+        return Runner(tf.function(work, autograph=False), reader(tf, held) if held else list, variables)
 
 
 class OnTorch(Framework):

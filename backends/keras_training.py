@@ -159,7 +159,8 @@ class KerasProgram(ChannelsLast):
         left, found = iter(self._runner.values()), list[Array]()
         for learner in self._learners:
             found += [next(left) for _ in learner.variables][:-1]  # without the number of steps
-        shown = [self._backend.to_numpy(one) for one in (*found, *self.result[1])]
+        found += self.result[1]
+        shown = [one if isinstance(one, np.ndarray) else self._backend.to_numpy(one) for one in found]
         factors = iter([by for one in self._corrections for by in one[1::2]])
         for place in self._variances:
             shown[place] = shown[place] * next(factors)

@@ -1,6 +1,7 @@
 """TensorFlow without Keras: variables that are changed in place, GradientTape, and tf.function around an iteration."""
 
 import contextlib
+import math
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
@@ -252,10 +253,21 @@ class TensorflowBackend(Backend):
         return {"relu": nn.relu, "tanh": nn.tanh, "sigmoid": nn.sigmoid}[name](x) if name != "identity" else x
 
 
-def reader(tf: Any, variables: Sequence[Any]) -> Callable[[], list[Array]]:
-    """Return what reads variables, by the operation itself: read otherwise they take long, and look like work."""
-    held = [(one.handle, one.dtype) for one in variables]
-    return lambda: [tf.raw_ops.ReadVariableOp(resource=handle, dtype=dtype) for handle, dtype in held]
+def reader(tf: Any, variables: Sequence[Any]) -> Callable[[], list[np.ndarray]]:
+    """Return what reads variables in one call: one after the other takes so long that it looks like work."""
+    shapes, dtype = [tuple(one.shape) for one in variables], variables[0].dtype
+    ends = np.cumsum([*map(math.prod, shapes)])
+
+    def joined() -> Array:
+        return tf.concat([tf.cast(tf.reshape(one, [-1]), dtype) for one in variables], 0)
+
+    read = tf.function(joined, autograph=False).get_concrete_function()
+
+    def values() -> list[np.ndarray]:
+        pieces = zip(np.split(read().numpy(), ends[:-1]), shapes, strict=True)
+        return [piece.reshape(shape) for piece, shape in pieces]
+
+    return values
 
 
 class InVariables(ChannelsLast):
@@ -265,7 +277,9 @@ class InVariables(ChannelsLast):
 
     def __init__(self, backend: TensorflowBackend, operation: Operation, inputs: Inputs) -> None:
         tf = self._tf = backend.tf
-        self._iterate, self._held = self._apply, None
+        self._iterate: Any = self._apply
+        self._held: Any = None
+        self._read: Callable[[], list[np.ndarray]]
         if backend.mode != "textbook":
             self._iterate = tf.function(self._apply, autograph=False, jit_compile=backend.mode == "xla")
         super().__init__(backend, operation, inputs)
@@ -293,5 +307,6 @@ class InVariables(ChannelsLast):
 
     def outputs(self) -> list[np.ndarray]:
         state, results = self.result
-        found = [*self._read(), *results] if self._held else self._operation.collect(state, results)
-        return self.as_defined([self._backend.to_numpy(array) for array in found])
+        held: list[np.ndarray] = self._read() if self._held else []
+        found = results if self._held else self._operation.collect(state, results)
+        return self.as_defined([*held, *map(self._backend.to_numpy, found)])

@@ -16,16 +16,19 @@ KEPT.folder = Path(os.environ["GANBENCH_ANSWERS"])  # the oracle answers once, f
 TARGET = registry.parse_target(os.environ["TARGET"])
 BACKEND = registry.load(TARGET.backend)
 DEFAULT = TARGET.mode == next(iter(BACKEND.modes))
-# A mode that compiles takes up to a minute for each model; small ones are in every other test.
-FEW = testing.IMAGE_SPECS[:1]
-USUAL = (*testing.TINY_SPECS, *testing.IMAGE_SPECS)
+# A mode that compiles takes up to a minute for each model, and the smallest are in other tests of the suite.
+FEW = () if TARGET.label == "mlx.compile" else testing.IMAGE_SPECS[:1]
+USUAL = (*testing.TINY_SPECS, testing.IMAGE_SPECS[0])
 # MLX's exponential is one of float32, whatever it is given; so are tanh of Keras on JAX, and its products on PyTorch.
 DTYPES = FULL if "tensorflow" in (TARGET.backend, TARGET.mode) else ("float32",)
 
 
+ODD = (*testing.ODD_SPECS, *testing.IMAGE_SPECS[1:])
+
+
 class TestTarget(BackendConformance):
     backend_class, mode, device, dtypes = BACKEND, TARGET.mode, TARGET.device, DTYPES
-    specs = FEW if not DEFAULT else USUAL if TARGET.backend == "keras" else (*USUAL, *testing.ODD_SPECS)
+    specs = FEW if not DEFAULT else USUAL if TARGET.backend == "keras" else (*USUAL, *ODD)
     operations = tuple(OPERATIONS) if DEFAULT else ("adam_step", "penalty_grad", "gan_iteration")
     test_long_run = None  # models of MNIST size, for each of which the oracle takes a minute
     if not DEFAULT:
