@@ -17,7 +17,7 @@ except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
 TRIES = 8  # one stall of the machine must not look like work
-LONG_S = 0.01  # calls that take so long are enough to see what is left of them
+LONG_S = 0.01  # work that takes so long is seen, so no more calls are needed
 LEAST_S = 1e-6
 UNDONE = 0.1  # of the time of two calls
 
@@ -32,7 +32,7 @@ class Look(NamedTuple):
 def unfinished(backend: Backend, program: Program, calls: int, share: float) -> float:
     """Return the seconds of work that are left when ``synchronize`` returns after ``calls`` calls; 0: none.
 
-    Fewer are made if they take more than ``LONG_S``. Less than ``share`` of the calls' own time counts as none. The
+    Less than ``share`` of the calls' own time counts as none. Fewer calls are made where that share is ``LONG_S``. The
     program is reset afterwards.
     """
     left, least = 0.0, math.inf
@@ -42,7 +42,7 @@ def unfinished(backend: Backend, program: Program, calls: int, share: float) -> 
         start = time.perf_counter()
         for _ in range(calls):
             program()
-            if time.perf_counter() - start > LONG_S:
+            if share * (time.perf_counter() - start) > LONG_S:
                 break
         backend.synchronize(program.result)
         # Of all tries the least: calls that were stalled do not excuse what is left of those that were not.
