@@ -1,7 +1,6 @@
 """TensorFlow without Keras: variables that are changed in place, GradientTape, and tf.function around an iteration."""
 
 import contextlib
-import math
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
@@ -255,19 +254,8 @@ class TensorflowBackend(Backend):
 
 def reader(tf: Any, variables: Sequence[Any]) -> Callable[[], list[np.ndarray]]:
     """Return what reads variables in one call: one after the other takes so long that it looks like work."""
-    shapes, dtype = [tuple(one.shape) for one in variables], variables[0].dtype
-    ends = np.cumsum([*map(math.prod, shapes)])
-
-    def joined() -> Array:
-        return tf.concat([tf.cast(tf.reshape(one, [-1]), dtype) for one in variables], 0)
-
-    read = tf.function(joined, autograph=False).get_concrete_function()
-
-    def values() -> list[np.ndarray]:
-        pieces = zip(np.split(read().numpy(), ends[:-1]), shapes, strict=True)
-        return [piece.reshape(shape) for piece, shape in pieces]
-
-    return values
+    read = tf.function(lambda: [one.read_value() for one in variables], autograph=False).get_concrete_function()
+    return lambda: [one.numpy() for one in read()]
 
 
 class InVariables(ChannelsLast):
