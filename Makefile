@@ -59,6 +59,8 @@ pictures: setup
 	$(BIN)/python benchmarks/studies/pictures.py
 	$(BIN)/ganbench report $(SHOWN) --picture docs/pictures/speeds-light.svg
 	$(BIN)/ganbench report $(SHOWN) --picture docs/pictures/speeds-dark.svg --theme dark
+	$(BIN)/ganbench report results/frameworks/*.jsonl --picture docs/pictures/frameworks-light.svg
+	$(BIN)/ganbench report results/frameworks/*.jsonl --picture docs/pictures/frameworks-dark.svg --theme dark
 	GANBENCH_PICTURES=docs/pictures $(BIN)/python -m pytest tests/test_page.py -k screenshot
 
 # Two CuPys with NVRTC, for the tests marked cuda; where these are not to be had, their tests are skipped.
