@@ -16,12 +16,12 @@ from ganbench.array_ops import AdamSettings, Arrays, Trained, Triple, Updated, s
 from ganbench.backend import Array, Backend, BoundProgram, GANState, NetworkState, Program, Step
 from ganbench.errors import UnavailableError
 from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec
-from ganbench.layers import KINDS, Layer, OnImages, Window, by_layer, cast_weights
+from ganbench.layers import KINDS, Layer, Matrices, OnImages, Window, by_layer, cast_weights
 from ganbench.losses import LOSSES, Terms
 from ganbench.operation import Inputs, Operation
 
 
-class MlxBackend(Backend):
+class MlxBackend(Matrices, Backend):
     """Arrays in the memory that processor and GPU share; nothing is computed before ``synchronize``."""
 
     name = "mlx"
@@ -89,12 +89,6 @@ class MlxBackend(Backend):
 
     def prepare(self, operation: Operation, inputs: Inputs) -> Program:
         return MlxProgram(self, operation, inputs)
-
-    def matmul(self, a: Array, b: Array) -> Array:
-        return a @ b
-
-    def matmul_grad(self, a: Array, b: Array, grad: Array) -> tuple[Array, Array]:
-        return grad @ b.T, a.T @ grad
 
     def convolution(self, layer: OnImages, x: Array, w: Array) -> Array:
         return layer.forward(x, w, self._maps)
@@ -277,14 +271,11 @@ def _named(form: Any, tree: Any) -> Any:
     return type(form)(*parts) if hasattr(form, "_fields") else tuple(parts)
 
 
-class ChannelsLast:
+class ChannelsLast(Matrices):
     """The maps of ``ganbench.layers.Maps``: images are (B, H, W, C), weights (C of small, kernel, kernel, C of big)."""
 
     def __init__(self, mx: Any) -> None:
         self._mx = mx
-
-    def matmul(self, a: Array, b: Array) -> Array:
-        return a @ b
 
     def conv(self, x: Array, w: Array, window: Window) -> Array:
         return self._mx.conv2d(x, w, stride=window.stride, padding=window.padding)
