@@ -174,10 +174,10 @@ class RoundingOracle(_Seeing):
         exact, cancels = next(self._exact), isinstance(spec, GANSpec) and spec.objective.cancels
         least = LARGER * self._eps / 2 if cancels else 0.0
         noise = [_noise(grad - true, own, least) for grad, true, own in zip(grads, exact, terms, strict=True)]
-        noisy = ([grad + side * n for grad, n in zip(grads, noise, strict=True)] for side in (1, -1))
+        noisy = ([true + side * n for true, n in zip(exact, noise, strict=True)] for side in (0, 1, -1))
         ends = [super(RoundingOracle, self).adam_step(spec, params, grads, m, v, step)[0] for grads in noisy]
         moved, reaches, alone = [], [], []
-        for old, known, middle, true, n, own, *both in zip(
+        for old, known, sampled, true, n, own, middle, *both in zip(
             params, before, after, exact, noise, terms, *ends, strict=True
         ):
             reach = np.maximum(*(np.abs(end - middle) for end in both))
@@ -185,7 +185,7 @@ class RoundingOracle(_Seeing):
             alone.append(np.where((np.abs(true) <= n) & (n <= most), n, 0))  # of gradients that are nothing else
             if cancels:
                 reach = np.maximum(reach, _whole_step(spec, alone[-1]))
-            new = old + self._stored(middle - old)
+            new = old + self._stored(sampled - old)
             new = self._off(new, self._low(new))
             moved.append(Uncertain(new, reach if known is None else known + reach))
             reaches.append(np.asarray(reach, self._dtype))
