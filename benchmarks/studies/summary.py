@@ -13,8 +13,8 @@ from study import RESULTS
 
 STUDIES = (
     "default_run", "recurrence", "aa_verdicts", "interval_coverage", "repeatability", "sensitivity", "doctor",
-    "loop_overhead", "torch_timer", "cold", "asv_agreement", "gate_cost", "tolerance", "tolerance_wild", "fresh_inputs",
-    "convolution", "large_report", "fleet_scale", "fleet_overhead",
+    "loop_overhead", "torch_timer", "cold", "asv_agreement", "gate_cost", "tolerance", "tolerance_wild",
+    "tolerance_frameworks", "fresh_inputs", "convolution", "large_report", "fleet_scale", "fleet_overhead",
 )  # fmt: skip
 DOCUMENT = Path("docs/evidence.md")
 BEGIN, END = "<!-- studies -->\n", "<!-- end -->"

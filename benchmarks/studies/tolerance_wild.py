@@ -5,22 +5,18 @@ unit, critics of up to nine layers, batch norm over three rows, lr up to 0.1, an
 programs differ in a group of outputs by more than could be told from no step at all, the gate does not compare that
 group; how often, is told.
 
-JAX takes six seconds to compile each, so it comes to a model after ten times as many of the others. ``--budget`` ends
-the study earlier, and the verdict says on how many models which target ran.
+JAX takes six seconds to compile each, so it comes to fewer (``pool``).
 
 Three hours on 2 cores: ``python benchmarks/studies/tolerance_wild.py``
 """
 
-import os
 import random
 import time
 import warnings
-from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 
 import numpy as np
-from study import Study, options, upper_bound
+from pool import in_pool, none_refused, pool_options
+from study import Study
 from tolerance import ACTIVATIONS, gated  # asks JAX for float64, too
 
 from ganbench.gan import STAGED_BATCHES, GANSpec
@@ -32,23 +28,9 @@ TARGETS = (("numpy", "numpy.inplace", "torch", "torch.manual"), ("jax",))
 
 
 def main() -> None:
-    parser = options("tolerance_wild", __doc__, resumable=True)
-    parser.add_argument("--budget", type=float, default=float("inf"), help="seconds after which no model is begun")
-    chosen = parser.parse_args()
+    chosen = pool_options("tolerance_wild", __doc__).parse_args()
     models, targets = (3, TARGETS[:1]) if chosen.short else (MODELS, TARGETS)
-    study, end = Study(chosen, models=models, targets=targets), time.monotonic() + chosen.budget
-    wanted = [(number, some) for some in targets for number in range(models)]
-    wanted = sorted(wanted, key=lambda one: one[0] * (1 if one[1] is TARGETS[0] else 10))[len(study.pieces) :]
-    spawned = get_context("spawn")  # a process that is forked has no threads left for JAX
-    with ProcessPoolExecutor(os.cpu_count(), spawned, max_tasks_per_child=50) as pool:
-        for begun in range(0, len(wanted), 10):
-            if time.monotonic() > end:
-                break
-            for piece in pool.map(tried, wanted[begun : begun + 10]):
-                study.add(piece)
-            if len(study.pieces) % 50 == 0:
-                study.say(f"{len(study.pieces)} pieces: {judge(study.pieces)['measured']}")
-    study.conclude(judge(study.pieces))
+    in_pool(Study(chosen, models=models, targets=targets), chosen.budget, tried, judge)
 
 
 def tried(wanted: tuple[int, tuple[str, ...]]) -> dict:
@@ -105,23 +87,7 @@ def data(rng: random.Random, spec: GANSpec) -> np.ndarray:
 
 def judge(pieces: list[dict]) -> dict:
     """Return the verdict: no honest program is refused."""
-    rows = [(piece["model"], piece["groups"], *row) for piece in pieces for row in piece["rows"]]
-    refused = [row for row in rows if row[-1]]
-    models, bad = ({row[0] for row in some} for some in (rows, refused))
-    ran = Counter(row[2] for row in rows if row[3] == "float32")
-    left, groups = (sum(row[place] for row in rows) for place in (5, 1))
-    nearest = max((row for row in rows if not row[-1]), key=lambda row: row[4])
-    names = [name for some in TARGETS for name in some]
-    bound = upper_bound(len(bad), len(models))
-    return {
-        "passed": all(ran[name] >= MODELS for name in names) and not refused,
-        "goal": f"0 of {MODELS:,} wild models refused in float32 or float64 on {', '.join(names)}",
-        "measured": f"{len(refused)} of {len(rows):,} gates refused, on {len(bad)} of {len(models):,} models (95 % "
-        f"upper bound {bound:.1%}); {', '.join(f'{name} on {ran[name]:,}' for name in names)}; "
-        f"{left / groups:.1%} of groups not compared after one iteration; the nearest: {nearest[0]} on {nearest[2]} in "
-        f"{nearest[3]}, {nearest[4]:.2f} of its tolerance",
-        "refused": refused,
-    }
+    return none_refused(pieces, TARGETS, MODELS, "wild models")
 
 
 if __name__ == "__main__":
