@@ -69,10 +69,7 @@ def answer(
 
     If correct programs differ too much after so many, fewer are compared, and of ``most`` there is no answer then.
     """
-    if precision == "ieee":
-        seed, inputs = draw(operation, dtype, images, first_seed)
-    else:  # no seed keeps clear of every kink here
-        seed, inputs = first_seed, operation.inputs(first_seed, dtype, images)
+    seed, inputs = _drawn(operation, dtype, precision, images, first_seed)
     most = max(most, *counts)
     may_stray = precision == "ieee" and operation.stateful
     looks = {*counts, *(most >> times for times in range(most.bit_length() if may_stray else 1))}
@@ -85,6 +82,21 @@ def answer(
         elif count >= max(counts):
             break
     return joined(found.values())._replace(seed=seed, digest=inputs.digest(), most=agreeing)
+
+
+def widening_answer(
+    operation: Operation, dtype: str, precision: str, images: np.ndarray, first_seed: int
+) -> Iterator[Answers]:
+    """Yield what ``answer`` returns after one iteration as it is known, as ``widening_answers`` does."""
+    seed, inputs = _drawn(operation, dtype, precision, images, first_seed)
+    for found in widening_answers(operation, inputs, dtype, precision, 1):
+        yield found._replace(seed=seed, digest=inputs.digest(), most=1)
+
+
+def _drawn(operation: Operation, dtype: str, precision: str, images: np.ndarray, first_seed: int) -> tuple[int, Inputs]:
+    if precision == "ieee":
+        return draw(operation, dtype, images, first_seed)
+    return first_seed, operation.inputs(first_seed, dtype, images)  # no seed keeps clear of every kink here
 
 
 def answers_from(operation: Operation, inputs: Inputs, dtype: str, precision: str, counts: Collection[int]) -> Answers:
