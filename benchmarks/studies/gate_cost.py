@@ -60,7 +60,7 @@ class Trusting:
         pass
 
 
-def believed(member: Member, name: str, timings: Timings) -> Verification:
+def believed(member: Member, name: str, timings: Timings, most: int) -> Verification:
     """Let any program pass, without a look at it."""
     timings.verification = PASSED
     return PASSED
