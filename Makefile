@@ -55,12 +55,16 @@ docs: setup
 
 # The pictures of README and documents, anew from committed runs; those of trainings are what the trainings left.
 SHOWN = $(shell sed -n 's/^<!-- \(results.*\) -->$$/\1/p' README.md)
+DENSE = results/frameworks/20261129T183851Z-5358.jsonl
+IMAGES = results/frameworks/20261129T211708Z-49b2.jsonl
 pictures: setup
 	$(BIN)/python benchmarks/studies/pictures.py
 	$(BIN)/ganbench report $(SHOWN) --picture docs/pictures/speeds-light.svg
 	$(BIN)/ganbench report $(SHOWN) --picture docs/pictures/speeds-dark.svg --theme dark
-	$(BIN)/ganbench report results/frameworks/*.jsonl --picture docs/pictures/frameworks-light.svg
-	$(BIN)/ganbench report results/frameworks/*.jsonl --picture docs/pictures/frameworks-dark.svg --theme dark
+	$(BIN)/ganbench report $(DENSE) --picture docs/pictures/frameworks-light.svg
+	$(BIN)/ganbench report $(DENSE) --picture docs/pictures/frameworks-dark.svg --theme dark
+	$(BIN)/ganbench report $(IMAGES) --picture docs/pictures/frameworks-images-light.svg
+	$(BIN)/ganbench report $(IMAGES) --picture docs/pictures/frameworks-images-dark.svg --theme dark
 	GANBENCH_PICTURES=docs/pictures $(BIN)/python -m pytest tests/test_page.py -k screenshot
 
 # Two CuPys with NVRTC, for the tests marked cuda; where these are not to be had, their tests are skipped.
