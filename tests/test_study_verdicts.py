@@ -168,3 +168,15 @@ def test_wild_models_are_counted_by_target_and_groups_left_out_are_told(study, m
     refused = wild.judge([*pieces[:3], piece(1, compiled, "'d_loss' is off")])
     assert not refused["passed"]
     assert "2 of 20 gates refused, on 1 of 2 models" in refused["measured"]
+
+
+def test_frameworks_that_never_ran_are_not_called_passed(study, monkeypatch):
+    frameworks = study("tolerance_frameworks")
+    monkeypatch.setattr(frameworks, "MODELS", 1)
+    host, compiled = (
+        {"model": "random 0", "groups": 8, "rows": [[name, "float32", 0.1, 0, ""] for name in names]}
+        for names in frameworks.TARGETS
+    )
+    assert frameworks.judge([host, compiled])["passed"]
+    assert not frameworks.judge([host])["passed"]
+    assert "mlx.compile on 0" in frameworks.judge([host])["measured"]
