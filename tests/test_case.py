@@ -192,8 +192,8 @@ def test_two_earlier_runs_of_one_seed_are_compared_by_the_rows_that_they_drew(cr
 
 
 def test_columns_are_documented():
-    """After a change of a column: put what ``columns.document()`` returns into docs/saved-runs.md."""
-    assert columns.document() in (ROOT / "docs/saved-runs.md").read_text()
+    """After a change of a column: put what ``columns.document()`` returns into docs/columns.md."""
+    assert columns.document() in (ROOT / "docs/columns.md").read_text()
 
 
 def test_every_column_has_the_type_that_it_declares(craft, results):

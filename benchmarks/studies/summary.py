@@ -1,6 +1,6 @@
 """The verdicts of all studies as one table, from the files that they left.
 
-``python benchmarks/studies/summary.py`` prints it; ``--write`` puts it into docs/evidence.md, with the pictures
+``python benchmarks/studies/summary.py`` prints it; ``--write`` puts it into docs/studies.md, with the pictures
 that there are.
 """
 
@@ -16,7 +16,7 @@ STUDIES = (
     "loop_overhead", "torch_timer", "cold", "asv_agreement", "gate_cost", "tolerance", "tolerance_wild",
     "tolerance_frameworks", "fresh_inputs", "convolution", "large_report", "fleet_scale", "fleet_overhead",
 )  # fmt: skip
-DOCUMENT = Path("docs/evidence.md")
+DOCUMENT = Path("docs/studies.md")
 BEGIN, END = "<!-- studies -->\n", "<!-- end -->"
 
 

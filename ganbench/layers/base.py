@@ -54,7 +54,7 @@ class Window(NamedTuple):
 
 
 class Maps(Protocol):
-    """The linear maps that layers are made of, on arrays of one framework; docs/workload.md has the formulas.
+    """The linear maps that layers are made of, on arrays of one framework; docs/convolutions.md has them.
 
     An image weight is (C of small, C of big, kernel, kernel). Each of the three maps of images is the adjoint of the
     two others, so that they are all that convolutions and their gradients of any order take.

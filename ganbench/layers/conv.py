@@ -1,7 +1,7 @@
 """Convolution and transposed convolution. Their weights are as ``torch.nn.Conv2d`` and ``ConvTranspose2d`` store them.
 
 Both are cross-correlations. What is forward in the one is the gradient by the input in the other, so both have one
-``Window`` and three maps: docs/workload.md has the formulas. The weight is (C of small, C of big, kernel, kernel).
+``Window`` and three maps: docs/convolutions.md has the formulas. The weight is (C of small, C of big, kernel, kernel).
 """
 
 import math

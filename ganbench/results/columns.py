@@ -117,6 +117,6 @@ def unit_of(name: str) -> str:
 
 
 def document() -> str:
-    """Return the table of all columns in docs/saved-runs.md."""
+    """Return the table of all columns in docs/columns.md."""
     lines = ["| column | type | unit | meaning |", "| --- | --- | --- | --- |"]
     return "\n".join([*lines, *(f"| `{c.name}` | {c.type} | {c.unit} | {c.meaning} |" for c in _DECLARED)])
