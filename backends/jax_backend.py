@@ -53,7 +53,7 @@ class JaxBackend(Matrices, Backend):
         if int(index or 0) >= len(devices):
             raise UnavailableError(f"no CUDA device {index}: JAX sees {len(devices)}")
         self.jax, self._on = jax, devices[int(index or 0)]
-        # In a loop, XLA's convolutions on a CPU take several times as long as outside of it: docs/limit.md.
+        # In a loop, XLA's convolutions on a CPU take several times as long as outside of it: docs/limit-images.md.
         self._maps = (LaxMaps if self.mode == "jit" else CellMaps)(jax)
         self._one_number = jax.jit(lambda array: array.ravel()[0])
         if precision == "tf32" and float(getattr(self._on, "compute_capability", AMPERE)) < AMPERE:
