@@ -27,7 +27,7 @@ def test_a_cluster_with_tls_is_entered_with_its_files_alone(tmp_path, env, tls):
         command = ("run", plan, *cluster.named, "--results", results)
         refused = fleet(*command, env=env)
         assert refused.returncode == 2
-        assert "name the files of TLS with --tls-ca, --tls-cert and --tls-key" in refused.stderr
+        assert "files of TLS with --tls-ca, --tls-cert and --tls-key" in refused.stderr
         (tmp_path / "others").mkdir()
         refused = fleet(*command, *certificates(tmp_path / "others"), env=env)
         assert refused.returncode == 2

@@ -97,9 +97,8 @@ def check(kind: str, tls: Tls) -> None:
         )
     if address.scheme != "tcp" and not tls.complete:
         raise UsageError(
-            f"refused: a task of dask is code that any sender can have run, and --cluster {kind} has ports that others "
-            "may reach; name the files of TLS with --tls-ca, --tls-cert and --tls-key (docs/fleet.md says how to make "
-            "them)"
+            f"refused: --cluster {kind} opens ports, and whoever reaches a port of dask can run code as you; name the "
+            "files of TLS with --tls-ca, --tls-cert and --tls-key (docs/fleet-security.md says how to make them)"
         )
     require("fleet", f"--cluster {kind}", "distributed", "dask_jobqueue")
 

@@ -60,7 +60,7 @@ def ceilings():
 
 
 def certificates(folder):
-    """Make the files of docs/fleet.md as it says; return the options that name them."""
+    """Make the files of docs/fleet-security.md as it says; return the options that name them."""
     if shutil.which("openssl") is None:
         pytest.skip("needs openssl")
     command = "openssl req -x509 -newkey rsa:2048 -nodes -days 365 -subj /CN=fleet -keyout fleet.key -out fleet.crt"
