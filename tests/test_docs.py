@@ -80,6 +80,13 @@ def test_what_a_document_shows_is_what_the_command_prints(command, shown, ganben
     assert ganbench_cli(*shlex.split(command))[1] == shown
 
 
+@pytest.mark.parametrize("path", [path for path in DOCUMENTS if path.parent.name != "decisions"], ids=lambda p: p.name)
+def test_a_page_is_read_in_five_minutes(path):
+    """Code, tables and formulas are looked at, not read; the glossary is looked up."""
+    read = re.sub(r"```.*?```|^(\||    ).*?$", "", path.read_text(), flags=re.DOTALL | re.MULTILINE)
+    assert len(read.split()) <= (1400 if path.name == "glossary.md" else 1150)
+
+
 def test_the_glossary_explains_each_word_once_and_every_heading():
     text = (ROOT / "docs" / "glossary.md").read_text()
     words = re.findall(r"\*\*(.+?)\*\*", text)
