@@ -106,7 +106,7 @@ class GANSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         if tables.tables(entries):
             for field in (own, "batch_norm") if role == "generator" else (own,):
                 if getattr(self, field):
-                    raise SpecError(f"{field} is for lists of integers: `$.{role}` has tables, so say it in them")
+                    raise SpecError(f"{field} is for lists of integers: `$.{role}` has tables, so write it in them")
             msgspec.structs.force_setattr(self, role, tables.filled(entries, output))
             return
         widths = tables.widths(role, entries)

@@ -139,12 +139,12 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
         int, Setting("Seed of the chosen real data and of the order of visits.", "N", valid=_count(0), differing="told")
     ] = 0
     caches: Annotated[
-        Caches, Setting("cold: before each call of a single operation, the caches (of a GPU: L2) are emptied.",
+        Caches, Setting("cold: empty the caches (of a GPU: L2) before each call of a single operation.",
                         choices=get_args(Caches), also=("--l2",), differing="refused", varied=True,
                         yields=("ops", "threads", "energy"))
     ] = "warm"  # fmt: skip
     energy: Annotated[
-        bool, Setting("Measure energy, too: half a second more for each case in each round.", differing="told")
+        bool, Setting("Measure energy, too; takes half a second more for each case in each round.", differing="told")
     ] = False
 
 
@@ -163,8 +163,8 @@ class Settings(Recorded, frozen=True, kw_only=True):
     python: Annotated[
         Names,
         Setting(
-            "Run a backend in another Python, where its framework is: jax=/opt/jax/bin/python, or torch@cuda=...; "
-            "the NumPy that checks results stays that of here.  [repeatable]",
+            "Run a backend in another Python, which has its framework: jax=/opt/jax/bin/python, or torch@cuda=... "
+            "Results are still checked here.  [repeatable]",
             "BACKEND=PYTHON",
             recorded="targets",
         ),
@@ -190,13 +190,13 @@ class Settings(Recorded, frozen=True, kw_only=True):
         Widths, _of_model("Layer widths of the discriminator, such as 784,1.", "WIDTHS", instead=("preset", "model"))
     ] = None
     batch: Annotated[int | None, _changed("Batch size.", "N")] = None
-    loss: Annotated[str | None, _changed("What D and G are trained on, such as wgan-gp; see 'list'.", "NAME")] = None
+    loss: Annotated[str | None, _changed("Loss of D and G, such as wgan-gp; see 'list'.", "NAME")] = None
     critic_steps: Annotated[int | None, _changed("Steps on D in an iteration.", "N", valid=_count(1))] = None
     batch_norm: Annotated[
-        str | None, _changed("off: batch norm in no layer; generator: in none of D's.", choices=("off", "generator"))
+        str | None, _changed("off: no batch norm; generator: batch norm in G only.", choices=("off", "generator"))
     ] = None
     channels: Annotated[
-        float | None, _changed("Times as many channels in hidden convolutions: 0.5, 2.", "FACTOR", valid=_positive)
+        float | None, _changed("Multiply the channels of hidden convolutions: 0.5, 2.", "FACTOR", valid=_positive)
     ] = None
     threads: Annotated[
         int | None, Setting("Threads that every framework gets.", "N", usual="all cores", differing="refused",
@@ -231,7 +231,7 @@ class Settings(Recorded, frozen=True, kw_only=True):
                               recorded="settings")
     ] = None  # fmt: skip
     fresh_ceilings: Annotated[
-        bool, Setting("Measure the ceilings of this machine again, without those of an earlier run.", recorded="-")
+        bool, Setting("Measure the ceilings of this machine again; use none of an earlier run.", recorded="-")
     ] = False
 
     def __post_init__(self) -> None:

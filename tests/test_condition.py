@@ -220,7 +220,7 @@ def test_a_fault_of_ours_is_told_with_its_traceback_and_is_not_1(monkeypatch, tm
         raise ZeroDivisionError("of ours")
     said = capsys.readouterr().err
     assert left.value.code == 4
-    assert "by a fault of ganbench itself: ZeroDivisionError: of ours\n" in said
+    assert "because of a bug in ganbench: ZeroDivisionError: of ours\n" in said
     assert ("Traceback" in said) != room
     files = list(tmp_path.glob("ganbench-fault-*.txt"))
     assert ["Traceback" in file.read_text() and f"attach the file {file}" in said for file in files] == [True] * room

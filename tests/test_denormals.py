@@ -9,7 +9,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def test_the_documentation_shows_what_the_file_says():
     rows = [json.loads(line) for line in (ROOT / "results" / "studies" / "denormals.jsonl").read_text().splitlines()]
-    shown = [line for line in (ROOT / "docs" / "training-measured.md").read_text().splitlines() if line.count("|") == 7][2:]
+    shown = [
+        line for line in (ROOT / "docs" / "training-measured.md").read_text().splitlines() if line.count("|") == 7
+    ][2:]
     runs = list(dict.fromkeys((row["target"], row["remedy"]) for row in rows))
     assert len(shown) == len(runs) == 7
     for line, name in zip(shown, runs, strict=True):

@@ -76,7 +76,7 @@ def test_a_local_fleet_measures_what_it_can_once(tmp_path, env):
     status = fleet("status", plan, "--results", results, env=env)
     assert "3 of 3 runs are done" in status.stdout
     again = fleet("run", plan, "--cluster", "local", "--results", results, env=env)
-    assert "0 runs came home" in again.stderr
+    assert "0 runs collected" in again.stderr
     assert len(kept(results)) == 2
 
 
@@ -173,7 +173,7 @@ def test_odd_machines_are_told_and_the_others_measured(tmp_path, env, cluster):
     named = {path.name for path in results.iterdir()}
     assert set(machines) <= named
     again = fleet("run", plan, *cluster.named, "--results", results, env=env)
-    assert "0 runs came home" in again.stderr
+    assert "0 runs collected" in again.stderr
     assert {path.name for path in results.iterdir()} == named
 
 

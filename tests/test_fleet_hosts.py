@@ -129,7 +129,7 @@ def test_what_was_measured_over_ssh_is_kept(tmp_path, env):
         _, err = process.communicate(timeout=LIMIT_S)
         assert process.returncode == 130
         assert err.count("no job goes to near: the connection was lost (") == 2
-        assert "the same command goes on, also with what was begun on the machines" in err
+        assert "the same command continues, also with runs that the machines have begun" in err
         assert kept(results) == []
         wait_for(lambda: not running(tmp_path))
         done = fleet(*command, env=env)

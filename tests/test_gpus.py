@@ -65,7 +65,7 @@ def test_doctor_tells_the_clocks_of_gpus_and_how_to_lock_them(nvml, ganbench_cli
     monkeypatch.setattr(doctor, "trial", lambda: iter(()))
     nvml("1,0")
     _, out, _ = ganbench_cli("doctor")
-    assert "GPU 0: highest clock 1980 MHz, application clock 1410 MHz, as it comes 1755 MHz\n" in out
+    assert "GPU 0: highest clock 1980 MHz, application clock 1410 MHz, usual clock 1755 MHz\n" in out
     assert "the clock of GPU 0" not in out  # it is held
     assert "the clock of GPU 1 may change" in out
     assert f"nvidia-smi --id={UUIDS[0]} --lock-gpu-clocks=1755,1755" in out

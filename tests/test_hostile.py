@@ -135,7 +135,7 @@ def test_a_header_of_any_length_does_not_fill_the_memory(tmp_path, ganbench_cli,
 def test_what_zipfile_unpacks_without_a_bound_is_refused(tmp_path, ganbench_cli, method):
     with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as file:
         file.writestr("a.jsonl", b" " * 2**20)
-    refused(tmp_path / "a.zip", tmp_path, ganbench_cli, "it is not packed by deflate")
+    refused(tmp_path / "a.zip", tmp_path, ganbench_cli, "it is not compressed with deflate")
 
 
 @pytest.mark.parametrize("field", ["machine", "run_id"])

@@ -94,7 +94,7 @@ def test_a_program_that_is_not_there_ends_the_run_before_it_begins(ganbench_cli,
 
 
 def test_what_is_no_python_is_told():
-    with pytest.raises(UnavailableError, match="true is no Python that works"):
+    with pytest.raises(UnavailableError, match="true does not work as a Python"):
         interpreters.require("true")
 
 

@@ -113,7 +113,7 @@ def test_paths_are_from_the_folder_of_the_file(project, ganbench_cli, craft, tmp
     project("[tool.ganbench]\nresults = '~nobody-here/runs'\n")
     code, _, err = ganbench_cli("report")
     assert code == 2
-    assert "that home is unknown" in err
+    assert "there is no such home" in err
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def test_a_run_measured_again_is_read_together_with_the_first(tmp_path, ganbench
     (first,) = tmp_path.glob("*/compare/*.jsonl")
     command = open_run(first).header.command
     assert command[-3:] == [tmp_path.name, *condition]  # the name alone: runs are given to others
-    assert f"one run does not confirm it: 'ganbench compare --again {first.stem}' measures once more" in err
+    assert f"one run does not confirm it: measure again with 'ganbench compare --again {first.stem}'" in err
 
     mine = tmp_path / "mine"  # what came with a clone and what is measured there lie apart
     code, out, err = ganbench_cli("compare", "--again", first, "--results", mine, *condition)

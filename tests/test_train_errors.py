@@ -49,7 +49,7 @@ def test_bad_arguments(monkeypatch, capsys, tmp_path, arguments, code, named):
 def test_how_long_and_where_must_be_said(monkeypatch, capsys, tmp_path):
     code, errors = here(monkeypatch, capsys, "--backend", "numpy", "--output", tmp_path / "out")
     assert code == 2
-    assert "how long to train is either --epochs N or --iterations N" in errors
+    assert "say how long to train: either --epochs N or --iterations N" in errors
     assert here(monkeypatch, capsys, "--backend", "numpy", "--epochs", "1")[0] == 2
     assert here(monkeypatch, capsys, "--output", tmp_path, "--epochs", "1")[0] == 2
 
@@ -57,8 +57,8 @@ def test_how_long_and_where_must_be_said(monkeypatch, capsys, tmp_path):
 @pytest.mark.parametrize(
     ("missing", "named"),
     [
-        ({"PIL"}, "training draws with Pillow: pip install"),
-        ({"altair", "vl_convert"}, "training draws with Altair, vl-convert-python: pip install"),
+        ({"PIL"}, "training needs Pillow: pip install"),
+        ({"altair", "vl_convert"}, "training needs Altair, vl-convert-python: pip install"),
         ({"scipy"}, "WAV files are read with SciPy: pip install"),
     ],
     ids=["pillow", "altair", "scipy"],  # a set is written in another order by every process
@@ -147,7 +147,7 @@ def test_a_missing_extra_is_named_before_training(monkeypatch, capsys, tmp_path)
     code, errors = here(monkeypatch, capsys, "--backend", "numpy", "--preset", "tiny", "--epochs", "1", "--output",
                         tmp_path / "out")  # fmt: skip
     assert code == 1
-    assert 'training draws with Altair: pip install "ganbench[train]"' in errors
+    assert 'training needs Altair: pip install "ganbench[train]"' in errors
 
 
 @pytest.mark.workers

@@ -101,7 +101,7 @@ def test_a_variant_is_the_base_with_one_ingredient_changed():
         (["loss=hing"], "unknown loss 'hing'"),
         (["loss=hinge", "batch=many"], "variant 'batch=many' is not valid: it takes a number (Batch size.)"),
         (["batch-norm=on"], "unknown batch-norm 'on' (known: generator, off)"),
-        (["dtype=float32"], "this is what the base has"),
+        (["dtype=float32"], "the base has this value already"),
         (["channels=2"], "channels 2: tiny has no hidden convolution"),
         (["threads=4096"], "threads 4096 is not valid"),
         (["loss=hinge", "--sweep", "batch=1,2"], "--sweep cannot be given with --vary"),

@@ -79,10 +79,10 @@ def cli(context: click.Context) -> None:
 )
 @shared.results_option
 @click.option(
-    "--machine", metavar="NAME", help="Name of this machine's folder there.  [default: made from the hardware]"
+    "--machine", metavar="NAME", help="Name of this machine and of its folder.  [default: made from the hardware]"
 )
 @click.option("--resume", metavar="RUN", help="Continue a run that was interrupted; RUN is its file or id.")
-@click.option("--again", metavar="RUN", help="Measure RUN once more, as it was; several runs can confirm a difference.")
+@click.option("--again", metavar="RUN", help="Measure RUN again, as it was; several runs can confirm a difference.")
 @click.pass_context
 def compare(
     context: click.Context, /, form: str, details: bool, exports: tuple[Path, ...], picture: Path | None,

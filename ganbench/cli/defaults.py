@@ -142,7 +142,7 @@ def fitting(ctx: click.Context, make: Callable[..., T], settings: dict[str, Any]
             left[name] = next(one.default for one in ctx.command.get_params(ctx) if one.name == name)
             with contextlib.suppress(UsageError):
                 made = make(**left)
-                say(f"the defaults from {TABLE} do not all fit: {error}; without --{name} of {ctx.obj} they do")
+                say(f"{error}; so --{name} from {TABLE} in {ctx.obj} is not used")
                 return made
         raise
 
@@ -159,7 +159,7 @@ def _tell_fault(ctx: click.Context) -> None:
     if isinstance(fault, UsageError):
         raise fault
     if fault is not None:
-        say(f"{fault}; {TABLE} is not looked for")
+        say(f"{fault}; no defaults are read from it")
 
 
 def read_project(ctx: click.Context, cli: click.Group) -> None:
@@ -207,7 +207,7 @@ def defaults_from(path: Path, group: click.Group) -> dict[str, Any]:
         raise (UsageError if ours else _UnreadableError)(f"cannot read {path}: {error}") from error
     table = tools.get("ganbench", {}) if isinstance(tools, dict) else {}
     if not isinstance(table, dict):
-        raise UsageError(f"tool.ganbench = {table!r} of {path} is not valid: a table, {TABLE}")
+        raise UsageError(f"tool.ganbench = {table!r} of {path} is not valid: it must be a table, {TABLE}")
     known: dict[str, list[click.Parameter]] = {}
     for command in _commands(group):
         for key, option in _keys(command).items():
@@ -283,13 +283,13 @@ def _value(path: Path, option: click.Parameter, value: Any) -> Any:
     if is_flag:
         return value
     if is_path and os.path.expandvars(str(value)) != str(value):
-        raise UsageError(f"{key} = {value!r} in {TABLE} of {path} is not valid: no shell opens $ here, write the path")
+        raise UsageError(f"{key} = {value!r} in {TABLE} of {path} is not valid: $ has no meaning here, write the path")
     if is_path and value:
         try:
             place = Path(str(value)).expanduser()
             return str(place if path.parent == Path.cwd() else path.parent / place)
         except RuntimeError as error:
-            raise UsageError(f"{key} = {value!r} in {TABLE} of {path} is not valid: that home is unknown") from error
+            raise UsageError(f"{key} = {value!r} in {TABLE} of {path} is not valid: there is no such home") from error
     if key == "python":  # programs; without a path: in PATH
         from ..launch import program
 

@@ -40,7 +40,7 @@ def examination(pythons: Mapping[str, str] = registry.OURS) -> Iterator[str]:
     yield f"memory     {facts['memory_bytes'] / 2**30:.1f} GiB"
     yield f"gpu        {', '.join(facts['gpus']) or 'none'}" + (f", driver {facts['driver']}" * bool(facts["driver"]))
     for place, hold in enumerate(gpus.holds()):
-        told = {"highest clock": hold.highest, "application clock": hold.asked, "as it comes": hold.usual}
+        told = {"highest clock": hold.highest, "application clock": hold.asked, "usual clock": hold.usual}
         numbers = [f"{what} {clock} MHz" for what, clock in told.items() if clock is not None]
         yield f"           GPU {place}: {', '.join(numbers) or 'NVML reports no clocks'}"
     yield f"system     {facts['os']}, Python {facts['python']}"

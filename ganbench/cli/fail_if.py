@@ -36,7 +36,7 @@ def conditions_of(context: click.Context, texts: Iterable[str], plan: "Plan") ->
         except UsageError as error:
             if not (of_project(context, "fail_if") and given(context, *NARROWING)):
                 raise
-            say(f"left out, as it does not fit this run: {error} (from {TABLE} in {context.obj})")
+            say(f"{error}; so this condition from {TABLE} in {context.obj} is not used")
     return found
 
 
@@ -50,7 +50,7 @@ def evaluate_all(conditions: "Sequence[Condition]", runs: "Sequence[Run]") -> in
     for finding in findings:
         say(str(finding))
     if len(runs) == 1 and any(finding.outcome == "holds" for finding in findings):
-        say(f"one run does not confirm it: 'ganbench compare --again {runs[0].header.run_id}' measures once more")
+        say(f"one run does not confirm it: measure again with 'ganbench compare --again {runs[0].header.run_id}'")
     return exit_code(findings)
 
 

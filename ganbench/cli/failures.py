@@ -40,7 +40,7 @@ def failures_leave(code: int = 1) -> Iterator[None]:
         if hidden := _hidden():
             say(f"cannot go on: {hidden}; rename it, or take its folder out of PYTHONPATH ({error})")
             sys.exit(2)
-        say(f"cannot go on, by a fault of ganbench itself: {type(error).__name__}: {error}")
+        say(f"cannot go on, because of a bug in ganbench: {type(error).__name__}: {error}")
         say(f"please report it and attach {_traceback_of(error)}")
         sys.exit(code)
 

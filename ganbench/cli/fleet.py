@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PLAN = click.argument("plan", type=FILE, metavar="PLAN.toml")
 CLUSTER = "local (workers here, for trying it), ssh:HOST,USER@HOST:PORT, slurm, or dask:tls://HOST:PORT."
-TLS = {"key": "Its private key", "cert": "Certificate of these machines", "ca": "Certificate of who signs"}
+TLS = {"key": "This machine's private key", "cert": "This machine's certificate", "ca": "Certificate of its authority"}
 SHOWN = 20  # reasons
 STATES = ("done", "running", "to do", "failed", "cannot")
 MACHINES = ("machine", *STATES, "cores", "notes")
@@ -44,7 +44,7 @@ def cluster_options(command: CommandFunction) -> CommandFunction:
 
 @click.group("fleet")
 def fleet_command() -> None:
-    """Measure one plan on many machines, and bring every run home.
+    """Measure one plan on many machines, and collect every run here.
 
     \b
       ganbench fleet plan PLAN.toml --cluster local
@@ -60,9 +60,9 @@ def fleet_command() -> None:
 @cluster_options
 @results_option
 def run_command(plan: Path, cluster: str, results: Path, dashboard: str | None, **tls: Any) -> None:
-    """Carry out PLAN.toml on every machine of a cluster that can; the same command goes on after an interruption.
+    """Measure PLAN.toml on every machine of a cluster that can. To continue after an interruption, run it again.
 
-    Every run comes home into --results, below the name of its machine. What is there already is not measured again.
+    Every run is saved in --results, below the name of its machine. What is there already is not measured again.
     """
     read, jobs, files = _ready(plan, **tls)
     from ..fleet.clusters import opened
@@ -83,8 +83,8 @@ def run_command(plan: Path, cluster: str, results: Path, dashboard: str | None, 
             gone = conductor.run()
         except KeyboardInterrupt:
             say(
-                f"interrupted: {conductor.came} runs came home; the same command goes on, "
-                "also with what was begun on the machines"
+                f"interrupted: {conductor.came} runs collected; the same command continues, "
+                "also with runs that the machines have begun"
             )
             sys.exit(130)
     _conclude(jobs, results, conductor, gone + list(there.lost))
@@ -98,7 +98,7 @@ def run_command(plan: Path, cluster: str, results: Path, dashboard: str | None, 
 def plan_command(plan: Path, cluster: str | None, results: Path, dashboard: str | None, **tls: Any) -> None:
     """Show what would run where, how long it should take, and what no machine can do; nothing is measured.
 
-    With --cluster its machines are asked now; without, the plan is held against the machines of earlier fleets.
+    With --cluster, its machines are asked now. Without it, the machines of earlier fleets are taken.
     """
     read, jobs, files = _ready(plan, **tls)
     from ..fleet.clusters import opened
@@ -148,7 +148,7 @@ def _progress(conductor: "Conductor", jobs: "list[Job]") -> tuple[float, str]:
     """Return the share of the runs that is done, and what is running."""
     done, flights = conductor.came + conductor.failed, conductor.flights
     total = done + len(flights) + conductor.waiting
-    text = f"{conductor.came} of {total} runs came home" + f", {conductor.failed} failed" * bool(conductor.failed)
+    text = f"{conductor.came} of {total} runs collected" + f", {conductor.failed} failed" * bool(conductor.failed)
     text += f"; {conductor.awaited} more machines may come" * bool(conductor.awaited)
     running = [f"{name}: {jobs[flight.row.number].name}" for name, flight in flights[:5]]
     return done / total if total else 0.0, "\n".join([text, *running])
@@ -162,8 +162,8 @@ def _conclude(jobs: "list[Job]", results: Path, conductor: "Conductor", gone: li
     if not conductor.machines:
         logs = conductor.journal.folder / LOGS
         where = f" What the jobs of SLURM said is in {logs}." if logs.is_dir() else ""
-        raise UsageError(f"no machine has answered: are workers running, with ganbench installed beside them?{where}")
-    came = f"{conductor.came} run{'s' * (conductor.came != 1)} came home into {results}"
+        raise UsageError(f"no machine has answered: are workers running there, and is ganbench installed?{where}")
+    came = f"{conductor.came} run{'s' * (conductor.came != 1)} collected in {results}"
     say(f"{came}; 'ganbench report {results} --across' shows all side by side")
     refused = [line.refused for line in conductor.seen.values()]  # of several, the jobs of one go elsewhere
     if conductor.failed or gone or conductor.waiting or conductor.missing or (refused and all(refused)):

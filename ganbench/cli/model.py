@@ -27,7 +27,7 @@ def model_command() -> None:
 @model_command.command("from-torch", cls=Command)
 @click.argument("generator", metavar="FILE.py:GENERATOR")
 @click.argument("discriminator", metavar="FILE.py:DISCRIMINATOR")
-@click.option("--input", "noise", type=click.IntRange(1), required=True, metavar="N", help="How many values noise has.")
+@click.option("--input", "noise", type=click.IntRange(1), required=True, metavar="N", help="Number of noise values.")
 @click.option("--output", type=FILE, metavar="FILE", help="Write the model to this file instead of printing it.")
 def from_torch(generator: str, discriminator: str, noise: int, output: Path | None) -> None:
     """Read two networks of PyTorch, each an nn.Sequential that a function in a Python file returns.

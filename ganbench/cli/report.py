@@ -58,9 +58,9 @@ PATH = click.argument("results", metavar="[PATH]", default="results", type=FILE)
 @click.option("--html", type=FILE, metavar="PAGE.html", help="Write everything as one page that needs no network.")
 @click.option("--picture", type=FILE, metavar="FILE", help="Draw a chart: .png, .svg or .pdf.")
 @click.option("--chart", type=click.Choice(CHARTS), default="ratios", show_default=True, help="Which chart to draw.")
-@click.option("--theme", type=click.Choice(THEMES), default="light", show_default=True, help="Of the chart.")
-@click.option("--width", type=click.IntRange(100, 4000), metavar="PIXELS", help="Of the chart's plot.")
-@click.option("--font-size", type=click.IntRange(4, 60), metavar="PIXELS", help="Of the chart's letters.")
+@click.option("--theme", type=click.Choice(THEMES), default="light", show_default=True, help="Colours of the chart.")
+@click.option("--width", type=click.IntRange(100, 4000), metavar="PIXELS", help="Width of the chart's plot.")
+@click.option("--font-size", type=click.IntRange(4, 60), metavar="PIXELS", help="Size of the chart's letters.")
 @click.pass_context
 def report_command(
     context: click.Context, /, results: Path, by: str, baseline: str | None, across: bool, against: str | None,
@@ -233,7 +233,7 @@ def import_command(path: Path, results: Path) -> None:
 
 @results_command.command(cls=Command)
 @PATH
-@click.option("--output", required=True, type=FILE, metavar="DIR", help="A new folder to write.")
+@click.option("--output", required=True, type=FILE, metavar="DIR", help="Folder to write into; it must be new.")
 def pack(results: Path, output: Path) -> None:
     """Write all results in PATH as one Parquet dataset, with a folder for each machine."""
     from ..report import pack as write_dataset

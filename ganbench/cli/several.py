@@ -26,8 +26,8 @@ sweep_option = click.option(
 )  # fmt: skip
 vary_option = click.option(
     "--vary", multiple=True, metavar="INGREDIENT=VALUES...",
-    help="What one ingredient costs: a run for each value, in turns with the run as it is asked for, and ratios to "
-    "that: loss=hinge,least-squares batch-norm=off dtype=bfloat16 channels=2.  [repeatable]",
+    help="What an ingredient costs: one run for each value, in turns with the run without it, and the ratio of their "
+    "times: loss=hinge,least-squares batch-norm=off dtype=bfloat16 channels=2.  [repeatable]",
 )  # fmt: skip
 
 

@@ -74,7 +74,7 @@ def check(kind: str, tls: Tls) -> None:
     Raises ``UnavailableError`` where dask is needed, and is not installed.
     """
     if sys.platform == "win32":
-        raise UsageError("a fleet is conducted from Linux or macOS; on Windows use 'ganbench results import'")
+        raise UsageError("a fleet can be started only on Linux or macOS; on Windows use 'ganbench results import'")
     name, _, rest = kind.partition(":")
     for path in filter(None, tls[:3]):
         if not path.is_file():

@@ -153,7 +153,7 @@ def _jobs(matrix: Matrix, folder: Path) -> Iterator[Job]:
         name = sweep.variable
         raise UsageError(f"{name} and a sweep of {name} cannot be given together: choose one of them")
     if sweep.variable == "n" and (matrix.presets or matrix.models or said):
-        raise UsageError("a sweep of n has its own models: leave out presets, models and what else says a model")
+        raise UsageError("a sweep of n has its own models: leave out presets, models and settings of a model")
     models = [{"preset": name} for name in matrix.presets] + [{"model": folder / name} for name in matrix.models]
     of_threads = sweep.variable == "threads"
     for model, value, dtype in product(models or [{}], sweep.values, matrix.dtypes or ["float32"]):

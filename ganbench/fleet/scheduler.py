@@ -178,7 +178,7 @@ class Conductor:
                 gone = self._give()
                 if not self.flights and (gone is not None) and self._all_have_come():
                     for name in gone:
-                        self._say(f"{name} is gone: its workers have not come back; the same command goes on")
+                        self._say(f"{name} is gone: its workers have not come back; the same command continues")
                     if self.missing:
                         workers = f"{self.missing} worker{'s have' if self.missing > 1 else ' has'}"
                         self._say(f"{workers} not come within {PATIENCE_S:g} s: can they reach the scheduler?")
@@ -193,8 +193,8 @@ class Conductor:
             raise
         except OSError as error:
             raise GanbenchError(
-                f"the scheduler does not answer any more ({error or type(error).__name__}): what came home is saved; "
-                "when it runs again, the same command goes on"
+                f"the scheduler does not answer any more ({error or type(error).__name__}): the runs so far are saved; "
+                "when it runs again, the same command continues"
             ) from error
         finally:
             for _, flight in self.flights:

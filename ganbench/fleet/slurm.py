@@ -43,7 +43,7 @@ def slurm_cluster(
     Raises ``OSError`` where there is no SLURM.
     """
     if shutil.which("sbatch") is None:
-        raise OSError("there is no sbatch: is this a machine from which jobs are given to SLURM?")
+        raise OSError("there is no sbatch: can one submit jobs to SLURM from this machine?")
     submitted: set[str] = set()
 
     def coming() -> int:

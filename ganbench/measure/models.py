@@ -47,7 +47,7 @@ def _normalised(spec: GANSpec, where: str) -> GANSpec:
     in_tables = not spec.generator_activations
     generator, discriminator = normalised_less(spec.generator, spec.discriminator)[where]
     if in_tables and where == "generator" and not any(layer.batch_norm for layer in spec.generator_layers):
-        raise UsageError(f"batch-norm generator: the generator of {spec.name} has none; say it in the model's file")
+        raise UsageError(f"batch-norm generator: that of {spec.name} has no batch norm; write it into the model's file")
     own = where == "generator" and not in_tables
     return replace(spec, batch_norm=own, generator=generator, discriminator=discriminator)
 
@@ -63,7 +63,7 @@ def _with_channels(spec: GANSpec, factor: float) -> GANSpec:
 def _widened(spec: GANSpec, width: int) -> GANSpec:
     """Return ``spec`` with all hidden layers of both networks ``width`` wide."""
     if spec.kinds:
-        raise UsageError(f"sweep of width: {spec.name} has layers in tables, so it has no one width")
+        raise UsageError(f"sweep of width: {spec.name} has layers in tables, so it has no single width")
     made: dict[str, tuple[Any, ...]] = {}
     for role in ("generator", "discriminator"):
         first, *hidden, last = getattr(spec, role)

@@ -193,10 +193,10 @@ def _check_cold(operations: Sequence[str], on_cpu: bool, threads: int, energy: b
             f"--caches cold is for single operations, not for gan_iteration: choose with --ops from {single}"
         )
     if energy:
-        raise UsageError("--energy is of calls in a row, so it cannot be given together with --caches cold")
+        raise UsageError("--energy measures calls in a row, so it cannot be given together with --caches cold")
     if on_cpu and threads > 1:
         raise UsageError(
-            f"--caches cold on a CPU is for one thread, not {threads}: to wake the others for each call may take "
+            f"--caches cold on a CPU is for one thread, not {threads}: waking the others for each call may take "
             "longer than the call; pass --threads 1"
         )
 

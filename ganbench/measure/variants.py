@@ -40,5 +40,5 @@ def plans(said: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Plan]:
                 raise UsageError(f"variant '{key}={value}' is not valid: it takes a number ({setting.help})") from None
             made[f"{key}={value}"] = make_plan(**{**asked, **changed})
             if made[f"{key}={value}"] == made[BASE]:
-                raise UsageError(f"variant '{key}={value}' is not valid: this is what the base has; leave it out")
+                raise UsageError(f"variant '{key}={value}' is not valid: the base has this value already; leave it out")
     return made

@@ -44,7 +44,7 @@ def require(python: str) -> str:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE_S)
         said = json.loads(done.stdout)
     except (OSError, subprocess.TimeoutExpired, ValueError) as error:
-        raise UnavailableError(f"{python} is no Python that works: {type(error).__name__}: {error}") from error
+        raise UnavailableError(f"{python} does not work as a Python: {type(error).__name__}: {error}") from error
     if tuple(map(int, said["python"].split(".")[:2])) < look.OLDEST:
         raise UnavailableError(f"{python} is Python {said['python']}: ganbench needs {'.'.join(map(str, look.OLDEST))}")
     ours, editable = version("ganbench"), (ROOT / "pyproject.toml").exists()

@@ -63,7 +63,7 @@ def _files(path: Path) -> Iterator[tuple[str, Callable[[], IO[bytes] | Any]]]:
         with zipfile.ZipFile(path) as archive:
             for entry in archive.infolist():
                 if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                    raise ValueError("it is not packed by deflate")  # of others zipfile unpacks more than was asked for
+                    raise ValueError("it is not compressed with deflate")  # zipfile unpacks too much of others
                 yield entry.filename, partial(archive.open, entry)
     elif name.endswith(WANTED):
         yield path.name, partial(path.open, "rb")

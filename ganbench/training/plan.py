@@ -72,7 +72,7 @@ def make_training(
     ``DataError``, ``SpecError`` or ``UnavailableError``.
     """
     if (epochs is None) == (iterations is None):
-        raise UsageError("how long to train is either --epochs N or --iterations N")
+        raise UsageError("say how long to train: either --epochs N or --iterations N")
     for name, value in (("epochs", epochs), ("iterations", iterations)):
         if value is not None and value < 1:
             raise UsageError(f"{name} {value} is not valid: at least 1")
@@ -141,7 +141,7 @@ def _check_installed(plan: Plan) -> None:
         pass
     missing = [name for module, name in EXTRA.items() if importlib.util.find_spec(module) is None]
     if missing:
-        raise UnavailableError(f'training draws with {", ".join(missing)}: pip install "ganbench[train]"')
+        raise UnavailableError(f'training needs {", ".join(missing)}: pip install "ganbench[train]"')
 
 
 def _rows(plan: Plan) -> tuple[np.ndarray, str, bool]:
