@@ -175,13 +175,13 @@ def _notes(a: Run, b: Run, table: pd.DataFrame, baseline: str, why_not: str) -> 
             f", and assumes that {baseline} is the same at both commits" if a.header.commit != b.header.commit else ""
         )
         notes.append(
-            f"{sitting}. against {baseline}: of the speeds relative to it, so that what slows the whole machine "
-            f"cancels; the verdict rests on this one{same}."
+            f"{sitting}. against {baseline}: the same for speeds relative to it, so a slower machine changes nothing; "
+            f"the verdict comes from this number{same}."
         )
     else:
         notes.append(
-            f"{sitting}. The verdict rests on it alone: a hint, not a result. No common baseline tells the two "
-            f"apart: {why_not}."
+            f"{sitting}. The verdict comes from it alone: a hint, not a result, because there is no common baseline "
+            f"({why_not})."
         )
     return [*notes, LEGEND]
 
