@@ -146,6 +146,10 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     energy: Annotated[
         bool, Setting("Measure energy, too; takes half a second more for each case in each round.", differing="told")
     ] = False
+    count: Annotated[
+        bool, Setting("Count instructions of one thread under Valgrind, not time: did a mode change between versions?",
+                      differing="refused")
+    ] = False  # fmt: skip
 
 
 class Settings(Recorded, frozen=True, kw_only=True):

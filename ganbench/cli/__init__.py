@@ -44,6 +44,7 @@ error: relative error of a group of outputs, ‖output - reference‖ / ‖refer
 ok: the error is within the tolerance, which follows from the rounding errors of correct programs in this model."""
 TARGETS = "targets operations spec dtype threads data math timeout_s"  # settings: what is measured, on what
 LIMITS = ("rounds", "budget_s", "precision_goal")
+OF_TIMES = ("fail_if", "picture", "sweep", "vary")  # without which a run that counts has to do
 BESIDE_A_RUN = "fail_if form details exports picture results".split()  # of a run that is there: all else is its own
 
 
@@ -65,7 +66,13 @@ def cli(context: click.Context) -> None:
 @cli.command(
     cls=Command,
     settings=f"{TARGETS} *",
-    replaces={"resume": LIMITS, "again": LIMITS, "caches=cold": ["energy"]},
+    replaces={
+        "resume": LIMITS,
+        "again": LIMITS,
+        "caches=cold": ["energy"],
+        "count=True": (*OF_TIMES, "caches", "energy", "threads"),
+        **{name: ["count"] for name in (*OF_TIMES, "threads", "energy")},
+    },
 )
 @sweep_option
 @vary_option
@@ -105,6 +112,8 @@ def compare(
         terminal.check_picture(picture)
         if more and not vary:
             raise UsageError(f"'{' '.join(more)}' is not an option: 'ganbench compare --help' shows what is valid")
+        if settings["count"]:
+            shared.refuse(context, OF_TIMES, "--count, which takes no times")
         if vary:
             made = planned_prices(context, (*vary, *more), settings)
             return several.carry_out("variant", made, results, machine, context, turns=True)
@@ -149,7 +158,9 @@ def compare(
         except UsageError as error:  # what was measured is kept all the same
             unwritten = f"{error}; 'ganbench results show {run.path}' prints the table again"
         further = (
-            f"; 'ganbench results show {run.path} --details' shows more" if form == "table" and not details else ""
+            f"; 'ganbench results show {run.path} --details' shows more"
+            if form == "table" and not (details or run.header.count)
+            else ""
         )
         say(f"saved in {run.path}{'' if unwritten else further}")
         code = evaluate_all(conditions, runs)

@@ -43,8 +43,11 @@ class Comparison(Run):
         return to_html(self)
 
     def __repr__(self) -> str:
+        from ..report import counted
         from ..report.table import by_speed, summary
 
+        if self.header.count:
+            return counted.render(self, "table")
         return str(summary(self, by_speed(self.to_pandas())).to_string(index=False))
 
 

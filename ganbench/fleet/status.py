@@ -28,7 +28,7 @@ ANY = "any machine"
 
 def question(job: Job, cores: int) -> str:
     """Return what ``job`` asks of a machine with so many cores, as a hash: equal questions need one run."""
-    return _hash({**record(job.plan), "threads": job.threads or cores})
+    return _hash({**record(job.plan), "threads": job.threads or (1 if job.plan.count else cores)})
 
 
 def answered(header: RunHeader) -> str:

@@ -73,8 +73,7 @@ class Member:
 
     def prepare(self, names: tuple[str, ...] | None = None) -> None:
         """Prepare, verify and warm up ``names``, or all operations that are pending, then pause."""
-        names = self._names if names is None else names
-        while names := self._pending(names):
+        while names := self._pending(self._names if names is None else names):
             self.spawn()
             self.greet()
             self._timings = {}
@@ -83,6 +82,8 @@ class Member:
                     self._prepare_one(name)
                 except WorkerLostError as error:
                     self._lost(name, error)
+                    if not self._plan.timed:  # those before are done
+                        names = names[names.index(name) + 1 :]
                     break  # the others need a new worker
             else:
                 self._pause()
@@ -102,6 +103,10 @@ class Member:
                 return
             if not verification.passed:
                 return self._fail(name, "invalid", verification.reason, verification)
+        if self._plan.count:
+            if counted := self._ask(name, protocol.Count(name), protocol.Counted):
+                self._row(name, status="ok", verification=timings.verification, instructions=counted.instructions)
+            return
         if not self._plan.timed:
             return self._record(name)
         # Whether it settles is seen in the first round, and later in the visits.
@@ -304,14 +309,8 @@ class Member:
         operation = make_operation(name, self._plan.spec)
         self._ledger.write(
             Measurement(
-                round=self._round,
-                operation=name,
-                target=self.target.label,
-                copy=self.copy,
-                shape=operation.shape.sizes,
-                flops=operation.flops,
-                bytes=operation.bytes(self._plan.dtype),
-                elapsed_s=self._ledger.elapsed(),
-                **fields,
+                round=self._round, operation=name, target=self.target.label, copy=self.copy,
+                shape=operation.shape.sizes, flops=operation.flops, bytes=operation.bytes(self._plan.dtype),
+                elapsed_s=self._ledger.elapsed(), **fields,
             )
-        )
+        )  # fmt: skip

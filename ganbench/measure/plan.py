@@ -102,7 +102,9 @@ def make_plan(spec: GANSpec | None = None, *, timed: bool = True, ceilings: bool
     cpus, threads = usable_cpus(), settings.threads
     if threads is not None and not 1 <= threads <= len(cpus):
         raise UsageError(f"threads {threads} is not valid: this machine offers 1 to {len(cpus)}")
-    cpus = cpus[:threads]
+    if settings.count:
+        _check_count(settings)
+    cpus = cpus[:1] if settings.count else cpus[:threads]
     if settings.caches == "cold":
         _check_cold(operations, any(target.device == "cpu" for target in targets), len(cpus), settings.energy)
     return Plan(
@@ -117,7 +119,7 @@ def make_plan(spec: GANSpec | None = None, *, timed: bool = True, ceilings: bool
         rigor_name=settings.rigor,
         rigor=reaching(RIGORS[settings.rigor], settings.rounds, settings.budget_s, settings.precision_goal),
         fresh_ceilings=settings.fresh_ceilings,
-        timed=timed,
+        timed=timed and not settings.count,
         ceilings=ceilings,
     )
 
@@ -136,7 +138,8 @@ def length(rigor: Rigor, runs: int = 1) -> str:
 def announcement(plan: Plan) -> str:
     """Return in one sentence what is about to be measured, and how long that may take."""
     targets = ", ".join(target.label for target in plan.targets)
-    return f"{targets} on {', '.join(plan.operations)} of {plan.spec.name}: {length(plan.rigor)}"
+    time = "instructions are counted, a minute or more for each target" if plan.count else length(plan.rigor)
+    return f"{targets} on {', '.join(plan.operations)} of {plan.spec.name}: {time}"
 
 
 ASKED = (*Recorded.__struct_fields__, *"spec operations targets baseline precision threads data rigor settings".split())
@@ -184,6 +187,15 @@ def _operations(asked: str | Sequence[str] | None, spec: GANSpec) -> tuple[str, 
         if name != "all":
             operation(name, spec)  # raises where there is none, or the model has none
     return operations_of(spec) if "all" in names else tuple(dict.fromkeys(names))
+
+
+def _check_count(settings: Settings) -> None:
+    for name, valid in (("threads", (None, 1)), ("caches", ("warm",)), ("energy", (False,))):
+        if (value := getattr(settings, name)) not in valid:
+            raise UsageError(
+                f"--count is of the instructions of one thread, in which caches and energy have no part: it cannot be "
+                f"given together with {name} {value}"
+            )
 
 
 def _check_cold(operations: Sequence[str], on_cpu: bool, threads: int, energy: bool) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from itertools import dropwhile, islice
 from pathlib import Path
 from typing import IO, Any, NoReturn, TypeVar
@@ -22,6 +23,7 @@ from ..machine.environment import can_pause, can_pin
 from ..machine.processes import OURS, adopting, spread_threads
 from ..registry import Target
 from ..results.records import Status
+from . import callgrind
 from .child import ChildJob, encoded
 from .clock import Clock
 from .fork_server import Forked, ForkServer, ForkServerLostError, can_fork
@@ -59,14 +61,14 @@ class Child:
 
     def __init__(
         self, module: str, job: ChildJob, environment: dict[str, str], timeout_s: float | None,
-        server: ForkServer | None = None, python: str = "",
+        server: ForkServer | None = None, python: str = "", before: Sequence[str] = (),
     ) -> None:  # fmt: skip
         guard.watch()
         self.timeout_s = timeout_s
         self._grouped = can_pause()
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (stop() closes it)
         self._replies: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        self._process = self._started(command(module, python=python), environment, server)
+        self._process = self._started([*before, *command(module, python=python)], environment, server)
         OURS.add(self._process.pid)
         threading.Thread(target=self._listen, daemon=True).start()
         self._paused = False
@@ -209,9 +211,13 @@ class Worker(Child):
     def __init__(self, plan: Plan, target: Target, folder: str, server: ForkServer | None = None) -> None:
         if reason := gpus.one_process(target.device):
             raise UnavailableError(reason)
+        if plan.count and target.device != "cpu":
+            raise UnavailableError("instructions are counted on a processor: Valgrind sees none of a GPU's")
         job, environment = job_of(Job, plan, target, folder), environment_of(plan, target, folder)
+        before = callgrind.before(folder) if plan.count else []
+        timeout_s = plan.timeout_s * (callgrind.SLOWER if plan.count else 1)
         self.clock, self._began = Clock(), time.perf_counter()
-        super().__init__("ganbench.measure.worker", job, environment, plan.timeout_s, server, target.python)
+        super().__init__("ganbench.measure.worker", job, environment, timeout_s, server, target.python, before)
         self.target = target
 
     def wait(self) -> Ready:
@@ -254,6 +260,7 @@ def environment_of(plan: Plan, target: Target, folder: str) -> dict[str, str]:
     """Return the environment of a target's processes; raises as ``Worker`` does."""
     cache = Path(folder) / "cache" / target.label.replace("@", "-").replace(":", "-")
     extra = registry.environment(target, plan.dtype, plan.precision, str(cache))
+    extra |= callgrind.ENVIRONMENT if plan.count else {}
     return child_environment(extra, plan.threads)
 
 

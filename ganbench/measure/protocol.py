@@ -86,6 +86,10 @@ class Spend(Request, tag="spend", frozen=True):
     number: int
 
 
+class Count(Request, tag="count", frozen=True):
+    """Count the instructions of an operation, in a worker that runs under Valgrind."""
+
+
 class FindCeilings(msgspec.Struct, tag_field="type", tag="ceilings", frozen=True):
     """Make the next visit that measures the ceilings of this library on this device."""
 
@@ -177,6 +181,12 @@ class Spent(Reply, tag="spent", frozen=True):
     doubt: float
 
 
+class Counted(Reply, tag="counted", frozen=True):
+    """The instructions of an iteration, once for each count."""
+
+    instructions: list[float]
+
+
 class CeilingVisit(Reply, tag="ceilings", frozen=True):
     """What such a visit reached; None: there was none left, and the next request begins again."""
 
@@ -190,8 +200,8 @@ class Refusal(Reply, tag="refusal", frozen=True):
     reason: str
 
 
-AnyRequest = Prepare | Show | Wait | Warm | Visit | Spend | FindCeilings
-AnyReply = Ready | Prepared | Shown | Waited | Warmed | Timed | Spent | CeilingVisit | Refusal
+AnyRequest = Prepare | Show | Wait | Warm | Visit | Spend | Count | FindCeilings
+AnyReply = Ready | Prepared | Shown | Waited | Warmed | Timed | Spent | Counted | CeilingVisit | Refusal
 
 
 class Message(msgspec.Struct, frozen=True):

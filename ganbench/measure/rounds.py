@@ -122,7 +122,7 @@ class Rounds:
                 for member in members:
                     member.greet()
             for position, member in enumerate(members):
-                self._tell(position / len(members) / 2, f"preparing {member.target}")
+                self._tell(position / len(members) / 2, f"{'counting' if plan.count else 'preparing'} {member.target}")
                 member.prepare()
             start_s = time.monotonic() - began
             if plan.timed and plan.ceilings and self._round == 1:

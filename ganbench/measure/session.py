@@ -27,6 +27,7 @@ from ..results.differences import shown, since_it_began
 from ..results.records import RUN_FORMAT, CeilingRecord, Line, Measurement, Record, Resumed, RunEnd, RunHeader
 from ..results.run import Ending, Run
 from ..settings import Rigor
+from . import callgrind
 from .ledger import Ledger
 from .plan import Case, Plan, asked_again, make_plan, reaching, record
 from .rounds import Progress, run_rounds, stage
@@ -42,7 +43,7 @@ def carry_out(plan: Plan, results: Path | None, machine: str | None, say: Say, p
     """
     steps = begin(plan, results, machine, progress)
     tell_unread(plan, say)
-    with alone(say) if plan.timed else adopting():
+    with alone(say) if plan.timed or plan.count else adopting():
         return finish(steps)
 
 
@@ -52,6 +53,8 @@ def begin(plan: Plan, results: Path | None, machine: str | None, progress: Progr
         raise UsageError(f"machine '{machine}' is not valid: up to 100 letters of A to Z, digits, '.', '_' and '-'")
     for target in plan.targets:
         registry.check_python(target.python)
+    if plan.count:
+        callgrind.check()
     images = stage(plan)
     if results is not None:
         store.check_writable(results)
@@ -133,7 +136,8 @@ def describe(plan: Plan, machine: str | None) -> RunHeader:
         command=[Path(sys.argv[0]).name, *map(shareable, sys.argv[1:])],
         **record(plan),
         data_digest=data_digest(plan.data),
-        versions={one.library: registry.version(one.backend, one.python) for one in plan.targets},
+        versions={one.library: registry.version(one.backend, one.python) for one in plan.targets}
+        | ({callgrind.VALGRIND: callgrind.version()} if plan.count else {}),
         changes=environment.source_changes(),
     )
 

@@ -133,6 +133,13 @@ class TargetWorker:
                 from .engine import spend
 
                 return spend(self._backend, operation, program, request.number)
+            case protocol.Count():
+                from .callgrind import count
+
+                found = count(
+                    self._backend, operation, program, lambda seed: program.stage(fresh(seed)), self._job.folder
+                )
+                return protocol.Counted(found)
 
     def _visit(
         self, request: protocol.Visit, operation: "Operation", program: "Program", begin: Callable[[], None]

@@ -19,6 +19,7 @@ from ..results.run import Run, find_run, open_run
 from ..results.statistics import BAND, Estimate, control_failed, judge, level, round_logs
 from ..results.table import run_table
 from ..results.unpaired import unpaired_ratio
+from . import counted
 from .formats import data
 from .table import heading, interval, seconds, verdict
 from .text import PAPER, Part, Screen, document, narrowed
@@ -42,6 +43,7 @@ def diff(a: str | Path | Run, b: str | Path | Run, results: str | Path = "result
 
     A verdict of one run each is a beginning. Where files beside both hold repeats of them, ``confirmed`` is
     ``relative`` over all, ``runs`` how many on the side that has fewer, and ``confirmed_verdict`` what that allows.
+    Two runs that counted instructions have ``a_instructions``, ``b_instructions``, ``change`` and a verdict.
 
     Raises ``UsageError`` naming what differs and must not, ``StorageError`` for what is no run.
     """
@@ -56,6 +58,11 @@ def diff(a: str | Path | Run, b: str | Path | Run, results: str | Path = "result
     if not shared:
         named = (", ".join(dict.fromkeys(f"{target}/{name}" for name, target in table.index)) for table in tables)
         raise UsageError(f"A and B have measured nothing in common: A {next(named)}; B {next(named)}")
+    if first.header.count:
+        table = counted.changes((first, second), shared)
+        notes = [*_differing(first, second), counted.LEGEND, counted.PURPOSE]
+        table.attrs = {"title": _title(first, second), "baseline": "", "notes": notes}
+        return table
     baseline, why_not = _common_baseline(first, second)
     rows = [_row(first, second, case, baseline, [table.loc[case] for table in tables]) for case in shared]
     table = pd.DataFrame(rows, index=pd.MultiIndex.from_tuples(shared, names=["operation", "target"]), columns=COLUMNS)
@@ -155,13 +162,19 @@ def _title(a: Run, b: Run) -> str:
     return "\n".join(lines)
 
 
-def _notes(a: Run, b: Run, table: pd.DataFrame, baseline: str, why_not: str) -> list[str]:
+def _differing(a: Run, b: Run) -> list[str]:
+    """Return which versions differ, and what only one of the runs has."""
     found = changes(a, b)
     notes = [f"differs (A / B): {_said(found)}" if found else "neither versions nor commit differ"]
     cases = [[f"{row.target}/{row.operation}" for row in run_table(run).itertuples()] for run in (a, b)]
     for name, mine, others in (("A", *cases), ("B", *reversed(cases))):
         if alone := [case for case in mine if case not in others]:
             notes.append(f"only in {name}: {', '.join(alone)}")
+    return notes
+
+
+def _notes(a: Run, b: Run, table: pd.DataFrame, baseline: str, why_not: str) -> list[str]:
+    notes = _differing(a, b)
     common = a.header.baseline if a.header.baseline == b.header.baseline else ""
     if baseline:
         own = table[table.index.get_level_values("target") == baseline]
@@ -210,7 +223,9 @@ def render(table: pd.DataFrame, form: str, screen: Screen = PAPER) -> str:
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows as text: times with units, ratios with intervals, verdicts in words."""
+    """Return the rows as text: times with units, ratios with intervals, verdicts in words; of counts theirs."""
+    if "a_instructions" in table:
+        return counted.readable(table)
     baseline = table.attrs["baseline"]
     rows = []
     for row in table.reset_index().to_dict("records"):

@@ -10,6 +10,7 @@ from rich.text import Text
 from ..results.case import service_name
 from ..results.run import Run
 from ..results.table import run_table
+from . import counted
 from .answer import answer, answered
 from .choices import EXCHANGE_FORMATS
 from .escape import visible
@@ -32,6 +33,8 @@ def render(run: Run, form: str, with_details: bool = False, screen: Screen = PAP
     The table shows what is asked; ``with_details`` adds how targets start, what memory they take, ceilings, floor and
     disturbance. The other formats always have them. Intervals are drawn where ``screen`` has room for them.
     """
+    if run.header.count:
+        return counted.render(run, form, screen)
     if form in EXCHANGE_FORMATS:
         return dict(zip(EXCHANGE_FORMATS, (bencher, github_action, mermaid), strict=True))[form](run)
     table = run_table(run)

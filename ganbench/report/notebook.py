@@ -4,6 +4,7 @@ import html
 
 from ..results.run import Run
 from ..results.table import run_table
+from . import counted
 from .notes import details, remarks
 from .relative import SURELY
 from .table import MARKS, NUMBERS, by_speed, heading, legend, summary
@@ -25,6 +26,8 @@ CSS = """
 
 def to_html(run: Run) -> str:
     """Return a comparison as a fragment of HTML that needs nothing from elsewhere."""
+    if run.header.count:
+        return f'<div class="ganbench"><pre>{html.escape(counted.render(run, "table"))}</pre></div>'
     table = by_speed(run_table(run))
     shown = summary(run, table)
     head = "".join(f'<th class="{_kind(name)}">{name}</th>' for name in shown.columns)

@@ -51,7 +51,7 @@ def _line(run: Run, path: Path, apart: bool) -> tuple[str, ...]:
     return (
         header.run_id,
         machine_names(header)[apart],
-        header.rigor,
+        header.care,
         str(rounds),
         str(run.ended),
         _size(path.stat().st_size),

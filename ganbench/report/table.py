@@ -25,6 +25,7 @@ STYLES = {  # of a verdict or a status, on a terminal
 }  # fmt: skip
 MOST_CORES = 1.1  # of one thread; processor time and wall time are not read at the same moment
 TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+COUNTS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 ENERGIES = ((1.0, "J"), (1e-3, "mJ"), (1e-6, "µJ"))
 
 
@@ -47,8 +48,14 @@ def _joules(value: float) -> str:
     return f"{value / scale:.3g} {unit}"
 
 
+def _millions(count: float) -> str:
+    scale, unit = next(((s, u) for s, u in COUNTS if count >= s), (1.0, ""))
+    return f"{count / scale:.4g} {unit}".rstrip()
+
+
 WRITTEN: dict[str, Callable[[Any], str]] = {  # by unit
     "seconds": seconds, "bytes": _mebibytes, "joules": _joules, "W": "{:.3g} W".format, "MHz": "{:.0f} MHz".format,
+    "instructions": _millions,
     "ratio": lambda value: f"{value:.2f}" if value >= 0.1 else f"{value:.2g}",  # of two digits, one must be left
     "share": "{:.0%}".format, "change": "{:+.1%}".format, "time": "{:%Y-%m-%d %H:%M}".format,
 }  # fmt: skip
@@ -214,7 +221,7 @@ INTERVALS = "drawn: | no difference, o the speed, - its interval, on a logarithm
 
 def heading(run: RunHeader) -> str:
     """Return the one line above a table: what was measured where."""
-    return f"{run.spec.name} ({run.spec.describe()}), {conditions(msgspec.structs.asdict(run))}, {run.rigor}"
+    return f"{run.spec.name} ({run.spec.describe()}), {conditions(msgspec.structs.asdict(run))}, {run.care}"
 
 
 def conditions(of: Mapping[Any, Any]) -> str:

@@ -103,6 +103,7 @@ def _conditions(run: RunHeader) -> dict[str, Any]:
     facts |= _settings(run, "refused")
     facts |= {f"model's {name}": value for name, value in msgspec.to_builtins(run.spec).items() if name != "name"}
     facts["preset"] = run.spec.name
+    facts["Valgrind"] = run.versions.get("valgrind", NOT_RECORDED)  # where instructions were counted
     return facts | {name: value for name, value in run.settings.items() if name not in STOPPING}
 
 

@@ -14,7 +14,7 @@ from .asv import is_asv_file, read_asv
 from .row_cache import MANY, RowCache
 from .run import open_run
 from .store import DamagedResultsWarning
-from .table import Rows, frame, run_rows
+from .table import COUNTED, Rows, frame, run_rows
 
 NO_COLUMN = (ArithmeticError, TypeError, ValueError)  # what numbers raise that no column can hold
 
@@ -23,8 +23,8 @@ def load_results(*paths: str | Path, progress: Callable[[float, str], None] | No
     """Return all runs below ``paths`` (folders or single files), asv's and ours, as a DataFrame.
 
     A row for each run, operation and target, with ``ganbench.results.table.COLUMNS``. A file that cannot be read, or
-    is a copy of another, is named in a warning and left out. ``progress`` is told the share that is read. Raises
-    ``StorageError`` if one of ``paths`` does not exist.
+    is a copy of another, is named in a warning and left out. Runs that counted instructions have no times, and are left
+    out, too. ``progress`` is told the share that is read. Raises ``StorageError`` if one of ``paths`` does not exist.
     """
     files: list[Path] = []
     for root in map(Path, paths):
@@ -44,6 +44,10 @@ def load_results(*paths: str | Path, progress: Callable[[float, str], None] | No
         except NO_COLUMN as error:
             _leave_out(f"{file}: {error}")
         else:
+            if rows and rows[0]["source"] == COUNTED:
+                if len(files) == 1:
+                    _leave_out(f"{file} holds counts, no times: 'ganbench results show' and 'ganbench diff' read it")
+                continue
             # A copy of a file, such as a backup, is no further run; if it was made during the run, it holds less.
             run = (str(file),) if asv or not rows else (rows[0]["machine"], rows[0]["run_id"])
             one = file, rows

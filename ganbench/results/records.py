@@ -172,11 +172,16 @@ class RunHeader(Recorded, Record, tag="run", frozen=True, kw_only=True):
     seed: int
     # What resuming needs besides; empty in files of earlier versions, which cannot be resumed.
     data_digest: str = ""  # of all that the data holds
-    versions: dict[str, str] = {}  # of each backend's framework
+    versions: dict[str, str] = {}  # of each backend's framework, and of Valgrind where it counted
     changes: str = ""  # a hash of how the code differs from the commit
 
     def __post_init__(self) -> None:
         check_time(self.timestamp)
+
+    @property
+    def care(self) -> str:
+        """How carefully it was measured, in a word."""
+        return "counted" if self.count else self.rigor
 
 
 class WorkerRecord(Record, tag="worker", frozen=True):
@@ -230,6 +235,7 @@ class Measurement(Sampled, tag="measurement", frozen=True, kw_only=True):
     passes: list[Number] = []  # the pass that each visit belongs to: visits of one pass are neighbours in time
     cores: Average | None = None  # CPU time over wall time, the processes below the worker included
     disturbance: Disturbances | None = None
+    instructions: list[Positive] = []  # of an iteration, instead of samples: once for each count
 
     def __post_init__(self) -> None:
         if not len(self.samples) == len(self.passes) == len(set(self.passes)):

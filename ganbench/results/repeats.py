@@ -39,6 +39,8 @@ def repeats(run: Run, *beside: Path) -> list[Run]:
 
     ``beside`` are more files beside which they may be.
     """
+    if run.header.count:
+        return [run]  # equal counts need no confirmation
     found = {run.header.run_id: run}
     folders = {path.resolve().parent: None for path in (run.path, *beside) if path}
     for path in (path for folder in folders for path in folder.glob("*.jsonl")):

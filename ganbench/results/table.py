@@ -33,6 +33,7 @@ from .statistics import (
 # a slow moment of a shared machine, which may halve it.
 IMPOSSIBLE = 3.0
 MOST_OTHERS = 0.99  # the most that is granted of the share of other work
+COUNTED = "count"  # the source of rows without times
 WIDE = 0.01  # a tolerance above this is told
 Rows = list[dict[str, Any]]
 
@@ -87,10 +88,12 @@ def run_rows(run: Run) -> Rows:
 
 def _common(header: RunHeader, worker: WorkerRecord | None) -> dict[str, Any]:
     names = "run_id timestamp machine dtype precision caches data data_digest threads baseline commit dirty".split()
-    row = {name: getattr(header, name) for name in names} | {"source": "compare", "hardware": hardware_of(header)}
+    row = {name: getattr(header, name) for name in names} | {"hardware": hardware_of(header)}
+    row["source"] = COUNTED if header.count else "compare"
     row |= {"preset": header.spec.name, "model": model_label(header.spec), "widths": header.spec.widths}
     if worker is not None:
         row |= {"denormals": worker.denormals, "framework_version": worker.framework_version}
+    if worker is not None and not header.count:
         row |= {"import_s": worker.import_s, "import_bytes": worker.import_bytes}
     return row
 
@@ -142,6 +145,9 @@ def _measured(taken: Sequence[Measurement], spec: GANSpec) -> dict[str, Any]:
             row["reason"] = f"loose tolerance {gate.tolerance:.0e}"
         elif gate.widest > max(gate.tolerance, WIDE):
             row["reason"] = f"tolerance {gate.widest:.1g} (in this model, correct programs may differ by that much)"
+    if counts := last.instructions:
+        row["instructions"] = median(counts)
+        row["instructions_spread"] = (max(counts) - min(counts)) / row["instructions"]
     levels = [seconds for _, seconds in sorted(_levels(taken).items())]
     if levels:
         samples = [sample for entry in taken for sample in entry.samples]

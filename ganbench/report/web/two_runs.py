@@ -44,6 +44,8 @@ def speeds(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Return what the chart of ratios shows, as ``chart_rows.forest``: the speed on which each verdict rests."""
     found: list[dict[str, Any]] = []
     for (operation, target), row in zip(table.index, table.to_dict("records"), strict=True):
+        if "relative" not in row:
+            return []  # counts, which are no speeds
         name = "ratio" if pd.isna(row["relative"]) else "relative"
         ends = [None if pd.isna(row[f"{name}{end}"]) else row[f"{name}{end}"] for end in ("", "_low", "_high")]
         if ends[0] is not None:
