@@ -11,7 +11,6 @@ import numpy as np
 from ganbench.array_ops import AdamSettings, Arrays, Triple, Updated
 from ganbench.backend import Array, Backend
 from ganbench.gan import LEAKY_SLOPE, GANSpec
-from ganbench.losses import LOSSES
 
 from .by_hand import ByHand
 from .windows import Windows
@@ -19,8 +18,6 @@ from .windows import Windows
 
 class ArrayBackend(Windows, ByHand, Backend):
     """Every operation on arrays of the module ``self.xp``: numpy or cupy."""
-
-    losses = tuple(LOSSES)
 
     def from_numpy(self, array: np.ndarray) -> Array:
         """Images and their weights lie in memory with their channels last, as every map takes them."""

@@ -5,19 +5,20 @@ step, D's weight gradients are not computed in the G step, and temporaries are r
 Where halves flow through the layers, whatever is summed over a batch is summed in the dtype of the parameters.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-from ganbench.array_ops import AdamSettings, Array, Arrays, GANState, NetworkState, Trained, Triple, Updated, steps_on_d
+from ganbench.array_ops import AdamSettings, Array, Arrays, NetworkState, Triple, Updated
 from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec
 from ganbench.layers import Layer, Matrices, Window, by_layer, cast_weights, smooth_depth, weights
 from ganbench.losses import Terms
 
 from .pixels import OnPixels
+from .steps import Steps
 
 
-class ByHand(Matrices, OnPixels, ABC):
+class ByHand(Matrices, OnPixels, Steps):
     """An iteration and the penalty's gradient, on arrays of the module ``xp``.
 
     Between layers an image is a matrix (B·H·W, C), one row for each pixel. So bias and batch norm are those of dense
@@ -56,20 +57,9 @@ class ByHand(Matrices, OnPixels, ABC):
     def _softplus(self, x: Array) -> Array:
         """Return log(1 + eˣ), without an overflow."""
 
-    def gan_iteration(
-        self, spec: GANSpec, state: GANState, real: Array, z_d: Array, z_g: Array, u: Array | None = None
-    ) -> Trained:
-        g, d, taken = state.generator, state.discriminator, state.step * spec.critic_steps
-        for one in steps_on_d(spec, real, z_d, u):
-            taken = taken + 1
-            d, *losses = self.step_on_discriminator(spec, g, d, *one, taken)
-        g, g_loss = self.step_on_generator(spec, g, d, z_g, state.step + 1)
-        return GANState(g, d, state.step + 1), losses[0], g_loss, *losses[1:]
-
     def step_on_discriminator(
         self, spec: GANSpec, g: NetworkState, d: NetworkState, real: Array, z: Array, u: Array | None, step: Any
     ) -> tuple[Any, ...]:
-        """Return D after one step, its loss and, where there is one, the penalty in it."""
         layers, dtype = spec.discriminator_layers, d.params[0].dtype
         fake = self._forward(spec.generator_layers, self._weights(spec.generator_layers, g, z), z, g.running)[-1]
         params = self._weights(layers, d, real)
@@ -89,12 +79,11 @@ class ByHand(Matrices, OnPixels, ABC):
             penalty, more = self._penalty(spec, params, mixed, dtype)
             grads = [one if other is None else one + other for one, other in zip(grads, more, strict=True)]
             losses = [d_loss + penalty, penalty]
-        return NetworkState(*self.adam_step(spec, d.params, grads, d.m, d.v, step), d.running), *losses
+        return g, NetworkState(*self.adam_step(spec, d.params, grads, d.m, d.v, step), d.running), *losses
 
     def step_on_generator(
         self, spec: GANSpec, g: NetworkState, d: NetworkState, z: Array, step: Any
-    ) -> tuple[NetworkState, Array]:
-        """Return G after one step against the updated D, and its loss."""
+    ) -> tuple[NetworkState, NetworkState, Array]:
         layers, d_layers, dtype = spec.generator_layers, spec.discriminator_layers, d.params[0].dtype
         params, d_params = self._weights(layers, g, z), self._weights(d_layers, d, z)
         made = self._forward(layers, params, z, g.running)
@@ -102,7 +91,7 @@ class ByHand(Matrices, OnPixels, ABC):
         g_loss, grad = self._loss(spec.objective.g, self._cast(seen[-1], dtype))
         _, grad = self._backward(d_layers, d_params, seen, self._cast(grad, z.dtype), only_input=True)
         grads, _ = self._backward(layers, params, made, grad, dtype)
-        return NetworkState(*self.adam_step(spec, g.params, grads, g.m, g.v, step), g.running), g_loss
+        return NetworkState(*self.adam_step(spec, g.params, grads, g.m, g.v, step), g.running), d, g_loss
 
     def penalty_grad(self, spec: GANSpec, params: Sequence[Array], x: Array) -> list[Array]:
         kept = self._forward(spec.discriminator_layers, params, x)

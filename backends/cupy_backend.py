@@ -8,7 +8,6 @@ import numpy as np
 
 from ganbench.backend import DISPLACING, Array, Program
 from ganbench.errors import UnavailableError, UnsupportedError
-from ganbench.layers import KINDS
 from ganbench.operation import Inputs, Operation
 from ganbench.precision import FULL
 
@@ -31,7 +30,6 @@ class CupyBackend(ArrayBackend):
     queues = True
     device_kinds = ("cuda",)
     formats = ("float64", "float32", "tf32", "float16")
-    layers = KINDS
     module = "cupy"
     distributions = ("cupy-cuda13x", "cupy-cuda12x", "cupy")
     install = 'pip install "ganbench[cuda13]" (or "ganbench[cuda12]" for a CUDA 12 driver)'

@@ -6,22 +6,23 @@ Images have their channels last, and so have the weights of convolutions, as MLX
 import os
 import platform
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ganbench.array_ops import AdamSettings, Arrays, Trained, Triple, Updated, steps_on_d
-from ganbench.backend import Array, Backend, BoundProgram, GANState, NetworkState, Program, Step
+from ganbench.array_ops import Arrays, Triple
+from ganbench.backend import Array, Program, Step
 from ganbench.errors import UnavailableError
-from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec
-from ganbench.layers import KINDS, Layer, Matrices, OnImages, Window, by_layer, cast_weights
-from ganbench.losses import LOSSES, Terms
+from ganbench.gan import LEAKY_SLOPE
+from ganbench.layers import Matrices, OnImages, Window
 from ganbench.operation import Inputs, Operation
 
+from .functional import Functional, FunctionalProgram
 
-class MlxBackend(Matrices, Backend):
+
+class MlxBackend(Functional):
     """Arrays in the memory that processor and GPU share; nothing is computed before ``synchronize``."""
 
     name = "mlx"
@@ -31,8 +32,6 @@ class MlxBackend(Matrices, Backend):
     }
     device_kinds = ("cpu", "gpu")
     formats = ("float64", "float32", "bfloat16", "float16")
-    losses = tuple(LOSSES)
-    layers = KINDS
     module = "mlx"
     distributions = ("mlx",)
     undone_by: ClassVar[dict[str, tuple[str, ...]]] = {"MLX_DISABLE_COMPILE": ("compile",)}
@@ -44,13 +43,18 @@ class MlxBackend(Matrices, Backend):
             os.environ["MLX_CPU_THREADS"] = threads  # MLX has threads of its own, and reads this once
         import mlx.core
 
-        self.mx: Any = mlx.core
-        if self.device != "cpu" and not self.mx.metal.is_available():
+        mx: Any = mlx.core
+        self.xp, self.grad, self.maps = mx, mx.grad, MlxMaps(mx)
+        self.functions = {
+            "relu": lambda x: mx.maximum(x, 0), "leaky_relu": lambda x: mx.maximum(LEAKY_SLOPE * x, x), "tanh": mx.tanh,
+            "sigmoid": mx.sigmoid, "identity": lambda x: x, "softplus": lambda x: mx.logaddexp(x, 0),
+            "square": mx.square,
+        }  # fmt: skip
+        if self.device != "cpu" and not mx.metal.is_available():
             raise UnavailableError("MLX sees no GPU of Apple's")
         if self.mode == "compile" and self.device == "cpu" and not shutil.which("g++"):
             raise UnavailableError("mlx.compile needs g++ on a processor: without it, MLX leaves functions as they are")
-        self.mx.set_default_device(self.mx.cpu if self.device == "cpu" else self.mx.gpu)
-        self._maps = ChannelsLast(self.mx)
+        mx.set_default_device(mx.cpu if self.device == "cpu" else mx.gpu)
 
     @classmethod
     def missing_device(cls, kind: str, version: str) -> str:
@@ -70,164 +74,52 @@ class MlxBackend(Matrices, Backend):
 
     def libraries(self) -> list[str]:
         """The wheel for Linux brings a BLAS of its own."""
-        return [path.name for path in Path(self.mx.__file__).parents[1].glob("mlx_cpu.libs/*blas*")]
+        return [path.name for path in Path(self.xp.__file__).parents[1].glob("mlx_cpu.libs/*blas*")]
 
     def from_numpy(self, array: np.ndarray) -> Array:
         host = np.array(np.moveaxis(array, 1, -1) if array.ndim == 4 else array, order="C")
-        staged = self.mx.array(host, dtype=getattr(self.mx, str(host.dtype)))
-        staged = staged.view(self.mx.bfloat16) if host.dtype == np.uint16 else staged  # the bits of a bfloat16
-        self.mx.eval(staged)
+        staged = self.xp.array(host, dtype=getattr(self.xp, str(host.dtype)))
+        staged = staged.view(self.xp.bfloat16) if host.dtype == np.uint16 else staged  # the bits of a bfloat16
+        self.xp.eval(staged)
         return staged
 
     def to_numpy(self, array: Array) -> np.ndarray:
-        host = np.array(array.view(self.mx.uint16) if array.dtype == self.mx.bfloat16 else array)
+        host = np.array(array.view(self.xp.uint16) if array.dtype == self.xp.bfloat16 else array)
         return np.moveaxis(host, -1, 1) if host.ndim == 4 else host
 
     def synchronize(self, result: Any = None) -> None:
         """Compute what was noted for ``result``, and wait for it."""
-        self.mx.eval(result)
+        self.xp.eval(result)
 
     def prepare(self, operation: Operation, inputs: Inputs) -> Program:
         return MlxProgram(self, operation, inputs)
 
     def convolution(self, layer: OnImages, x: Array, w: Array) -> Array:
-        return layer.forward(x, w, self._maps)
+        return layer.forward(x, w, self.maps)
 
     def convolution_grad(self, layer: OnImages, x: Array, w: Array, grad: Array) -> tuple[Array, Array]:
-        _, (grad_x, grad_w) = self.mx.vjp(lambda x, w: self.convolution(layer, x, w), [x, w], [grad])
+        _, (grad_x, grad_w) = self.xp.vjp(lambda x, w: self.convolution(layer, x, w), [x, w], [grad])
         return grad_x, grad_w
 
     def batch_norm(self, x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array]:
         wide, axes = x.astype(gamma.dtype), [*range(x.ndim - 1)]
         mean = wide.mean(axes)
         centred = wide - mean
-        var = self.mx.square(centred).mean(axes)
-        return (centred * (gamma * self.mx.rsqrt(var + eps)) + beta).astype(x.dtype), mean, var
+        var = self.xp.square(centred).mean(axes)
+        return (centred * (gamma * self.xp.rsqrt(var + eps)) + beta).astype(x.dtype), mean, var
 
     def batch_norm_grad(self, x: Array, gamma: Array, beta: Array, eps: float, grad: Array) -> Triple:
         given = [x, gamma, beta]
-        _, grads = self.mx.vjp(lambda x, gamma, beta: self.batch_norm(x, gamma, beta, eps)[0], given, [grad])
+        _, grads = self.xp.vjp(lambda x, gamma, beta: self.batch_norm(x, gamma, beta, eps)[0], given, [grad])
         return grads[0], grads[1], grads[2]
 
-    def adam_step(self, spec: AdamSettings, params: Arrays, grads: Arrays, m: Arrays, v: Arrays, step: Any) -> Updated:
-        """Corrections by expm1: in float32, 1 − 0.999¹ would keep only four digits."""
-        mx = self.mx
-        t = (step if isinstance(step, mx.array) else mx.array(int(step))).astype(params[0].dtype)
-        correct1, correct2 = (-mx.expm1(t * float(np.log(beta))) if beta else 1.0 for beta in (spec.beta1, spec.beta2))
-        grads = [g.astype(t.dtype) for g in grads]
-        new_m = [spec.beta1 * mi + (1 - spec.beta1) * g for mi, g in zip(m, grads, strict=True)]
-        new_v = [spec.beta2 * vi + (1 - spec.beta2) * mx.square(g) for vi, g in zip(v, grads, strict=True)]
-        new_params = [
-            p - spec.lr * (mi / correct1) / (mx.sqrt(vi / correct2) + spec.eps)
-            for p, mi, vi in zip(params, new_m, new_v, strict=True)
-        ]
-        return new_params, new_m, new_v
-
-    def generator_forward(self, spec: GANSpec, params: Sequence[Array], z: Array) -> Array:
-        return self._forward(spec.generator_layers, params, z)[0]
-
-    def discriminator_forward(self, spec: GANSpec, params: Sequence[Array], x: Array) -> Array:
-        return self._forward(spec.discriminator_layers, params, x)[0]
-
-    def gan_iteration(
-        self, spec: GANSpec, state: GANState, real: Array, z_d: Array, z_g: Array, u: Array | None = None
-    ) -> Trained:
-        (g, d), taken = state[:2], state.step * spec.critic_steps
-        for rows, noise, share in steps_on_d(spec, real, z_d, u):
-            taken = taken + 1
-            fake, running = self._forward(spec.generator_layers, g.params, noise, g.running)
-            g = g._replace(running=running)
-            d, *losses = self._step_on_discriminator(spec, d, rows, fake, share, taken)
-        g, d, g_loss = self._step_on_generator(spec, g, d, z_g, state.step + 1)
-        return GANState(g, d, state.step + 1), losses[0], g_loss, *losses[1:]
-
-    def _step_on_discriminator(
-        self, spec: GANSpec, d: NetworkState, real: Array, fake: Array, share: Array | None, step: Any
-    ) -> tuple[Any, ...]:
-        """Return D after one step, its loss and, where there is one, the penalty in it."""
-        seen = [real, fake] if spec.apart else [self.mx.concatenate([real, fake])]
-
-        def d_loss_of(params: list[Array]) -> tuple[Any, ...]:
-            outs, running = [], list(d.running)
-            for x in seen:
-                out, running = self._forward(spec.discriminator_layers, params, x, running)
-                outs.append(out)
-            d_loss = self._loss(spec.objective.d, self.mx.concatenate(outs).astype(params[0].dtype))
-            if share is None:
-                return d_loss, running
-            penalty = self._penalty(spec, params, share * real + (1 - share) * fake)
-            return d_loss + penalty, running, penalty
-
-        (d_loss, running, *penalty), grads = self.mx.value_and_grad(d_loss_of)(list(d.params))
-        return NetworkState(*self.adam_step(spec, d.params, grads, d.m, d.v, step), running), d_loss, *penalty
-
-    def _step_on_generator(
-        self, spec: GANSpec, g: NetworkState, d: NetworkState, z: Array, step: Any
-    ) -> tuple[NetworkState, NetworkState, Array]:
-        """Return G after one step against the updated D, D, whose running statistics have moved, and G's loss."""
-
-        def g_loss_of(params: list[Array]) -> tuple[Any, ...]:
-            images, running = self._forward(spec.generator_layers, params, z, g.running)
-            logits, of_d = self._forward(spec.discriminator_layers, d.params, images, d.running)
-            return self._loss(spec.objective.g, logits.astype(params[0].dtype)), running, of_d
-
-        (g_loss, running, of_d), grads = self.mx.value_and_grad(g_loss_of)(list(g.params))
-        g = NetworkState(*self.adam_step(spec, g.params, grads, g.m, g.v, step), running)
-        return g, d._replace(running=of_d), g_loss
-
-    def _loss(self, terms: Terms, logits: Array) -> Array:
-        mx = self.mx
-        phi = {"softplus": lambda x: mx.logaddexp(x, 0), "relu": lambda x: mx.maximum(x, 0), "square": mx.square}
-        return terms.value(terms.arguments(logits), phi.get(terms.phi, lambda x: x))
-
-    def penalty_grad(self, spec: GANSpec, params: Sequence[Array], x: Array) -> list[Array]:
-        return list(self.mx.grad(lambda params: self._penalty(spec, params, x))(list(params)))
-
-    def _penalty(self, spec: GANSpec, params: Sequence[Array], x: Array) -> Array:
-        mx = self.mx
-        slopes = mx.grad(lambda x: self.discriminator_forward(spec, params, x).sum())(x)
-        squares = mx.square(slopes.astype(self._wide(x))).sum(axis=1)
-        # The root has no derivative at 0, and 0 times infinity is no number: so it is taken of 1 there.
-        norms = mx.where(squares > 0, mx.sqrt(mx.where(squares > 0, squares, 1)), 0)
-        return spec.penalty * mx.square(norms - 1).mean()
-
-    def _wide(self, x: Array) -> Any:
-        """Return the dtype in which halves are summed."""
-        return self.mx.float64 if x.dtype == self.mx.float64 else self.mx.float32
-
-    def _forward(
-        self, layers: Sequence[Layer], params: Sequence[Array], x: Array, running: Sequence[Array] = ()
-    ) -> tuple[Array, list[Array]]:
-        """Return the output and the updated running statistics."""
-        updated: list[Array] = []
-        wide = self._wide(x)
-        params = cast_weights(layers, params, lambda p: p.astype(x.dtype))
-        for layer, own in zip(layers, by_layer(layers, params), strict=True):
-            w, *rest = own or (None,)
-            x = layer.forward(x, w, self._maps)
-            if layer.batch_norm:
-                x, mean, var = self.batch_norm(x, rest[0], rest[1], BATCH_NORM_EPS)
-                if running:
-                    count = x.size // mean.size
-                    fresh, old = (mean, var * (count / (count - 1))), running[len(updated) : len(updated) + 2]
-                    updated += [o + BATCH_NORM_MOMENTUM * (f - o) for o, f in zip(old, fresh, strict=True)]
-            elif rest:
-                # Added in float32, so that the gradient of the bias, a sum over the batch, is not summed in halves.
-                x = (x.astype(wide) + rest[0].astype(wide)).astype(x.dtype)
-            x = self._activate(layer.activation, x)
-        return x, updated
-
-    def _activate(self, name: str, x: Array) -> Array:
-        mx = self.mx
-        if name == "leaky_relu":
-            return mx.maximum(LEAKY_SLOPE * x, x)
-        if name == "relu":
-            return mx.maximum(x, 0)
-        return {"tanh": mx.tanh, "sigmoid": mx.sigmoid}[name](x) if name != "identity" else x
+    def value_and_grad(self, function: Callable[[Any], tuple[Any, ...]], params: Arrays) -> tuple[Any, list[Array]]:
+        found: tuple[Any, list[Array]] = self.xp.value_and_grad(function)(list(params))
+        return found
 
 
-class MlxProgram(BoundProgram):
-    """Begins with a step counter that is an array: of a number, each step would be compiled anew."""
+class MlxProgram(FunctionalProgram):
+    """Under ``mx.compile``, or as the functions are."""
 
     _backend: MlxBackend
 
@@ -242,17 +134,15 @@ class MlxProgram(BoundProgram):
         def unnamed(fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
             return step(fixed, _named(self._form, state), batch)
 
-        made: Step = backend.mx.compile(unnamed)
+        made: Step = backend.xp.compile(unnamed)
         return made
 
     def reset(self) -> None:
         super().reset()
-        if hasattr(self._state, "step"):
-            self._state = self._state._replace(step=self._backend.from_numpy(np.array(self._state.step, np.int32)))
-        elif self._state is None:
+        if self._state is None:
             self._state = ()
+            self.result = ((), ())
         self._form = self._state
-        self.result = (self._state, ())
 
     def outputs(self) -> list[np.ndarray]:
         self._backend.synchronize(self.result)
@@ -271,7 +161,7 @@ def _named(form: Any, tree: Any) -> Any:
     return type(form)(*parts) if hasattr(form, "_fields") else tuple(parts)
 
 
-class ChannelsLast(Matrices):
+class MlxMaps(Matrices):
     """The maps of ``ganbench.layers.Maps``: images are (B, H, W, C), weights (C of small, kernel, kernel, C of big)."""
 
     def __init__(self, mx: Any) -> None:

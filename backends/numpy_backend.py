@@ -6,7 +6,6 @@ import numpy as np
 
 from ganbench.backend import Array, BoundProgram, Program
 from ganbench.errors import UnsupportedError
-from ganbench.layers import KINDS
 from ganbench.operation import Inputs, Operation
 from ganbench.precision import FULL
 
@@ -27,7 +26,6 @@ class NumpyBackend(ArrayBackend):
     }
     device_kinds = ("cpu",)
     formats = ("float64", "float32", "float16")
-    layers = KINDS
     queues = True
     forks = True
     module = "numpy"

@@ -7,17 +7,18 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ganbench.array_ops import AdamSettings, Arrays, Trained, Triple, Updated, steps_on_d
-from ganbench.backend import Array, Backend, GANState, NetworkState, Program
+from ganbench.array_ops import AdamSettings, Arrays, Triple, Updated
+from ganbench.backend import Array, Backend, NetworkState, Program
 from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec
-from ganbench.layers import KINDS, Conv, Dense, Layer, OnImages, Reshape, by_layer, cast_weights
-from ganbench.losses import LOSSES, Terms
+from ganbench.layers import Conv, Dense, Layer, OnImages, Reshape, by_layer, cast_weights
+from ganbench.losses import Terms
 from ganbench.operation import Inputs, Operation
 
 from .channels_last import ChannelsLast
+from .steps import Steps
 
 
-class TensorflowBackend(Backend):
+class TensorflowBackend(Steps, Backend):
     """Tensors on the processor. State is held in variables, and methods change them in place."""
 
     name = "tensorflow"
@@ -28,8 +29,6 @@ class TensorflowBackend(Backend):
     }
     device_kinds = ("cpu",)
     formats = ("float64", "float32", "bfloat16", "float16")
-    losses = tuple(LOSSES)
-    layers = KINDS
     queues = True
     module = "tensorflow"
     distributions = ("tensorflow", "tensorflow-cpu")
@@ -135,20 +134,9 @@ class TensorflowBackend(Backend):
     def discriminator_forward(self, spec: GANSpec, params: Sequence[Array], x: Array) -> Array:
         return self._forward(spec.discriminator_layers, params, x)
 
-    def gan_iteration(
-        self, spec: GANSpec, state: GANState, real: Array, z_d: Array, z_g: Array, u: Array | None = None
-    ) -> Trained:
-        g, d, taken = state.generator, state.discriminator, state.step * spec.critic_steps
-        for rows, noise, share in steps_on_d(spec, real, z_d, u):
-            taken += 1
-            losses = self._step_on_discriminator(spec, g, d, rows, noise, share, taken)
-        g_loss = self._step_on_generator(spec, g, d, z_g, state.step + 1)
-        return GANState(g, d, state.step + 1), losses[0], g_loss, *losses[1:]
-
-    def _step_on_discriminator(
-        self, spec: GANSpec, g: NetworkState, d: NetworkState, real: Array, z: Array, share: Array | None, step: Any
-    ) -> list[Array]:
-        """Train D in place; return its loss and, where there is one, the penalty in it."""
+    def step_on_discriminator(
+        self, spec: GANSpec, g: NetworkState, d: NetworkState, real: Array, z: Array, u: Array | None, step: Any
+    ) -> tuple[Any, ...]:
         tf = self.tf
 
         def fake_rows() -> Array:
@@ -160,20 +148,21 @@ class TensorflowBackend(Backend):
             seen = [real, fake] if spec.apart or self._textbook else [tf.concat([real, fake], 0)]
             logits = tf.concat([self._forward(spec.discriminator_layers, d.params, x, d.running) for x in seen], 0)
             losses = [self._loss(spec.objective.d, tf.cast(logits, d.params[0].dtype))]
-            if share is not None:
-                penalty = self._penalty(spec, d.params, share * real + (1 - share) * fake)
+            if u is not None:
+                penalty = self._penalty(spec, d.params, u * real + (1 - u) * fake)
                 losses = [losses[0] + penalty, penalty]
         self.adam_step(spec, d.params, self._gradients(tape, losses[0], d.params), d.m, d.v, step)
-        return losses
+        return g, d, *losses
 
-    def _step_on_generator(self, spec: GANSpec, g: NetworkState, d: NetworkState, z: Array, step: Any) -> Array:
-        """Train G in place against the updated D; return its loss."""
+    def step_on_generator(
+        self, spec: GANSpec, g: NetworkState, d: NetworkState, z: Array, step: Any
+    ) -> tuple[NetworkState, NetworkState, Array]:
         with self.tf.GradientTape() as tape:
             images = self._forward(spec.generator_layers, g.params, z, g.running)
             logits = self._forward(spec.discriminator_layers, d.params, images, d.running)
             g_loss = self._loss(spec.objective.g, self.tf.cast(logits, g.params[0].dtype))
         self.adam_step(spec, g.params, self._gradients(tape, g_loss, g.params), g.m, g.v, step)
-        return g_loss
+        return g, d, g_loss
 
     def _gradients(self, tape: Any, loss: Array, params: Sequence[Array]) -> list[Array]:
         return list(tape.gradient(loss, list(params), unconnected_gradients=self.tf.UnconnectedGradients.ZERO))

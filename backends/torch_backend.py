@@ -6,17 +6,18 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ganbench.array_ops import AdamSettings, Arrays, Trained, Triple, Updated, steps_on_d
-from ganbench.backend import DISPLACING, Array, Backend, GANState, NetworkState, Program
+from ganbench.array_ops import AdamSettings, Arrays, Triple, Updated
+from ganbench.backend import DISPLACING, Array, Backend, NetworkState, Program
 from ganbench.errors import UnavailableError, UnsupportedError
 from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSpec
-from ganbench.layers import KINDS, Dense, Layer, Matrices, OnImages, Reshape, by_layer, cast_weights
-from ganbench.losses import LOSSES, Terms
+from ganbench.layers import Dense, Layer, Matrices, OnImages, Reshape, by_layer, cast_weights
+from ganbench.losses import Terms
 from ganbench.operation import Inputs, Operation
 from ganbench.precision import FULL
 
 from .captured import CapturedProgram
 from .inplace_program import InPlaceProgram
+from .steps import Steps
 from .torch_compiled import CompiledProgram, PenaltyProgram, require_compiler
 from .torch_manual import SOFTPLUS_LINEAR, TorchKernels
 from .torch_maps import TorchConvolutions
@@ -25,7 +26,7 @@ from .torch_textbook import Textbook
 AMPERE = (8, 0)  # the first compute capability with TF32
 
 
-class TorchBackend(Matrices, TorchConvolutions, Backend):
+class TorchBackend(Matrices, TorchConvolutions, Steps, Backend):
     """Tensors on one device; methods update state in place, as PyTorch's optimisers do."""
 
     name = "torch"
@@ -38,8 +39,6 @@ class TorchBackend(Matrices, TorchConvolutions, Backend):
     }
     device_kinds = ("cpu", "cuda")
     formats = ("float64", "float32", "tf32", "bfloat16", "float16")
-    losses = tuple(LOSSES)
-    layers = KINDS
     queues = True
     forks = True
     module = "torch"
@@ -191,35 +190,31 @@ class TorchBackend(Matrices, TorchConvolutions, Backend):
         with self.torch.no_grad():
             return self._forward(spec.discriminator_layers, params, x)
 
-    def gan_iteration(
-        self, spec: GANSpec, state: GANState, real: Array, z_d: Array, z_g: Array, u: Array | None = None
-    ) -> Trained:
-        g, d, taken = state.generator, state.discriminator, state.step * spec.critic_steps
-        for rows, noise, share in steps_on_d(spec, real, z_d, u):
-            taken += 1
-            with self.torch.no_grad():
-                fake = self._forward(spec.generator_layers, g.params, noise, g.running)
-            leaves = [p.requires_grad_() for p in d.params]
-            batches = [rows, fake] if spec.apart else [self.torch.cat([rows, fake])]
-            logits = self.torch.cat([self._logits(spec, leaves, batch, d.running) for batch in batches])
-            d_loss = self._loss(spec.objective.d, logits)
-            penalty: tuple[Array, ...] = ()
-            if share is not None:
-                penalty = (self._penalty(spec, leaves, share * rows + (1 - share) * fake),)
-                d_loss = d_loss + penalty[0]
-            self.adam_step(spec, leaves, self.torch.autograd.grad(d_loss, leaves), d.m, d.v, taken)
-        g_loss = self._step_on_generator(spec, g, d, z_g, state.step + 1)
-        return GANState(g, d, state.step + 1), d_loss.detach(), g_loss, *(one.detach() for one in penalty)
+    def step_on_discriminator(
+        self, spec: GANSpec, g: NetworkState, d: NetworkState, real: Array, z: Array, u: Array | None, step: Any
+    ) -> tuple[Any, ...]:
+        with self.torch.no_grad():
+            fake = self._forward(spec.generator_layers, g.params, z, g.running)
+        leaves = [p.requires_grad_() for p in d.params]
+        batches = [real, fake] if spec.apart else [self.torch.cat([real, fake])]
+        logits = self.torch.cat([self._logits(spec, leaves, batch, d.running) for batch in batches])
+        losses = [self._loss(spec.objective.d, logits)]
+        if u is not None:
+            penalty = self._penalty(spec, leaves, u * real + (1 - u) * fake)
+            losses = [losses[0] + penalty, penalty]
+        self.adam_step(spec, leaves, self.torch.autograd.grad(losses[0], leaves), d.m, d.v, step)
+        return g, d, *(one.detach() for one in losses)
 
-    def _step_on_generator(self, spec: GANSpec, g: NetworkState, d: NetworkState, z_g: Array, step: Any) -> Array:
-        """Train G in place against the updated D; return its loss."""
+    def step_on_generator(
+        self, spec: GANSpec, g: NetworkState, d: NetworkState, z: Array, step: Any
+    ) -> tuple[NetworkState, NetworkState, Array]:
         for p in d.params:
             p.requires_grad_(False)
         leaves = [p.requires_grad_() for p in g.params]
-        images = self._forward(spec.generator_layers, leaves, z_g, g.running)
+        images = self._forward(spec.generator_layers, leaves, z, g.running)
         g_loss = self._loss(spec.objective.g, self._logits(spec, d.params, images, d.running))
         self.adam_step(spec, leaves, self.torch.autograd.grad(g_loss, leaves), g.m, g.v, step)
-        return g_loss.detach()
+        return g, d, g_loss.detach()
 
     def _loss(self, terms: Terms, logits: Array) -> Array:
         torch, softplus = self.torch, partial(self.torch.nn.functional.softplus, threshold=SOFTPLUS_LINEAR)

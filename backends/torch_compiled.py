@@ -55,9 +55,9 @@ class CompiledProgram(BoundProgram):
         (g, d, step), (real, z_d, z_g, *u), model = state, batch, self._model
         for one in steps_on_d(model, real, z_d, *u or [None]):
             self._counts[1].add_(1)
-            _, d_loss, *penalty = self._d(model, g, d, *one, self._counts[1])
+            _, _, d_loss, *penalty = self._d(model, g, d, *one, self._counts[1])
         self._counts[0].add_(1)
-        _, g_loss = self._g(model, g, d, z_g, self._counts[0])
+        _, _, g_loss = self._g(model, g, d, z_g, self._counts[0])
         return GANState(g, d, step + 1), (d_loss, g_loss, *penalty)
 
 

@@ -1,8 +1,7 @@
 """Programs whose one call makes several iterations, in models in which correct programs part within one call."""
 
 import pytest
-from ganbench.backends.jax_backend import JaxBackend
-from ganbench.backends.jax_programs import ScannedProgram
+from ganbench.backends.jax_backend import JaxBackend, ScannedProgram
 from msgspec.structs import replace
 
 from ganbench.backend import Program
