@@ -9,9 +9,9 @@ import pandas as pd
 
 from ..results.case import model_label
 from ..results.run import Run
-from ..results.statistics import MIN_ROUNDS, Estimate
+from ..results.statistics import Estimate
 from .relative import DERIVED, MAYBE, SURELY, fastest, speeds
-from .table import conditions
+from .table import conditions, deciding
 
 ITERATION = "gan_iteration"
 APART = "not measured side by side"
@@ -67,9 +67,7 @@ def _deciding(maybe: Sequence[Row]) -> str:
     """Return what would decide between rows that may be the fastest."""
     if len({row["run_id"] for row in maybe}) > 1 or any(row["source"] != "compare" for row in maybe):
         return f"{APART}: 'ganbench compare --backends {','.join(row['label'] for row in maybe)}' may decide it"
-    if max(row["rounds"] for row in maybe) < MIN_ROUNDS:
-        return f"it takes at least {MIN_ROUNDS} rounds"
-    return "more rounds may decide it: --budget, --rigor full"
+    return deciding(max(row["rounds"] for row in maybe))
 
 
 def answered(rows: pd.DataFrame) -> str:

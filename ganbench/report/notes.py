@@ -12,7 +12,7 @@ from ..results.bounds import Best, Ceilings, disturbed
 from ..results.records import EnergyRecord, PowerRecord, Resumed, RunHeader, StrayRecord
 from ..results.run import Run
 from ..results.statistics import MIN_ROUNDS, Estimate, control_failed, detectable_after, typical
-from .table import ABOVE, beyond, seconds
+from .table import ABOVE, beyond, deciding, seconds
 
 LONGER = 4  # times a run that was too short
 
@@ -24,10 +24,9 @@ def remarks(run: Run, table: pd.DataFrame) -> list[str]:
     if not pd.isna(worst := table.loc[table["status"] == "ok", "max_rel_error"].max()):
         lines.append(f"verified against float64 before timing: worst relative error {worst:.0e}")
     lines += _gates(table)
-    if (table["verdict"].eq("undecided") & (table["rounds"] < MIN_ROUNDS)).any():
-        lines.append(
-            f"undecided (n rounds): an interval takes at least {MIN_ROUNDS} rounds; --budget or --rounds asks for more"
-        )
+    undecided = table.loc[table["verdict"].eq("undecided"), "rounds"]
+    if (undecided < MIN_ROUNDS).any():
+        lines.append(f"undecided (n rounds): {deciding(int(undecided.min()))}")
     lines += [_too_noisy(run, table), _busy_ceilings(Ceilings(run.records)), _above(table), _limited(run.header)]
     if tuning := there.get("tuning"):
         lines.append(f"environment variables that may change the times: {', '.join(tuning)}")

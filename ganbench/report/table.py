@@ -12,7 +12,7 @@ from ..precision import titled
 from ..results.columns import DECLARED, unit_of
 from ..results.records import RunHeader
 from ..results.run import Run
-from ..results.statistics import BAND, Estimate
+from ..results.statistics import BAND, MIN_ROUNDS, Estimate
 from .relative import MAYBE, SURELY, fastest
 
 COLUMNS = ("operation", "target", "time", "speed", "verdict", "ceiling")
@@ -177,6 +177,13 @@ def verdict(outcome: str, detectable: float, rounds: int) -> str:
         if math.isnan(detectable)
         else f"undecided ({detectable:.0%})"
     )
+
+
+def deciding(rounds: int) -> str:
+    """Return what may decide between targets that so many rounds did not tell apart."""
+    if rounds < MIN_ROUNDS:
+        return f"an interval takes at least {MIN_ROUNDS} rounds; --budget or --rounds asks for more"
+    return "more rounds may decide it: --budget, --rigor full"
 
 
 def _ceiling(entry: "pd.Series[Any]") -> str:
