@@ -47,7 +47,7 @@ def recommend_command(
     from .. import registry
     from ..measure.plan import announcement, make_plan
     from ..measure.session import carry_out
-    from ..report.recommendation import OPERATION, candidates
+    from ..report.recommendation import candidates
     from ..report.recommendation_text import render
     from ..results.run import find_run, open_run
     from ..results.table import run_table
@@ -55,7 +55,7 @@ def recommend_command(
     if run is None:
         if options["backends"] is None:
             options["backends"] = registry.available(registry.parse_pythons(options["python"]))
-        plan = fitting(context, partial(make_plan, ops=[OPERATION]), options)
+        plan = fitting(context, partial(make_plan, ops="gan_iteration"), options)
         announce(announcement(plan))
         measured = shown(lambda progress: carry_out(plan, results, None, say, progress))
         say(f"saved in {measured.path}")

@@ -10,7 +10,7 @@ from .. import registry
 from ..errors import UsageError, as_utf8, from_utf8
 from ..gan import GANSpec
 from ..machine.environment import usable_cpus
-from ..operations import OPERATIONS, default_operations, operation, operations_of
+from ..operations import ITERATION, OPERATIONS, default_operations, operation, operations_of
 from ..operations.products import FLOOR
 from ..precision import precision_of
 from ..registry import Target, library_of
@@ -65,7 +65,7 @@ class Plan(Recorded, frozen=True, kw_only=True):
         The matrix products of an iteration are timed once for each library on each device.
         """
         asked = self.operations
-        if copy or not self.timed or "gan_iteration" not in asked or FLOOR in asked:
+        if copy or not self.timed or ITERATION not in asked or FLOOR in asked:
             return asked
         return (*asked, FLOOR) if self.speaks_for_library(target, copy) else asked
 
@@ -199,10 +199,10 @@ def _check_count(settings: Settings) -> None:
 
 
 def _check_cold(operations: Sequence[str], on_cpu: bool, threads: int, energy: bool) -> None:
-    if "gan_iteration" in operations:
-        single = ", ".join(name for name in OPERATIONS if name != "gan_iteration")
+    if ITERATION in operations:
+        single = ", ".join(name for name in OPERATIONS if name != ITERATION)
         raise UsageError(
-            f"--caches cold is for single operations, not for gan_iteration: choose with --ops from {single}"
+            f"--caches cold is for single operations, not for {ITERATION}: choose with --ops from {single}"
         )
     if energy:
         raise UsageError("--energy measures calls in a row, so it cannot be given together with --caches cold")

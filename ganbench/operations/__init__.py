@@ -23,7 +23,8 @@ NETWORKS: list[type[Operation]] = [
     GANProducts,
 ]
 OPERATIONS = {kind.name: kind for kind in (*LAYERS, *NETWORKS)}
-DEFAULT_OPERATIONS = (*PRODUCTS, "batch_norm", "adam_step", "gan_iteration")
+ITERATION = GANIteration.name  # what a training repeats, and starts are paid for
+DEFAULT_OPERATIONS = (*PRODUCTS, "batch_norm", "adam_step", ITERATION)
 
 
 def operations_of(spec: GANSpec) -> tuple[str, ...]:

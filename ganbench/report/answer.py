@@ -7,13 +7,13 @@ from typing import Any
 import msgspec
 import pandas as pd
 
+from ..operations import ITERATION
 from ..results.case import model_label
 from ..results.run import Run
 from ..results.statistics import Estimate
 from .relative import DERIVED, MAYBE, SURELY, fastest, speeds
 from .table import conditions, deciding
 
-ITERATION = "gan_iteration"
 APART = "not measured side by side"
 Row = Mapping[Any, Any]
 

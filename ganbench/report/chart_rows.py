@@ -17,6 +17,7 @@ from typing import Any
 
 import pandas as pd
 
+from ..operations import ITERATION
 from ..registry import library_of
 from ..results.bounds import Ceilings
 from ..results.case import KEYS, without
@@ -33,7 +34,6 @@ Context = tuple[Any, ...]  # the values of ``KEYS``
 FIELDS = [*(name for name in COLUMNS if name != "samples"), *"case label word start_s intensity roof_gflops".split()]
 TIMES = [*KEYS, *"case target median_s ci_low_s ci_high_s timestamp commit framework_version run_id confirmed".split()]
 VARIED = [*KEYS, *"variable value case target median_s ci_low_s ci_high_s".split()]
-ITERATION = "gan_iteration"  # what a training repeats, and starts are paid for
 TENTHS = 10
 TOY = "tiny"  # the model of which a result says how long calls take, and little of training
 

@@ -9,12 +9,11 @@ from ..results.run import RunOf
 from .chart_rows import with_cases
 from .export import laid_out
 from .picture import subtitle
-from .relative import SPEED, baseline_of, fastest, mean, no_run, speeds
+from .relative import MEAN, SPEED, baseline_of, fastest, mean, no_run, speeds
 from .selection import contexts, instead, select
 from .table import by_speed, in_words, text
 from .text import PAPER, Part, Screen, document, text_of
 
-MEAN = "geometric mean"
 FURTHER = "'ganbench results show RUN' has the remarks on a run, and 'ganbench results list' the runs."
 
 

@@ -18,7 +18,7 @@ import pandas as pd
 from ..errors import UsageError, require, unknown
 from ..results.case import without
 from ..results.run import RunOf
-from .relative import DERIVED, baseline_of, mean, no_run, relative
+from .relative import DERIVED, MEAN, baseline_of, mean, no_run, relative
 from .repeated import commits, confirmed
 from .selection import Selection, contexts, instead, select
 from .table import is_number, text
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 SIZES = ("batch", "critic_steps")  # the named parts of a shape that a pivot may have in its columns
 VARIABLES = (*SIZES, "threads", "dtype")
-MEAN = "geometric mean"
 NOT_DECIDED = ("undecided", "control failed")
 Lines = dict[tuple[Any, ...], dict[Any, Any]]  # names of a row -> its cells
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from ..errors import UsageError
+from ..operations import ITERATION
 from ..results.run import Run
 from ..results.statistics import (
     Estimate,
@@ -28,7 +29,6 @@ from ..results.statistics import (
     verdict_of,
 )
 
-OPERATION = "gan_iteration"
 # A start may be this factor longer or shorter than what was seen of it. In one run on xeon-2c the import of JAX
 # took 1.44 s for `jax` and 0.67 s for `jax.scan`, which is the very same import: a factor of 1.46 from their middle.
 START_DOUBT = 1.5
@@ -189,12 +189,12 @@ def candidates(run: Run, table: pd.DataFrame) -> tuple[list[Candidate], dict[str
     ``table`` has the run's rows of ``load_results``. Raises ``UsageError`` for a run without ``gan_iteration``.
     """
     header = run.header
-    if OPERATION not in header.operations:
-        raise UsageError(f"run {header.run_id} did not measure {OPERATION}, but {', '.join(header.operations)}")
+    if ITERATION not in header.operations:
+        raise UsageError(f"run {header.run_id} did not measure {ITERATION}, but {', '.join(header.operations)}")
     found: list[Candidate] = []
     left_out: dict[str, str] = {}
     control = None
-    for row in table[table["operation"] == OPERATION].to_dict("records"):
+    for row in table[table["operation"] == ITERATION].to_dict("records"):
         target = str(row.get("label", row["target"]))
         if not math.isnan(row["control_ratio"]):
             control = Estimate(row["control_ratio"], row["control_low"], row["control_high"])
@@ -204,5 +204,5 @@ def candidates(run: Run, table: pd.DataFrame) -> tuple[list[Candidate], dict[str
         elif math.isnan(start) or math.isnan(row["median_s"]):
             left_out[target] = "its start was not measured"
         else:
-            found.append(Candidate(target, start, warm, run.copies(OPERATION, target), str(row["denormals"])))
+            found.append(Candidate(target, start, warm, run.copies(ITERATION, target), str(row["denormals"])))
     return found, left_out, control

@@ -22,6 +22,7 @@ from .selection import Selection, instead
 DERIVED = "derived"  # the verdict on a quotient of medians
 NUMBERS = ["ratio", "ratio_low", "ratio_high", "detectable"]
 SPEED = [*NUMBERS, "verdict"]
+MEAN = "geometric mean"
 WORK = list(CASE[:-1])  # a case without its target
 NEEDED = [*WORK, "run_id", "status", "median_s", "baseline", *SPEED]
 SURELY, MAYBE = "surely", "maybe"

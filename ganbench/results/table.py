@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from ..gan import GANSpec
-from ..operations import shape_of
+from ..operations import ITERATION, shape_of
 from ..operations.products import FLOOR
 from ..registry import Target, library_of
 from .bounds import Bound, Ceilings
@@ -68,7 +68,7 @@ def run_rows(run: Run) -> Rows:
                 continue
             row = _common(header, run.workers.get(target.label)) | _measured(taken, header.spec)
             row |= _bounded(row, ceilings.bound(target.device, row["flops"], row["bytes"], header.caches))
-            if operation == "gan_iteration":
+            if operation == ITERATION:
                 products = _levels(measured.get((FLOOR, library_of(target, header.targets).label, False), []))
                 shared = [(products[i], seconds) for i, seconds in _levels(taken).items() if i in products]
                 if shared:

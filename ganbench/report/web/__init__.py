@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from ...errors import StorageError, require
+from ...operations import ITERATION
 from ...results.case import KEYS, machine_names
 from ...results.records import digits
 from ...results.run import Run, RunOf, runs_below
@@ -29,7 +30,7 @@ from ..choices import THEMES
 from ..escape import visible
 from ..measured import measured
 from ..picture import NOTHING, look, subtitle
-from ..recommendation import OPERATION, START_DOUBT, candidates, outlook
+from ..recommendation import START_DOUBT, candidates, outlook
 from ..relative import WORK, baseline_of, fastest, mean, speeds
 from ..selection import Selection, contexts, select
 from ..table import ABOVE, conditions
@@ -230,7 +231,7 @@ def _first(rows: pd.DataFrame, run_of: RunOf) -> dict[str, Any]:
     Of each model it is the newest run.
     """
     found = {}
-    whole = rows[(rows["operation"] == OPERATION) & (rows["status"] == "ok")]
+    whole = rows[(rows["operation"] == ITERATION) & (rows["status"] == "ok")]
     newest = whole[whole["median_s"].notna()].sort_values("timestamp", kind="stable").drop_duplicates(WORK, keep="last")
     for machine, run_id in newest[["machine", "run_id"]].drop_duplicates().itertuples(index=False):
         if (run := run_of(machine, run_id)) is not None:
