@@ -27,7 +27,7 @@ from ..results.run import Run, RunOf
 from .escape import visible
 from .formats import records
 from .repeated import commits, confirmed
-from .selection import Selection, instead
+from .selection import Selection, contexts, instead
 
 Row = dict[str, Any]
 Context = tuple[Any, ...]  # the values of ``KEYS``
@@ -68,11 +68,15 @@ def evidence(rows: Iterable[Row]) -> int:
     return sum(sum(of) for of in rounds.values() if len(of) > 1)
 
 
-def shown_first(by_context: Mapping[Context, Sequence[Row]]) -> Context:
-    """Return the context with most evidence, the first of equals; one of the toy model only where there is no other."""
-    return max(
-        by_context, key=lambda one: (any(r["preset"] != TOY for r in by_context[one]), evidence(by_context[one]))
-    )
+def best_known(rows: Sequence[Row]) -> list[Context]:
+    """Return the contexts in the order in which one is chosen to be shown: those of the toy model come last.
+
+    Of the others that with most evidence is the first, of equals the newest.
+    """
+    of: dict[Context, list[Row]] = {context: [] for context in contexts(rows)}
+    for row in rows:
+        of[tuple(row[name] for name in KEYS)].append(row)
+    return sorted(of, key=lambda one: (any(row["preset"] != TOY for row in of[one]), evidence(of[one])), reverse=True)
 
 
 def leading(rows: Sequence[Row]) -> str:

@@ -11,7 +11,7 @@ from ..results.run import RunOf
 from . import chart_rows
 from .choices import CHARTS, THEMES
 from .relative import baseline_of, no_run, relative
-from .selection import USUAL, Selection, contexts, select
+from .selection import USUAL, Selection, select
 
 if TYPE_CHECKING:
     from .charts import Chart
@@ -44,7 +44,7 @@ def chart(
     df: pd.DataFrame, kind: str = "ratios", baseline: str | None = None, theme: str = "light", run_of: RunOf = no_run,
     *, width: int | None = None, font_size: int | None = None,
 ) -> "Chart":  # fmt: skip
-    """Return an Altair chart of a table of ``load_results``: of the newest context in which there is what it shows.
+    """Return an Altair chart of a table of ``load_results``: of the context that is known best and has what it shows.
 
     ``kind`` is one of ``ganbench.report.CHARTS`` but training; ``baseline`` a target, by default that of the newest
     run; ``width`` of the plot and ``font_size`` are in pixels. Raises ``UsageError`` where there is nothing to draw,
@@ -55,12 +55,10 @@ def chart(
     found = select(df)
     rows = chart_rows.cells(found)
     series = chart_rows.varied(found) if kind == "scaling" else chart_rows.history(found, POINTS)[0]
-    for context in contexts(rows):
+    for context in chart_rows.best_known(rows):
         drawn, chosen = _rows(kind, found, rows, series, context, baseline, run_of)
         if drawn:
             break
-    else:
-        drawn, chosen, context = [], "", contexts(rows)[0]
     varied = drawn[0]["variable"] if kind == "scaling" and drawn else ""
     title = TOLD[kind][0].format(chosen=chosen, varied=varied)
     return draw(kind, drawn, title, subtitle(context), Look(theme, width, font_size))

@@ -135,8 +135,7 @@ def content(path: Path, found: Selection) -> tuple[dict[str, Any], list[Run]]:
     marks = fastest(rows, run_of, found.older)
     for row, word, (machine, run_id) in zip(cells, marks, rows[["machine", "run_id"]].to_numpy().tolist(), strict=True):
         row |= {"fastest": word, "limit": chart_rows.limit(row, run_of(machine, run_id))}
-    (told, texts), by_context = _contexts(rows, cells, found, run_of), _by_context(cells)
-    shown = chart_rows.shown_first({one: [cells[place] for place in places] for one, places in by_context.items()})
+    told, texts = _contexts(rows, cells, found, run_of)
     machines = {row["machine"] for row in cells}
     trainings = trained.trainings(path) if path.is_dir() else []
     losses = trained.rows(trainings)
@@ -150,7 +149,7 @@ def content(path: Path, found: Selection) -> tuple[dict[str, Any], list[Run]]:
         "spread": list(map(chart_rows.spread, rows["samples"], rows["median_s"])),
         "contexts": told,
         "texts": texts,
-        "shown": list(by_context).index(shown),
+        "shown": contexts(cells).index(chart_rows.best_known(cells)[0]),
         "first": _first(rows, run_of),
         "varied": _columns([row for row in chart_rows.varied(found) if row["machine"] in machines], chart_rows.VARIED),
         "history": _columns([history[place] for place in newest], chart_rows.TIMES),
