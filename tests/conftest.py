@@ -1,6 +1,7 @@
 """What must stand in the environment before any test imports JAX, which reads it once; and runs to read."""
 
 import copy
+import importlib
 import json
 import os
 import re
@@ -14,9 +15,10 @@ from pathlib import Path
 import hypothesis
 import processors  # before anything that imports NumPy
 import pytest
-from fleets import certificates
+from fleets import certificates, environment
 from msgspec.structs import replace
 from sizes import large, models_of
+from study_runs import STUDIES
 from trainings import finished, start
 
 import ganbench
@@ -102,6 +104,25 @@ def outside(tmp_path_factory):
 def tls(tmp_path_factory):
     """The options of a fleet that name its files of TLS."""
     return certificates(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture
+def env(tmp_path):
+    """The environment of a fleet."""
+    return environment(tmp_path)
+
+
+@pytest.fixture
+def study(monkeypatch):
+    """Import a study by name; the plug-in is on no path afterwards."""
+    monkeypatch.setattr(sys, "path", [str(STUDIES), *sys.path])
+    monkeypatch.setenv("PYTHONPATH", "")
+    return importlib.import_module
+
+
+@pytest.fixture
+def results(tmp_path):
+    return tmp_path / "results"
 
 
 @pytest.fixture(scope="session")

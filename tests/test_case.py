@@ -23,11 +23,6 @@ TINY, PLAIN = preset("tiny"), GANSpec(name="mine", generator=(8, 16, 36), discri
 CRITIC = {"loss": "wgan-gp", "penalty": 10.0, "lr": 1e-4, "beta1": 0.0, "beta2": 0.9}
 
 
-@pytest.fixture
-def results(tmp_path):
-    return tmp_path / "results"
-
-
 # Models
 
 

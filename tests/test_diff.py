@@ -12,11 +12,6 @@ from ganbench.errors import StorageError, UsageError
 from ganbench.results.statistics import MIN_ROUNDS
 
 
-@pytest.fixture
-def results(tmp_path):
-    return tmp_path / "results"
-
-
 def edited(path, change):
     """Apply ``change`` to every line of a run file, as an object."""
     lines = [json.loads(line) for line in path.read_text().splitlines()]

@@ -14,7 +14,6 @@ from fleets import (
     ONE,
     PRODUCTS,
     Cluster,
-    environment,
     fleet,
     kept,
     left_behind,
@@ -30,11 +29,6 @@ from ganbench.fleet.worker_tasks import RUNS
 
 pytestmark = pytest.mark.fleet
 AHEAD_S = 5000
-
-
-@pytest.fixture
-def env(tmp_path):
-    return environment(tmp_path)
 
 
 @pytest.fixture

@@ -9,14 +9,9 @@ import time
 
 import psutil
 import pytest
-from fleets import ONE, Cluster, certificates, environment, fleet, kept, running, start_fleet, wait_for, write_plan
+from fleets import ONE, Cluster, certificates, fleet, kept, running, start_fleet, wait_for, write_plan
 
 pytestmark = pytest.mark.fleet
-
-
-@pytest.fixture
-def env(tmp_path):
-    return environment(tmp_path)
 
 
 def test_a_cluster_with_tls_is_entered_with_its_files_alone(tmp_path, env, tls):

@@ -17,7 +17,6 @@ from fleets import (
     GANBENCH,
     ODD,
     ONE,
-    environment,
     fleet,
     kept,
     left_behind,
@@ -40,13 +39,6 @@ from ganbench.gan import preset
 from ganbench.model_file import as_toml, read_spec
 
 pytestmark = pytest.mark.fleet
-
-
-@pytest.fixture
-def env(tmp_path):
-    return environment(tmp_path)
-
-
 needs_sshd = pytest.mark.skipif(system("sshd") is None, reason="needs sshd: apt install openssh-server")
 
 

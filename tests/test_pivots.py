@@ -15,11 +15,6 @@ from ganbench.results.run import open_run
 OPERATIONS = ["matmul", "batch_norm", "adam_step", "gan_iteration"]
 
 
-@pytest.fixture
-def results(tmp_path):
-    return tmp_path / "results"
-
-
 def numbers(values):
     return pytest.approx(list(values), rel=1e-12)
 

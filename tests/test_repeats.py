@@ -12,11 +12,6 @@ from ganbench.results.run import open_run
 from ganbench.results.statistics import Estimate, student
 
 
-@pytest.fixture
-def results(tmp_path):
-    return tmp_path / "results"
-
-
 def wide(value, half):
     return Estimate(value, value * math.exp(-half), value * math.exp(half))
 

@@ -15,18 +15,6 @@ from ganbench.report import PIVOT_FORMATS, history, ratio_matrix, scaling
 from ganbench.report.choices import ENDINGS
 from ganbench.report.formats import readable, render
 
-OPERATIONS = ["matmul", "batch_norm", "adam_step", "gan_iteration"]
-
-
-@pytest.fixture
-def results(tmp_path):
-    return tmp_path / "results"
-
-
-def numbers(values):
-    return pytest.approx(list(values), rel=1e-12)
-
-
 # The command
 
 

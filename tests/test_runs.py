@@ -12,11 +12,6 @@ from ganbench.report.notebook import to_html
 from ganbench.results.run import open_run
 
 
-@pytest.fixture
-def results(tmp_path):
-    return tmp_path / "results"
-
-
 @pytest.mark.workers
 def test_show_prints_what_compare_printed(tmp_path, ganbench_cli, craft):
     code, printed, _ = ganbench_cli(

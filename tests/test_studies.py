@@ -1,6 +1,5 @@
 """The studies' short modes leave whole files, and documents show what the files say. No timing is judged."""
 
-import importlib
 import json
 import sys
 
@@ -9,14 +8,6 @@ import pytest
 from study_runs import NAMES, ROOT, STUDIES, UNPICTURED, aa_runs, repeated, run, short
 
 pytestmark = pytest.mark.studies
-
-
-@pytest.fixture
-def study(monkeypatch):
-    """Import a study by name; the plug-in is on no path afterwards."""
-    monkeypatch.setattr(sys, "path", [str(STUDIES), *sys.path])
-    monkeypatch.setenv("PYTHONPATH", "")
-    return importlib.import_module
 
 
 def test_the_study_of_limits_has_a_line_for_every_goal_and_mode(tmp_path):

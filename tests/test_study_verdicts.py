@@ -1,23 +1,12 @@
 """The studies' verdicts fail on what is broken. No timing is judged."""
 
-import importlib
-import sys
-
 import numpy as np
 import pytest
-from study_runs import STUDIES, aa_runs, repeated
+from study_runs import aa_runs, repeated
 
 from ganbench.results.statistics import MIN_ROUNDS, Estimate
 
 pytestmark = pytest.mark.studies
-
-
-@pytest.fixture
-def study(monkeypatch):
-    """Import a study by name; the plug-in is on no path afterwards."""
-    monkeypatch.setattr(sys, "path", [str(STUDIES), *sys.path])
-    monkeypatch.setenv("PYTHONPATH", "")
-    return importlib.import_module
 
 
 def test_false_verdicts_are_counted(study):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from critic_faults import CRITIC_FAULTS, OF_THE_PENALTY
-from finite_differences import STEP, differences, relative
+from finite_differences import differences, relative, staged
 from ganbench.backends.jax_backend import JaxBackend
 from ganbench.backends.numpy_backend import NumpyBackend
 from ganbench.backends.torch_backend import TorchBackend
@@ -18,7 +18,6 @@ from ganbench.gan import GANSpec, preset, with_loss
 from ganbench.operations import operation
 from ganbench.operations.networks import GANIteration, PenaltyGrad, initial_state
 from ganbench.testing import answers, images
-from ganbench.verification.choose_inputs import SEEDS
 from ganbench.verification.emulation import answer
 from ganbench.verification.gate import verify
 from ganbench.verification.reference import Reference
@@ -46,21 +45,6 @@ def batch_of(spec, rng):
     )
 
 
-def staged(spec, clear_of):
-    """Return (state, batch) with parameters away from their initial values, and from every kink."""
-    for seed in range(SEEDS):
-        rng, oracle = np.random.default_rng(seed), Reference()
-        state = initial_state(rng, spec, "float64")
-        for net in (state.generator, state.discriminator):
-            for index, param in enumerate(net.params):
-                net.params[index] = param + 0.3 * rng.standard_normal(param.shape)
-        batch = batch_of(spec, rng)
-        oracle.gan_iteration(spec, state, *batch)
-        if oracle.nearest_kink > clear_of:
-            return state, batch
-    return None
-
-
 # The oracle -------------------------------------------------------------------------------------------------
 
 
@@ -78,7 +62,7 @@ def test_gradients_by_finite_differences(hidden, batch_norm):
         critic_steps=1,
         lr=1e-300,  # too small to move a parameter
     )
-    state, batch = staged(spec, 50 * STEP)
+    state, batch = staged(spec, batch_of)
     oracle, (g, d) = Reference(), state[:2]
     after, *_ = oracle.gan_iteration(spec, state, *batch)
 
@@ -96,7 +80,7 @@ def test_gradients_by_finite_differences(hidden, batch_norm):
 def test_each_step_on_the_critic_takes_its_own_batch_and_counts():
     """Two steps are one step, and another from where it led, with G as it was."""
     spec = replace(TINY, critic_steps=2)
-    state, batch = staged(spec, 0)
+    state, batch = staged(spec, batch_of, 0)
     after, d_loss, g_loss, penalty = Reference().gan_iteration(spec, state, *batch)
     one = replace(spec, critic_steps=1)
     real, z_d, z_g, u = batch

@@ -1,8 +1,27 @@
-"""Gradients by central finite differences, and how far arrays are apart."""
+"""Gradients by central finite differences, where there are no kinks; and how far arrays are apart."""
 
 import numpy as np
 
+from ganbench.operations.networks import initial_state
+from ganbench.verification.choose_inputs import SEEDS
+from ganbench.verification.reference import Reference
+
 STEP = 1e-5  # truncated at STEP², rounded at 1e-16 / STEP
+
+
+def staged(spec, draw, clear_of=50 * STEP):
+    """Return (state, batch) with parameters away from their initial 0 and 1, and so far from every kink."""
+    for seed in range(SEEDS):
+        rng, oracle = np.random.default_rng(seed), Reference()
+        state = initial_state(rng, spec, "float64")
+        for network in (state.generator, state.discriminator):
+            for index, param in enumerate(network.params):
+                network.params[index] = param + 0.3 * rng.standard_normal(param.shape)
+        batch = draw(spec, rng)
+        oracle.gan_iteration(spec, state, *batch)
+        if oracle.nearest_kink > clear_of:
+            return state, batch
+    raise AssertionError("every seed comes too near a kink")
 
 
 def relative(received, expected):
