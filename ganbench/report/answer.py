@@ -10,9 +10,8 @@ import pandas as pd
 from ..operations import ITERATION
 from ..results.case import model_label
 from ..results.run import Run
-from ..results.statistics import Estimate
 from .relative import DERIVED, MAYBE, SURELY, fastest, speeds
-from .table import conditions, deciding
+from .table import conditions, deciding, interval
 
 APART = "not measured side by side"
 Row = Mapping[Any, Any]
@@ -58,9 +57,9 @@ def winner(rows: Sequence[Row], baseline: str, speed: Callable[[Row, str], Row])
     if pd.isna(found["ratio"]):
         return f"{first['target']} is fastest"
     numbers = [math.nan if pd.isna(found[name]) else found[name] for name in ("ratio", "ratio_low", "ratio_high")]
-    value, *interval = Estimate(*numbers).shown("{:.2f}".format).split(" ", 1)
+    value, *bounds = interval(*numbers).split(" ", 1)
     apart = [f", {APART}"] * (found["verdict"] == DERIVED)
-    return f"{first['target']} is fastest: {' '.join([f'{value} times {other}', *interval])}{''.join(apart)}"
+    return f"{first['target']} is fastest: {' '.join([f'{value} times {other}', *bounds])}{''.join(apart)}"
 
 
 def _deciding(maybe: Sequence[Row]) -> str:

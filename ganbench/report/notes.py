@@ -12,7 +12,7 @@ from ..results.bounds import Best, Ceilings, disturbed
 from ..results.records import EnergyRecord, PowerRecord, Resumed, RunHeader, StrayRecord
 from ..results.run import Run
 from ..results.statistics import MIN_ROUNDS, Estimate, control_failed, detectable_after, typical
-from .table import ABOVE, beyond, deciding, seconds
+from .table import ABOVE, beyond, deciding, interval, seconds
 
 LONGER = 4  # times a run that was too short
 
@@ -116,7 +116,7 @@ def control_line(table: pd.DataFrame) -> str:
         control = Estimate(first["control_ratio"], first["control_low"], first["control_high"])
         if math.isnan(control.value):
             continue
-        parts.append(f"{operation} {control.shown('{:.2f}'.format)}")
+        parts.append(f"{operation} {interval(*control)}")
         if control_failed(control):
             failed.append(str(operation))
     if not parts:

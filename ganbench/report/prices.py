@@ -7,11 +7,10 @@ from typing import Any
 import pandas as pd
 
 from ..results.run import Run, Several
-from ..results.statistics import Estimate
 from .formats import as_json, data, records
 from .relative import verdict_in_turns
 from .several import rows, runs_named
-from .table import SAME, UNDECIDED, heading, time, verdict
+from .table import SAME, UNDECIDED, heading, interval, time, verdict
 from .text import PAPER, Part, Screen, document
 
 COLUMNS = (
@@ -73,6 +72,5 @@ def _part(table: pd.DataFrame, operation: str) -> Part:
 def _cells(row: dict[Any, Any]) -> tuple[str, str, str]:
     if row["status"] != "ok":
         return row["status"], "", row["reason"]
-    price = Estimate(row["price"], row["price_low"], row["price_high"]).shown("{:.2f}".format)
     word = "" if pd.isna(row["verdict"]) else verdict(row["verdict"], row["detectable"], int(row["rounds"]))
-    return time(row), "" if math.isnan(row["price"]) else price, word
+    return time(row), interval(row["price"], row["price_low"], row["price_high"]), word

@@ -13,7 +13,7 @@ from ..results.statistics import BAND, MIN_ROUNDS, Estimate, control_failed, ver
 from .notes import control_line
 from .recommendation import START_DOUBT, Candidate, Recommendation, Standing, recommend
 from .start import break_even
-from .table import heading, seconds, verdict
+from .table import heading, interval, seconds, verdict
 from .text import PAPER, Part, Screen, document, narrowed, text_of
 
 LEGEND = {  # of columns
@@ -120,7 +120,7 @@ def _total(standing: Standing) -> str:
 def _line(standing: Standing, rounds: int) -> list[str]:
     candidate, said = standing.candidate, standing.verdict
     times = [seconds(time) for time in (candidate.start_s, candidate.warm_start_s, candidate.iteration.value)]
-    compared = "1" if said is None else standing.against.shown("{:.2f}".format)
+    compared = "1" if said is None else interval(*standing.against)
     words = "" if said is None else verdict(said.outcome, said.detectable, rounds)
     return [standing.target, *times, standing.total.shown(seconds), compared, words]
 

@@ -53,11 +53,15 @@ def _millions(count: float) -> str:
     return f"{count / scale:.4g} {unit}".rstrip()
 
 
+def ratio(value: float) -> str:
+    """Return a speed, or another ratio: of two digits behind the point, one must be left."""
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
+
+
 WRITTEN: dict[str, Callable[[Any], str]] = {  # by unit
     "seconds": seconds, "bytes": _mebibytes, "joules": _joules, "W": "{:.3g} W".format, "MHz": "{:.0f} MHz".format,
     "instructions": _millions,
-    "ratio": lambda value: f"{value:.2f}" if value >= 0.1 else f"{value:.2g}",  # of two digits, one must be left
-    "share": "{:.0%}".format, "change": "{:+.1%}".format, "time": "{:%Y-%m-%d %H:%M}".format,
+    "ratio": ratio, "share": "{:.0%}".format, "change": "{:+.1%}".format, "time": "{:%Y-%m-%d %H:%M}".format,
 }  # fmt: skip
 
 
@@ -82,11 +86,8 @@ def with_width(row: "pd.Series[Any] | Mapping[Any, Any]", name: str, low: str, h
 
 
 def interval(value: float, low: float, high: float) -> str:
-    """Return ``1.02 [0.99, 1.05]``; without bounds where there are none, '' for NaN."""
-    if math.isnan(value):
-        return ""
-    shown = [f"{number:.2f}" if 0.1 <= number < 100 else f"{number:.2g}" for number in (value, low, high)]
-    return shown[0] if math.isnan(low) else f"{shown[0]} [{shown[1]}, {shown[2]}]"
+    """Return a ratio as ``1.02 [0.99, 1.05]``; without bounds where there are none, '' for NaN."""
+    return "" if math.isnan(value) else Estimate(value, low, high).shown(ratio)
 
 
 def declared(rows: pd.DataFrame, first: str, names: Sequence[str]) -> pd.DataFrame:
@@ -142,11 +143,9 @@ def time(row: "pd.Series[Any] | Mapping[Any, Any]") -> str:
 
 
 def _speed(entry: "pd.Series[Any]") -> str:
-    if math.isnan(entry["ratio"]):
-        return ""
-    if entry["verdict"] == "baseline":
+    if not math.isnan(entry["ratio"]) and entry["verdict"] == "baseline":
         return "1"
-    return Estimate(entry["ratio"], entry["ratio_low"], entry["ratio_high"]).shown("{:.2f}".format)
+    return interval(entry["ratio"], entry["ratio_low"], entry["ratio_high"])
 
 
 def _verdict(entry: "pd.Series[Any]") -> str:
