@@ -98,7 +98,7 @@ def compare(
 ) -> None:  # fmt: skip
     """Check, time and compare targets. Saves the run and prints a table."""
     from ..measure.plan import announcement, make_plan
-    from ..measure.session import again as once_more, carry_out, examine, resume as go_on
+    from ..measure.session import again as once_more, carry_out, interrupted, resume as go_on
     from ..report import repeated
     from ..report.condition import NOT_MEASURED
     from ..report.export import left_out, render
@@ -126,7 +126,7 @@ def compare(
             shared.refuse(context, set(context.params) - {*LIMITS, *BESIDE_A_RUN, one}, beside)
         if resume is not None:
             path = find_run(resume, results)
-            plan = examine(path, **limits).plan
+            plan = interrupted(path, **limits).plan
             work: Callable[[Progress], Run] = partial(go_on, path, say, **limits)
         else:
             if again is None:
@@ -214,9 +214,9 @@ def list_command(python: str) -> None:
 def doctor_command(python: str) -> None:
     """Describe this machine, and measure how precise it is (a minute)."""
     from .. import registry
-    from .doctor import examination
+    from .doctor import findings
 
-    for line in examination(registry.parse_pythons(python)):
+    for line in findings(registry.parse_pythons(python)):
         click.echo(visible_lines(line))
 
 

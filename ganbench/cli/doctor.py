@@ -32,8 +32,8 @@ REACHED = {"a default run": (7, 14), "a run with --rigor full": (29, 17)}
 WORTHWHILE = 0.8  # one thread is recommended if it detects this share of what all threads can detect, or less
 
 
-def examination(pythons: Mapping[str, str] = registry.OURS) -> Iterator[str]:
-    """Yield the findings, line by line, as they are made; ``pythons`` are those in which backends run."""
+def findings(pythons: Mapping[str, str] = registry.OURS) -> Iterator[str]:
+    """Yield what is found, line by line, as they are made; ``pythons`` are those in which backends run."""
     facts = environment.metadata()
     yield f"machine    {environment.machine_name()}"
     yield f"processor  {facts['cpu']}, usable cores {len(facts['cpus'])} of {facts['logical_cpus']} logical"

@@ -151,7 +151,7 @@ def shareable(word: str) -> str:
 def again(path: Path, **limits: Any) -> tuple[Plan, str]:
     """Return the plan of the run in ``path``, to be carried out once more, and the name of its machine.
 
-    ``limits`` are as for ``examine``. Raises ``UsageError`` naming what differs from when it was measured.
+    ``limits`` are as for ``interrupted``. Raises ``UsageError`` naming what differs from when it was measured.
     """
     _, header, records = _read(path)
     plan = _planned(header, records, **limits)
@@ -160,9 +160,9 @@ def again(path: Path, **limits: Any) -> tuple[Plan, str]:
 
 
 def resume(path: Path, say: Say, progress: Progress, **limits: Any) -> Run:
-    """Go on with the run that ``examine`` lets pass; its finished rounds and spent time count."""
+    """Go on with the run that ``interrupted`` lets pass; its finished rounds and spent time count."""
     with alone(say):
-        run = examine(path, **limits)  # while it waited, another may have ended this run
+        run = interrupted(path, **limits)  # while it waited, another may have ended this run
         if run.torn:
             say(f"the last line of {path} was incomplete and has been removed")
         with store.RunWriter(path, run.keep) as writer:
@@ -182,7 +182,7 @@ class Interrupted(NamedTuple):
     resumed: Resumed
 
 
-def examine(path: Path, rounds: int | None, budget_s: float | None, precision_goal: float | None) -> Interrupted:
+def interrupted(path: Path, rounds: int | None, budget_s: float | None, precision_goal: float | None) -> Interrupted:
     """Return what is needed to go on with the run in ``path``.
 
     ``rounds`` and ``budget_s`` (seconds), both in all, or ``precision_goal`` replace what it was to reach.
