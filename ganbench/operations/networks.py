@@ -42,9 +42,8 @@ class AdamStep(Operation):
     @classmethod
     def sized(cls, sizes: Sequence[int]) -> Self:
         (count,) = sizes
-        return cls(
-            (Dense(n_in=0, n_out=count, activation="identity", batch_norm=False),)
-        )  # biases alone: the work depends on their number
+        # Biases alone: the work depends on their number.
+        return cls((Dense(n_in=0, n_out=count, activation="identity", batch_norm=False),))
 
     @property
     def shape(self) -> Shape:

@@ -38,7 +38,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
         ("ganbench", f"{header.version}, commit {header.commit or 'not recorded'}"),
         ("uncommitted changes", {True: "yes", False: "no"}.get(bool(header.dirty)) if header.dirty is not None else ""),
         ("command", " ".join(header.command)),
-        ("rigor", f"{header.rigor}, {_rounds(run)} rounds, engine {header.settings.get('engine', '1')}"),
+        ("rigor", f"{header.rigor}, {run.rounds} rounds, engine {header.settings.get('engine', '1')}"),
         ("ended", str(run.ended)),
         ("environment variables", there.get("tuning") or "none that changes a result"),
         ("not controlled", there.get("uncontrolled") or "nothing known"),
@@ -71,7 +71,3 @@ def changed(runs: Sequence[Run]) -> list[Changed]:
                 found.append(Changed(visible(header.machine), header.timestamp, visible(words)))
         before[machine] = run
     return found
-
-
-def _rounds(run: Run) -> int:
-    return max((one.round for one in run.measurements), default=0)

@@ -47,12 +47,11 @@ def _line_of_asv(rows: list[dict[str, Any]], path: Path) -> tuple[str, ...]:
 
 def _line(run: Run, path: Path, apart: bool) -> tuple[str, ...]:
     header = run.header
-    rounds = max((one.round for one in run.measurements), default=0)
     return (
         header.run_id,
         machine_names(header)[apart],
         header.care,
-        str(rounds),
+        str(run.rounds),
         str(run.ended),
         _size(path.stat().st_size),
         f"{header.spec.name}: {_measured((target.label for target in header.targets), header.operations)}",

@@ -56,6 +56,11 @@ class Run:
         return [record for record in self.records if isinstance(record, Measurement)]
 
     @property
+    def rounds(self) -> int:
+        """The number of the last round."""
+        return max((one.round for one in self.measurements), default=0)
+
+    @property
     def statuses(self) -> set[str]:
         """What became of the cases."""
         return {record.status for record in self.measurements}
