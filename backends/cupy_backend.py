@@ -9,13 +9,11 @@ import numpy as np
 from ganbench.backend import DISPLACING, Array, Program
 from ganbench.errors import UnavailableError, UnsupportedError
 from ganbench.operation import Inputs, Operation
-from ganbench.precision import FULL
+from ganbench.precision import FULL, require_tf32
 
 from .array_backend import ArrayBackend
 from .captured import CapturedProgram
 from .cublas import CublasKernels
-
-AMPERE = 80  # the first compute capability with TF32
 
 
 class CupyBackend(ArrayBackend):
@@ -42,14 +40,10 @@ class CupyBackend(ArrayBackend):
             count = cupy.cuda.runtime.getDeviceCount()
         except cupy.cuda.runtime.CUDARuntimeError as error:
             raise UnavailableError(f"CuPy finds no usable CUDA device: {error}") from error
-        index = int(self.device.partition(":")[2] or 0)
-        if index >= count:
-            raise UnavailableError(f"no CUDA device {index}: CuPy sees {count}")
-        cupy.cuda.Device(index).use()
-        if precision == "tf32" and int(cupy.cuda.Device(index).compute_capability) < AMPERE:
-            raise UnsupportedError(
-                f"GPU {index} has no TF32: only GPUs from Ampere on (compute capability 8.0) have it"
-            )
+        if self.index >= count:
+            raise UnavailableError(f"no CUDA device {self.index}: CuPy sees {count}")
+        cupy.cuda.Device(self.index).use()
+        require_tf32(precision, self.index, int(cupy.cuda.Device().compute_capability) / 10)
         self.xp = cupy
         if self.mode == "fused":  # each formula becomes one kernel, compiled at its first call
             self._activate = _fused(cupy, "activate", super()._activate)  # type: ignore[method-assign]

@@ -12,12 +12,12 @@ from ganbench.errors import UnavailableError, UnsupportedError
 from ganbench.gan import LEAKY_SLOPE, GANSpec
 from ganbench.layers import OnImages
 from ganbench.operation import Inputs, Operation
+from ganbench.precision import AMPERE, require_tf32
 
 from .functional import Functional, FunctionalProgram
 from .jax_maps import CellMaps, LaxMaps
 
 ALIGNMENT = 64  # bytes: XLA takes memory that begins so as it is
-AMPERE = 8.0  # the first compute capability with TF32
 
 
 class JaxBackend(Functional):
@@ -43,15 +43,15 @@ class JaxBackend(Functional):
         super().__init__(mode, device, precision)
         import jax
 
-        kind, _, index = self.device.partition(":")
+        kind = self.device.partition(":")[0]
         try:
             devices = jax.devices(kind)
         except (RuntimeError, AssertionError) as error:  # without any GPU to be seen, an assertion without words
             why = str(error) or "it sees none"
             raise UnavailableError(f"JAX {jax.__version__} has no {kind} device: {why}") from error
-        if int(index or 0) >= len(devices):
-            raise UnavailableError(f"no CUDA device {index}: JAX sees {len(devices)}")
-        self.jax, self._on = jax, devices[int(index or 0)]
+        if self.index >= len(devices):
+            raise UnavailableError(f"no CUDA device {self.index}: JAX sees {len(devices)}")
+        self.jax, self._on = jax, devices[self.index]
         self.xp, self.grad, nn = jax.numpy, jax.grad, jax.nn
         self.functions = {
             "relu": nn.relu, "leaky_relu": partial(nn.leaky_relu, negative_slope=LEAKY_SLOPE), "tanh": nn.tanh,
@@ -60,8 +60,7 @@ class JaxBackend(Functional):
         # In a loop, XLA's convolutions on a CPU take several times as long as outside of it: docs/limit-images.md.
         self.maps = (LaxMaps if self.mode == "jit" else CellMaps)(jax)
         self._one_number = jax.jit(lambda array: array.ravel()[0])
-        if precision == "tf32" and float(getattr(self._on, "compute_capability", AMPERE)) < AMPERE:
-            raise UnsupportedError(f"{self._on.device_kind} has no TF32: only GPUs from Ampere on have it")
+        require_tf32(precision, self.index, float(getattr(self._on, "compute_capability", AMPERE)))
 
     @classmethod
     def missing_device(cls, kind: str, version: str) -> str:

@@ -13,7 +13,7 @@ from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSp
 from ganbench.layers import Dense, Layer, Matrices, OnImages, Reshape, by_layer, cast_weights
 from ganbench.losses import Terms
 from ganbench.operation import Inputs, Operation
-from ganbench.precision import FULL
+from ganbench.precision import FULL, require_tf32
 
 from .captured import CapturedProgram
 from .inplace_program import InPlaceProgram
@@ -22,8 +22,6 @@ from .torch_compiled import CompiledProgram, PenaltyProgram, require_compiler
 from .torch_manual import SOFTPLUS_LINEAR, TorchKernels
 from .torch_maps import TorchConvolutions
 from .torch_textbook import Textbook
-
-AMPERE = (8, 0)  # the first compute capability with TF32
 
 
 class TorchBackend(Matrices, TorchConvolutions, Steps, Backend):
@@ -57,14 +55,11 @@ class TorchBackend(Matrices, TorchConvolutions, Steps, Backend):
         if self.device != "cpu":
             if not torch.cuda.is_available():
                 raise UnavailableError(f"PyTorch {torch.__version__} sees no CUDA device")
-            index = int(self.device.partition(":")[2] or 0)
-            if index >= torch.cuda.device_count():
-                raise UnavailableError(f"no CUDA device {index}: PyTorch sees {torch.cuda.device_count()}")
-            if precision == "tf32" and torch.cuda.get_device_capability(index) < AMPERE:
-                raise UnsupportedError(
-                    f"{torch.cuda.get_device_name(index)} has no TF32: only GPUs from Ampere on have it"
-                )
-            torch.cuda.set_device(index)  # so that streams and events belong to the device that works
+            if self.index >= torch.cuda.device_count():
+                raise UnavailableError(f"no CUDA device {self.index}: PyTorch sees {torch.cuda.device_count()}")
+            major, minor = torch.cuda.get_device_capability(self.index)
+            require_tf32(precision, self.index, major + minor / 10)
+            torch.cuda.set_device(self.index)  # so that streams and events belong to the device that works
         if self.mode == "graph" and self.device == "cpu":
             raise UnsupportedError("torch.graph needs a GPU, for CUDA graphs: use torch.graph@cuda")
         if self.mode == "compile":

@@ -182,6 +182,7 @@ class Backend(ArrayOps):
         kind, colon, index = self.device.partition(":")
         if kind not in self.device_kinds or (colon and not index.isdecimal()):
             raise unknown(f"device of {self.name}", self.device, self.device_kinds)
+        self.index = int(index or 0)
         for variable, modes in self.undone_by.items():
             if self.mode in modes and os.environ.get(variable, "").lower() not in ("", "0", "false"):
                 raise UnsupportedError(

@@ -4,7 +4,7 @@ Halves are always mixed precision: the arrays of layers and products are halves;
 losses are float32.
 """
 
-from .errors import UsageError, unknown
+from .errors import UnsupportedError, UsageError, unknown
 
 PRECISIONS = {  # of each dtype; the first is its default
     "float64": ("ieee",),
@@ -18,6 +18,7 @@ MEANING = {
     "tf32": "float32 arrays whose products round their factors to 10 bits",
     "mixed": "halves with float32 parameters, moments and statistics",
 }
+AMPERE = 8.0  # the first compute capability with TF32
 BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}  # of one number
 
 
@@ -48,6 +49,12 @@ def name_of(dtype: str, precision: str) -> str:
 def titled(dtype: str, precision: str) -> str:
     """Return the text for a title: ``float32``, ``float32 with TF32``, ``bfloat16 (mixed precision)``."""
     return {"tf32": f"{dtype} with TF32", "mixed": f"{dtype} (mixed precision)"}.get(precision, dtype)
+
+
+def require_tf32(precision: str, gpu: int, capability: float) -> None:
+    """Raise ``UnsupportedError`` where TF32 is asked of a GPU that has none."""
+    if precision == "tf32" and capability < AMPERE:
+        raise UnsupportedError(f"GPU {gpu} has no TF32: only GPUs from Ampere on (compute capability {AMPERE}) have it")
 
 
 def accumulation_dtype(dtype: str) -> str:
