@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ganbench.backend import DISPLACING, Array, Program
-from ganbench.errors import UnavailableError, UnsupportedError
+from ganbench.errors import UnavailableError
 from ganbench.operation import Inputs, Operation
-from ganbench.precision import FULL, require_tf32
+from ganbench.precision import require_full, require_tf32
 
 from .array_backend import ArrayBackend
 from .captured import CapturedProgram
@@ -91,8 +91,7 @@ class CupyBackend(ArrayBackend):
 
     def prepare(self, operation: Operation, inputs: Inputs) -> Program:
         if self.mode == "graph" and operation.name == "gan_iteration":
-            if inputs.batches[0][0].dtype == np.float16:
-                raise UnsupportedError(f"cupy.graph has only {' and '.join(FULL)}: use cupy for float16")
+            require_full(inputs.batches[0][0].itemsize, "cupy.graph", "cupy")
             dtype, whole = inputs.state.generator.params[0].dtype, operation.spec.n_params
             kernels = CublasKernels(self.xp, dtype, whole, self.precision == "tf32")  # a GPU wants Adam in one piece
             return CapturedProgram(self, kernels, operation, inputs, self._capture)

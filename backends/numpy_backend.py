@@ -5,9 +5,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ganbench.backend import Array, BoundProgram, Program
-from ganbench.errors import UnsupportedError
 from ganbench.operation import Inputs, Operation
-from ganbench.precision import FULL
+from ganbench.precision import require_full
 
 from .array_backend import ArrayBackend
 from .array_inplace import ArrayKernels, ConvolutionKernels
@@ -52,8 +51,7 @@ class NumpyBackend(ArrayBackend):
 
     def prepare(self, operation: Operation, inputs: Inputs) -> Program:
         if self.mode == "inplace" and operation.name == "gan_iteration":
-            if inputs.batches[0][0].dtype == np.float16:
-                raise UnsupportedError(f"numpy.inplace has only {' and '.join(FULL)}: use numpy for float16")
+            require_full(inputs.batches[0][0].itemsize, "numpy.inplace", "numpy")
             kernels = ArrayKernels(np, inputs.state.generator.params[0].dtype, ADAM_PIECE)
             return InPlaceProgram(self, kernels, operation, inputs)
         if self.mode == "inplace" and operation.name.startswith("conv"):

@@ -13,7 +13,7 @@ from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE, GANSp
 from ganbench.layers import Dense, Layer, Matrices, OnImages, Reshape, by_layer, cast_weights
 from ganbench.losses import Terms
 from ganbench.operation import Inputs, Operation
-from ganbench.precision import FULL, require_tf32
+from ganbench.precision import require_full, require_tf32
 
 from .captured import CapturedProgram
 from .inplace_program import InPlaceProgram
@@ -270,10 +270,8 @@ class TorchBackend(Matrices, TorchConvolutions, Steps, Backend):
             return PenaltyProgram(self, self.torch, operation, inputs)
         if operation.name != "gan_iteration" or self.mode == "eager":
             return super().prepare(operation, inputs)
-        if self.mode != "compile" and inputs.batches[0][0].dtype.itemsize == 2:
-            raise UnsupportedError(
-                f"torch.{self.mode} has only {' and '.join(FULL)}: use torch or torch.compile for halves"
-            )
+        if self.mode != "compile":
+            require_full(inputs.batches[0][0].itemsize, f"torch.{self.mode}", "torch or torch.compile")
         if self.mode == "textbook":
             return Textbook(self, self.torch, operation, inputs)
         if self.mode == "compile":

@@ -57,6 +57,12 @@ def require_tf32(precision: str, gpu: int, capability: float) -> None:
         raise UnsupportedError(f"GPU {gpu} has no TF32: only GPUs from Ampere on (compute capability {AMPERE}) have it")
 
 
+def require_full(itemsize: int, target: str, instead: str) -> None:
+    """Raise ``UnsupportedError`` where ``target``, which has no halves, is given arrays of them."""
+    if itemsize < BYTES["float32"]:
+        raise UnsupportedError(f"{target} has only {' and '.join(FULL)}: use {instead} for halves")
+
+
 def accumulation_dtype(dtype: str) -> str:
     """Return the dtype of parameters, moments and sums that go with arrays of ``dtype``."""
     return dtype if dtype in FULL else "float32"
