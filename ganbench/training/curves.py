@@ -10,6 +10,7 @@ import numpy as np
 
 from ..gan import GANSpec
 from ..results.store import some_home
+from .protocol import derived
 
 if TYPE_CHECKING:
     import altair
@@ -119,9 +120,7 @@ def undrawn(text: str) -> str:
 def _curves(table: np.ndarray, spec: GANSpec) -> dict[str, np.ndarray]:
     """Return what is drawn by name, the iterations first."""
     named = dict(zip(("iteration", *spec.reported), table.T, strict=True))
-    if spec.objective.penalised:
-        named["wasserstein"] = named["penalty"] - named["d_loss"]
-    return named
+    return named | derived(named) if spec.objective.penalised else named
 
 
 def _panel(curves: Mapping[str, dict[str, np.ndarray]], name: str) -> Any:

@@ -10,7 +10,7 @@ from ..errors import GanbenchError
 from ..gan import STAGED_BATCHES
 from .batches import Fed
 from .log import Log
-from .protocol import Ended, Enqueued, Epoch, Message, Started
+from .protocol import Ended, Enqueued, Epoch, Message, Started, derived
 from .state import STATE, Saver, assemble
 
 PROGRESS_S = 0.1  # no more often: whoever reads it shares the processor
@@ -70,12 +70,8 @@ class Loop:
             self._unfinished = self._unfinished[self._goal.per_epoch :]
 
     def _write_epoch(self, losses: np.ndarray, rate: float) -> None:
-        spec = self._goal.spec
-        means = dict(zip(spec.reported, losses.mean(axis=0).tolist(), strict=True))
-        if spec.objective.penalised:
-            means["wasserstein"] = means["penalty"] - means["d_loss"]
-        else:
-            means["v"] = -means["d_loss"]
+        means = dict(zip(self._goal.spec.reported, losses.mean(axis=0).tolist(), strict=True))
+        means |= derived(means)
         end = self.read - len(self._unfinished) + len(losses)
         number = -(-end // self._goal.per_epoch)
         epoch = Epoch(epoch=number, step=end, iterations=len(losses), images_per_s=round(rate, 1), **means)

@@ -1,6 +1,7 @@
 """The messages to and from the process of a training, which also make its log: one JSON line each."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import msgspec
 
@@ -78,6 +79,13 @@ class Epoch(Message, tag="epoch", frozen=True, omit_defaults=True):
 def watched(spec: GANSpec) -> tuple[str, ...]:
     """Return which fields of an ``Epoch`` stand beside its losses."""
     return ("wasserstein", "penalty") if spec.objective.penalised else ("v",)
+
+
+def derived(reported: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is watched and follows from what an iteration reports, be that numbers or arrays."""
+    if "penalty" in reported:
+        return {"wasserstein": reported["penalty"] - reported["d_loss"]}
+    return {"v": -reported["d_loss"]}
 
 
 class Enqueued(Message, tag="enqueued", frozen=True):
