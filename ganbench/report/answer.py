@@ -1,13 +1,13 @@
 """The answer in one sentence: which target is fastest, by how much, how sure that is, and on what."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import pandas as pd
 
-from ..operations import ITERATION
+from ..operations import ITERATION, OPERATIONS
 from ..results.case import model_label
 from ..results.run import Run
 from .relative import DERIVED, MAYBE, SURELY, fastest, speeds
@@ -26,7 +26,7 @@ def answer(run: Run, table: pd.DataFrame) -> str:
     compared = timed[timed["fastest"] != ""]
     if compared.empty:
         return ""
-    operation = answered(compared)
+    operation = answered(compared["operation"])
     rows = timed[timed["operation"] == operation]
 
     def speed(first: Row, other: str) -> Row:
@@ -69,7 +69,7 @@ def _deciding(maybe: Sequence[Row]) -> str:
     return deciding(max(row["rounds"] for row in maybe))
 
 
-def answered(rows: pd.DataFrame) -> str:
-    """Return which operation of rows that were timed is answered for: an iteration, or else the last; '' of none."""
-    timed = [str(name) for name in rows.loc[rows["status"] == "ok", "operation"]]
-    return ITERATION if ITERATION in timed else timed[-1] if timed else ""
+def answered(timed: Iterable[str]) -> str:
+    """Return which operation is answered for: an iteration, or else the last of ``OPERATIONS``; '' of none."""
+    place = {name: number for number, name in enumerate(OPERATIONS)}
+    return max(timed, key=lambda name: (name == ITERATION, place.get(name, len(place))), default="")

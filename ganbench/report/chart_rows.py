@@ -24,6 +24,7 @@ from ..results.case import KEYS, without
 from ..results.columns import COLUMNS
 from ..results.records import digits
 from ..results.run import Run, RunOf
+from .answer import answered
 from .escape import visible
 from .formats import records
 from .repeated import commits, confirmed
@@ -80,12 +81,13 @@ def best_known(rows: Sequence[Row]) -> list[Context]:
 
 
 def leading(rows: Sequence[Row]) -> str:
-    """Return the case of one context that answers its question: an iteration, if one was timed, with most evidence.
+    """Return the case of one context that is answered for: of its operation that is, the one with most evidence.
 
     The newest of equals.
     """
     timed = [row for row in rows if not row["word"]] or rows
-    found = [row for row in timed if row["operation"] == ITERATION] or timed
+    operation = answered(row["operation"] for row in timed)
+    found = [row for row in timed if row["operation"] == operation]
     of = {case: [row for row in found if row["case"] == case] for case in dict.fromkeys(row["case"] for row in found)}
     return str(max(of, key=lambda case: (evidence(of[case]), max(row["timestamp"] or "" for row in of[case]))))
 

@@ -108,11 +108,12 @@ def github_action(run: Run) -> str:
 def mermaid(run: Run) -> str:
     """Return the speeds of the operation that is answered for as a chart of Mermaid, which GitHub draws; '' of none."""
     table = by_speed(run_table(run))
-    rows = table[(table["operation"] == answered(table)) & table["ratio"].notna()]
+    operation = answered(table.loc[table["status"] == "ok", "operation"])
+    rows = table[(table["operation"] == operation) & table["ratio"].notna()]
     if rows.empty:
         return ""
     names, ratios = ", ".join(f'"{name}"' for name in rows["target"]), ", ".join(map("{:.3g}".format, rows["ratio"]))
-    title = f"{rows['operation'].iloc[0]}: speed relative to {run.header.baseline}, {run.header.machine}"
+    title = f"{operation}: speed relative to {run.header.baseline}, {run.header.machine}"
     return (
         f'xychart-beta horizontal\n  title "{title}"\n  x-axis [{names}]\n'
         f'  y-axis "more is faster" 0 --> {1.05 * rows["ratio"].max():.3g}\n  bar [{ratios}]\n'
