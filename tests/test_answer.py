@@ -4,10 +4,13 @@ import re
 
 import pytest
 
+import ganbench
 from ganbench.report.answer import answer
 from ganbench.report.export import render
 from ganbench.report.notes import remarks
+from ganbench.report.selection import select
 from ganbench.report.text import Screen
+from ganbench.report.web import content
 from ganbench.results.run import open_run
 from ganbench.results.table import run_table
 
@@ -78,3 +81,11 @@ def test_the_last_line_is_the_answer(craft, tmp_path, speeds, more, said):
     if said:
         assert re.match(said, found), found
         assert " ".join(render(run, "table").split()).endswith(" ".join(found.split()))
+
+
+@pytest.mark.parametrize("order", [["matmul", "batch_norm"], ["batch_norm", "matmul"]])
+def test_table_and_page_answer_for_the_same_operation(craft, tmp_path, order):
+    run = open_run(craft(tmp_path, {"torch": 2.0}, operations=order))
+    data, _ = content(tmp_path, select(ganbench.load_results(tmp_path)))
+    (context,) = data["contexts"]
+    assert f", {context['lead']}, " in answer(run, run_table(run))
