@@ -24,11 +24,14 @@ from ..results.case import KEYS, without
 from ..results.columns import COLUMNS
 from ..results.records import digits
 from ..results.run import Run, RunOf
+from ..results.table import CONTROL
 from .answer import answered
 from .escape import visible
 from .formats import records
+from .relative import NUMBERS
 from .repeated import commits, confirmed
 from .selection import Selection, contexts, instead
+from .start import start_of
 
 Row = dict[str, Any]
 Context = tuple[Any, ...]  # the values of ``KEYS``
@@ -44,7 +47,7 @@ def cells(found: Selection) -> list[Row]:
     rows = with_cases(found.rows)
     rows = rows.assign(
         word=[instead(row) for row in rows.to_dict("records")],
-        start_s=rows["import_s"] + rows["first_call_s"],
+        start_s=start_of(rows),
         intensity=rows["flops"].astype("float64") / rows["bytes"].astype("float64"),
         roof_gflops=100 * rows["gflops"] / rows["percent_of_ceiling"],
     )
@@ -154,8 +157,7 @@ def forest(rows: Sequence[Row]) -> list[Row]:
         if len(mine) > 1:
             found += [{"case": case, "target": "", "head": case, "verdict": None, "ratio": None}]
             found += sorted(mine, key=lambda row: row["ratio"], reverse=True)
-            ends = {f"ratio{end}": f"control_{end.strip('_') or 'ratio'}" for end in ("", "_low", "_high")}
-            control = [{name: row[column] for name, column in ends.items()} for row in beside[:1]]
+            control = [dict(zip(NUMBERS, (row[name] for name in CONTROL), strict=False)) for row in beside[:1]]
             found += [{"case": case, "target": "control", "verdict": "control", **one} for one in control]
     return found
 

@@ -17,7 +17,7 @@ from ..results.differences import Difference, changes, obstacles, same_program, 
 from ..results.repeats import repeats, speeds, spread, together
 from ..results.run import Run, find_run, open_run
 from ..results.statistics import BAND, Estimate, control_failed, judge, level, round_logs
-from ..results.table import run_table
+from ..results.table import control_of, run_table
 from ..results.unpaired import unpaired_ratio
 from . import counted
 from .formats import data
@@ -121,7 +121,7 @@ def _row(a: Run, b: Run, case: tuple[str, str], baseline: str, entries: "Sequenc
     row["reason"] = "; ".join(f"{e['status']} in {name}: {e['reason']}" for name, e in wrong if e["status"] != "ok")
     if not all(times):
         return row | {"reason": row["reason"] or "not timed in both"}
-    controls = [Estimate(*(entry[f"control_{part}"] for part in ("ratio", "low", "high"))) for entry in entries]
+    controls = [control_of(entry) for entry in entries]
     if all(copies := _speeds(a, b, operation, a.header.baseline, copy=True)):
         controls.append(unpaired_ratio(*copies))
         row |= _named("control", controls[-1])

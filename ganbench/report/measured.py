@@ -14,7 +14,8 @@ from ..machine.environment import hardware_name
 from ..results.case import Case, case_of
 from ..results.records import RunHeader
 from ..results.run import Run, RunOf, runs_below
-from ..results.statistics import Estimate, control_failed, judge, level
+from ..results.statistics import control_failed, judge, level
+from ..results.table import control_of
 from ..results.unpaired import unpaired_ratio
 from .selection import select
 
@@ -38,11 +39,6 @@ class Measured:
     def timed(self) -> bool:
         """Whether there is a time to speak of."""
         return self.row["status"] == "ok" and bool(self.levels)
-
-    @property
-    def control(self) -> Estimate:
-        """The baseline of its run against a second copy."""
-        return Estimate(*(self.row[f"control_{part}"] for part in ("ratio", "low", "high")))
 
 
 def measured(rows: pd.DataFrame, run_of: RunOf) -> list[Measured]:
@@ -83,7 +79,6 @@ def kind_of(header: RunHeader) -> str:
 def compared(one: Measured, others: list[Measured]) -> dict[str, Any]:
     """Return ``SPEED`` and ``verdict`` of ``one`` relative to ``others`` together, unpaired: more than 1 is faster."""
     levels = [seconds for other in others for seconds in other.levels]
-    controls = [each.control for each in (one, *others) if each.control.has_interval]
-    failed = next(filter(control_failed, controls), None)
+    failed = next(filter(control_failed, (control_of(each.row) for each in (one, *others))), None)
     said = judge(unpaired_ratio(one.levels, levels), min(len(one.levels), len(levels)), failed)
     return dict(zip(SPEED, (*said.ratio, said.detectable), strict=True)) | {"verdict": said.outcome}

@@ -11,7 +11,8 @@ from ..registry import library_of
 from ..results.bounds import Best, Ceilings, disturbed
 from ..results.records import EnergyRecord, PowerRecord, Resumed, RunHeader, StrayRecord
 from ..results.run import Run
-from ..results.statistics import MIN_ROUNDS, Estimate, control_failed, detectable_after, typical
+from ..results.statistics import MIN_ROUNDS, control_failed, detectable_after, typical
+from ..results.table import control_of
 from .table import ABOVE, beyond, deciding, interval, seconds
 
 LONGER = 4  # times a run that was too short
@@ -112,8 +113,7 @@ def control_line(table: pd.DataFrame) -> str:
     """Return the line about the control: the baseline against a second copy of itself."""
     parts, failed = [], []
     for operation, rows in table.groupby("operation", sort=False):
-        first = rows.iloc[0]
-        control = Estimate(first["control_ratio"], first["control_low"], first["control_high"])
+        control = control_of(rows.iloc[0])
         if math.isnan(control.value):
             continue
         parts.append(f"{operation} {interval(*control)}")

@@ -28,6 +28,8 @@ from ..results.statistics import (
     typical,
     verdict_of,
 )
+from ..results.table import control_of
+from .start import start_of
 
 # A start may be this factor longer or shorter than what was seen of it. In one run on xeon-2c the import of JAX
 # took 1.44 s for `jax` and 0.67 s for `jax.scan`, which is the very same import: a factor of 1.46 from their middle.
@@ -197,8 +199,8 @@ def candidates(run: Run, table: pd.DataFrame) -> tuple[list[Candidate], dict[str
     for row in table[table["operation"] == ITERATION].to_dict("records"):
         target = str(row.get("label", row["target"]))
         if not math.isnan(row["control_ratio"]):
-            control = Estimate(row["control_ratio"], row["control_low"], row["control_high"])
-        start, warm = (row["import_s"] + row[name] for name in ("first_call_s", "first_call_warm_s"))
+            control = control_of(row)
+        start, warm = (start_of(row, name) for name in ("first_call_s", "first_call_warm_s"))
         if row["status"] != "ok":
             left_out[target] = f"{row['status']}: {row['reason']}"
         elif math.isnan(start) or math.isnan(row["median_s"]):

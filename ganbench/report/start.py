@@ -1,6 +1,7 @@
 """The smaller tables of a run: how targets start, the memory and the energy that they take, how devices queue."""
 
 import math
+from typing import Any
 
 import pandas as pd
 
@@ -17,6 +18,11 @@ QUEUE_LEGEND = (
 )
 PEAKS = ["host_peak_bytes", "device_peak_bytes"]
 STARTS = ("import_s", "prepare_s", "first_run_s", "first_call_warm_s")
+
+
+def start_of(rows: Any, first_call: str = "first_call_s") -> Any:
+    """Return the seconds to start, of a row or of a table."""
+    return rows["import_s"] + rows[first_call]
 
 
 def break_even(start_a: float, per_a: float, start_b: float, per_b: float) -> float:
@@ -42,7 +48,7 @@ def start_table(table: pd.DataFrame) -> pd.DataFrame:
     if timed.empty or timed["import_s"].isna().all():
         return timed[:0]
     timed = _largest(timed)
-    starts = list(zip(timed["target"], timed["import_s"] + timed["first_call_s"], timed["median_s"], strict=True))
+    starts = list(zip(timed["target"], start_of(timed), timed["median_s"], strict=True))
     caught = []
     for _, *mine in starts:
         counts = {other: break_even(*mine, *theirs) for other, *theirs in starts}

@@ -1,7 +1,7 @@
 """One run as a tidy DataFrame: a row for each operation and target."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import geometric_mean, median, quantiles
 from typing import Any
 
@@ -36,6 +36,7 @@ MOST_OTHERS = 0.99  # the most that is granted of the share of other work
 COUNTED = "count"  # the source of rows without times
 WIDE = 0.01  # a tolerance above this is told
 Rows = list[dict[str, Any]]
+CONTROL = ("control_ratio", "control_low", "control_high")
 
 
 def run_table(run: Run) -> pd.DataFrame:
@@ -227,7 +228,7 @@ def _against(
     """Return the columns that compare a case with the baseline's copies, round by round."""
     row: dict[str, Any] = {}
     if control is not None:
-        row |= dict(zip(("control_ratio", "control_low", "control_high"), control, strict=True))
+        row |= dict(zip(CONTROL, control, strict=True))
     if taken[-1].status != "ok":
         return row
     visits = visits_of(taken)
@@ -243,6 +244,11 @@ def _against(
         calm = speed_ratio(copies, [undisturbed(visits[i]) for i in shared]).value
         row["uneven"] = not ratio.low <= calm <= ratio.high
     return row | {"verdict": found.outcome, "detectable": found.detectable}
+
+
+def control_of(row: "Mapping[Any, Any] | pd.Series[Any]") -> Estimate:
+    """Return the baseline of a row's run against its second copy."""
+    return Estimate(*(row[name] for name in CONTROL))
 
 
 def _levels(taken: Sequence[Measurement]) -> dict[int, float]:
