@@ -3,58 +3,38 @@
 ``tables`` has the words of a model file.
 """
 
-from . import tables
-from .base import Activation, Init, Layer, Maps, Matrices, Product, Window
-from .conv import Conv, ConvTranspose, OnImages
-from .dcgan import dcgan
-from .dense import Dense
-from .network import (
-    biases,
-    by_layer,
-    cast_weights,
-    initial_params,
-    mlp,
-    n_params,
-    parameters,
-    smooth_depth,
-    weighted,
-    weights,
+from . import tables as tables
+from .base import (
+    Activation as Activation,
+    Init as Init,
+    Layer as Layer,
+    Maps as Maps,
+    Matrices as Matrices,
+    Product as Product,
+    Window as Window,
 )
-from .reshape import Reshape
-from .tables import KINDS, ConvTable, ConvTransposeTable, DenseTable, Entry, ReshapeTable
-from .work import iteration_work, penalty_work
-
-__all__ = [
-    "KINDS",
-    "Activation",
-    "Conv",
-    "ConvTable",
-    "ConvTranspose",
-    "ConvTransposeTable",
-    "Dense",
-    "DenseTable",
-    "Entry",
-    "Init",
-    "Layer",
-    "Maps",
-    "Matrices",
-    "OnImages",
-    "Product",
-    "Reshape",
-    "ReshapeTable",
-    "Window",
-    "biases",
-    "by_layer",
-    "cast_weights",
-    "dcgan",
-    "initial_params",
-    "iteration_work",
-    "mlp",
-    "n_params",
-    "parameters",
-    "penalty_work",
-    "smooth_depth",
-    "tables",
-    "weighted",
-    "weights",
-]
+from .conv import Conv as Conv, ConvTranspose as ConvTranspose, OnImages as OnImages
+from .dcgan import dcgan as dcgan
+from .dense import Dense as Dense
+from .network import (
+    biases as biases,
+    by_layer as by_layer,
+    cast_weights as cast_weights,
+    initial_params as initial_params,
+    mlp as mlp,
+    n_params as n_params,
+    parameters as parameters,
+    smooth_depth as smooth_depth,
+    weighted as weighted,
+    weights as weights,
+)
+from .reshape import Reshape as Reshape
+from .tables import (
+    KINDS as KINDS,
+    ConvTable as ConvTable,
+    ConvTransposeTable as ConvTransposeTable,
+    DenseTable as DenseTable,
+    Entry as Entry,
+    ReshapeTable as ReshapeTable,
+)
+from .work import iteration_work as iteration_work, penalty_work as penalty_work
