@@ -17,7 +17,6 @@ from .conv import Conv as Conv, ConvTranspose as ConvTranspose, OnImages as OnIm
 from .dcgan import dcgan as dcgan
 from .dense import Dense as Dense
 from .network import (
-    biases as biases,
     by_layer as by_layer,
     cast_weights as cast_weights,
     initial_params as initial_params,

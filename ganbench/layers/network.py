@@ -54,11 +54,6 @@ def weights(layers: Sequence[Layer], params: Sequence[T]) -> list[T | None]:
     return [own[0] if own else None for own in by_layer(layers, params)]
 
 
-def biases(layers: Sequence[Layer], params: Sequence[T]) -> list[T]:
-    """Return the bias of each layer that has one; batch norm has beta in its place."""
-    return [own[1] for layer, own in zip(layers, by_layer(layers, params), strict=True) if layer.bias and len(own) == 2]
-
-
 def cast_weights(layers: Sequence[Layer], params: Sequence[T], cast: Callable[[T], T]) -> list[T]:
     """Return parameters as halves flow through them: weights and biases cast, gamma and beta as they are."""
     cut = zip(layers, by_layer(layers, params), strict=True)

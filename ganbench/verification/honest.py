@@ -98,10 +98,13 @@ class RoundingOracle(_Seeing):
         """Note that the sum may be off as if every term were, to the same side: what they leave may be much smaller."""
         return Uncertain(super()._total(terms, more), LARGER * self._eps / 2 * np.abs(terms).sum())
 
-    def _drifted(self, g_loss: Array, biases: Any, grads: Any) -> Array:
-        """Let g_loss be off by as much as the biases may be, whichever way each of them went."""
-        pairs = zip(biases, grads, strict=True)
-        drift = sum(float((np.abs(grad.value) * b.allowed).sum()) for b, grad in pairs if isinstance(b, Uncertain))
+    def _drifted(self, g_loss: Array, params: Any, grads: Any) -> Array:
+        """Let g_loss be off by as much as D may be: all biases of a layer one way, and each weight in its own."""
+        drift = 0.0
+        for param, grad in zip(params, grads, strict=True):
+            if isinstance(param, Uncertain):
+                each = np.abs(grad.value) * param.allowed
+                drift += float(each.sum() if each.ndim == 1 else np.sqrt(np.square(each).sum()))
         return Uncertain(_value(g_loss), (self.allowed(g_loss) or 0.0) + drift)
 
     def _read(self, params: Any) -> list[Array]:

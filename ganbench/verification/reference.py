@@ -21,7 +21,7 @@ from ..array_ops import (
     steps_on_d,
 )
 from ..gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, GANSpec
-from ..layers import Layer, OnImages, biases, by_layer, weights
+from ..layers import Layer, OnImages, by_layer, weights
 from ..losses import Terms
 from ..operations.rounding import widened
 from .functions import PHI, act, act_curvature, act_slope
@@ -100,8 +100,8 @@ class Reference(ArrayOps):
         self._note_kink(norms[norms > 0])
         return norms
 
-    def _drifted(self, g_loss: Array, biases: Any, grads: Any) -> Array:
-        """Return g_loss, given how it depends on the biases of a D that have hardly a gradient of their own."""
+    def _drifted(self, g_loss: Array, params: Any, grads: Any) -> Array:
+        """Return g_loss, given how it depends on the parameters of a D, of which some have hardly a gradient."""
         return g_loss
 
     def _read(self, params: Any) -> list[Array]:
@@ -274,7 +274,7 @@ class Reference(ArrayOps):
         g_loss, (grad_logit,) = self._loss(spec.objective.g, [logit])
         grads, grad_images = self._backward(d_layers, d.params, d_traces, grad_logit)
         if spec.objective.cancels:
-            g_loss = self._drifted(g_loss, biases(d_layers, d.params), biases(d_layers, grads))
+            g_loss = self._drifted(g_loss, d.params, grads)
         grads, _ = self._backward(g_layers, g.params, g_traces, grad_images)
         g = NetworkState(*self.adam_step(spec, g.params, grads, g.m, g.v, step), running)
         return g, _mixed(d, statistics), g_loss
