@@ -47,7 +47,7 @@ def _normalised(spec: GANSpec, where: str) -> GANSpec:
     in_tables = not spec.generator_activations
     generator, discriminator = normalised_less(spec.generator, spec.discriminator)[where]
     if in_tables and where == "generator" and not any(layer.batch_norm for layer in spec.generator_layers):
-        raise UsageError(f"batch-norm generator: that of {spec.name} has no batch norm; write it into the model's file")
+        raise UsageError(f"batch-norm generator: the generator of {spec.name} has none; write it into the model's file")
     own = where == "generator" and not in_tables
     return replace(spec, batch_norm=own, generator=generator, discriminator=discriminator)
 
