@@ -43,7 +43,8 @@ class CupyBackend(ArrayBackend):
         if self.index >= count:
             raise UnavailableError(f"no CUDA device {self.index}: CuPy sees {count}")
         cupy.cuda.Device(self.index).use()
-        require_tf32(precision, self.index, int(cupy.cuda.Device(self.index).compute_capability) / 10)
+        if precision == "tf32":
+            require_tf32(self.index, int(cupy.cuda.Device(self.index).compute_capability) / 10)
         self.xp = cupy
         if self.mode == "fused":  # each formula becomes one kernel, compiled at its first call
             self._activate = _fused(cupy, "activate", super()._activate)  # type: ignore[method-assign]

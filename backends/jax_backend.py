@@ -60,7 +60,8 @@ class JaxBackend(Functional):
         # In a loop, XLA's convolutions on a CPU take several times as long as outside of it: docs/limit-images.md.
         self.maps = (LaxMaps if self.mode == "jit" else CellMaps)(jax)
         self._one_number = jax.jit(lambda array: array.ravel()[0])
-        require_tf32(precision, self.index, float(getattr(self._on, "compute_capability", AMPERE)))
+        if precision == "tf32":
+            require_tf32(self.index, float(getattr(self._on, "compute_capability", AMPERE)))
 
     @classmethod
     def missing_device(cls, kind: str, version: str) -> str:

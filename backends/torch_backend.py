@@ -57,8 +57,9 @@ class TorchBackend(Matrices, TorchConvolutions, Steps, Backend):
                 raise UnavailableError(f"PyTorch {torch.__version__} sees no CUDA device")
             if self.index >= torch.cuda.device_count():
                 raise UnavailableError(f"no CUDA device {self.index}: PyTorch sees {torch.cuda.device_count()}")
-            major, minor = torch.cuda.get_device_capability(self.index)
-            require_tf32(precision, self.index, major + minor / 10)
+            if precision == "tf32":
+                major, minor = torch.cuda.get_device_capability(self.index)
+                require_tf32(self.index, major + minor / 10)
             torch.cuda.set_device(self.index)  # so that streams and events belong to the device that works
         if self.mode == "graph" and self.device == "cpu":
             raise UnsupportedError("torch.graph needs a GPU, for CUDA graphs: use torch.graph@cuda")

@@ -51,9 +51,9 @@ def titled(dtype: str, precision: str) -> str:
     return {"tf32": f"{dtype} with TF32", "mixed": f"{dtype} (mixed precision)"}.get(precision, dtype)
 
 
-def require_tf32(precision: str, gpu: int, capability: float) -> None:
-    """Raise ``UnsupportedError`` where TF32 is asked of a GPU that has none."""
-    if precision == "tf32" and capability < AMPERE:
+def require_tf32(gpu: int, capability: float) -> None:
+    """Raise ``UnsupportedError`` if a GPU has no TF32."""
+    if capability < AMPERE:
         raise UnsupportedError(f"GPU {gpu} has no TF32: only GPUs from Ampere on (compute capability {AMPERE}) have it")
 
 

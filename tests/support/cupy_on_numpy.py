@@ -79,9 +79,7 @@ def cupy_on_numpy(devices=2, used=None, synchronised=None):
     module.fuse = fuse
     module.cuda = types.SimpleNamespace(
         runtime=types.SimpleNamespace(getDeviceCount=count, CUDARuntimeError=CudaRuntimeError),
-        Device=lambda index: types.SimpleNamespace(
-            use=lambda: used is None or used.append(index), compute_capability="90"
-        ),
+        Device=lambda index: types.SimpleNamespace(use=lambda: used is None or used.append(index)),
         device=types.SimpleNamespace(get_cublas_handle=lambda: 1),
         get_current_stream=lambda: stream,
     )
