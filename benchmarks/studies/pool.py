@@ -4,7 +4,6 @@ The targets stand in two groups. The second compiles each model for seconds, so 
 many of the first. ``--budget`` ends a study earlier, and the verdict says on how many models which target ran.
 """
 
-import argparse
 import math
 import os
 import time
@@ -19,19 +18,20 @@ LATER = 10  # times as many models of the first group before one of the second
 Groups = tuple[tuple[str, ...], ...]
 
 
-def pool_options(name: str, description: str) -> argparse.ArgumentParser:
-    """Return a parser with what such a study understands."""
+def in_pool(name: str, description: str, models: int, groups: Groups, tried: Callable, judge: Callable) -> None:
+    """Run a study: add what ``tried`` returns for each model and group of targets, until its seconds are spent."""
     parser = options(name, description, resumable=True)
     parser.add_argument("--budget", type=float, default=math.inf, help="seconds after which no model is begun")
-    return parser
-
-
-def in_pool(study: Study, budget_s: float, tried: Callable, judge: Callable) -> None:
-    """Add what ``tried`` returns for each model and group of targets of a study, until its seconds are spent."""
-    models, groups = study.head["settings"]["models"], study.head["settings"]["targets"]
+    chosen = parser.parse_args()
+    if chosen.short:
+        models, groups = 3, groups[:1]
+    study = Study(chosen, models=models, targets=groups)
     wanted = [(number, place) for place in range(len(groups)) for number in range(models)]
     wanted = sorted(wanted, key=lambda one: one[0] * LATER ** one[1])[len(study.pieces) :]
-    end, spawned = time.monotonic() + budget_s, get_context("spawn")  # a forked process has no threads left for JAX
+    end, spawned = (
+        time.monotonic() + chosen.budget,
+        get_context("spawn"),
+    )  # a forked process has no threads left for JAX
     with ProcessPoolExecutor(os.cpu_count(), spawned, max_tasks_per_child=50) as pool:
         for begun in range(0, len(wanted), 10):
             if time.monotonic() > end:

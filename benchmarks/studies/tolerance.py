@@ -69,6 +69,15 @@ def gated(spec: GANSpec, seen: np.ndarray, targets: tuple[str, ...], without64: 
     return rows
 
 
+def piece(
+    name: str, spec: GANSpec, seen: np.ndarray, targets: tuple[str, ...], without64: Collection[str] = ()
+) -> dict:
+    """Return a piece of a study: ``gated`` of one model, and how many groups of outputs it has."""
+    start = time.monotonic()
+    rows, groups = gated(spec, seen, targets, without64), {output.group for output in GANIteration(spec).outputs()}
+    return {"model": name, "groups": len(groups), "rows": rows, "seconds": time.monotonic() - start}
+
+
 def shares(
     case: GANIteration, expected: Answers, dtype: str, seen: np.ndarray, targets: Sequence[str]
 ) -> list[list]:  # fmt: skip

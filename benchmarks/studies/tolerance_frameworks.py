@@ -7,13 +7,10 @@ Two hours on 2 cores: ``PYTHONPATH=.frameworks python benchmarks/studies/toleran
 """
 
 import random
-import time
 
-from pool import in_pool, none_refused, pool_options
-from study import Study
-from tolerance import MODELS, gated, model  # asks JAX for float64, too
+from pool import in_pool, none_refused
+from tolerance import MODELS, model, piece  # asks JAX for float64, too
 
-from ganbench.operations.networks import GANIteration
 from ganbench.testing import images
 
 TARGETS = (("tensorflow", "keras", "mlx"), ("tensorflow.xla", "mlx.compile"))
@@ -21,18 +18,14 @@ WITHOUT_FLOAT64 = ("mlx", "mlx.compile")
 
 
 def main() -> None:
-    chosen = pool_options("tolerance_frameworks", __doc__).parse_args()
-    models, targets = (2, TARGETS[:1]) if chosen.short else (MODELS, TARGETS)
-    in_pool(Study(chosen, models=models, targets=targets), chosen.budget, tried, judge)
+    in_pool("tolerance_frameworks", __doc__, MODELS, TARGETS, tried, judge)
 
 
 def tried(wanted: tuple[int, tuple[str, ...]]) -> dict:
     """Return what the gate says of one random model on some targets."""
-    start, (number, targets) = time.monotonic(), wanted
+    number, targets = wanted
     spec = model(random.Random(number))
-    rows = gated(spec, images(spec), targets, WITHOUT_FLOAT64)
-    groups = len({output.group for output in GANIteration(spec).outputs()})
-    return {"model": f"random {number}", "groups": groups, "rows": rows, "seconds": time.monotonic() - start}
+    return piece(f"random {number}", spec, images(spec), targets, WITHOUT_FLOAT64)
 
 
 def judge(pieces: list[dict]) -> dict:

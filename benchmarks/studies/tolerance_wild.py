@@ -11,38 +11,31 @@ Three hours on 2 cores: ``python benchmarks/studies/tolerance_wild.py``
 """
 
 import random
-import time
 import warnings
 
 import numpy as np
-from pool import in_pool, none_refused, pool_options
-from study import Study
-from tolerance import ACTIVATIONS, gated  # asks JAX for float64, too
+from pool import in_pool, none_refused
+from tolerance import ACTIVATIONS, piece  # asks JAX for float64, too
 
 from ganbench.gan import STAGED_BATCHES, GANSpec
 from ganbench.losses import LOSSES
-from ganbench.operations.networks import GANIteration
 
 MODELS = 1000
 TARGETS = (("numpy", "numpy.inplace", "torch", "torch.manual"), ("jax",))
 
 
 def main() -> None:
-    chosen = pool_options("tolerance_wild", __doc__).parse_args()
-    models, targets = (3, TARGETS[:1]) if chosen.short else (MODELS, TARGETS)
-    in_pool(Study(chosen, models=models, targets=targets), chosen.budget, tried, judge)
+    in_pool("tolerance_wild", __doc__, MODELS, TARGETS, tried, judge)
 
 
 def tried(wanted: tuple[int, tuple[str, ...]]) -> dict:
     """Return what the gate says of one wild model on some targets."""
-    start, (number, targets) = time.monotonic(), wanted
+    number, targets = wanted
     rng = random.Random(f"wild model {number}")
     spec = model(rng)
     with np.errstate(all="ignore"), warnings.catch_warnings():  # what trains so wildly may overflow
         warnings.simplefilter("ignore")
-        rows = gated(spec, data(rng, spec), targets)
-    groups = len({output.group for output in GANIteration(spec).outputs()})
-    return {"model": f"wild {number}", "groups": groups, "rows": rows, "seconds": time.monotonic() - start}
+        return piece(f"wild {number}", spec, data(rng, spec), targets)
 
 
 def model(rng: random.Random) -> GANSpec:

@@ -193,8 +193,7 @@ def _check_count(settings: Settings) -> None:
     for name, valid in (("threads", (None, 1)), ("caches", ("warm",)), ("energy", (False,))):
         if (value := getattr(settings, name)) not in valid:
             raise UsageError(
-                f"--count is of the instructions of one thread, in which caches and energy have no part: it cannot be "
-                f"given together with {name} {value}"
+                f"--count counts instructions of one thread: it cannot be given together with {name} {value}"
             )
 
 

@@ -212,7 +212,7 @@ class Worker(Child):
         if reason := gpus.one_process(target.device):
             raise UnavailableError(reason)
         if plan.count and target.device != "cpu":
-            raise UnavailableError("instructions are counted on a processor: Valgrind sees none of a GPU's")
+            raise UnavailableError("Valgrind counts instructions of a processor, not of a GPU: use a target on the CPU")
         job, environment = job_of(Job, plan, target, folder), environment_of(plan, target, folder)
         before = callgrind.before(folder) if plan.count else []
         timeout_s = plan.timeout_s * (callgrind.SLOWER if plan.count else 1)

@@ -18,7 +18,8 @@ from .text import PAPER, Part, Screen, document
 PURPOSE = "Counts say whether a mode changed between two versions. They do not say which framework is faster."
 BAND = 0.01  # counts of the same program in other folders and environments lay up to 0.8 % apart
 LEGEND = (
-    f"A, B: instructions of one iteration. same: within {BAND:.0%}, or within what the change is from count to count."
+    f"A, B: instructions of one iteration. same: the change is at most {BAND:.0%}, or no larger than the difference "
+    "between its counts."
 )
 COLUMNS = ["a_instructions", "b_instructions", "change", "verdict", "reason"]
 
@@ -26,7 +27,7 @@ COLUMNS = ["a_instructions", "b_instructions", "change", "verdict", "reason"]
 def render(run: Run, form: str, screen: Screen = PAPER) -> str:
     """Return a run that counted in one of ``RUN_FORMATS``, its rows as they were asked for; raises ``UsageError``."""
     if form not in RUN_FORMATS:
-        raise UsageError(f"{form} is a format of times, but this run counted instructions: {', '.join(RUN_FORMATS)}")
+        raise UsageError(f"{form} shows times, but this run counted instructions; valid: {', '.join(RUN_FORMATS)}")
     table = run_table(run)
     if form in ("csv", "json"):
         return data(table.drop(columns="samples"), form)
