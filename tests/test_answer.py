@@ -68,7 +68,7 @@ def test_undecided_rows_say_what_more_time_would_tell(craft, tmp_path):
         ),
         ({"torch": 0.5}, {}, r"numpy is fastest: 2\.00 times torch \[\S+ \S+\]; tiny"),
         ({"torch": 2.0, "jax": 2.0}, {}, r"(jax or torch|torch or jax) may be fastest \(more rounds may decide it: "),
-        ({"torch": 2.0}, {"rounds": 2}, r"(numpy or torch|torch or numpy) may be fastest \(an interval takes at "),
+        ({"torch": 2.0}, {"rounds": 2}, r"(numpy or torch|torch or numpy) may be fastest \(an interval needs at "),
         ({}, {}, None),
     ],
 )

@@ -181,7 +181,7 @@ def verdict(outcome: str, detectable: float, rounds: int) -> str:
 def deciding(rounds: int) -> str:
     """Return what may decide between targets that so many rounds did not tell apart."""
     if rounds < MIN_ROUNDS:
-        return f"an interval takes at least {MIN_ROUNDS} rounds; --budget or --rounds asks for more"
+        return f"an interval needs at least {MIN_ROUNDS} rounds: ask for more with --budget or --rounds"
     return "more rounds may decide it: --budget, --rigor full"
 
 
