@@ -23,7 +23,13 @@ from ganbench.results.statistics import (
     trimmed_error,
     trimmed_mean,
     typical,
+    variance,
 )
+
+
+@given(st.lists(st.floats(-1e100, 1e100), min_size=2))
+def test_the_variance_is_that_of_python(values):
+    assert variance(values) == statistics.variance(values)
 
 
 @pytest.mark.parametrize("n", range(1, MIN_ROUNDS))

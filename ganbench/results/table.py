@@ -20,13 +20,14 @@ from .statistics import (
     Estimate,
     Rounds,
     beyond_band,
+    judge,
     level,
-    round_logs,
+    paired,
+    speed,
     speed_of,
     speed_ratio,
     typical,
     undisturbed,
-    verdict_of,
 )
 
 # Of the ceiling, at the slow end of the interval: no honest program comes near, even where the ceiling was measured in
@@ -234,10 +235,10 @@ def _against(
     visits = visits_of(taken)
     if is_baseline:
         return row | {"ratio": 1.0, "verdict": "baseline"} if visits else row
-    found = verdict_of(baseline, [visits], control)
-    if found is None:
+    shared = paired(baseline, [visits])
+    if not shared:
         return row
-    ratio, shared = found.ratio, round_logs(baseline, [visits])
+    found = judge(ratio := speed(shared), len(shared), control)
     row |= dict(zip(("ratio", "ratio_low", "ratio_high"), ratio, strict=True))
     if ratio.has_interval:  # whether the verdict would speak of another ratio, had nothing disturbed either
         copies = [geometric_mean(undisturbed(copy[i]) for copy in baseline if i in copy) for i in shared]
