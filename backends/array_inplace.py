@@ -12,7 +12,7 @@ from ganbench.gan import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE
 from ganbench.layers import Window
 
 from .inplace import Kernels, LossColumns
-from .windows import Windows
+from .windows import Windows, matrix
 
 
 class Counter(NamedTuple):
@@ -36,6 +36,7 @@ class ArrayKernels(Windows, Kernels):
         self._masks: dict[tuple[int, ...], Array] = {}
         self._constants: dict[tuple[int, int], Array] = {}
         self._kept: dict[tuple[object, ...], Array] = {}
+        self._left: dict[tuple[int, int], tuple[Any, ...]] = {}  # windows by their shape: of which image, and they
         self._betas = xp.ones(2, "float64")
         self._least = float(np.sqrt(np.finfo(dtype).tiny))
 
@@ -74,6 +75,27 @@ class ArrayKernels(Windows, Kernels):
         kept = self._zeros(view.shape, view.dtype, use)
         kept[...] = view
         return kept
+
+    def conv(self, x: Array, w: Array, window: Window, out: Array = None) -> Array:
+        """Leaves the windows for the weight gradient, if that is the next to ask for windows of such a shape."""
+        columns = self._columns(x, window)
+        self._left[columns.shape] = *self._place(x), window, columns
+        return self._times(columns, matrix(w), out)
+
+    def _columns(self, x: Array, window: Window) -> Array:
+        columns = super()._columns(x, window)
+        self._left.pop(columns.shape, None)  # its memory holds others now
+        return columns
+
+    def _columns_again(self, x: Array, window: Window) -> Array:
+        (c, *sides), (_, *places), k, _, _ = window
+        rows = x.size // (c * math.prod(sides)) * math.prod(places)
+        *whose, columns = self._left.pop((rows, k * k * c), (None,))
+        return columns if whose == [*self._place(x), window] else self._columns(x, window)
+
+    def _place(self, x: Array) -> tuple[int, int]:
+        """Return where an array begins in memory, and its size."""
+        return (x.ctypes.data if self.xp is np else x.data.ptr), x.size
 
     def copy(self, source: Array, target: Array) -> None:
         target[...] = self.xp.asarray(source)

@@ -245,10 +245,10 @@ class Iteration:
         for index in range(len(network.layers) - 1, -1, -1):
             layer, (w, *_), (into, grads) = network.layers[index], network.own[index], network.own_grads[index]
             self._to_linear(network, index, kept, grads)
-            if layer.count:
-                layer.weight_grad(kept.outs[index - 1] if index else x, kept.deltas[index], into)
             if index > network.first:
                 layer.input_grad(kept.deltas[index], w, kept.below[index - 1])
+            if layer.count:  # last: of a transposed convolution it needs the windows that were just taken
+                layer.weight_grad(kept.outs[index - 1] if index else x, kept.deltas[index], into)
 
     def _to_linear(self, network: Network, index: int, kept: Activations, grads: Sequence[Array]) -> None:
         """Carry the delta of a layer through its activation and batch norm; fill ``grads`` where there are some."""

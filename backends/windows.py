@@ -18,13 +18,13 @@ class Windows(OnPixels):
     xp: Any
 
     def conv(self, x: Array, w: Array, window: Window, out: Array = None) -> Array:
-        return self._times(self._columns(x, window), _matrix(w), out)
+        return self._times(self._columns(x, window), matrix(w), out)
 
     def conv_transpose(self, y: Array, w: Array, window: Window, out: Array = None) -> Array:
         """By cells where these have fewer values than windows, which else are added up where they were taken."""
         (c, height, width), (o, *_), k, s, _ = window
         if window.whole:
-            return self._times(y, _matrix(w).T, None if out is None else out.reshape(len(y), -1)).reshape(-1, c)
+            return self._times(y, matrix(w).T, None if out is None else out.reshape(len(y), -1)).reshape(-1, c)
         images = len(y) // math.prod(window.small[1:])
         if out is None:
             out = self.xp.empty((images * height * width, c), y.dtype)
@@ -34,7 +34,7 @@ class Windows(OnPixels):
 
     def conv_weight_grad(self, x: Array, y: Array, window: Window, out: Array = None) -> Array:
         k, rows = window.kernel, None if out is None else out.transpose(0, 2, 3, 1).reshape(len(out), -1)
-        found = self._times(y.T, self._columns(x, window), rows)
+        found = self._times(y.T, self._columns_again(x, window), rows)
         return found.reshape(-1, k, k, window.big[0]).transpose(0, 3, 1, 2)
 
     def _times(self, a: Array, b: Array, out: Array = None) -> Array:
@@ -47,7 +47,7 @@ class Windows(OnPixels):
 
     def _by_windows(self, y: Array, w: Array, window: Window, out: Array) -> None:
         (c, height, width), (_, h, v), k, s, p = window
-        windows = self._times(y, _matrix(w).T).reshape(-1, h, v, k, k, c)
+        windows = self._times(y, matrix(w).T).reshape(-1, h, v, k, k, c)
         image = self._zeros((len(windows), height + 2 * p, width + 2 * p, c), y.dtype, "everywhere")
         image.fill(0)
         for row in range(k):
@@ -91,6 +91,10 @@ class Windows(OnPixels):
         windows = as_strided(image, shape, (n, s * down, s * right, down, one))
         return self._in_order(windows, "windows").reshape(-1, k * k * c)
 
+    def _columns_again(self, x: Array, window: Window) -> Array:
+        """Return the windows of an image of which ``conv`` may have them already."""
+        return self._columns(x, window)
+
 
 def _phases(side: int, cells: int, s: int, p: int) -> list[tuple[int, int, int, int]]:
     """Return for each place in a cell: itself, its first pixel that is no padding, the cell of that, and how many."""
@@ -101,6 +105,6 @@ def _phases(side: int, cells: int, s: int, p: int) -> list[tuple[int, int, int, 
     return found
 
 
-def _matrix(w: Array) -> Array:
+def matrix(w: Array) -> Array:
     """Return a weight (O, C, k, k) as (k·k·C, O)."""
     return w.transpose(2, 3, 1, 0).reshape(-1, len(w))
