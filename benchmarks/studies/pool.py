@@ -14,6 +14,9 @@ from multiprocessing import get_context
 
 from study import Study, options, upper_bound
 
+from ganbench.measure.process import THREAD_VARIABLES
+
+AT_ONCE = 50  # pieces are begun, so that one which takes long does not keep the other processes waiting
 LATER = 10  # times as many models of the first group before one of the second
 Groups = tuple[tuple[str, ...], ...]
 
@@ -28,18 +31,16 @@ def in_pool(name: str, description: str, models: int, groups: Groups, tried: Cal
     study = Study(chosen, models=models, targets=groups)
     wanted = [(number, place) for place in range(len(groups)) for number in range(models)]
     wanted = sorted(wanted, key=lambda one: one[0] * LATER ** one[1])[len(study.pieces) :]
-    end, spawned = (
-        time.monotonic() + chosen.budget,
-        get_context("spawn"),
-    )  # a forked process has no threads left for JAX
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))  # there is a process for each core
+    end, spawned = time.monotonic() + chosen.budget, get_context("spawn")  # a forked process has no threads for JAX
     with ProcessPoolExecutor(os.cpu_count(), spawned, max_tasks_per_child=50) as pool:
-        for begun in range(0, len(wanted), 10):
+        for begun in range(0, len(wanted), AT_ONCE):
             if time.monotonic() > end:
                 break
-            for piece in pool.map(tried, [(number, groups[place]) for number, place in wanted[begun : begun + 10]]):
+            some = [(number, groups[place]) for number, place in wanted[begun : begun + AT_ONCE]]
+            for piece in pool.map(tried, some):
                 study.add(piece)
-            if len(study.pieces) % 50 == 0:
-                study.say(f"{len(study.pieces)} pieces: {judge(study.pieces)['measured']}")
+            study.say(f"{len(study.pieces)} pieces: {judge(study.pieces)['measured']}")
     study.conclude(judge(study.pieces))
 
 

@@ -8,6 +8,7 @@ is one in a million.
 Half an hour on 2 cores: ``python benchmarks/studies/tolerance.py``
 """
 
+import functools
 import os
 import random
 import time
@@ -17,6 +18,7 @@ import numpy as np
 from study import Study, options
 
 from ganbench import registry
+from ganbench.backend import Backend
 from ganbench.data import load_images, staged_images
 from ganbench.gan import GANSpec, preset
 from ganbench.operations.networks import GANIteration
@@ -85,12 +87,18 @@ def shares(
     inputs, groups = case.inputs(expected.seed, dtype, seen), {output.group for output in case.outputs()}
     rows = []
     for name in targets:
-        backend, _, mode = name.partition(".")
-        found = verify(registry.load(backend)(mode).prepare(case, inputs), case, expected, dtype)
+        found = verify(backend(name).prepare(case, inputs), case, expected, dtype)
         share = max((entry.error / entry.tolerance for entry in found.errors), default=float("inf"))
         left = groups - {entry.group for entry in found.errors if entry.iterations == 1}
         rows.append([name, dtype, round(share, 3), len(left), found.reason])
     return rows
+
+
+@functools.cache
+def backend(target: str) -> Backend:
+    """Return the backend of a target, made once: to look for plug-ins takes as long as a small model."""
+    name, _, mode = target.partition(".")
+    return registry.load(name)(mode)
 
 
 def model(rng: random.Random) -> GANSpec:
