@@ -1,6 +1,7 @@
 """The operations by name, and by the shapes that results tell."""
 
 import contextlib
+import functools
 from collections.abc import Sequence
 
 from ..errors import SpecError, unknown
@@ -44,6 +45,7 @@ def default_operations(spec: GANSpec) -> tuple[str, ...]:
     return (*own, *(name for name in DEFAULT_OPERATIONS if name not in PRODUCTS)) if own else DEFAULT_OPERATIONS
 
 
+@functools.cache  # a folder of results asks for the same ones thousands of times
 def operation(name: str, spec: GANSpec) -> Operation:
     """Return the operation called ``name`` as the model ``spec`` has it; raises ``UsageError`` where it has none.
 
@@ -62,5 +64,5 @@ def shape_of(name: str, sizes: Sequence[int], spec: GANSpec | None = None) -> Sh
     """
     with contextlib.suppress(KeyError, ValueError):
         kind = OPERATIONS[name]
-        return kind.sized(sizes).shape if spec is None else kind.of(spec).shape.filled(sizes)
+        return kind.sized(sizes).shape if spec is None else operation(name, spec).shape.filled(sizes)
     return Shape(sizes=tuple(sizes))

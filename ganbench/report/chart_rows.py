@@ -10,6 +10,7 @@ intensity     FLOP per byte
 roof_gflops   what the ceilings measured on that machine allow
 """
 
+import functools
 import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -37,6 +38,7 @@ Row = dict[str, Any]
 Context = tuple[Any, ...]  # the values of ``KEYS``
 FIELDS = [*(name for name in COLUMNS if name != "samples"), *"case label word start_s intensity roof_gflops".split()]
 TIMES = [*KEYS, *"case target median_s ci_low_s ci_high_s timestamp commit framework_version run_id confirmed".split()]
+OF_TIMES = "operation shape batch critic_steps label status dirty".split()  # what follows from them
 VARIED = [*KEYS, *"variable value case target median_s ci_low_s ci_high_s".split()]
 TENTHS = 10
 TOY = "tiny"  # the model of which a result says how long calls take, and little of training
@@ -212,22 +214,25 @@ def history(found: Selection, most: int) -> tuple[list[Row], int]:
     more were made, as of the commit before.
     """
     names = [*KEYS, "case", "target"]
-    rows = found.older[(found.older["status"] == "ok") & found.older["median_s"].notna()]
-    rows = with_cases(rows).sort_values("timestamp", kind="stable")
+    older = found.older[[name for name in found.older if name in (*TIMES, *OF_TIMES)]]
+    rows = with_cases(older[(older["status"] == "ok") & older["median_s"].notna()])
+    rows = rows.sort_values("timestamp", kind="stable")
     rows["target"] = rows["label"]
-    rows = rows[rows.groupby(names, sort=False, dropna=False)["median_s"].transform("size") > 1]
+    rows["series"] = rows.groupby(names, sort=False, dropna=False).ngroup()
+    rows = rows[rows["series"].duplicated(keep=False)]
     rows["at"] = commits(rows)
     said = confirmed(rows.assign(commit=rows["at"]), names)
-    begins = ~rows.duplicated([*names, "at"])
+    begins = ~rows.duplicated(["series", "at"])
     of = rows[[*names, "at"]].itertuples(index=False, name=None)
     rows["confirmed"] = [said.get(one, "") if begin else "" for one, begin in zip(of, begins, strict=True)]
-    kept = rows.groupby(names, sort=False, dropna=False).tail(most)
+    kept = rows.groupby("series", sort=False).tail(most)
     return plain(kept, TIMES), len(rows) - len(kept)
 
 
 def with_cases(rows: pd.DataFrame) -> pd.DataFrame:
     """Return rows with a name for each case: batch or critic_steps, where nothing else differs, or else the shape."""
-    rows = rows.assign(rest=[_rest(row) for row in rows.to_dict("records")])
+    sizes = rows[["shape", "batch", "critic_steps"]].itertuples(index=False, name=None)
+    rows = rows.assign(rest=[_rest(*one) for one in sizes])
     groups = rows.groupby([*KEYS, "operation"], dropna=False, sort=False)
     several = {name: groups[name].transform("nunique") > 1 for name in ("critic_steps", "batch", "rest")}
     operation = rows["operation"].astype(str)
@@ -237,10 +242,11 @@ def with_cases(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(case=named.where(~several["rest"], operation + " " + rows["shape"].astype(str)).astype(object))
 
 
-def _rest(row: Mapping[Any, Any]) -> str:
+@functools.cache
+def _rest(shape: str, batch: Any, critic_steps: Any) -> str:
     """Return a shape without its batch and critic_steps."""
-    skipped = pd.notna(row["batch"]) + pd.notna(row["critic_steps"])
-    return "x".join(str(row["shape"]).split("x")[skipped:])
+    skipped = pd.notna(batch) + pd.notna(critic_steps)
+    return "x".join(str(shape).split("x")[skipped:])
 
 
 def plain(table: pd.DataFrame, columns: Sequence[str]) -> list[Row]:

@@ -23,7 +23,7 @@ from ..results.statistics import (
     Verdict,
     judge,
     level,
-    round_logs,
+    paired,
     speed_of,
     typical,
     verdict_of,
@@ -145,7 +145,7 @@ def recommend(
 def _said(first: Candidate, other: Candidate, against: Estimate, control: Estimate | None) -> Verdict:
     """Return what may be said of the speed of the other, which is 1 ÷ ``against``."""
     speed = Estimate(1 / against.value, 1 / against.high, 1 / against.low)
-    return judge(speed, len(round_logs(first.copies, other.copies)), control)
+    return judge(speed, len(paired(first.copies, other.copies)), control)
 
 
 def outlook(candidates: Sequence[Candidate], control: Estimate | None) -> list[tuple[int, str, list[str]]]:

@@ -79,7 +79,7 @@ def speeds(rows: pd.DataFrame, baseline: str, run_of: RunOf, older: pd.DataFrame
     ``older`` has the rows in which the baseline's medians are looked for, those of older runs among them. Where there
     is none of its case, nor has the row a ratio.
     """
-    medians = _medians(rows if older is None else older, baseline)
+    medians = _medians(rows if older is None else older, baseline, rows["run_id"])
     told = []
     for label, row in zip(_labels(rows), rows[NEEDED].to_dict("records"), strict=True):
         case = tuple(row[name] for name in WORK)
@@ -105,7 +105,8 @@ def fastest(rows: pd.DataFrame, run_of: RunOf, older: pd.DataFrame | None = None
     time, there is nothing to be faster than. ``rows`` have the speeds that ``load_results`` gives them.
     """
     found = pd.Series("", rows.index, dtype=object)
-    timed, there = (_timed(one)[["label", *NEEDED]] for one in (rows, rows if older is None else older))
+    timed, there = (_timed(one) for one in (rows, rows if older is None else older))
+    there = there[there["run_id"].isin(timed["run_id"])]
     beside: dict[tuple[Any, ...], list[str]] = {}
     for label, run_id, *case in there[["label", "run_id", *WORK]].itertuples(index=False):
         beside.setdefault((run_id, *case), []).append(label)
@@ -125,8 +126,8 @@ def mean(ratios: Iterable[float | None]) -> float:
 
 
 def _timed(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows that have a time, with their labels."""
-    return rows[(rows["status"] == "ok") & rows["median_s"].notna()].assign(label=_labels)
+    """Return what is needed of the rows that have a time, with their labels."""
+    return rows[[*NEEDED, "timestamp"]].assign(label=_labels(rows))[(rows["status"] == "ok") & rows["median_s"].notna()]
 
 
 def _labels(rows: pd.DataFrame) -> "pd.Series[str]":
@@ -134,10 +135,11 @@ def _labels(rows: pd.DataFrame) -> "pd.Series[str]":
     return rows["label"] if "label" in rows else rows["target"]
 
 
-def _medians(rows: pd.DataFrame, baseline: str) -> dict[tuple[Any, ...], float]:
-    """Return the baseline's medians by run and case, and the newest of each case."""
+def _medians(rows: pd.DataFrame, baseline: str, runs: "pd.Series[str]") -> dict[tuple[Any, ...], float]:
+    """Return the baseline's medians by case in these ``runs``, and the newest of each case."""
     medians: dict[tuple[Any, ...], float] = {}
     mine = _timed(rows[_labels(rows) == baseline]).sort_values("timestamp", kind="stable", na_position="first")
+    mine = mine[mine["run_id"].isin(runs) | ~mine.duplicated(WORK, keep="last")]
     for run_id, median, *case in mine[["run_id", "median_s", *WORK]].itertuples(index=False):
         medians[run_id, *case] = medians[tuple(case)] = median
     return medians

@@ -79,7 +79,7 @@ def confirmed(rows: pd.DataFrame, index: Sequence[str]) -> dict[tuple[Any, ...],
     """
     by_commit = [*index, "commit"]
     known = rows[(rows["status"] == "ok") & rows["ci_low_s"].notna()].sort_values("timestamp", kind="stable")
-    several = known[known.groupby(by_commit)["median_s"].transform("size") > 1]
+    several = known[known.groupby(by_commit, sort=False)["median_s"].transform("size") > 1]
     runs: dict[str, dict[Any, list[Estimate]]] = {}
     for names, mine in several.groupby(by_commit, sort=False):
         times = [Estimate(*one) for one in mine[["median_s", "ci_low_s", "ci_high_s"]].itertuples(index=False)]

@@ -61,7 +61,8 @@ def select(table: pd.DataFrame, free: str = "", more: Sequence[str] = ()) -> Sel
     places = {name: place for place, name in enumerate(OPERATIONS)}
     rows["place"] = [places.get(name, len(places)) for name in rows["operation"]]
     rows["first"] = rows["label"].factorize()[0]
-    rows["sizes"] = [tuple(map(int, re.findall(r"\d+", shape))) for shape in rows["shape"]]
+    sizes = {shape: tuple(map(int, re.findall(r"\d+", shape))) for shape in rows["shape"].unique()}
+    rows["sizes"] = [sizes[shape] for shape in rows["shape"]]
     older = rows
     rows, left_out = _newest(rows, [*CASE, *more])
     rows = rows.sort_values(order, kind="stable", ignore_index=True)
@@ -89,10 +90,9 @@ def contexts(rows: Iterable[Mapping[Any, Any]], keys: Sequence[str] = KEYS) -> l
 def _machines(rows: pd.DataFrame) -> "pd.Series[str]":
     """Return names that tell machines apart: with their hardware, where several have one name."""
     several = rows.groupby(["machine", "source"])["hardware"].transform("nunique") > 1
-    labels = [
-        told_apart(machine, hardware) for machine, hardware in rows[["machine", "hardware"]].itertuples(index=False)
-    ]
-    return rows["machine"].mask(several, pd.Series(labels, rows.index, dtype=object))
+    names = rows["machine"].copy()
+    names[several] = [told_apart(*one) for one in rows.loc[several, ["machine", "hardware"]].itertuples(index=False)]
+    return names
 
 
 def _models(rows: pd.DataFrame) -> "pd.Series[str]":

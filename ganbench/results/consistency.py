@@ -62,8 +62,10 @@ def fault(records: Sequence[Line]) -> tuple[int, str] | None:
             if case in seen:
                 return number, f"a second row of {record.operation} on {record.target} in round {record.round}"
             try:
-                for seconds in (*record.samples, *record.latency_s, *record.device_s):
-                    check_seconds(seconds)
+                for times in (record.samples, record.latency_s, record.device_s):
+                    if times:
+                        check_seconds(min(times))
+                        check_seconds(max(times))
             except ValueError as error:
                 return number, str(error)
             found = record.shape, record.flops, record.bytes

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from ..errors import StorageError
 from .differences import changes, obstacles
 from .run import Run, open_run
-from .statistics import MIN_ROUNDS, Estimate, Outcome, half_width, judge, speed_of, student
+from .statistics import MIN_ROUNDS, Estimate, Outcome, half_width, judge, speed_of, student, variance
 
 Work = tuple[Any, str]  # an operation, with what tells it apart, and a target
 Ratios = dict[Work, list[Estimate]]  # of each run, in the order of the runs
@@ -80,7 +80,7 @@ def spread(groups: Iterable[Mapping[Work, Sequence[Estimate]]]) -> Spread | None
         for (operation, _), several in ratios.items():
             if len(several) > 1:
                 free = len(several) - 1
-                squares += free * statistics.variance(math.log(one.value) for one in several)
+                squares += free * variance([math.log(one.value) for one in several])
                 freedom += free
                 operations[number, operation] = max(free, operations.get((number, operation), 0))
     return Spread(squares / freedom, sum(operations.values())) if freedom else None

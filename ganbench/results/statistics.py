@@ -7,6 +7,7 @@ passes say how far they should. Both are pooled, as in moderated t-tests (Smyth 
 methods for assessing differential expression in microarray experiments", section 4): docs/decisions/0006.
 """
 
+import itertools
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -61,7 +62,7 @@ class Verdict(NamedTuple):
 
 def walsh_averages(values: Sequence[float]) -> list[float]:
     """Return the sorted means of all pairs, each value paired with itself too."""
-    return sorted((a + b) / 2 for i, a in enumerate(values) for b in values[i:])
+    return sorted([(a + b) / 2 for a, b in itertools.combinations_with_replacement(values, 2)])
 
 
 def hodges_lehmann(values: Sequence[float], error: float = 0.0) -> Estimate:
@@ -99,6 +100,11 @@ def student(freedom: float) -> float:
 def typical(seconds: Sequence[float]) -> Estimate:
     """Return the location of the rounds' times, in seconds; taken on logarithms, as ratios are."""
     return exp(hodges_lehmann([math.log(s) for s in seconds]))
+
+
+def middle(numbers: Sequence[float]) -> float:
+    """Return the same location without its interval; also of ratios."""
+    return math.exp(statistics.median(walsh_averages([math.log(one) for one in numbers])))
 
 
 def speed_ratio(baseline: Sequence[float], target: Sequence[float]) -> Estimate:
@@ -191,7 +197,8 @@ def _level(pairs: Sequence[Mapping[int, float]]) -> float:
 def _error(pairs: Sequence[Mapping[int, float]]) -> float:
     """Return the variance of a round as its passes scatter, in which copies of one target go up and down together."""
     shared = set.intersection(*map(set, pairs))
-    return trimmed_error([statistics.fmean([logs[number] for logs in pairs]) for number in shared])
+    copies = [[logs[number] for number in shared] for logs in pairs]
+    return trimmed_error([*map(statistics.fmean, zip(*copies, strict=True))])
 
 
 def speed(rounds: Mapping[int, Sequence[Mapping[int, float]]]) -> Estimate:
