@@ -1,10 +1,13 @@
 """Many run files: what was worked out once is kept, and never out of date."""
 
 import os
+import shutil
+import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from patience import LIMIT_S
 
 import ganbench
 from ganbench.results import loading, row_cache
@@ -122,3 +125,26 @@ def test_a_folder_that_may_not_be_opened_is_told(craft, tmp_path):
             assert ganbench.load_results(tmp_path).empty
     finally:
         run.parent.chmod(0o755)
+
+
+def test_a_further_process_keeps_the_same_rows(craft, tmp_path, kept, monkeypatch):
+    """It begins at the other end, once many files were new."""
+    for number in range(4):
+        craft(tmp_path / "r", {"torch": 2.0 + number})
+    plain = ganbench.load_results(tmp_path / "r")
+    shutil.rmtree(kept)
+    monkeypatch.setattr(row_cache, "MANY", 2)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    derive, own = row_cache.run_rows, []
+
+    def derived(run):
+        own.append(run.path)
+        late = time.monotonic() + LIMIT_S
+        while len(own) == 2 and len([path for path in kept_files(kept) if not path.suffix]) < 3:
+            assert time.monotonic() < late
+            time.sleep(0.01)
+        return derive(run)
+
+    monkeypatch.setattr(row_cache, "run_rows", derived)
+    pd.testing.assert_frame_equal(ganbench.load_results(tmp_path / "r"), plain)
+    assert len(own) == 2

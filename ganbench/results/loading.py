@@ -14,9 +14,9 @@ from .asv import is_asv_file, read_asv
 from .row_cache import MANY, RowCache
 from .run import open_run
 from .store import DamagedResultsWarning
-from .table import COUNTED, Rows, frame, run_rows
+from .table import COUNTED, NO_COLUMN, Rows, frame, run_rows
 
-NO_COLUMN = (ArithmeticError, TypeError, ValueError)  # what numbers raise that no column can hold
+Found = dict[tuple[str, ...], tuple[Path, Rows]]  # by run: its file and its rows
 
 
 def load_results(*paths: str | Path, progress: Callable[[float, str], None] | None = None) -> pd.DataFrame:
@@ -31,8 +31,17 @@ def load_results(*paths: str | Path, progress: Callable[[float, str], None] | No
         if not root.exists():
             raise StorageError(f"no results at {root}: the folder does not exist")
         files += [root] if root.is_file() else _result_files(root)
-    read = _reader(len(files))
-    found: dict[tuple[str, ...], tuple[Path, Rows]] = {}
+    with _cache(files) as cache:
+        found = _read(files, cache.rows if cache else lambda file: run_rows(open_run(file)), progress)
+    try:
+        return frame(chain.from_iterable(rows for _, rows in found.values()))
+    except NO_COLUMN:  # of some file; to make a frame of each always would take as long again
+        return frame(chain.from_iterable(rows for file, rows in found.values() if _fits(file, rows)))
+
+
+def _read(files: list[Path], read: Callable[[Path], Rows], progress: Callable[[float, str], None] | None) -> Found:
+    """Return the rows of each run; what is left out is said."""
+    found: Found = {}
     for number, file in enumerate(files):
         if progress is not None:
             progress(number / len(files), f"reading {number:,} of {len(files):,} files")
@@ -55,18 +64,15 @@ def load_results(*paths: str | Path, progress: Callable[[float, str], None] | No
             found[run] = more
             if less[0] != more[0]:
                 _leave_out(f"{less[0]}: it is a copy of {more[0]}")
-    try:
-        return frame(chain.from_iterable(rows for _, rows in found.values()))
-    except NO_COLUMN:  # of some file; to make a frame of each always would take as long again
-        return frame(chain.from_iterable(rows for file, rows in found.values() if _fits(file, rows)))
+    return found
 
 
-def _reader(files: int) -> Callable[[Path], Rows]:
-    """Return what makes rows of a run file; of many files, rows are kept for the next time."""
-    if files >= MANY:
+def _cache(files: list[Path]) -> contextlib.AbstractContextManager[RowCache | None]:
+    """Return where the rows of many files are kept for the next time; nothing for few."""
+    if len(files) >= MANY:
         with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: nobody's home is known
-            return RowCache().rows
-    return lambda file: run_rows(open_run(file))
+            return RowCache(files)
+    return contextlib.nullcontext()
 
 
 def _result_files(root: Path) -> list[Path]:

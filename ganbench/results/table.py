@@ -22,6 +22,7 @@ from .statistics import (
     beyond_band,
     judge,
     level,
+    middle,
     paired,
     speed,
     speed_of,
@@ -34,6 +35,7 @@ from .statistics import (
 # a slow moment of a shared machine, which may halve it.
 IMPOSSIBLE = 3.0
 MOST_OTHERS = 0.99  # the most that is granted of the share of other work
+NO_COLUMN = (ArithmeticError, TypeError, ValueError)  # what numbers raise that no column can hold
 COUNTED = "count"  # the source of rows without times
 WIDE = 0.01  # a tolerance above this is told
 Rows = list[dict[str, Any]]
@@ -59,26 +61,29 @@ def run_rows(run: Run) -> Rows:
     measured: dict[tuple[str, str, bool], list[Measurement]] = {}
     for record in run.measurements:
         measured.setdefault((record.operation, record.target, record.copy), []).append(record)
-    rows, ceilings = [], Ceilings(run.records)
+    visits = {case: visits_of(taken) for case, taken in measured.items()}
+    spent = [one for one in run.records if isinstance(one, EnergyRecord) and one.joules > 0]
+    rows, ceilings, common = [], Ceilings(run.records), _common(header)
+    targets = [(one, common | _of_target(one, run.workers.get(one.label), header)) for one in header.targets]
     for operation in header.operations:
-        baseline = [visits_of(measured.get((operation, header.baseline, copy), [])) for copy in (False, True)]
+        baseline = [visits.get((operation, header.baseline, copy), {}) for copy in (False, True)]
         control = speed_of(baseline[:1], baseline[1:])
-        made: list[tuple[dict[str, Any], Sequence[Measurement]]] = []
-        for target in header.targets:
-            taken = measured.get((operation, target.label, False))
-            if not taken:
+        made: list[tuple[dict[str, Any], Rounds]] = []
+        for target, known in targets:
+            case = operation, target.label, False
+            if case not in measured:
                 continue
-            row = _common(header, run.workers.get(target.label)) | _measured(taken, header.spec)
+            taken, levels = measured[case], _levels(visits[case])
+            row = known | {"operation": operation} | _measured(taken, visits[case], levels, header.spec)
             row |= _bounded(row, ceilings.bound(target.device, row["flops"], row["bytes"], header.caches))
             if operation == ITERATION:
-                products = _levels(measured.get((FLOOR, library_of(target, header.targets).label, False), []))
-                shared = [(products[i], seconds) for i, seconds in _levels(taken).items() if i in products]
+                products = _levels(visits.get((FLOOR, library_of(target, header.targets).label, False), {}))
+                shared = [(products[i], seconds) for i, seconds in levels.items() if i in products]
                 if shared:
                     row["percent_of_floor"] = 100 * speed_ratio(*zip(*shared, strict=True)).value
-            row |= _energy(run, operation, target) if row["status"] == "ok" else {}
-            row |= {"operation": operation, "target": target.label}
-            row |= {"backend": target.backend, "mode": target.mode, "device": target.device}
-            made.append((row, taken))
+            if row["status"] == "ok" and (own := [one for one in spent if (one.operation, one.target) == case[:2]]):
+                row |= _energy(own, [one for one in run.records if isinstance(one, PowerRecord)], target.device)
+            made.append((row, visits[case]))
         if any(row["target"] == header.baseline and row["status"] != "ok" for row, _ in made):
             baseline = []  # nothing can be compared with it, nor with its copy alone
         for row, rounds in made:
@@ -88,11 +93,18 @@ def run_rows(run: Run) -> Rows:
     return rows
 
 
-def _common(header: RunHeader, worker: WorkerRecord | None) -> dict[str, Any]:
+def _common(header: RunHeader) -> dict[str, Any]:
+    """Return the columns that are the same in every row of a run."""
     names = "run_id timestamp machine dtype precision caches data data_digest threads baseline commit dirty".split()
     row = {name: getattr(header, name) for name in names} | {"hardware": hardware_of(header)}
     row["source"] = COUNTED if header.count else "compare"
-    row |= {"preset": header.spec.name, "model": model_label(header.spec), "widths": header.spec.widths}
+    return row | {"preset": header.spec.name, "model": model_label(header.spec), "widths": header.spec.widths}
+
+
+def _of_target(target: Target, worker: WorkerRecord | None, header: RunHeader) -> dict[str, Any]:
+    """Return the columns that are the same in every row of a target."""
+    row: dict[str, Any] = {name: getattr(target, name) for name in ("backend", "mode", "device")}
+    row["target"] = target.label
     if worker is not None:
         row |= {"denormals": worker.denormals, "framework_version": worker.framework_version}
     if worker is not None and not header.count:
@@ -117,7 +129,9 @@ def _bounded(row: dict[str, Any], bound: Bound | None) -> dict[str, Any]:
     return columns | {"status": "impossible", "reason": reason}
 
 
-def _measured(taken: Sequence[Measurement], spec: GANSpec) -> dict[str, Any]:
+def _measured(
+    taken: Sequence[Measurement], visits: Rounds, levels: Mapping[int, float], spec: GANSpec
+) -> dict[str, Any]:
     """Return the columns that follow from one case alone."""
     first, last = taken[0], taken[-1]
     shape = shape_of(first.operation, first.shape, spec)
@@ -150,10 +164,9 @@ def _measured(taken: Sequence[Measurement], spec: GANSpec) -> dict[str, Any]:
     if counts := last.instructions:
         row["instructions"] = median(counts)
         row["instructions_spread"] = (max(counts) - min(counts)) / row["instructions"]
-    levels = [seconds for _, seconds in sorted(_levels(taken).items())]
     if levels:
         samples = [sample for entry in taken for sample in entry.samples]
-        location = typical(levels)
+        location = typical([*levels.values()])
         low, _, high = quantiles(samples, n=4, method="inclusive") if len(samples) > 1 else [math.nan] * 3
         disturbances = [entry.disturbance for entry in taken if entry.disturbance is not None]
         row |= {
@@ -161,7 +174,7 @@ def _measured(taken: Sequence[Measurement], spec: GANSpec) -> dict[str, Any]:
             "ci_low_s": location.low,
             "ci_high_s": location.high,
             "iqr_s": high - low,
-            "undisturbed_s": typical([undisturbed(visits) for visits in visits_of(taken).values()]).value,
+            "undisturbed_s": middle([*map(undisturbed, visits.values())]),
             "rounds": len(levels),
             "number": first.iterations,
             "samples": samples,
@@ -179,20 +192,10 @@ def _measured(taken: Sequence[Measurement], spec: GANSpec) -> dict[str, Any]:
     return row
 
 
-def _energy(run: Run, operation: str, target: Target) -> dict[str, Any]:
-    """Return the columns on the energy of an iteration; nothing where it is not known."""
-    found = {
-        one.round: one
-        for one in run.records
-        if isinstance(one, EnergyRecord) and (one.operation, one.target) == (operation, target.label) and one.joules > 0
-    }
-    if not found:
-        return {}
-    idle = {
-        one.round: one.watts
-        for one in run.records
-        if isinstance(one, PowerRecord) and one.device == target.device and one.watts is not None
-    }
+def _energy(spent: Sequence[EnergyRecord], idling: Sequence[PowerRecord], device: str) -> dict[str, Any]:
+    """Return the columns on the energy of an iteration."""
+    found = {one.round: one for one in spent}
+    idle = {one.round: one.watts for one in idling if one.device == device and one.watts is not None}
     location = typical([one.joules for one in found.values()])
     row: dict[str, Any] = dict(zip(("joules", "joules_low", "joules_high"), location, strict=True))
     row["watts"] = median(one.joules / one.seconds for one in found.values())
@@ -223,26 +226,21 @@ def _steady(taken: Sequence[Measurement]) -> bool:
     return not beyond_band(drift) if drift.has_interval else bool(taken[0].steady)
 
 
-def _against(
-    baseline: Sequence[Rounds], taken: Sequence[Measurement], control: Estimate | None, is_baseline: bool
-) -> dict[str, Any]:
+def _against(baseline: Sequence[Rounds], visits: Rounds, control: Estimate | None, is_baseline: bool) -> dict[str, Any]:
     """Return the columns that compare a case with the baseline's copies, round by round."""
     row: dict[str, Any] = {}
     if control is not None:
         row |= dict(zip(CONTROL, control, strict=True))
-    if taken[-1].status != "ok":
-        return row
-    visits = visits_of(taken)
     if is_baseline:
         return row | {"ratio": 1.0, "verdict": "baseline"} if visits else row
     shared = paired(baseline, [visits])
-    if not shared:
+    if not shared:  # nor any visits, where the case failed in the end
         return row
     found = judge(ratio := speed(shared), len(shared), control)
     row |= dict(zip(("ratio", "ratio_low", "ratio_high"), ratio, strict=True))
     if ratio.has_interval:  # whether the verdict would speak of another ratio, had nothing disturbed either
         copies = [geometric_mean(undisturbed(copy[i]) for copy in baseline if i in copy) for i in shared]
-        calm = speed_ratio(copies, [undisturbed(visits[i]) for i in shared]).value
+        calm = middle([b / t for b, t in zip(copies, (undisturbed(visits[i]) for i in shared), strict=True)])
         row["uneven"] = not ratio.low <= calm <= ratio.high
     return row | {"verdict": found.outcome, "detectable": found.detectable}
 
@@ -252,6 +250,6 @@ def control_of(row: "Mapping[Any, Any] | pd.Series[Any]") -> Estimate:
     return Estimate(*(row[name] for name in CONTROL))
 
 
-def _levels(taken: Sequence[Measurement]) -> dict[int, float]:
-    """Return each round's typical seconds; nothing where the case failed in the end."""
-    return {number: level(visits) for number, visits in visits_of(taken).items()}
+def _levels(rounds: Rounds) -> dict[int, float]:
+    """Return each round's typical seconds."""
+    return {number: level(visits) for number, visits in rounds.items()}
