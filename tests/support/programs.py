@@ -5,7 +5,7 @@ import pytest
 from ganbench.gan import preset
 from ganbench.operations import OPERATIONS, operation, operations_of
 from ganbench.precision import FULL, precision_of
-from ganbench.testing import ODD_SPECS
+from ganbench.testing import ODD_SPECS, images
 
 SPECS = (preset("tiny"), *ODD_SPECS)
 WHOLE = ("adam_step", "gan_iteration")  # what a mode other than the default changes
@@ -14,6 +14,12 @@ WHOLE = ("adam_step", "gan_iteration")  # what a mode other than the default cha
 def formats(backend):
     """Return (dtype, precision) of each format that a backend has."""
     return [("float32", "tf32") if name == "tf32" else (name, precision_of(name)) for name in backend.formats]
+
+
+def inputs_of(case, dtype):
+    """Return inputs with two batches: no later one is handled otherwise than the second."""
+    inputs = case.inputs(0, dtype, images(case))
+    return inputs._replace(batches=inputs.batches[:2])
 
 
 def programs(backend, halves, specs=SPECS):

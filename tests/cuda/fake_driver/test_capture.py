@@ -1,4 +1,4 @@
-"""What ``cupy.graph`` records: eight iterations, without a wait, a copy or an allocation; and its products."""
+"""What ``cupy.graph`` records: iterations without a wait, a copy or an allocation; and its products."""
 
 import ctypes
 
@@ -6,11 +6,10 @@ import cupy
 import pytest
 from driver import DRIVER, WAITS
 from ganbench.backends.cublas import CublasKernels
-from programs import SPECS
+from programs import SPECS, inputs_of
 
 from ganbench.operations import operation
 from ganbench.registry import load
-from ganbench.testing import images
 from ganbench.verification.models import IMAGE_SPECS
 
 FORMATS = (("float64", "ieee"), ("float32", "ieee"), ("float32", "tf32"))
@@ -44,7 +43,7 @@ def form(request):
 def prepared(make, case, form):
     dtype, precision = form
     backend = make("graph", precision)
-    return backend, backend.prepare(case, case.inputs(0, dtype, images(case)))
+    return backend, backend.prepare(case, inputs_of(case, dtype))
 
 
 def test_a_recorded_pass_takes_no_memory_and_waits_for_nothing(make, calls, case, form):

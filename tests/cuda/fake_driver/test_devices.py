@@ -4,6 +4,7 @@ import cupy
 import numpy as np
 import pytest
 from driver import HOPPER, SM
+from programs import inputs_of
 
 from ganbench.backend import DISPLACING
 from ganbench.errors import UnavailableError, UnsupportedError
@@ -11,7 +12,6 @@ from ganbench.gan import preset
 from ganbench.measure.cold import Cold
 from ganbench.measure.engine import time_visit
 from ganbench.operations import operation
-from ganbench.testing import images
 
 
 @pytest.mark.parametrize("index", [0, 1])
@@ -48,7 +48,7 @@ def test_code_is_compiled_for_the_gpu_that_there_is(calls):
 @pytest.mark.parametrize("mode", ["eager", "graph"])
 def test_a_visit_has_a_time_of_the_device(make, mode):
     backend, case = make(mode), operation("gan_iteration", preset("tiny"))
-    program = backend.prepare(case, case.inputs(0, "float32", images(case)))
+    program = backend.prepare(case, inputs_of(case, "float32"))
     before = backend.forget_device_peak()
     timed = time_visit(backend, case, program, 4)
     assert timed.device_s > 0
@@ -62,7 +62,7 @@ L2 = 50 * 2**20  # bytes, of the fake GPUs
 @pytest.mark.parametrize("mode", ["eager", "fused"])
 def test_the_cache_is_written_before_each_cold_call_and_outside_of_what_is_timed(make, calls, mode):
     backend, case = make(mode), operation("adam_step", preset("tiny"))
-    program = backend.prepare(case, case.inputs(0, "float32", images(case)))
+    program = backend.prepare(case, inputs_of(case, "float32"))
     program()
     visit = Cold(backend).time_visit
     calls()

@@ -8,14 +8,13 @@ import cupy
 import numpy as np
 import pytest
 from driver import HOPPER, SM, WAITS
-from programs import SPECS, programs
+from programs import SPECS, inputs_of, programs
 
 from ganbench.errors import UnsupportedError
 from ganbench.gan import preset
 from ganbench.operations import operation
 from ganbench.precision import accumulation_dtype
 from ganbench.registry import load
-from ganbench.testing import images
 from ganbench.verification.models import IMAGE_SPECS
 
 PROGRAMS = programs(load("cupy"), ("eager", "fused"), (*SPECS, IMAGE_SPECS[0]))
@@ -24,7 +23,7 @@ PROGRAMS = programs(load("cupy"), ("eager", "fused"), (*SPECS, IMAGE_SPECS[0]))
 @pytest.mark.parametrize(("mode", "case", "dtype", "precision"), PROGRAMS)
 def test_a_program(make, calls, mode, case, dtype, precision):
     backend = make(mode, precision)
-    inputs = case.inputs(0, dtype, images(case))
+    inputs = inputs_of(case, dtype)
     program = backend.prepare(case, inputs)
     program()
     prepared = calls()
@@ -73,7 +72,7 @@ def test_work_beside_other_work_is_seen(make, calls):
 def test_a_graph_of_halves_is_refused(make):
     case = operation("gan_iteration", preset("tiny"))
     with pytest.raises(UnsupportedError, match=r"cupy\.graph has only"):
-        make("graph", "mixed").prepare(case, case.inputs(0, "float16", images(case)))
+        make("graph", "mixed").prepare(case, inputs_of(case, "float16"))
 
 
 # What cupy.fuse makes of the formulas ---------------------------------------------------------------------------
@@ -100,7 +99,7 @@ def halves_in(kernel, dtype):
 @pytest.mark.parametrize(("dtype", "precision"), [("float64", "ieee"), ("float32", "ieee"), ("float16", "mixed")])
 def test_adam_is_one_kernel_a_tensor_and_nothing_in_it_is_a_half(make, calls, dtype, precision):
     case = operation("adam_step", preset("tiny"))
-    inputs = case.inputs(0, dtype, images(case))
+    inputs = inputs_of(case, dtype)
     program = make("fused", precision).prepare(case, inputs)
     calls()
     program()

@@ -12,6 +12,8 @@ from watched import Watched
 
 from ganbench.registry import load
 
+TorchBackend = load("torch")
+
 
 def moved(parameter, applied):
     """Move a parameter of a network to a GPU; it stays the same object, as real ones do."""
@@ -53,7 +55,7 @@ def cuda(monkeypatch):
     def graph(made):
         nonlocal recording
         before, recording = done.synchronised, True
-        with Watched() as done.recorded:
+        with done.seen() as done.recorded:
             yield
         recording = False
         assert done.synchronised == before, "CUDA refuses to wait while a graph is recorded"
@@ -74,13 +76,15 @@ def cuda(monkeypatch):
         monkeypatch.setattr(torch.cuda, name, value)
     monkeypatch.setattr(torch_backend, "require_compiler", lambda device: None)
     monkeypatch.setattr(torch, "compile", lambda function, **how: function)
-    monkeypatch.setattr(load("torch"), "to_numpy", lambda self, array: array)
+    monkeypatch.setattr(TorchBackend, "to_numpy", lambda self, array: array)
     monkeypatch.setattr(torch.utils, "swap_tensors", moved)
     monkeypatch.setattr(fake_tensor, "init_gpu_context", lambda device: None)
     monkeypatch.setattr(fake_tensor, "CONSTANT_NUMEL_LIMIT", 0)  # it would make tensors of one number real ones
     # Watched throughout, since it answers for numbers that the host has. Backward passes in this thread: those of GPUs
     # have threads only where there is a GPU.
-    with fake_tensor.FakeTensorMode(), Watched(work), torch.autograd.set_multithreading_enabled(False):
+    watched = Watched(work)
+    done.seen = watched.seen
+    with fake_tensor.FakeTensorMode(), watched, torch.autograd.set_multithreading_enabled(False):
         yield done
     assert not done.order.beside, "a stream did not wait for the work of another"
     torch.set_float32_matmul_precision("highest")

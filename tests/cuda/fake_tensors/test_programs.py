@@ -2,8 +2,7 @@
 
 import pytest
 import torch
-from programs import SPECS, programs
-from watched import Watched
+from programs import SPECS, inputs_of, programs
 
 from ganbench.backend import DISPLACING
 from ganbench.errors import UnsupportedError
@@ -11,7 +10,7 @@ from ganbench.gan import preset
 from ganbench.operations import operation
 from ganbench.precision import accumulation_dtype
 from ganbench.registry import load
-from ganbench.testing import IMAGE_SPECS, images
+from ganbench.testing import IMAGE_SPECS
 
 TorchBackend = load("torch")
 EVERY_FORMULA = [spec for spec in SPECS if spec.name in ("tiny", "activations", "saturating-bn")] + [IMAGE_SPECS[0]]
@@ -21,12 +20,12 @@ HALVES = ("eager", "compile")  # modes whose iteration has them
 @pytest.mark.parametrize(("mode", "case", "dtype", "precision"), programs(TorchBackend, HALVES, EVERY_FORMULA))
 def test_a_program(cuda, mode, case, dtype, precision):
     backend = TorchBackend(mode, "cuda:1", precision)
-    inputs = case.inputs(0, dtype, images(case))
+    inputs = inputs_of(case, dtype)
     program = backend.prepare(case, inputs)
     program()
     program.reset()
     synchronised = cuda.synchronised
-    with Watched() as watched:
+    with cuda.seen() as watched:
         program()
         program()
     for seen in [watched] if cuda.recorded is None else [watched, cuda.recorded]:
@@ -49,7 +48,7 @@ def test_a_program(cuda, mode, case, dtype, precision):
 def test_an_iteration_in_halves_is_refused(cuda, mode):
     case = operation("gan_iteration", preset("tiny"))
     with pytest.raises(UnsupportedError, match=f"torch.{mode} has only"):
-        TorchBackend(mode, "cuda", "mixed").prepare(case, case.inputs(0, "float16", images(case)))
+        TorchBackend(mode, "cuda", "mixed").prepare(case, inputs_of(case, "float16"))
 
 
 @pytest.mark.parametrize(("precision", "told"), [("ieee", "highest"), ("tf32", "high"), ("mixed", "highest")])
@@ -66,7 +65,7 @@ def test_the_gpu_that_is_named_becomes_the_current_one(cuda):
 
 def test_the_cache_is_displaced_by_writing_several_times_its_size(cuda):
     displace = TorchBackend("eager", "cuda:1").cache_displacer()
-    with Watched() as watched:
+    with cuda.seen() as watched:
         written = displace()
     assert written.device == torch.device("cuda:1")
     assert written.nbytes == DISPLACING * 50 * 2**20
@@ -76,10 +75,10 @@ def test_the_cache_is_displaced_by_writing_several_times_its_size(cuda):
 def test_what_waits_is_noticed(cuda):
     """Else the tests above would say nothing."""
     for wait in (torch.Tensor.item, torch.Tensor.cpu, bool, lambda tensor: torch.zeros(1).copy_(tensor)):
-        with Watched() as watched:
+        with cuda.seen() as watched:
             wait(torch.ones(1, device="cuda"))
         assert watched.waits
-    with Watched() as watched:
+    with cuda.seen() as watched:
         torch.ones(()).item()
     assert not watched.waits
 

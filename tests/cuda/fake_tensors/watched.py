@@ -1,33 +1,47 @@
 """What a GPU makes the host wait for, seen in the operations that PyTorch dispatches."""
 
+import contextlib
+import types
+
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 ONE_NUMBER = torch.ops.aten._local_scalar_dense.default  # what ``item`` and ``bool`` are
 
 
 class Watched(TorchDispatchMode):
-    """Counts the operations of GPUs; notes each that the host waits for, or that carries something from or to it.
+    """Tells ``tell`` the name of each operation of GPUs. Entered once: each mode more would be one more way to go."""
 
-    ``tell`` is told the name of each.
-    """
-
-    def __init__(self, tell=lambda name: None):
+    def __init__(self, tell):
         super().__init__()
-        self.waits, self.operations, self._tell = [], 0, tell
+        self._tell, self._records = tell, []
+
+    @contextlib.contextmanager
+    def seen(self):
+        """Return how many operations there are meanwhile, and those the host waits for: between it and a GPU."""
+        record = types.SimpleNamespace(waits=[], operations=0)
+        self._records.append(record)
+        yield record
+        self._records.remove(record)
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        given = _devices((args, kwargs))
+        given = _devices(args) | _devices(kwargs)
         result = 1.0 if function is ONE_NUMBER else function(*args, **(kwargs or {}))
         made = _devices(result)
+        waits = (function is ONE_NUMBER and "cuda" in given) or (given and len(given | made) > 1)
+        for record in self._records:
+            record.operations += "cuda" in given | made
+            record.waits += [str(function)] * bool(waits)
         if "cuda" in given | made:
-            self.operations += 1
             self._tell(str(function))
-        if (function is ONE_NUMBER and "cuda" in given) or (given and len(given | made) > 1):
-            self.waits.append(str(function))
         return result
 
 
 def _devices(tree):
-    return {leaf.device.type for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)}
+    if isinstance(tree, torch.Tensor):
+        return {tree.device.type}
+    if isinstance(tree, dict):
+        tree = tree.values()
+    elif not isinstance(tree, tuple | list):
+        return set()
+    return set().union(*map(_devices, tree))

@@ -10,12 +10,13 @@ import sys
 
 import jax
 import pytest
+from programs import inputs_of
 
 from ganbench.errors import UnavailableError
 from ganbench.gan import preset
 from ganbench.operations import operation, operations_of
 from ganbench.registry import load
-from ganbench.testing import ODD_SPECS, images
+from ganbench.testing import ODD_SPECS
 from ganbench.verification.models import IMAGE_SPECS
 
 DTYPE, PRECISION = os.environ["FORMAT"].split("-")
@@ -33,11 +34,11 @@ CASES = [
 ]
 
 
-@pytest.fixture(params=CASES)
+@pytest.fixture(params=CASES, scope="module")
 def lowered(request):
-    """(operation, the arguments of its program, the text of the program for CUDA)."""
+    """(operation, the arguments of its program, the text of the program for CUDA), once for all tests."""
     mode, case = request.param
-    program = JaxBackend(mode, "cpu").prepare(case, case.inputs(0, DTYPE, images(case)))
+    program = JaxBackend(mode, "cpu").prepare(case, inputs_of(case, DTYPE))
     arguments = program._fixed, program._state, program._batches[0]
     return case, arguments, program._step.trace(*arguments).lower(lowering_platforms=("cuda",)).as_text()
 
