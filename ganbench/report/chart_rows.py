@@ -13,6 +13,7 @@ roof_gflops   what the ceilings measured on that machine allow
 import functools
 import math
 import statistics
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -207,16 +208,16 @@ def _variables(row: Mapping[Any, Any]) -> Iterator[tuple[str, int, str]]:
         yield "width", max(widths[1:-1]), f"batch {row['batch']}, {len(sizes)} sizes, noise {widths[0]}"
 
 
-def history(found: Selection, most: int) -> tuple[list[Row], int]:
+def history(found: Selection, most: int, of_all: int = sys.maxsize) -> tuple[list[Row], int]:
     """Return the times of each case that was measured more than once, with ``TIMES``, and how many were left out.
 
-    Of each series the newest ``most`` are kept. ``confirmed`` stands at the first time of a commit of which two runs or
-    more were made, as of the commit before.
+    Of each series the newest ``most`` are kept, and of these the newest ``of_all``. ``confirmed`` stands at the first
+    time of a commit of which two runs or more were made, as of the commit before.
     """
     names = [*KEYS, "case", "target"]
     older = found.older[[name for name in found.older if name in (*TIMES, *OF_TIMES)]]
     rows = with_cases(older[(older["status"] == "ok") & older["median_s"].notna()])
-    rows = rows.sort_values("timestamp", kind="stable")
+    rows = rows.sort_values("timestamp", kind="stable", na_position="first")
     rows["target"] = rows["label"]
     rows["series"] = rows.groupby(names, sort=False, dropna=False).ngroup()
     rows = rows[rows["series"].duplicated(keep=False)]
@@ -225,7 +226,7 @@ def history(found: Selection, most: int) -> tuple[list[Row], int]:
     begins = ~rows.duplicated(["series", "at"])
     of = rows[[*names, "at"]].itertuples(index=False, name=None)
     rows["confirmed"] = [said.get(one, "") if begin else "" for one, begin in zip(of, begins, strict=True)]
-    kept = rows.groupby("series", sort=False).tail(most)
+    kept = rows.groupby("series", sort=False).tail(most).tail(of_all)
     return plain(kept, TIMES), len(rows) - len(kept)
 
 

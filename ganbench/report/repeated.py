@@ -14,6 +14,7 @@ from ..results.table import run_table
 from .table import SAME, UNDECIDED, interval
 from .text import PAPER, Part, Screen, document
 
+ESTIMATE = ("median_s", "ci_low_s", "ci_high_s")
 LEGEND = (
     "together: speed relative to {baseline} over all runs [95 % interval]. One interval comes from the rounds in each "
     "run, one from the differences between the runs; the wider one is shown. confirmed: it lies outside of the band. "
@@ -81,17 +82,16 @@ def confirmed(rows: pd.DataFrame, index: Sequence[str]) -> dict[tuple[Any, ...],
     known = rows[(rows["status"] == "ok") & rows["ci_low_s"].notna()].sort_values("timestamp", kind="stable")
     several = known[known.groupby(by_commit, sort=False)["median_s"].transform("size") > 1]
     runs: dict[str, dict[Any, list[Estimate]]] = {}
-    for names, mine in several.groupby(by_commit, sort=False):
-        times = [Estimate(*one) for one in mine[["median_s", "ci_low_s", "ci_high_s"]].itertuples(index=False)]
-        runs.setdefault(str(names[-1]), {})[names[:-2], names[-2]] = times
+    of = several[by_commit].itertuples(index=False, name=None)
+    for (*names, target, commit), times in zip(of, several[list(ESTIMATE)].to_numpy().tolist(), strict=True):
+        runs.setdefault(commit, {}).setdefault((tuple(names), target), []).append(Estimate(*times))
     found: dict[tuple[Any, ...], Outcome] = {}
     if (between := spread(runs.values())) is None:
         return found
     began = known["commit"].map(rows.groupby("commit")["timestamp"].min())
-    for names, mine in known.assign(began=began).sort_values("began", kind="stable").groupby([*index], sort=False):
-        case = names[:-1], names[-1]
+    for case, mine in known.assign(began=began).sort_values("began", kind="stable").groupby([*index], sort=False):
         for before, after in itertools.pairwise(dict.fromkeys(mine["commit"])):
-            both = [runs.get(commit, {}).get(case, []) for commit in (after, before)]
+            both = [runs.get(commit, {}).get((case[:-1], case[-1]), []) for commit in (after, before)]
             if all(both):
-                found[*names, after] = together(both, between).outcome
+                found[*case, after] = together(both, between).outcome
     return found

@@ -1,9 +1,10 @@
 """All results as one tidy DataFrame."""
 
 import contextlib
+import gc
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 
@@ -31,12 +32,12 @@ def load_results(*paths: str | Path, progress: Callable[[float, str], None] | No
         if not root.exists():
             raise StorageError(f"no results at {root}: the folder does not exist")
         files += [root] if root.is_file() else _result_files(root)
-    with _cache(files) as cache:
+    with _uncollected(), _cache(files) as cache:
         found = _read(files, cache.rows if cache else lambda file: run_rows(open_run(file)), progress)
-    try:
-        return frame(chain.from_iterable(rows for _, rows in found.values()))
-    except NO_COLUMN:  # of some file; to make a frame of each always would take as long again
-        return frame(chain.from_iterable(rows for file, rows in found.values() if _fits(file, rows)))
+        try:
+            return frame(chain.from_iterable(rows for _, rows in found.values()))
+        except NO_COLUMN:  # of some file; to make a frame of each always would take as long again
+            return frame(chain.from_iterable(rows for file, rows in found.values() if _fits(file, rows)))
 
 
 def _read(files: list[Path], read: Callable[[Path], Rows], progress: Callable[[float, str], None] | None) -> Found:
@@ -65,6 +66,18 @@ def _read(files: list[Path], read: Callable[[Path], Rows], progress: Callable[[f
             if less[0] != more[0]:
                 _leave_out(f"{less[0]}: it is a copy of {more[0]}")
     return found
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Inside this context nothing is looked for that only points at itself: among millions of values that is slow."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _cache(files: list[Path]) -> contextlib.AbstractContextManager[RowCache | None]:

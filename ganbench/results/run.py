@@ -50,10 +50,18 @@ class Run:
         assert isinstance(first, RunHeader)  # as ``parse_run`` made sure
         return first
 
-    @property
+    @cached_property
     def measurements(self) -> list[Measurement]:
         """Every case in every round."""
         return [record for record in self.records if isinstance(record, Measurement)]
+
+    @cached_property
+    def cases(self) -> dict[tuple[str, str, bool], list[Measurement]]:
+        """The rounds of each case: by operation, target, and whether it is the second copy of the baseline."""
+        found: dict[tuple[str, str, bool], list[Measurement]] = {}
+        for one in self.measurements:
+            found.setdefault((one.operation, one.target, one.copy), []).append(one)
+        return found
 
     @property
     def rounds(self) -> int:
@@ -76,8 +84,7 @@ class Run:
 
     def visits(self, operation: str, target: str, copy: bool = False) -> dict[int, Visits]:
         """Return the visits of each round to one case; nothing where the case failed in the end."""
-        case = operation, target, copy
-        return visits_of([one for one in self.measurements if (one.operation, one.target, one.copy) == case])
+        return visits_of(self.cases.get((operation, target, copy), []))
 
     def copies(self, operation: str, target: str) -> list[dict[int, Visits]]:
         """Return the visits of each round to every process of a target: the baseline has two of them in a round."""

@@ -198,7 +198,7 @@ def _error(pairs: Sequence[Mapping[int, float]]) -> float:
     """Return the variance of a round as its passes scatter, in which copies of one target go up and down together."""
     shared = set.intersection(*map(set, pairs))
     copies = [[logs[number] for number in shared] for logs in pairs]
-    return trimmed_error([*map(statistics.fmean, zip(*copies, strict=True))])
+    return trimmed_error([math.fsum(logs) / len(logs) for logs in zip(*copies, strict=True)])
 
 
 def speed(rounds: Mapping[int, Sequence[Mapping[int, float]]]) -> Estimate:

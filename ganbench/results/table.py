@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..gan import GANSpec
+from ..operation import Shape
 from ..operations import ITERATION, shape_of
 from ..operations.products import FLOOR
 from ..registry import Target, library_of
@@ -58,23 +58,22 @@ def frame(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
 def run_rows(run: Run) -> Rows:
     """Return one row per operation and target of a run, in the order that was asked for."""
     header = run.header
-    measured: dict[tuple[str, str, bool], list[Measurement]] = {}
-    for record in run.measurements:
-        measured.setdefault((record.operation, record.target, record.copy), []).append(record)
-    visits = {case: visits_of(taken) for case, taken in measured.items()}
+    sizes = {one.operation: one.shape for one in run.measurements}  # the same in every line of an operation
+    visits = {case: visits_of(taken) for case, taken in run.cases.items()}
     spent = [one for one in run.records if isinstance(one, EnergyRecord) and one.joules > 0]
     rows, ceilings, common = [], Ceilings(run.records), _common(header)
     targets = [(one, common | _of_target(one, run.workers.get(one.label), header)) for one in header.targets]
-    for operation in header.operations:
+    for operation in (name for name in header.operations if name in sizes):
+        shape = shape_of(operation, sizes[operation], header.spec)
         baseline = [visits.get((operation, header.baseline, copy), {}) for copy in (False, True)]
         control = speed_of(baseline[:1], baseline[1:])
         made: list[tuple[dict[str, Any], Rounds]] = []
         for target, known in targets:
             case = operation, target.label, False
-            if case not in measured:
+            if case not in visits:
                 continue
-            taken, levels = measured[case], _levels(visits[case])
-            row = known | {"operation": operation} | _measured(taken, visits[case], levels, header.spec)
+            levels = _levels(visits[case])
+            row = known | {"operation": operation} | _measured(run.cases[case], visits[case], levels, shape)
             row |= _bounded(row, ceilings.bound(target.device, row["flops"], row["bytes"], header.caches))
             if operation == ITERATION:
                 products = _levels(visits.get((FLOOR, library_of(target, header.targets).label, False), {}))
@@ -130,11 +129,10 @@ def _bounded(row: dict[str, Any], bound: Bound | None) -> dict[str, Any]:
 
 
 def _measured(
-    taken: Sequence[Measurement], visits: Rounds, levels: Mapping[int, float], spec: GANSpec
+    taken: Sequence[Measurement], visits: Rounds, levels: Mapping[int, float], shape: Shape
 ) -> dict[str, Any]:
     """Return the columns that follow from one case alone."""
     first, last = taken[0], taken[-1]
-    shape = shape_of(first.operation, first.shape, spec)
     row: dict[str, Any] = {
         "shape": str(shape),
         "batch": shape.batch,

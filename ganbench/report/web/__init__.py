@@ -120,9 +120,8 @@ def content(path: Path, found: Selection) -> tuple[dict[str, Any], list[Run]]:
     if left := len(cells) - len(kept):
         notes.append(f"{left:,} of {len(cells):,} rows are left out, those of the oldest runs.")
     rows, cells = found.rows.iloc[kept].reset_index(drop=True), [cells[place] for place in kept]
-    history, thinned = chart_rows.history(found, POINTS)
-    newest = _newest(history, range(len(history)), HISTORY)
-    if thinned := thinned + len(history) - len(newest):
+    history, thinned = chart_rows.history(found, POINTS, HISTORY)
+    if thinned:
         notes.append(f"History: {thinned:,} older points are left out.")
     runs, left = _runs(path, rows)
     if left:
@@ -152,7 +151,7 @@ def content(path: Path, found: Selection) -> tuple[dict[str, Any], list[Run]]:
         "shown": contexts(cells).index(chart_rows.best_known(cells)[0]),
         "first": _first(rows, run_of),
         "varied": _columns([row for row in chart_rows.varied(found) if row["machine"] in machines], chart_rows.VARIED),
-        "history": _columns([history[place] for place in newest], chart_rows.TIMES),
+        "history": _columns(history, chart_rows.TIMES),
         "changes": [one._asdict() for one in provenance.changed(runs)],
         "facts": _facts(runs, provenance.facts),
         "libraries": _facts(runs, provenance.libraries),
