@@ -82,18 +82,9 @@ def suite(name, *chosen, **variables):
     mine = {
         key: value for key, value in os.environ.items() if not key.startswith(("PYTEST_", "CUPY_", "CUDA_", "JAX_"))
     }
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "--confcutdir",
-        HERE,
-        "-p",
-        "no:cacheprovider",
-        HERE / name,
-        *chosen,
-    ]
+    mine["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # seconds; of the plug-ins only this is asked for
+    options = ["-q", "-p", "pytest_timeout", "-p", "no:cacheprovider", "--confcutdir", HERE, HERE / name, *chosen]
+    command = [sys.executable, "-m", "pytest", *options]
     done = subprocess.run(command, cwd=ROOT, env=mine | variables, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -161,9 +152,17 @@ def test_torch_on_fake_tensors(tmp_path):
     suite("fake_tensors", PYTHONPATH=str(HERE / "fake_tensors"), LD_PRELOAD=str(library))
 
 
-@pytest.mark.parametrize(("dtype", "precision"), formats(load("jax")))
-def test_jax_lowered_for_cuda(dtype, precision, tmp_path):
-    """In a process for each format, since JAX reads its variables when it is imported."""
+def alike(backend):
+    """Return the formats of a backend in groups, each with the variables that it asks for."""
+    found = {}
+    for form in formats(backend):
+        found.setdefault(str(backend.environment("cuda", *form, "")), []).append(form)
+    return [pytest.param(group, id="+".join(map("-".join, group))) for group in found.values()]
+
+
+@pytest.mark.parametrize("group", alike(load("jax")))
+def test_jax_lowered_for_cuda(group, tmp_path):
+    """In a process for each set of variables, since JAX reads them when it is imported."""
     home("jax", "JAX")
-    variables = environment(parse_target("jax@cuda"), dtype, precision, str(tmp_path))
-    suite("lowered", **variables | {"JAX_PLATFORMS": "cpu", "FORMAT": f"{dtype}-{precision}"})
+    variables = environment(parse_target("jax@cuda"), *group[0], str(tmp_path))
+    suite("lowered", **variables | {"JAX_PLATFORMS": "cpu", "FORMATS": " ".join(map("-".join, group))})

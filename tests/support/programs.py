@@ -22,14 +22,18 @@ def inputs_of(case, dtype):
     return inputs._replace(batches=inputs.batches[:2])
 
 
-def programs(backend, halves, specs=SPECS):
-    """Return (mode, operation, dtype, precision) as parameters; ``halves`` names the modes that iterate in them."""
+def programs(backend, halves, specs=SPECS, same=()):
+    """Return (mode, operation, dtype, precision) as parameters; ``halves`` names the modes that iterate in them.
+
+    ``same`` are dtypes and precisions for which the backend has no code of their own: the first model shows them.
+    """
     return [
         pytest.param(mode, operation(name, spec), dtype, precision, id=f"{mode}-{spec.name}-{name}-{dtype}-{precision}")
         for number, mode in enumerate(backend.modes)
         for spec in specs
         for name in (WHOLE if number else operations_of(spec))
         for dtype, precision in formats(backend)
+        if spec is specs[0] or not {dtype, precision} & {*same}
         if dtype in FULL or mode in halves or name != "gan_iteration"
         if spec.batch >= OPERATIONS[name].minimum_batch and {*spec.kinds} <= {*backend.layers}
     ]

@@ -17,7 +17,7 @@ from ganbench.precision import accumulation_dtype
 from ganbench.registry import load
 from ganbench.verification.models import IMAGE_SPECS
 
-PROGRAMS = programs(load("cupy"), ("eager", "fused"), (*SPECS, IMAGE_SPECS[0]))
+PROGRAMS = programs(load("cupy"), ("eager", "fused"), (*SPECS, IMAGE_SPECS[0]), ("tf32",))
 
 
 @pytest.mark.parametrize(("mode", "case", "dtype", "precision"), PROGRAMS)

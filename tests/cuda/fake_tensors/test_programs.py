@@ -17,7 +17,11 @@ EVERY_FORMULA = [spec for spec in SPECS if spec.name in ("tiny", "activations", 
 HALVES = ("eager", "compile")  # modes whose iteration has them
 
 
-@pytest.mark.parametrize(("mode", "case", "dtype", "precision"), programs(TorchBackend, HALVES, EVERY_FORMULA))
+SAME = ("tf32", "float16")  # as float32 with another setting, and as bfloat16
+PROGRAMS = programs(TorchBackend, HALVES, EVERY_FORMULA, SAME)
+
+
+@pytest.mark.parametrize(("mode", "case", "dtype", "precision"), PROGRAMS)
 def test_a_program(cuda, mode, case, dtype, precision):
     backend = TorchBackend(mode, "cuda:1", precision)
     inputs = inputs_of(case, dtype)
