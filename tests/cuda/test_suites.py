@@ -79,9 +79,8 @@ def libraries(wheels, tmp_path_factory):
 
 def suite(name, *chosen, **variables):
     """Run the tests of a folder in a process of their own; ``chosen`` are options of pytest."""
-    mine = {
-        key: value for key, value in os.environ.items() if not key.startswith(("PYTEST_", "CUPY_", "CUDA_", "JAX_"))
-    }
+    hidden = ("PYTEST_", "CUPY_", "CUDA_", "JAX_", "PYTHONDONTWRITE")  # with the last, each would compile all modules
+    mine = {key: value for key, value in os.environ.items() if not key.startswith(hidden)}
     mine["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # seconds; of the plug-ins only this is asked for
     options = ["-q", "-p", "pytest_timeout", "-p", "no:cacheprovider", "--confcutdir", HERE, HERE / name, *chosen]
     command = [sys.executable, "-m", "pytest", *options]

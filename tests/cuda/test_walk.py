@@ -20,7 +20,7 @@ LARGEST = 1_000_000  # bytes of a file that is easily sent
 
 
 def start(folder):
-    hidden = {"CUDA_VISIBLE_DEVICES", "GANBENCH_CACHE"}
+    hidden = {"CUDA_VISIBLE_DEVICES", "GANBENCH_CACHE", "PYTHONDONTWRITEBYTECODE"}
     variables = {name: value for name, value in os.environ.items() if name not in hidden}
     variables |= {"PYTHONPATH": str(PRETENDED), "GANBENCH_CACHE": str(folder / "cache")}
     return subprocess.Popen(

@@ -45,13 +45,16 @@ def test_code_is_compiled_for_the_gpu_that_there_is(calls):
     assert {*loaded} == {HOPPER}
 
 
+BETWEEN_EVENTS = 1e-3  # seconds that the fake driver says
+
+
 @pytest.mark.parametrize("mode", ["eager", "graph"])
 def test_a_visit_has_a_time_of_the_device(make, mode):
     backend, case = make(mode), operation("gan_iteration", preset("tiny"))
     program = backend.prepare(case, inputs_of(case, "float32"))
     before = backend.forget_device_peak()
     timed = time_visit(backend, case, program, 4)
-    assert timed.device_s > 0
+    assert timed.device_s == pytest.approx(BETWEEN_EVENTS / (4 * program.iterations))
     assert timed.latency_s > 0
     assert backend.device_peak() >= before > 0
 

@@ -29,6 +29,19 @@ def cuda(monkeypatch):
         def wait_stream(self, stream):
             done.order.wait(self, stream)
 
+    class Event:
+        """Between two events there is a millisecond for each operation."""
+
+        def __init__(self, enable_timing=False):
+            self._timed, self._work = enable_timing, None
+
+        def record(self):
+            self._work = done.order.moment(current)[current]
+
+        def elapsed_time(self, end):
+            assert self._timed, "CUDA gives no time of events that were not made for it"
+            return float(end._work - self._work)
+
     current = default = Stream()
     recording, warmed = False, set()
 
@@ -68,6 +81,7 @@ def cuda(monkeypatch):
         "set_device": done.used.append,
         "synchronize": synchronize,
         "Stream": Stream,
+        "Event": Event,
         "stream": on,
         "current_stream": lambda: current,
         "CUDAGraph": lambda: types.SimpleNamespace(replay=lambda: work("replay")),

@@ -7,6 +7,7 @@ from programs import SPECS, inputs_of, programs
 from ganbench.backend import DISPLACING
 from ganbench.errors import UnsupportedError
 from ganbench.gan import preset
+from ganbench.measure.engine import time_visit
 from ganbench.operations import operation
 from ganbench.precision import accumulation_dtype
 from ganbench.registry import load
@@ -74,6 +75,14 @@ def test_the_cache_is_displaced_by_writing_several_times_its_size(cuda):
     assert written.device == torch.device("cuda:1")
     assert written.nbytes == DISPLACING * 50 * 2**20
     assert (watched.operations, watched.waits) == (1, [])
+
+
+def test_a_visit_has_the_time_between_its_events(cuda):
+    backend, case = TorchBackend("eager", "cuda:1"), operation("adam_step", preset("tiny"))
+    program = backend.prepare(case, inputs_of(case, "float32"))
+    with cuda.seen() as watched:
+        program()
+    assert time_visit(backend, case, program, 4).device_s == pytest.approx(watched.operations / 1e3)
 
 
 def test_what_waits_is_noticed(cuda):
