@@ -101,7 +101,7 @@ def test_cupy_on_a_fake_driver(wheels, libraries, tmp_path):
 
 
 def test_numbers_of_cupy_on_the_host(wheels, libraries, tmp_path, request):
-    """With the oldest version in one format: most of the time goes into compiling, which each has to do for itself."""
+    """With the oldest version in one format: most of the time goes into compiling, which each does once for itself."""
     compiler = tool("CXX", "g++", "c++")
     suite(
         "numbers",
@@ -110,6 +110,7 @@ def test_numbers_of_cupy_on_the_host(wheels, libraries, tmp_path, request):
         LD_LIBRARY_PATH=os.pathsep.join(map(str, [libraries, wheels / NVRTC])),
         CUDA_PATH=str(wheels / HEADERS.partition("/include")[0]),
         CXX=compiler,
+        HOST_KERNELS=str(request.config.cache.mkdir("host-kernels")),
         CUPY_CACHE_DIR=str(tmp_path),
         CUPY_TF32="0",
         CUPY_ACCELERATORS="",  # CUB comes compiled, for GPUs
