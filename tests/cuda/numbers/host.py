@@ -27,6 +27,7 @@ FLAGS = [
     "-w",
     "-fpermissive",
     "-U_FORTIFY_SOURCE",  # else no jump from fiber to fiber
+    "-nodefaultlibs",  # the library of C++ is not needed, and takes a quarter of the time
     *(f"-I{one}" for one in HEADERS),
 ]
 # What every kernel includes is compiled once: half of the time of each.
@@ -71,7 +72,7 @@ def compile_for_the_host(source, options=(), *_, **named):
         path = Path(os.environ["CUPY_CACHE_DIR"], library.stem).with_suffix(".cpp")
         path.write_text(text)
         made = library.with_suffix(f".{os.getpid()}")
-        run(*FLAGS, *defines, "-include", usual(), path, "-o", made)
+        run(*FLAGS, *defines, "-include", usual(), path, "-lm", "-lc", "-lgcc", "-o", made)
         made.rename(library)  # whole, whoever looks for it
     return b"EMU:" + str(library).encode() + b"\0", {}
 
