@@ -16,7 +16,7 @@ from ganbench.measure.plan import make_plan
 from ganbench.report.condition import evaluate, exit_code, parse
 from ganbench.results.run import Ending, open_run
 from ganbench.results.statistics import MIN_ROUNDS
-from ganbench.results.table import frame
+from ganbench.results.table import frame, values
 from ganbench.settings import SETTINGS
 
 OPERATIONS = ["matmul", "gan_iteration"]
@@ -28,7 +28,7 @@ seconds, share = SETTINGS["budget_s"].read, SETTINGS["precision_goal"].read
 def row(**fields):
     """Return the table of a run that has one row."""
     common = {"operation": "matmul", "target": "torch", "status": "ok", "reason": "", "baseline": "numpy", "rounds": 8}
-    return frame([common | {"verdict": "undecided"} | fields])
+    return frame(values([common | {"verdict": "undecided"} | fields]))
 
 
 def measured(ratio, low, high, **fields):

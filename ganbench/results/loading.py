@@ -12,12 +12,14 @@ import pandas as pd
 
 from ..errors import StorageError
 from .asv import is_asv_file, read_asv
+from .columns import COLUMNS
 from .row_cache import MANY, RowCache
 from .run import open_run
 from .store import DamagedResultsWarning
-from .table import COUNTED, NO_COLUMN, Rows, frame, run_rows
+from .table import COUNTED, NO_COLUMN, Values, frame, run_rows, values
 
-Found = dict[tuple[str, ...], tuple[Path, Rows]]  # by run: its file and its rows
+Found = dict[tuple[str, ...], tuple[Path, Values]]  # by run: its file and its rows
+SOURCE, MACHINE, RUN_ID = map(COLUMNS.index, ("source", "machine", "run_id"))
 
 
 def load_results(*paths: str | Path, progress: Callable[[float, str], None] | None = None) -> pd.DataFrame:
@@ -33,14 +35,14 @@ def load_results(*paths: str | Path, progress: Callable[[float, str], None] | No
             raise StorageError(f"no results at {root}: the folder does not exist")
         files += [root] if root.is_file() else _result_files(root)
     with _uncollected(), _cache(files) as cache:
-        found = _read(files, cache.rows if cache else lambda file: run_rows(open_run(file)), progress)
+        found = _read(files, cache.rows if cache else lambda file: values(run_rows(open_run(file))), progress)
         try:
             return frame(chain.from_iterable(rows for _, rows in found.values()))
         except NO_COLUMN:  # of some file; to make a frame of each always would take as long again
             return frame(chain.from_iterable(rows for file, rows in found.values() if _fits(file, rows)))
 
 
-def _read(files: list[Path], read: Callable[[Path], Rows], progress: Callable[[float, str], None] | None) -> Found:
+def _read(files: list[Path], read: Callable[[Path], Values], progress: Callable[[float, str], None] | None) -> Found:
     """Return the rows of each run; what is left out is said."""
     found: Found = {}
     for number, file in enumerate(files):
@@ -48,18 +50,18 @@ def _read(files: list[Path], read: Callable[[Path], Rows], progress: Callable[[f
             progress(number / len(files), f"reading {number:,} of {len(files):,} files")
         try:
             asv = is_asv_file(file)
-            rows = read_asv(file) if asv else read(file)
+            rows = values(read_asv(file)) if asv else read(file)
         except StorageError as error:
             _leave_out(str(error))
         except NO_COLUMN as error:
             _leave_out(f"{file}: {error}")
         else:
-            if rows and rows[0]["source"] == COUNTED:
+            if rows and rows[0][SOURCE] == COUNTED:
                 if len(files) == 1:
                     _leave_out(f"{file} holds counts, no times: 'ganbench results show' and 'ganbench diff' read it")
                 continue
             # A copy of a file, such as a backup, is no further run; if it was made during the run, it holds less.
-            run = (str(file),) if asv or not rows else (rows[0]["machine"], rows[0]["run_id"])
+            run = (str(file),) if asv or not rows else (rows[0][MACHINE], rows[0][RUN_ID])
             one = file, rows
             less, more = sorted((one, found.get(run, one)), key=lambda one: one[0].stat().st_size)
             found[run] = more
@@ -97,7 +99,7 @@ def _result_files(root: Path) -> list[Path]:
     return sorted([*ours, *(path for path in root.glob("**/*.json") if is_asv_file(path))])
 
 
-def _fits(file: Path, rows: Rows) -> bool:
+def _fits(file: Path, rows: Values) -> bool:
     try:
         frame(rows)
     except NO_COLUMN as error:

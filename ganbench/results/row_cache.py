@@ -22,7 +22,7 @@ from ..errors import StorageError
 from ..launch import command, die_with
 from .run import open_run
 from .store import cache_folder, content_of
-from .table import NO_COLUMN, Rows, run_rows
+from .table import NO_COLUMN, Values, run_rows, values
 
 MANY = 100  # files; fewer are read in a second
 MOST_HELPERS = 3  # where a container shows more processors than it may use, each only takes memory
@@ -36,12 +36,12 @@ class RowCache(contextlib.AbstractContextManager["RowCache"]):
         self._new = 0
         self._helpers: list[subprocess.Popen[bytes]] = []
         self._folder = str(cache_folder() / "rows")
-        self._decode = msgspec.msgpack.Decoder(list[dict[str, Any]]).decode
+        self._decode = msgspec.msgpack.Decoder(list[list[Any]]).decode
         # All of ganbench: what a run may hold is checked against models and operations, too.
         code = b"".join(path.read_bytes() for path in sorted(Path(__file__).parents[1].rglob("*.py")))
         self._code = hashlib.sha256(code)
 
-    def rows(self, file: Path) -> Rows:
+    def rows(self, file: Path) -> Values:
         """Return the rows of a run file, kept or new; raises ``StorageError`` as ``open_run`` does."""
         place = self._place(file)
         with contextlib.suppress(OSError, msgspec.MsgspecError), open(place, "rb") as kept:  # noqa: PTH123 (speed)
@@ -51,7 +51,7 @@ class RowCache(contextlib.AbstractContextManager["RowCache"]):
             self._call_helpers()
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
-            rows = run_rows(open_run(file))
+            rows = values(run_rows(open_run(file)))
         for one in said:  # the next reader must hear it, too
             warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
         if not said:
@@ -75,7 +75,7 @@ class RowCache(contextlib.AbstractContextManager["RowCache"]):
             helper.wait()
 
     @staticmethod
-    def _keep(place: str, rows: Rows) -> None:
+    def _keep(place: str, rows: Values) -> None:
         fresh = f"{place}.{os.getpid()}"
         Path(place).parent.mkdir(parents=True, exist_ok=True)
         Path(fresh).write_bytes(msgspec.msgpack.encode(rows))

@@ -39,16 +39,22 @@ NO_COLUMN = (ArithmeticError, TypeError, ValueError)  # what numbers raise that 
 COUNTED = "count"  # the source of rows without times
 WIDE = 0.01  # a tolerance above this is told
 Rows = list[dict[str, Any]]
+Values = list[list[Any]]  # of rows: what stands in each column
 CONTROL = ("control_ratio", "control_low", "control_high")
 
 
 def run_table(run: Run) -> pd.DataFrame:
     """Return one run as a DataFrame with ``COLUMNS``."""
-    return frame(run_rows(run))
+    return frame(values(run_rows(run)))
 
 
-def frame(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
-    """Return rows as a DataFrame whose columns and types do not depend on what the rows hold."""
+def values(rows: Iterable[dict[str, Any]]) -> Values:
+    """Return what stands in each column of rows; NaN where a row does not say it."""
+    return [[row.get(name, math.nan) for name in COLUMNS] for row in rows]
+
+
+def frame(rows: Iterable[list[Any]]) -> pd.DataFrame:
+    """Return the ``values`` of rows as a DataFrame whose columns and types do not depend on what the rows hold."""
     table = pd.DataFrame(list(rows), columns=COLUMNS)
     table = table.astype({name: DTYPES[column.type] for name, column in DECLARED.items() if column.type in DTYPES})
     table["timestamp"] = pd.to_datetime(table["timestamp"], utc=True, format="ISO8601")
