@@ -15,6 +15,7 @@ from multiprocessing import get_context
 from study import Study, options, upper_bound
 
 from ganbench.measure.process import THREAD_VARIABLES
+from ganbench.verification.gate import UNVERIFIABLE
 
 AT_ONCE = 50  # pieces are begun, so that one which takes long does not keep the other processes waiting
 LATER = 10  # times as many models of the first group before one of the second
@@ -54,11 +55,12 @@ def none_refused(pieces: list[dict], groups: Groups, models: int, what: str) -> 
     nearest = max((row for row in rows if not row[-1]), key=lambda row: row[4])
     names = [name for some in groups for name in some]
     bound = upper_bound(len(bad), len(seen))
+    unverifiable = sum(UNVERIFIABLE in row[-1] for row in refused)
     return {
         "passed": all(ran[name] >= models for name in names) and not refused,
         "goal": f"0 of {models:,} {what} refused in float32 or float64 on {', '.join(names)}",
         "measured": f"{len(refused)} of {len(rows):,} gates refused, on {len(bad)} of {len(seen):,} models (95 % "
-        f"upper bound {bound:.1%}); {', '.join(f'{name} on {ran[name]:,}' for name in names)}; "
+        f"upper bound {bound:.1%}), {unverifiable} of them because even correct programs disagree; {', '.join(f'{name} on {ran[name]:,}' for name in names)}; "
         f"{left / outputs:.1%} of groups not compared after one iteration; the nearest: {nearest[0]} on {nearest[2]} "
         f"in {nearest[3]}, {nearest[4]:.2f} of its tolerance",
         "refused": refused,

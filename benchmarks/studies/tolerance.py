@@ -83,14 +83,17 @@ def piece(
 def shares(
     case: GANIteration, expected: Answers, dtype: str, seen: np.ndarray, targets: Sequence[str]
 ) -> list[list]:  # fmt: skip
-    """Return target, dtype, largest share of a tolerance, groups not compared after 1 iteration, what the gate said."""
+    """Return target, dtype, largest share of a tolerance, groups not compared after 1 iteration, what the gate said.
+
+    There is no share where nothing could be compared.
+    """
     inputs, groups = case.inputs(expected.seed, dtype, seen), {output.group for output in case.outputs()}
     rows = []
     for name in targets:
         found = verify(backend(name).prepare(case, inputs), case, expected, dtype)
-        share = max((entry.error / entry.tolerance for entry in found.errors), default=float("inf"))
+        share = max((round(entry.error / entry.tolerance, 3) for entry in found.errors), default=None)
         left = groups - {entry.group for entry in found.errors if entry.iterations == 1}
-        rows.append([name, dtype, round(share, 3), len(left), found.reason])
+        rows.append([name, dtype, share, len(left), found.reason])
     return rows
 
 
@@ -126,7 +129,7 @@ def judge(pieces: list[dict]) -> dict:
     """Return the verdict: no honest program is refused."""
     rows = [(piece["model"], *row) for piece in pieces for row in piece["rows"]]
     refused = [row for row in rows if row[-1]]
-    nearest = max(rows, key=lambda row: row[3])
+    nearest = max((row for row in rows if row[3] is not None), key=lambda row: row[3])
     return {
         "passed": len(pieces) >= MODELS + len(DRAWN) * DRAWS and not refused,
         "goal": f"0 of {MODELS} random models and of {len(DRAWN) * DRAWS:,} draws of presets refused on any backend",
