@@ -157,6 +157,10 @@ def test_wild_models_are_counted_by_target_and_groups_left_out_are_told(study, m
     refused = wild.judge([*pieces[:3], piece(1, compiled, "'d_loss' is off")])
     assert not refused["passed"]
     assert "2 of 20 gates refused, on 1 of 2 models" in refused["measured"]
+    chaos = piece(1, compiled, "it cannot be verified: after 1 iteration even correct programs disagree")
+    for row in chaos["rows"]:
+        row[2] = None
+    assert "2 gates because even correct programs disagree" in wild.judge([*pieces[:3], chaos])["measured"]
 
 
 def test_frameworks_that_never_ran_are_not_called_passed(study, monkeypatch):

@@ -60,8 +60,8 @@ def none_refused(pieces: list[dict], groups: Groups, models: int, what: str) -> 
         "passed": all(ran[name] >= models for name in names) and not refused,
         "goal": f"0 of {models:,} {what} refused in float32 or float64 on {', '.join(names)}",
         "measured": f"{len(refused)} of {len(rows):,} gates refused, on {len(bad)} of {len(seen):,} models (95 % "
-        f"upper bound {bound:.1%}), {unverifiable} of them because even correct programs disagree; {', '.join(f'{name} on {ran[name]:,}' for name in names)}; "
-        f"{left / outputs:.1%} of groups not compared after one iteration; the nearest: {nearest[0]} on {nearest[2]} "
-        f"in {nearest[3]}, {nearest[4]:.2f} of its tolerance",
+        f"upper bound {bound:.1%}), {unverifiable} gates because even correct programs disagree; "
+        f"{', '.join(f'{name} on {ran[name]:,}' for name in names)}; {left / outputs:.1%} of groups not compared after "
+        f"one iteration; the nearest: {nearest[0]} on {nearest[2]} in {nearest[3]}, {nearest[4]:.2f} of its tolerance",
         "refused": refused,
     }
