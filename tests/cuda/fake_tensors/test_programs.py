@@ -32,14 +32,13 @@ def test_a_program(cuda, mode, case, dtype, precision):
     synchronised = cuda.synchronised
     with cuda.seen() as watched:
         program()
-        program()
     for seen in [watched] if cuda.recorded is None else [watched, cuda.recorded]:
         assert seen.waits == []
     assert cuda.synchronised == synchronised
     assert cuda.order.pending
     backend.synchronize(program.result)
     assert not cuda.order.pending, "synchronize has not waited for the work"
-    assert (cuda.recorded or watched).operations > program.iterations
+    assert (cuda.recorded or watched).operations >= program.iterations
     for array, output in zip(program.outputs(), case.outputs(), strict=True):
         wanted = getattr(torch, accumulation_dtype(dtype) if output.kept else dtype)
         assert (array.device, array.dtype, tuple(array.shape)) == (torch.device("cuda:1"), wanted, output.shape)
