@@ -67,7 +67,7 @@ def test_turns_use_all_equally_often():
 # Shares -----------------------------------------------------------------------------------------------------
 
 cases = st.tuples(st.sampled_from(["matmul", "adam_step"]), st.integers(0, 5))
-wanted = st.dictionaries(cases, st.floats(0.1, 1e4), min_size=1, max_size=8)
+wanted = st.dictionaries(cases, st.floats(1, 1e4), min_size=1, max_size=8)
 
 
 @given(wanted, st.floats(0.01, 100), st.floats(1e-3, 1))
@@ -75,9 +75,10 @@ def test_visits_fit_into_the_room_unless_all_have_the_least(wanted, room, visit_
     found = shares(wanted, dict.fromkeys(wanted, Cost(visit_s, 1.0)), lambda case: case[0], room)
     assert found.keys() == wanted.keys()
     total = visit_s * sum(one.visits for one in found.values())
-    assert total <= room or all(one.passes == LEAST and one.stride == 1 for one in found.values())
+    least = {case: round(max(min(n, LEAST) for key, n in wanted.items() if key[0] == case[0])) for case in wanted}
+    assert total <= room or all(found[case].passes == least[case] for case in wanted)
     for case, one in found.items():
-        assert LEAST <= one.passes <= MOST
+        assert least[case] <= one.passes <= MOST
         assert one.stride & (one.stride - 1) == 0
         assert {other.passes for key, other in found.items() if key[0] == case[0]} == {one.passes}
 

@@ -23,12 +23,12 @@ from .protocol import Spent, Timed, Warmed
 
 VERSION = "4"  # raised when a change of this loop changes the times of the same program
 
-LEAD_IN_S = 0.004  # untimed, at the beginning of a visit
-VISIT_S = 0.02  # timed, at least; the same in every profile
+LEAD_IN_S = 0.003  # untimed, at the beginning of a visit
+VISIT_S = 0.01  # timed, at least; the same in every profile
 WINDOW = 4  # visits of one warm-up window
 LOADED_S = 0.002  # untimed work, during which the clocks of a device are read
 LATENCIES = 20  # synchronised calls after a visit, on a device that queues work
-PIECE = 0.1  # of a visit, 2 ms, between two looks at a counter of energy: how exactly it is known when it moved
+PIECE = 0.2  # of a visit, 2 ms, between two looks at a counter of energy: how exactly it is known when it moved
 AGREEMENT = 0.01  # largest relative difference of two windows in a steady state
 
 

@@ -29,6 +29,7 @@ from .ledger import Ledger
 from .plan import Case, Plan
 
 LEAST, MOST = 6, 64  # visits of a case in a round
+OF_FLOOR = 3  # of the floor, which is compared with nothing: it says which share of an iteration its products are
 LEAST_LUCK = 0.01**2  # the smallest variance between rounds to be assumed: a few rounds cannot show a smaller one
 Reason = Literal["complete", "precision", "budget"]  # why no further round is due
 LATER = 0.35  # time to start a later round ÷ that of the first, which imports and compiles
@@ -89,12 +90,12 @@ def shares(
 ) -> dict[T, Share]:
     """Return each case's share of the passes of its group.
 
-    A case gets the ``wanted`` number of visits, within limits. If all visits together would take more than ``room``
-    seconds, all cases get fewer, but never fewer than ``LEAST``.
+    A case gets the ``wanted`` number of visits, 1 or more, and at most ``MOST``. If all visits together would take more
+    than ``room`` seconds, all cases get fewer, but never fewer than ``LEAST`` if they want so many.
     """
     scale = 1.0
     while True:
-        visits = {case: min(max(scale * number, LEAST), MOST) for case, number in wanted.items()}
+        visits = {case: min(max(scale * number, min(number, LEAST)), MOST) for case, number in wanted.items()}
         most: dict[object, float] = {}
         for case, number in visits.items():
             most[group(case)] = max(number, most.get(group(case), 0.0))
@@ -213,9 +214,7 @@ class Schedule:
         """
         rigor = self._plan.rigor
         costs = {case: Cost(visit_s, start_s / len(timed)) for case, visit_s in timed.items()}
-        # The floor is compared with nothing: it says how large a share of an iteration its products are.
-        floor = set() if FLOOR in self._plan.operations else {FLOOR}
-        wanted = {case: LEAST if case.operation in floor else rigor.case_s / one for case, one in timed.items()}
+        wanted = {case: rigor.case_s / one for case, one in timed.items()}
         noise = self._noise() if self._round > ROUNDS_TO_LEARN else {}
         # After a few rounds, one case's variance between them is very uncertain; the mean over cases is less so.
         between = max(fmean(found.between for found in noise.values()), LEAST_LUCK) if noise else 0.0
@@ -227,7 +226,10 @@ class Schedule:
         for case in wanted:
             if case.target.label == self._plan.baseline:
                 wanted[case] = max(n for other, n in wanted.items() if other.operation == case.operation)
-        self._least_s = LEAST * sum(timed.values())
+        for case in wanted:
+            only_floor = case.operation == FLOOR and FLOOR not in self._plan.operations
+            wanted[case] = OF_FLOOR if only_floor else max(wanted[case], LEAST)
+        self._least_s = sum(min(wanted[case], LEAST) * visit_s for case, visit_s in timed.items())
         room = self._room(start_s, sum(timed.values()), list(noise.values()) or [USUAL])
         return shares(wanted, costs, lambda case: case.operation, room)
 
