@@ -5,7 +5,7 @@ turns, the same program, number of calls, threads and processors, from the same 
 alternating. On the host a call has finished when it returns, so neither has anything to wait for. Each pair of
 these gives a ratio; theirs is the Hodges–Lehmann estimate with its 95 % interval.
 
-A minute: ``python benchmarks/studies/torch_timer.py``
+Two minutes: ``python benchmarks/studies/torch_timer.py``
 """
 
 import os
@@ -23,7 +23,7 @@ LIMIT = 0.02
 
 def main() -> None:
     chosen = options("torch_timer", __doc__).parse_args()
-    preset, pairs, visit_s = ("tiny", 6, 0.002) if chosen.short else ("mnist-mlp", 120, VISIT_S)
+    preset, pairs, visit_s = ("tiny", 6, 0.002) if chosen.short else ("mnist-mlp", 480, VISIT_S)
     operations = DEFAULT_OPERATIONS[:2] if chosen.short else DEFAULT_OPERATIONS
     threads = len(usable_cpus())
     if hasattr(os, "sched_setaffinity"):
