@@ -268,14 +268,14 @@ def test_targets_cross_that_are_not_the_baseline(craft, tmp_path):
 
 
 def test_where_the_control_failed_or_rounds_are_few_nothing_crosses(craft, tmp_path):
-    clear = swept(craft, tmp_path, 0.5, 2.0)
-    assert report.crossings(clear)
-    for point in clear.points:
+    assert report.crossings(swept(craft, tmp_path, 0.5, 2.0))
+    unclear = swept(craft, tmp_path, 0.5, 2.0)
+    for point in unclear.points:
         for index, record in enumerate(point.run.records):
             if getattr(record, "copy", False) and hasattr(record, "samples"):
                 faster = [seconds / 1.5 for seconds in record.samples]
                 point.run.records[index] = msgspec.structs.replace(record, samples=faster)
-    assert not report.crossings(clear)
+    assert not report.crossings(unclear)
     few = swept(craft, tmp_path, 0.5, 2.0)
     for point in few.points:
         point.run.records[:] = [r for r in point.run.records if getattr(r, "round", 0) < MIN_ROUNDS]
