@@ -17,7 +17,8 @@ from pathlib import Path
 from ..backend import Backend, Program
 from ..errors import UnavailableError, UsageError
 from ..operation import Operation
-from .engine import caller, collector_off, most_calls
+from ..results.collector import collector_off
+from .engine import caller, most_calls
 
 VALGRIND = "valgrind"
 ENVIRONMENT = {"PYTHONHASHSEED": "0"}  # the order of sets moves counts

@@ -8,7 +8,8 @@ import numpy as np
 from ..backend import DISPLACING, Backend, Program
 from ..machine.environment import Watch, last_level_cache
 from ..operation import Operation
-from .engine import Begin, Examination, collector_off, first, lead_in, most_calls
+from ..results.collector import collector_off
+from .engine import Begin, Examination, first, lead_in, most_calls
 from .protocol import Timed
 
 VISIT_S = 0.1  # with all that is written: what is timed is the smaller part of it

@@ -5,13 +5,11 @@ milliseconds (the lead-in), and then times many calls in a row. After a switch b
 caches must fill; the lead-in is long enough for that: docs/decisions/0006.
 """
 
-import contextlib
-import gc
 import math
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from ..backend import Backend, Program
@@ -19,6 +17,7 @@ from ..gan import MAX_ITERATIONS
 from ..machine.energy import counter, stretch
 from ..machine.environment import Watch
 from ..operation import Inputs, Operation
+from ..results.collector import collector_off
 from .protocol import Spent, Timed, Warmed
 
 VERSION = "4"  # raised when a change of this loop changes the times of the same program
@@ -272,15 +271,3 @@ def spend(backend: Backend, operation: Operation, program: Program, number: int)
     with collector_off():
         found = stretch(counter(backend.device).read, start, finish)
     return Spent(found.joules / found.done, found.seconds / found.done, found.seconds, found.doubt)
-
-
-@contextlib.contextmanager
-def collector_off() -> Iterator[None]:
-    """Keep Python from collecting garbage while something is timed."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

@@ -1,10 +1,9 @@
 """All results as one tidy DataFrame."""
 
 import contextlib
-import gc
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pandas as pd
 
 from ..errors import StorageError
 from .asv import is_asv_file, read_asv
+from .collector import collector_off
 from .columns import COLUMNS
 from .row_cache import MANY, RowCache
 from .run import open_run
@@ -34,7 +34,7 @@ def load_results(*paths: str | Path, progress: Callable[[float, str], None] | No
         if not root.exists():
             raise StorageError(f"no results at {root}: the folder does not exist")
         files += [root] if root.is_file() else _result_files(root)
-    with _uncollected(), _cache(files) as cache:
+    with collector_off(), _cache(files) as cache:
         found = _read(files, cache.rows if cache else lambda file: values(run_rows(open_run(file))), progress)
         try:
             return frame(chain.from_iterable(rows for _, rows in found.values()))
@@ -68,18 +68,6 @@ def _read(files: list[Path], read: Callable[[Path], Values], progress: Callable[
             if less[0] != more[0]:
                 _leave_out(f"{less[0]}: it is a copy of {more[0]}")
     return found
-
-
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """Inside this context nothing is looked for that only points at itself: among millions of values that is slow."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _cache(files: list[Path]) -> contextlib.AbstractContextManager[RowCache | None]:
