@@ -14,7 +14,7 @@ NAMES = (
     "aa_verdicts", "interval_coverage", "repeatability", "sensitivity", "loop_overhead", "torch_timer",
 )  # fmt: skip
 UNPICTURED = (
-    "convolution", "fresh_inputs", "gate_cost", "large_report", "cold", "recurrence", "fleet_scale", "fleet_overhead",
+    "convolution", "gate_cost", "large_report", "cold", "recurrence", "fleet_scale", "fleet_overhead",
 )  # fmt: skip
 
 
