@@ -112,7 +112,7 @@ def test_another_ganbench_there_is_found(other, monkeypatch):
     interpreters.require(other)
     interpreters.require.cache_clear()
     monkeypatch.setattr(look, "code_of", lambda: "other code")
-    with pytest.raises(UnavailableError, match="has another ganbench"):
+    with pytest.raises(UnavailableError, match="whose code differs from this one"):
         interpreters.require(other)
 
 

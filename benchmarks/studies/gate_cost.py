@@ -19,6 +19,7 @@ from study import Study, options
 import ganbench
 from ganbench.measure.ledger import Timings
 from ganbench.measure.member import Member
+from ganbench.measure.oracle import Asked
 from ganbench.results.records import Verification
 
 BACKENDS = ("numpy", "torch", "jax")
@@ -50,8 +51,8 @@ class Trusting:
     def file(self) -> str:
         return os.devnull
 
-    def compare(self, *_) -> Verification:
-        return PASSED
+    def settle(self) -> None:
+        pass
 
     def draw(self, _) -> None:
         pass
@@ -66,12 +67,20 @@ def believed(member: Member, name: str, timings: Timings, most: int) -> Verifica
     return PASSED
 
 
+def unasked(member: Member, name: str) -> None:
+    """Hand nothing in: the program has passed in the first round."""
+    asked = Asked(Verification)
+    asked.reply = PASSED
+    member._timings[name].asked.append(asked)
+
+
 @contextlib.contextmanager
 def without_gate() -> Iterator[None]:
     """Let runs time whatever backends give."""
     with (
         mock.patch("ganbench.measure.rounds.OracleClient", Trusting),
         mock.patch.object(Member, "_gate", believed),
+        mock.patch.object(Member, "hand_in", unasked),
         mock.patch.object(Member, "_waits", return_value=True),
         mock.patch.object(Member, "examine_in", return_value=None),
         mock.patch.object(Member, "examine", return_value=None),

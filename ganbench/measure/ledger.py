@@ -5,12 +5,13 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
-from ..results.records import CeilingRecord, Record, Verification
+from ..results.records import CeilingRecord, Record, Verification, digits, summary
 from ..results.statistics import Visits
 from . import protocol
 from .clock import GRAIN_S
-from .oracle import Examine
+from .oracle import Asked, Examine
 from .plan import Case
 
 
@@ -50,7 +51,7 @@ class Timings:
     order: list[int] = field(default_factory=list)
     spent_s: list[float] = field(default_factory=list)  # of each visit, its untimed parts included
     left: tuple[Examine, float] | None = None  # what an examined visit left, and the seconds of the first look at it
-
+    asked: list[Asked[Verification]] = field(default_factory=list)  # of the oracle, after the timing
     below_s: float = 0.0  # of processor time, in all visits, of the processes below the worker
 
     @property
@@ -81,3 +82,28 @@ class Timings:
                     f"{spent_s:.3g} s, so the reported time cannot be right"
                 )
         return ""
+
+    def fields(self) -> dict[str, Any]:
+        """Return what a row says of an operation that was verified, and of its times if it was timed."""
+        visits, prepared, warmed = list(self.visits.values()), self.prepared, self.warmed
+        known = {
+            "prepare_s": prepared.prepare_s,
+            "first_run_s": prepared.first_run_s,
+            "verification": self.verification,
+            "order": self.order,
+            "passes": list(self.visits),
+            "cores": self.cores,
+            "samples": [digits(one.seconds) for one in visits],
+            "latency_s": [digits(one.latency_s) for one in visits if one.latency_s is not None],
+            "device_s": [digits(one.device_s) for one in visits if one.device_s is not None],
+            "disturbance": summary([one.disturbance for one in visits]) if visits else None,
+        }
+        if warmed is None:
+            return known
+        return known | {
+            "iterations": warmed.number * prepared.iterations,
+            "iterations_per_call": prepared.iterations,
+            "steady": warmed.steady,
+            "host_peak_bytes": warmed.host_peak_bytes,
+            "device_peak_bytes": warmed.device_peak_bytes,
+        }

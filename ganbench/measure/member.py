@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from ..operations import operation as make_operation
 from ..registry import Target
-from ..results.records import Measurement, Status, Verification, WorkerRecord, digits, summary
+from ..results.records import Measurement, Status, Verification, WorkerRecord
 from ..verification.gate import GATED_ITERATIONS, counts
 from . import protocol
 from .child import explained
@@ -16,7 +16,7 @@ from .draws import draw_visit, left_by, new_seed
 from .engine import LEAD_IN_S
 from .fork_server import ForkServer
 from .ledger import Ledger, Timings
-from .oracle import LATER, OracleClient
+from .oracle import LATER, Asked, OracleClient
 from .plan import Case, Plan
 from .process import Worker, WorkerLostError
 
@@ -122,17 +122,25 @@ class Member:
 
         None: it gave no outputs; a row says so. A reset that does not reset is found, since calls were made before.
         """
+        if (asked := self._compared(name, timings, most)) is None:
+            return None
+        self._oracle.settle()
+        timings.verification = asked.reply
+        return asked.reply
+
+    def _compared(self, name: str, timings: Timings, most: int) -> Asked[Verification] | None:
+        """Ask for what ``_gate`` returns, without waiting for it."""
         iterations = timings.prepared.iterations
         for count in counts(iterations, most):
             if self._ask(name, protocol.Show(name, count, file := self._oracle.file()), protocol.Shown) is None:
                 return None
             timings.shown.append((count, file))
-        found = self._oracle.compare(name, iterations, timings.shown)
-        timings.shown, timings.verification = [], timings.verification or found
-        return found
+        shown, timings.shown = timings.shown, []
+        return self._oracle.compare(name, iterations, shown)
 
     def _waits(self, name: str, iterations: int, share: float) -> bool:
         """Return whether ``synchronize`` waits for the work; if it does not, a row says so."""
+        self._oracle.settle()  # this is a question of time, so nothing runs beside it
         waited = self._ask(name, protocol.Wait(name, iterations, share), protocol.Waited)
         if waited is not None and waited.reason:
             self._fail(name, "invalid", waited.reason)
@@ -186,7 +194,7 @@ class Member:
         self._visited(name, None, examined=True)
 
     def _visited(self, name: str, cpu: int | None, examined: bool) -> protocol.Timed | None:
-        """Make a visit; what an examined one leaves in files ``finish`` has checked."""
+        """Make a visit; what an examined one leaves in files ``hand_in`` has checked."""
         iterations = self._timings[name].prepared.iterations
         request = draw_visit(name, self.number(name), iterations, self._oracle if examined else None)
         timed = self._surviving(name, lambda: self._ask(name, request, protocol.Timed, cpu))
@@ -198,37 +206,46 @@ class Member:
         """Return the time of an operation in this round as a share of that in the first."""
         return self._timings[name].share_of(self._ledger.visits.get(self.case(name), {}).get(1))
 
+    def hand_in(self, name: str) -> None:
+        """Have all outputs of an operation checked that was timed; the answers are there when the oracle has settled.
+
+        While it checks the outputs of one worker, the next worker shows its own.
+        """
+        self._surviving(name, lambda: self._hand_in(name, self._timings[name]))
+
+    def _hand_in(self, name: str, timings: Timings) -> None:
+        if timings.left is not None:
+            examine, look_s = timings.left
+            assert timings.warmed is not None
+            # If the look took long, there was work left, or the outputs are large.
+            suspicious = look_s > UNFINISHED * timings.warmed.number * timings.warmed.seconds
+            iterations = timings.warmed.number * timings.prepared.iterations
+            if suspicious and not self._waits(name, iterations, UNFINISHED):
+                return
+            timings.asked.append(self._oracle.examine(examine))
+        # It has passed with more iterations before. (A call of several may need those, too.)
+        most = LATER if timings.prepared.iterations == 1 else self._oracle.inputs()[name][2]
+        if (asked := self._compared(name, timings, most)) is not None:
+            timings.asked.append(asked)
+
     def finish(self, name: str, below_s: float) -> None:
-        """Check all outputs, then write the row; ``below_s``: processor time of processes below the worker."""
+        """Write the row of an operation that was handed in; ``below_s``: processor time of processes below the worker.
+
+        The oracle has settled.
+        """
         timings = self._timings[name]
         timings.below_s = below_s
-        checked = self._surviving(name, lambda: self._checked(name, timings))
-        if checked is None or self._worker is None:
-            return
-        if not checked.passed:
-            return self._fail(name, "invalid", f"after it was timed, {checked.reason}", checked)
+        for asked in timings.asked:
+            if not asked.reply.passed:
+                return self._fail(name, "invalid", f"after it was timed, {asked.reply.reason}", asked.reply)
+        timings.verification = timings.verification or timings.asked[-1].reply
+        assert self._worker is not None  # or it could not be timed
         if reason := self._worker.clock.contradiction or timings.misfit():
             return self._fail(name, "impossible", reason)
         if timings.visits:
             self._ledger.visits.setdefault(self.case(name), {})[self._round] = timings.seconds
             self._ledger.visit_s[self.case(name)] = statistics.fmean(timings.spent_s)
         self._record(name)
-
-    def _checked(self, name: str, timings: Timings) -> Verification | None:
-        """Return the verification of a program that was timed; None if it failed before, and a row says so."""
-        if timings.left is not None:
-            examine, look_s = timings.left
-            found = self._oracle.examine(examine)
-            if not found.passed:
-                return found
-            assert timings.warmed is not None
-            # If the look took long, there was work left, or the outputs are large.
-            suspicious = look_s > UNFINISHED * timings.warmed.number * timings.warmed.seconds
-            iterations = timings.warmed.number * timings.prepared.iterations
-            if suspicious and not self._waits(name, iterations, UNFINISHED):
-                return None
-        # It has passed with more iterations before. (A call of several may need those, too.)
-        return self._gate(name, timings, LATER if timings.prepared.iterations == 1 else self._oracle.inputs()[name][2])
 
     def stop(self) -> None:
         """Kill the worker; may be called again."""
@@ -271,31 +288,7 @@ class Member:
         return done
 
     def _record(self, name: str) -> None:
-        timings, fields = self._timings[name], {}
-        visits, prepared = list(timings.visits.values()), timings.prepared
-        if (warmed := timings.warmed) is not None:
-            fields = {
-                "iterations": warmed.number * prepared.iterations,
-                "iterations_per_call": prepared.iterations,
-                "steady": warmed.steady,
-                "host_peak_bytes": warmed.host_peak_bytes,
-                "device_peak_bytes": warmed.device_peak_bytes,
-            }
-        self._row(
-            name,
-            status="ok",
-            samples=[digits(one.seconds) for one in visits],
-            passes=list(timings.visits),
-            cores=timings.cores,
-            latency_s=[digits(one.latency_s) for one in visits if one.latency_s is not None],
-            device_s=[digits(one.device_s) for one in visits if one.device_s is not None],
-            disturbance=summary([one.disturbance for one in visits]) if visits else None,
-            prepare_s=prepared.prepare_s,
-            first_run_s=prepared.first_run_s,
-            order=timings.order,
-            verification=timings.verification,
-            **fields,
-        )
+        self._row(name, status="ok", **self._timings[name].fields())
 
     def _fail(self, name: str, status: Status, reason: str, verification: Verification | None = None) -> None:
         self._ledger.failed.add(self.case(name))

@@ -8,10 +8,11 @@ import contextlib
 import itertools
 import os
 import sys
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 import numpy as np
@@ -39,6 +40,15 @@ KEEPS_ARRAYS = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": 
 # By operation: the seed and the hash of its inputs, and after how many iterations it is checked.
 Drawn = dict[str, tuple[int, str, int]]
 T = TypeVar("T")
+
+
+class Asked(Generic[T]):
+    """A request to the oracle; its ``reply``, of type ``kind``, is there when the oracle has settled."""
+
+    reply: T
+
+    def __init__(self, kind: type[T], files: Iterable[str] = ()) -> None:
+        self.kind, self.files = kind, files
 
 
 class OracleJob(ChildJob, frozen=True, kw_only=True):
@@ -191,7 +201,8 @@ class OracleClient(Child):
             parent=os.getpid(),
         )
         self._files = (str(Path(folder) / f"outputs-{number}") for number in itertools.count())
-        self._drawing = False
+        self._asked: deque[Asked[Any]] = deque()  # in the order in which it answers
+        self._drawn: Asked[Drawn] | None = None
         self._scans = False  # whether any program makes all iterations in one call
         self._inputs: Drawn = {}
         self._agreeing: dict[str, int] = {}
@@ -200,15 +211,14 @@ class OracleClient(Child):
 
     def draw(self, round_number: int) -> None:
         """Start to draw new inputs for a round; ``inputs`` waits for them."""
-        self._drawing = True
         most = GATED_ITERATIONS if not self._inputs or self._scans else LATER
-        self._say(Draw((round_number - 1) * SEEDS, most))
+        self._drawn = self._ask(Draw((round_number - 1) * SEEDS, most), Asked(Drawn))
 
     def inputs(self) -> Drawn:
         """Return what was drawn for this round. Operations that need a larger batch are not there."""
-        if self._drawing:
-            self._inputs = self._hear(Drawn)
-            self._drawing = False
+        if self._drawn is not None:
+            self.settle()
+            self._inputs, self._drawn = self._drawn.reply, None
             self._agreeing = {name: max(most, self.agreeing(name)) for name, (_, _, most) in self._inputs.items()}
         return self._inputs
 
@@ -220,32 +230,31 @@ class OracleClient(Child):
         """Return a new path, to which a worker may write its outputs."""
         return next(self._files)
 
-    def compare(self, name: str, iterations: int, shown: list[tuple[int, str]]) -> Verification:
-        """Check outputs after different numbers of iterations; a call makes ``iterations``. The files are removed."""
+    def compare(self, name: str, iterations: int, shown: list[tuple[int, str]]) -> Asked[Verification]:
+        """Have outputs checked after different numbers of iterations; a call makes ``iterations``."""
         self._scans |= iterations > 1
-        return self._ask(Compare(name, shown), [file for _, file in shown])
+        return self._ask(Compare(name, shown), Asked(Verification, [file for _, file in shown]))
 
-    def examine(self, request: Examine) -> Verification:
-        """Check what an examined visit left; the files are removed."""
-        return self._ask(request, request.files)
+    def examine(self, request: Examine) -> Asked[Verification]:
+        """Have checked what an examined visit left."""
+        return self._ask(request, Asked(Verification, request.files))
 
-    def _ask(self, request: Compare | Examine, files: Iterable[str]) -> Verification:
-        self._say(request)
-        found = self._hear(Verification)
-        for file in files:
-            Path(file).unlink(missing_ok=True)
-        return found
+    def settle(self) -> None:
+        """Wait for every answer, remove the files that were asked about, and pause."""
+        with _as_oracle():
+            while self._asked:
+                asked = self._asked.popleft()
+                asked.reply = self.receive("check outputs", msgspec.json.Decoder(asked.kind))
+                for file in asked.files:
+                    Path(file).unlink(missing_ok=True)
+        self.pause()  # or its threads would spin while others are timed
 
-    def _say(self, request: Draw | Compare | Examine) -> None:
+    def _ask(self, request: Draw | Compare | Examine, asked: Asked[T]) -> Asked[T]:
         with _as_oracle():
             self.resume()
             self.send(encoded(request))
-
-    def _hear(self, kind: type[T]) -> T:
-        with _as_oracle():
-            reply = self.receive("check outputs", msgspec.json.Decoder(kind))
-        self.pause()  # or its threads would spin while others are timed
-        return reply
+        self._asked.append(asked)
+        return asked
 
 
 @contextlib.contextmanager

@@ -173,6 +173,10 @@ class Rounds:
             if share < (1 - LEAVES) * statistics.median(shares_of_first):
                 member.examine(name)
             if member.can_time(name):
+                member.hand_in(name)
+        self._oracle.settle()
+        for member in racing:
+            if member.can_time(name):
                 member.finish(name, seen.below.get(member.pid or 0, 0.0))
         for member in racing if name in self._plan.operations else ():
             if member.target.device in self._metered and member.can_time(name) and not member.copy:

@@ -54,7 +54,7 @@ def require(python: str) -> str:
     elif needs:
         reason = f"lacks {', '.join(needs)}"
     elif said["code"] != look.code_of():
-        reason = f"has another ganbench ({said['version']}) than this one ({ours})"
+        reason = f"has a ganbench ({said['version']}) whose code differs from this one ({ours})"
     else:
         return str(said["python"])
     source = ["--editable", str(ROOT)] if editable else [f"ganbench=={ours}"]
