@@ -156,8 +156,8 @@ def test_folders_that_cannot_be_read(folder, monkeypatch):
 
 def test_without_pillow(folder, monkeypatch):
     Image.fromarray(bytes_of(6, 6, 3)).save(folder / "a.png")
-    monkeypatch.setattr("ganbench.data.pictures.importlib.util.find_spec", lambda name: None)
-    with pytest.raises(UnavailableError, match="read with Pillow: pip install"):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UnavailableError, match="needs PIL: pip install"):
         load_images(COLOUR, folder)
 
 

@@ -57,9 +57,9 @@ def test_how_long_and_where_must_be_said(monkeypatch, capsys, tmp_path):
 @pytest.mark.parametrize(
     ("missing", "named"),
     [
-        ({"PIL"}, "training needs Pillow: pip install"),
-        ({"altair", "vl_convert"}, "training needs Altair, vl-convert-python: pip install"),
-        ({"scipy"}, "WAV files are read with SciPy: pip install"),
+        ({"PIL"}, "training needs PIL: pip install"),
+        ({"altair", "vl_convert"}, "training needs altair and vl_convert: pip install"),
+        ({"scipy"}, "a folder of WAV files needs scipy: pip install"),
     ],
     ids=["pillow", "altair", "scipy"],  # a set is written in another order by every process
 )
@@ -147,7 +147,7 @@ def test_a_missing_extra_is_named_before_training(monkeypatch, capsys, tmp_path)
     code, errors = here(monkeypatch, capsys, "--backend", "numpy", "--preset", "tiny", "--epochs", "1", "--output",
                         tmp_path / "out")  # fmt: skip
     assert code == 1
-    assert 'training needs Altair: pip install "ganbench[train]"' in errors
+    assert 'training needs altair: pip install "ganbench[train]"' in errors
 
 
 @pytest.mark.workers

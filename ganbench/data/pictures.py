@@ -1,12 +1,11 @@
 """A folder of PNG or JPEG files as real data, read by Pillow."""
 
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import DataError, UnavailableError
+from ..errors import DataError, require
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 # What a file may hold, as Pillow names it, and what it is read as: bits and palettes are short for grey and colour.
@@ -18,8 +17,7 @@ def read_pictures(paths: Sequence[Path]) -> np.ndarray:
 
     Raises ``DataError`` without the folder's name for a file that cannot be read, or that is unlike the first.
     """
-    if importlib.util.find_spec("PIL") is None:
-        raise UnavailableError('PNG and JPEG files are read with Pillow: pip install "ganbench[train]"')
+    require("train", "a folder of PNG or JPEG files", "PIL")
     first, *others = paths
     images = np.empty((len(paths), *(start := _read(first)).shape), np.uint8)
     images[0] = start

@@ -4,7 +4,6 @@ Every recording is brought to one rate, mixed down to mono and cut into frames o
 Frames nearly silent beside the loudest are left out: a GAN that saw many of them would learn silence.
 """
 
-import importlib.util
 import io
 import math
 import warnings
@@ -13,7 +12,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from ..errors import DataError, UnavailableError, refused
+from ..errors import DataError, refused, require
 from ..gan import GANSpec
 from ..layers import weighted
 from .folders import files_below, left_below
@@ -52,8 +51,7 @@ def load_recordings(spec: GANSpec, folder: Path) -> Recordings:
 
     Raises ``DataError`` naming file and fault.
     """
-    if importlib.util.find_spec("scipy") is None:
-        raise UnavailableError('WAV files are read with SciPy: pip install "ganbench[train]"')
+    require("train", "a folder of WAV files", "scipy")
     paths = files_below(folder, SUFFIXES)
     if not paths:
         left = left_below(folder, SUFFIXES)

@@ -1,7 +1,6 @@
 """Makes a training from its settings, or raises an error that says what is valid."""
 
 import hashlib
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +10,7 @@ import numpy as np
 from .. import registry
 from ..data import is_sound, load_images, unread
 from ..data.sound import load_recordings
-from ..errors import DataError, SpecError, UnavailableError, UsageError
+from ..errors import DataError, SpecError, UnavailableError, UsageError, require
 from ..gan import PRESETS, GANSpec, with_loss
 from ..measure.plan import Plan, make_plan
 from ..operations.networks import GANIteration
@@ -20,7 +19,6 @@ from ..results.store import check_writable, some_home
 from .state import TrainingState, check_free, differences, load_state
 
 LARGEST_STEP = np.iinfo(np.int32).max  # Adam counts in this type on every backend
-EXTRA = {"PIL": "Pillow", "altair": "Altair", "vl_convert": "vl-convert-python"}
 
 
 class Training(NamedTuple):
@@ -139,9 +137,7 @@ def _check_installed(plan: Plan) -> None:
             raise UnavailableError(f"target '{target}' cannot train here: {reason}; {probe.install}")
     with some_home():  # or what draws the curves would fail after the training
         pass
-    missing = [name for module, name in EXTRA.items() if importlib.util.find_spec(module) is None]
-    if missing:
-        raise UnavailableError(f'training needs {", ".join(missing)}: pip install "ganbench[train]"')
+    require("train", "training", "PIL", "altair", "vl_convert")
 
 
 def _rows(plan: Plan) -> tuple[np.ndarray, str, bool]:
