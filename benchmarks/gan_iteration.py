@@ -2,10 +2,10 @@
 
 import math
 
-import psutil
 from msgspec.structs import replace
 
 from ganbench.gan import preset
+from ganbench.machine import memory
 from ganbench.operations import networks
 
 from .common import DTYPES, FULL, TARGETS, Suite, Timed, by_shape, tracked
@@ -44,12 +44,9 @@ class GanIterationFacts(Suite):
         return self.case.max_rel_error
 
     @tracked("bytes")
-    def track_host_peak(self, shape: str, target: str, dtype: str) -> int:
+    def track_host_peak(self, shape: str, target: str, dtype: str) -> float:
         """Peak resident memory of the process, the imported framework included."""
-        import resource
-
-        kilobyte = 1 if psutil.MACOS else 1024  # ru_maxrss is in bytes there, in kilobytes elsewhere
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kilobyte
+        return memory.peak() or math.nan
 
     @tracked("bytes")
     def track_device_peak(self, shape: str, target: str, dtype: str) -> float:

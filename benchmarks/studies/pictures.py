@@ -4,16 +4,15 @@
 """
 
 import argparse
-import io
 from collections.abc import Callable
 from pathlib import Path
 
 import altair as alt
-from PIL import Image
 from sensitivity import waits
 from study import BASELINE, CONTROL, RESULTS, read_lines, said, speed
 
 from ganbench.results.statistics import BAND, speed_ratio
+from ganbench.training.curves import png
 
 FOLDER = Path("docs/pictures")
 WIDTH, HEIGHT = 560, 300
@@ -34,14 +33,6 @@ def main() -> None:
         title = f"{name}: {head['machine']}, {head['date'][:10]}"
         (chosen.output / f"{name}.png").write_bytes(png(draw(pieces).properties(title=title)))
         print(f"drawn: {chosen.output / name}.png")
-
-
-def png(chart: alt.TopLevelMixin) -> bytes:
-    """Return a chart as a PNG of few colours, which is a fifth of the bytes."""
-    drawn, packed = io.BytesIO(), io.BytesIO()
-    chart.save(drawn, format="png", ppi=110)
-    Image.open(drawn).convert("RGB").quantize(128, Image.Quantize.FASTOCTREE).save(packed, "PNG", optimize=True)
-    return packed.getvalue()
 
 
 def intervals(rows: list[dict], order: str, colour: str) -> alt.LayerChart:

@@ -76,8 +76,6 @@ def draw(losses: Mapping[str, np.ndarray], spec: GANSpec, title: str, parity: Pa
     A panel for each loss; a critic has two more, its estimate of the Wasserstein distance and the penalty. With
     ``parity`` a last panel shows how far the curves lie apart, and every panel where they part.
     """
-    from PIL import Image
-
     with some_home():
         import altair as alt
 
@@ -90,9 +88,15 @@ def draw(losses: Mapping[str, np.ndarray], spec: GANSpec, title: str, parity: Pa
         panels = [panel + rule for panel in panels]
     heading = alt.Title(title, subtitle=parity.explain() if parity else [], subtitleColor="#555", anchor="start")
     chart = alt.vconcat(*panels, title=heading).configure_view(stroke="#ddd")
+    return png(chart)
+
+
+def png(chart: Any) -> bytes:
+    """Return a chart as a PNG of few colours, which lines and letters need: a fifth of the bytes."""
+    from PIL import Image
+
     drawn, packed = io.BytesIO(), io.BytesIO()
     chart.save(drawn, format="png", ppi=110)
-    # A fifth of the bytes: lines and letters need few colours.
     Image.open(drawn).convert("RGB").quantize(128, Image.Quantize.FASTOCTREE).save(packed, "PNG", optimize=True)
     return packed.getvalue()
 
