@@ -1,4 +1,4 @@
-"""The fork server of a target: it has imported the framework, and the workers of later rounds are forked from it.
+"""The fork server of a target: it has imported the framework, and the target's workers are forked from it.
 
 Such a worker need not import the framework again, which is most of a round's time before its first visit. It is still
 a new process: it stages its own arrays, prepares, is checked and warms up. ``benchmarks/studies/placement.py`` measures
@@ -12,6 +12,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Sequence
 from typing import IO, NoReturn
@@ -34,6 +35,13 @@ class ForkServerJob(ChildJob, frozen=True, kw_only=True):
     """The first message to a fork server: the backend whose framework it imports."""
 
     backend: str
+
+
+class Imported(msgspec.Struct, frozen=True):
+    """What the import took: seconds, and bytes of the process in memory after it."""
+
+    seconds: float
+    resident: int
 
 
 class ForkServerLostError(Exception):
@@ -72,6 +80,7 @@ class ForkServer(contextlib.AbstractContextManager["ForkServer"]):
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.settimeout(PATIENCE_S)
         self._waiting = True
+        self.imported = Imported(0.0, 0)
         with theirs:
             self._process = subprocess.Popen(
                 command("ganbench.measure.fork_server", str(theirs.fileno()), python=target.python),
@@ -89,8 +98,8 @@ class ForkServer(contextlib.AbstractContextManager["ForkServer"]):
         """Wait until the framework is imported. If the import failed, ``fork`` raises."""
         if self._waiting:
             self._waiting = False
-            with contextlib.suppress(OSError):
-                self._socket.recv(MESSAGE)
+            with contextlib.suppress(OSError, msgspec.DecodeError):
+                self.imported = msgspec.json.decode(self._socket.recv(MESSAGE), type=Imported)
 
     def fork(self, errors: IO[bytes]) -> Forked:
         """Return a new worker, whose standard error is ``errors``; raises ``ForkServerLostError``."""
@@ -132,9 +141,7 @@ def main() -> None:
     die_with(job.parent)
     if job.cpus:
         os.sched_setaffinity(0, job.cpus)
-    importlib.import_module("numpy")
-    importlib.import_module(registry.load(job.backend).module)
-    channel.send(b"imported")
+    channel.send(msgspec.json.encode(_imported(job.backend)))
     while True:
         message, fds, _, _ = socket.recv_fds(channel, MESSAGE, 3)
         if not message:
@@ -153,6 +160,20 @@ def main() -> None:
         os.close(reader)
         for fd in fds:
             os.close(fd)
+
+
+def _imported(backend: str) -> Imported:
+    """Import NumPy and the framework; as in a worker, the search for plug-ins does not count."""
+    start = time.perf_counter()
+    importlib.import_module("numpy")
+    seconds = time.perf_counter() - start
+    module = registry.load(backend).module
+    start = time.perf_counter()
+    importlib.import_module(module)
+    seconds += time.perf_counter() - start
+    from ..machine.memory import resident  # not before: it loads NumPy
+
+    return Imported(seconds, resident())
 
 
 def _become_worker(fds: Sequence[int], others: Sequence[int]) -> NoReturn:

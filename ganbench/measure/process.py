@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any, NoReturn, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from .. import gpus, registry
 from ..errors import UnavailableError
@@ -26,7 +27,7 @@ from ..results.records import Status
 from . import callgrind
 from .child import ChildJob, encoded
 from .clock import Clock
-from .fork_server import Forked, ForkServer, ForkServerLostError, can_fork
+from .fork_server import Forked, ForkServer, ForkServerLostError, Imported, can_fork
 from .plan import Plan
 from .protocol import AnyRequest, Job, Message, Ready, Refusal, Reply
 
@@ -219,6 +220,7 @@ class Worker(Child):
         self.clock, self._began = Clock(), time.perf_counter()
         super().__init__("ganbench.measure.worker", job, environment, timeout_s, server, target.python, before)
         self.target = target
+        self._imported = server.imported if server is not None and self.forked else Imported(0.0, 0)
 
     def wait(self) -> Ready:
         """Wait until the framework is imported; return the worker's description of itself."""
@@ -226,7 +228,8 @@ class Worker(Child):
         if isinstance(first, Refusal):
             self.stop()
             raise WorkerLostError(first.status, first.reason)
-        return first
+        seconds, resident = first.import_s + self._imported.seconds, max(first.import_bytes, self._imported.resident)
+        return replace(first, import_s=seconds, import_bytes=resident)
 
     def ask(self, request: AnyRequest, expected: type[R], cpu: int | None = None) -> R | Refusal:
         """Send a request and wait for the reply, resuming the worker on processor ``cpu`` if it was paused."""
@@ -265,9 +268,9 @@ def environment_of(plan: Plan, target: Target, folder: str) -> dict[str, str]:
 
 
 def fork_servers(plan: Plan, folder: str, stack: contextlib.ExitStack) -> dict[str, ForkServer]:
-    """Return the fork server of each target that may have one, by the target's label.
+    """Return the fork server of each target that may have one, by the target's label; ``stack`` ends them.
 
-    The servers import while the oracle computes. ``stack`` ends them.
+    They import one after the other, so that no import is disturbed by another one.
     """
     found = {}
     stack.enter_context(adopting())
@@ -277,4 +280,5 @@ def fork_servers(plan: Plan, folder: str, stack: contextlib.ExitStack) -> dict[s
                 environment = environment_of(plan, target, folder)
                 made = ForkServer(target, list(plan.cpus) if can_pin() else [], environment)
                 found[target.label] = stack.enter_context(made)
+                made.wait()
     return found

@@ -10,6 +10,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Generator, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -61,10 +62,10 @@ def run_rounds(
             np.save(Path(folder) / IMAGES, images)
         progress(0.0, "computing the reference results")
         ledger = Ledger(write)
-        made = fork_servers(plan, folder, stack)
         oracle = OracleClient(plan, folder)
         stack.callback(oracle.stop)
-        return (yield from Rounds(plan, folder, ledger, oracle, progress, recall(ledger), made).run())
+        fork = partial(fork_servers, plan, folder, stack)
+        return (yield from Rounds(plan, folder, ledger, oracle, progress, recall(ledger), fork).run())
 
 
 class Rounds:
@@ -72,9 +73,10 @@ class Rounds:
 
     def __init__(
         self, plan: Plan, folder: str, ledger: Ledger, oracle: OracleClient, progress: Progress, finished: int,
-        made: Mapping[str, ForkServer],
+        fork: Callable[[], Mapping[str, ForkServer]],
     ) -> None:  # fmt: skip
-        self._servers, self._oracle = made, oracle
+        self._fork, self._oracle = fork, oracle
+        self._servers: Mapping[str, ForkServer] | None = None
         self._plan, self._folder, self._ledger, self._progress = plan, folder, ledger, progress
         self._round = finished
         self._schedule = Schedule(plan, ledger, finished)
@@ -90,6 +92,8 @@ class Rounds:
             began = time.monotonic()
             self._round = self._schedule.begin()
             self._oracle.draw(self._round)
+            if self._servers is None:
+                self._servers = self._fork()  # they import while the oracle computes, on one processor
             self._one_round()
             self._schedule.end(time.monotonic() - began)
             self._done, self._seen = self._schedule.share, self._said(self._schedule.seen())
@@ -101,8 +105,7 @@ class Rounds:
     def _one_round(self) -> None:
         plan = self._plan
         began = time.monotonic()
-        # Import times are those of the first round: its workers import one at a time.
-        made = self._servers if self._round > 1 else {}
+        made = self._servers or {}
         members = [
             Member(plan, self._folder, self._ledger, self._oracle, self._round, target, copy, made.get(target.label))
             for target, copy in plan.members
@@ -111,9 +114,9 @@ class Rounds:
             random.Random(f"{plan.seed}.{self._round}").shuffle(members)
         try:
             if self._round == 1:
-                self._oracle.inputs()  # or the oracle would compute beside the first import ...
-                for server in self._servers.values():
-                    server.wait()  # ... and the fork servers would import beside it
+                # Import times are those of the first round. So workers that cannot be forked import one at a time, when
+                # the oracle has ended.
+                self._oracle.inputs()
             else:
                 # From now on all start at once. First calls are not disturbed: each worker is paused when it is ready.
                 self._tell(0.0, "starting workers")
