@@ -112,31 +112,24 @@ class Suite(ABC):
         self.case = Case(self.operations[shape], target, dtype, _folder(shape, dtype))
 
 
-def timed(method: Any) -> Any:
-    """Mark a ``track_`` method whose samples asv shall treat as timing data."""
-    # asv takes {"samples", "number"} for timing data whatever the type says; these make it look so too.
-    method.type, method.unit = "time", "seconds"
-    method.rounds = 2 if FULL else 1
-    method.version = f"engine {engine.VERSION}"  # asv would hash this file, which says nothing of the engine
-    return method
+def tracked(unit: str, **more: Any) -> Any:
+    """Mark a ``track_`` method that returns one number in ``unit``; ``more`` is what else asv is to know of it."""
+
+    def mark(method: Any) -> Any:
+        version = f"engine {engine.VERSION}"  # asv would hash this file, which says nothing of the engine
+        vars(method).update(unit=unit, version=version, **more)
+        return method
+
+    return mark
 
 
 class Timed(Suite):
     """A suite that times its operation."""
 
-    @timed
+    # asv takes {"samples", "number"} for timing data whatever the type says; this makes it look so too.
+    @tracked("seconds", type="time", rounds=2 if FULL else 1)
     def track_call(self, shape: str, target: str, dtype: str) -> dict[str, Any]:
         return self.case.samples()
-
-
-def tracked(unit: str) -> Any:
-    """Mark a ``track_`` method that returns one number in ``unit``."""
-
-    def mark(method: Any) -> Any:
-        method.unit, method.version = unit, f"engine {engine.VERSION}"
-        return method
-
-    return mark
 
 
 def by_shape(*operations: Operation) -> dict[str, Operation]:

@@ -37,17 +37,21 @@ def main() -> None:
 
 def intervals(rows: list[dict], order: str, colour: str) -> alt.LayerChart:
     """Return ratios with their intervals, in order, over the band within which targets are the same."""
-    data = alt.Chart(alt.InlineData([row | {order: number} for number, row in enumerate(rows, 1)]))
+    numbered = [row | {order: number} for number, row in enumerate(rows, 1)]
     x = alt.X(f"{order}:Q", axis=alt.Axis(tickMinStep=1))
-    y = alt.Y("low:Q", title="ratio", scale=alt.Scale(zero=False))
-    bars = data.mark_rule(opacity=0.6).encode(x=x, y=y, y2="high:Q", color=f"{colour}:N")
-    points = data.mark_point(filled=True, size=22).encode(x=x, y="ratio:Q", color=f"{colour}:N")
-    return alt.layer(band(), bars, points).properties(width=WIDTH, height=HEIGHT)
+    return alt.layer(band(), bars(numbered, x, "ratio", color=f"{colour}:N")).properties(width=WIDTH, height=HEIGHT)
 
 
-def band() -> alt.Chart:
-    """Return the band of 2 % as a grey stripe."""
-    edges = alt.InlineData([{"from": 1 / (1 + BAND), "to": 1 + BAND}])
+def bars(rows: list[dict], x: alt.X, title: str, **more: object) -> alt.LayerChart:
+    """Return ratios with their intervals."""
+    data, y = alt.Chart(alt.InlineData(rows)), alt.Y("low:Q", title=title, scale=alt.Scale(zero=False))
+    points = data.mark_point(filled=True, size=22).encode(x=x, y="ratio:Q", **more)
+    return alt.layer(data.mark_rule(opacity=0.6).encode(x=x, y=y, y2="high:Q", **more), points)
+
+
+def band(centre: float = 1.0, width: float = BAND) -> alt.Chart:
+    """Return a band as a grey stripe: that of 2 % round 1, or another."""
+    edges = alt.InlineData([{"from": centre / (1 + width), "to": centre * (1 + width)}])
     return alt.Chart(edges).mark_rect(color="#ddd").encode(y="from:Q", y2="to:Q")
 
 
@@ -97,13 +101,8 @@ def repeatability(pieces: list[dict]) -> alt.VConcatChart:
             *baseline, target = (piece["visits"][operation][name] for name in (BASELINE, CONTROL, "torch"))
             rows.append(ratio_row(speed(baseline, target), run=len(rows) + 1))
         centre = sorted(row["ratio"] for row in rows)[len(rows) // 2]
-        data = alt.Chart(alt.InlineData(rows))
-        y = alt.Y("low:Q", title="torch against numpy", scale=alt.Scale(zero=False))
-        bars = data.mark_rule().encode(x="run:Q", y=y, y2="high:Q")
-        points = data.mark_point(filled=True).encode(x="run:Q", y="ratio:Q")
-        edges = alt.InlineData([{"from": centre / (1 + BAND / 2), "to": centre * (1 + BAND / 2)}])
-        stripe = alt.Chart(edges).mark_rect(color="#ddd").encode(y="from:Q", y2="to:Q")
-        charts.append(alt.layer(stripe, bars, points).properties(width=WIDTH, height=HEIGHT // 2, title=operation))
+        layers = band(centre, BAND / 2), bars(rows, alt.X("run:Q"), "torch against numpy")
+        charts.append(alt.layer(*layers).properties(width=WIDTH, height=HEIGHT // 2, title=operation))
     return alt.vconcat(*charts)
 
 
@@ -121,12 +120,8 @@ def loop_overhead(pieces: list[dict]) -> alt.Chart:
 
 def torch_timer(pieces: list[dict]) -> alt.LayerChart:
     rows = [ratio_row(speed_ratio(p["engine_s"], p["timer_s"]), operation=p["operation"]) for p in pieces]
-    data = alt.Chart(alt.InlineData(rows))
-    y = alt.Y("low:Q", title="engine ÷ Timer", scale=alt.Scale(zero=False))
     x = alt.X("operation:N", title=None, axis=alt.Axis(labelAngle=0))
-    bars = data.mark_rule().encode(x=x, y=y, y2="high:Q")
-    points = data.mark_point(filled=True).encode(x=x, y="ratio:Q")
-    return alt.layer(band(), bars, points).properties(width=WIDTH, height=HEIGHT // 2)
+    return alt.layer(band(), bars(rows, x, "engine ÷ Timer")).properties(width=WIDTH, height=HEIGHT // 2)
 
 
 PICTURES: dict[str, Callable[[list[dict]], alt.TopLevelMixin]] = {

@@ -172,6 +172,6 @@ def said(visits: dict[str, Recorded], name: str) -> Verdict:
     return judge(speed(copies, visits[name]), len(visits[name]), control)
 
 
-def upper_bound(hits: int, trials: int, confidence: float = 0.95) -> float:
-    """Return the exact one-sided upper bound of a proportion (Clopper & Pearson 1934): without hits about 3/trials."""
-    return 1.0 if hits >= trials else float(stats.beta.ppf(confidence, hits + 1, trials - hits))
+def upper_bound(hits: int, trials: int) -> float:
+    """Return the exact one-sided 95 % bound of a proportion (Clopper & Pearson 1934): without hits about 3/trials."""
+    return 1.0 if hits >= trials else float(stats.beta.ppf(0.95, hits + 1, trials - hits))

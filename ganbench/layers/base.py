@@ -46,11 +46,11 @@ class Window(NamedTuple):
         h, w = (side + 2 * self.padding - self.kernel for side in self.big[1:])
         return h % self.stride, w % self.stride
 
-    def places(self, axis: int, inside: bool = True) -> int:
-        """Return how many (pixel of ``small``, tap) pairs an axis has; ``inside``: those that lie on no padding."""
+    def places(self, axis: int) -> int:
+        """Return how many (pixel of ``small``, tap) pairs of an axis lie on no padding."""
         taps = range(-self.padding, self.kernel - self.padding)
         steps = range(0, self.stride * self.small[axis], self.stride)
-        return sum(not inside or 0 <= step + tap < self.big[axis] for step in steps for tap in taps)
+        return sum(0 <= step + tap < self.big[axis] for step in steps for tap in taps)
 
 
 class Maps(Protocol):
