@@ -66,6 +66,16 @@ def test_generation_uses_running_statistics(normed):
     assert abs(state.gan.generator.running[0]).max() > 0.01
 
 
+def test_running_statistics_have_the_number_of_their_layer(tmp_path):
+    ganbench.train("numpy", preset="dcgan-8", output=tmp_path, iterations=2, threads=1)  # a Reshape comes first
+    with np.load(tmp_path / "state.npz") as state:
+        assert [key for key in state.files if "generator.running" in key] == [
+            "generator.running.mean1", "generator.running.var1",
+        ]  # fmt: skip
+        assert state["generator.running.mean1"].shape == state["generator.gamma1"].shape
+    ganbench.train("numpy", output=tmp_path, iterations=3, threads=1, resume=tmp_path / "state.npz")
+
+
 def test_another_backend_and_dtype_go_on_from_a_state(tmp_path):
     train("numpy", tmp_path / "a", dtype="float64", iterations=20, loss="saturating", seed=5)
     first = load_state(tmp_path / "a" / "state.npz")

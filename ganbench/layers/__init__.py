@@ -23,6 +23,7 @@ from .network import (
     mlp as mlp,
     n_params as n_params,
     parameters as parameters,
+    running as running,
     smooth_depth as smooth_depth,
     weighted as weighted,
     weights as weights,

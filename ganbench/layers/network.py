@@ -34,6 +34,12 @@ def parameters(layers: Sequence[Layer]) -> list[tuple[str, tuple[int, ...]]]:
     return [entry for number, layer in enumerate(weighted(layers), 1) for entry in layer.parameters(number)]
 
 
+def running(layers: Sequence[Layer]) -> list[tuple[str, tuple[int, ...]]]:
+    """Return (name, shape) of what batch norm keeps of each layer, numbered as its weight is: mean1, var1, ..."""
+    normalised = [(number, layer) for number, layer in enumerate(weighted(layers), 1) if layer.batch_norm]
+    return [(f"{name}{number}", (layer.channels,)) for number, layer in normalised for name in ("mean", "var")]
+
+
 def n_params(layers: Sequence[Layer]) -> int:
     """Return how many numbers the parameters of a network are."""
     return sum(math.prod(shape) for _, shape in parameters(layers))

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..array_ops import Adam, AdamSettings, Array, ArrayOps, GANState, NetworkState
 from ..gan import LAST, STAGED_BATCHES, GANSpec, with_loss
-from ..layers import Dense, Layer, cast_weights, initial_params, n_params, parameters, weighted
+from ..layers import Dense, Layer, cast_weights, initial_params, n_params, parameters, running
 from ..operation import Inputs, ModelOperation, Operation, Output, Shape, outputs_of
 from ..precision import accumulation_dtype
 from .fresh import turns
@@ -253,10 +253,8 @@ class GANIteration(ModelOperation):
         ):
             named += _adam_outputs(f"{role} ", layers)
             named += [
-                Output(f"{role} {name}{number}", (layer.channels,), f"{role} running {name}", kept=True)
-                for number, layer in enumerate(weighted(layers), 1)
-                if layer.batch_norm
-                for name in ("mean", "var")
+                Output(f"{role} {name}", shape, f"{role} running {name.rstrip('0123456789')}", kept=True)
+                for name, shape in running(layers)
             ]
         reported = self.spec.reported
         return [*named, *outputs_of(dict.fromkeys(reported, ()), kept=reported)]

@@ -20,7 +20,7 @@ from ..array_ops import GANState, NetworkState
 from ..data.sound import wav_bytes
 from ..errors import DataError, SpecError, UsageError
 from ..gan import GANSpec
-from ..layers import parameters
+from ..layers import parameters, running
 from ..machine.lock import try_lock
 from ..results.store import replace_file
 from . import pictures
@@ -67,12 +67,7 @@ def entries(spec: GANSpec) -> list[tuple[str, tuple[int, ...]]]:
     for role, layers in (("generator", spec.generator_layers), ("discriminator", spec.discriminator_layers)):
         for part in ("", "m.", "v."):
             found += [(f"{role}.{part}{name}", shape) for name, shape in parameters(layers)]
-        found += [
-            (f"{role}.running.{name}{number}", (layer.channels,))
-            for number, layer in enumerate(layers, 1)
-            if layer.batch_norm
-            for name in ("mean", "var")
-        ]
+        found += [(f"{role}.running.{name}", shape) for name, shape in running(layers)]
     return found
 
 
@@ -80,7 +75,7 @@ def assemble(spec: GANSpec, arrays: Sequence[np.ndarray], step: int) -> GANState
     """Return the GAN whose arrays stand in the order of ``entries``."""
     left, networks = iter(arrays), []
     for layers in (spec.generator_layers, spec.discriminator_layers):
-        counts = [len(parameters(layers))] * 3 + [2 * sum(layer.batch_norm for layer in layers)]
+        counts = [len(parameters(layers))] * 3 + [len(running(layers))]
         networks.append(NetworkState(*(list(islice(left, count)) for count in counts)))
     return GANState(networks[0], networks[1], np.int32(step))
 
