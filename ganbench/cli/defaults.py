@@ -37,11 +37,7 @@ ONCE = (
     "version",
     "show_config",
 )
-SOURCES = {
-    ParameterSource.COMMANDLINE: "command line",
-    ParameterSource.DEFAULT_MAP: TABLE,
-    ParameterSource.DEFAULT: "default",
-}
+SOURCES = {ParameterSource.COMMANDLINE: "command line", ParameterSource.DEFAULT_MAP: TABLE}  # all else: default
 
 
 class Command(click.Command):

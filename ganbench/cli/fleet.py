@@ -13,7 +13,7 @@ import click
 
 from ..errors import UsageError
 from .defaults import Command
-from .shared import FILE, Command as CommandFunction, results_option
+from .shared import FILE, Function, results_option
 from .terminal import columns, progress_bar, say, write
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ STATES = ("done", "running", "to do", "failed", "cannot")
 MACHINES = ("machine", *STATES, "cores", "notes")
 
 
-def cluster_options(command: CommandFunction) -> CommandFunction:
+def cluster_options(command: Function) -> Function:
     """Add the options that say how machines are reached, but for --cluster itself."""
     page = "Serve the scheduler's page there, such as 127.0.0.1:8787.  [default: none]"
     command = click.option("--dashboard", metavar="HOST:PORT", help=page)(command)

@@ -16,7 +16,7 @@ from .terminal import check_output
 if TYPE_CHECKING:
     from ..settings import Setting
 
-Command = Callable[..., Any]
+Function = Callable[..., Any]  # of a command
 
 
 class _Place(click.Path):
@@ -45,12 +45,12 @@ details_option = click.option(
 )
 
 
-def format_option(choices: Sequence[str]) -> Callable[[Command], Command]:
+def format_option(choices: Sequence[str]) -> Callable[[Function], Function]:
     """Return the option that says in which of ``choices`` a report is printed."""
     return click.option("--format", "form", default="table", show_default=True, type=click.Choice(choices))
 
 
-def export_option(choices: Sequence[str]) -> Callable[[Command], Command]:
+def export_option(choices: Sequence[str]) -> Callable[[Function], Function]:
     """Return the option that names files in any of these formats, which are written beside what is printed."""
     endings = [ending for ending, form in ENDINGS.items() if form in choices]
 
