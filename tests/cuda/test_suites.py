@@ -88,7 +88,7 @@ def suite(name, *chosen, **variables):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_cupy_on_a_fake_driver(wheels, libraries, tmp_path):
+def test_cupy_on_a_fake_driver(wheels, libraries, tmp_path, request):
     suite(
         "fake_driver",
         PYTHONPATH=os.pathsep.join(map(str, [wheels, HERE / "fake_driver"])),
@@ -96,6 +96,7 @@ def test_cupy_on_a_fake_driver(wheels, libraries, tmp_path):
         CUDA_PATH=str(wheels / HEADERS.partition("/include")[0]),
         CUPY_CACHE_DIR=str(tmp_path),
         CUPY_CACHE_SAVE_CUDA_SOURCE="1",
+        COMPILED_KERNELS=str(request.config.cache.mkdir("nvrtc-kernels")),
         FAKE_CUDA_LOG=str(tmp_path / "log"),
     )
 

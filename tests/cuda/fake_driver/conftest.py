@@ -1,13 +1,16 @@
 """CuPy, from its own wheel, on a driver that only pretends."""
 
+import hashlib
 import json
 import os
+import pickle
 from pathlib import Path
 
 import cupy
 import numpy as np
 import pytest
 from cupy._core._routines_linalg import set_compute_type
+from cupy.cuda import compiler
 from cupy_backends.cuda.libs import nvrtc
 from driver import DRIVER
 from ordering import HOST, Order
@@ -15,13 +18,27 @@ from ordering import HOST, Order
 from ganbench.registry import load
 
 Cupy = load("cupy")
-compiled = nvrtc.compileProgram
-# What NVRTC makes of the headers it keeps, in memory: two thirds of the time of each kernel.
-nvrtc.compileProgram = lambda program, options: compiled(program, (*options, "--pch"))
+KEPT, compiled = Path(os.environ["COMPILED_KERNELS"]), compiler._NVRTCProgram.compile
 LOG = Path(os.environ["FAKE_CUDA_LOG"])
 UNDECIDED = 0  # CuPy's compute type before it has read CUPY_TF32
 WORK = {"kernel", "gemm", "memset", "graphLaunch", "copyHostToDevice", "copyDeviceToDevice", "copyDeviceToHost"}
 NON_BLOCKING = 1  # flag of a stream that does not wait for the null stream
+
+
+def compile_once(program, options=(), log_stream=None):
+    """Return what NVRTC makes of a kernel, or made of it in a run before, where nothing that it depends on changed."""
+    versions = cupy.__version__, nvrtc.getVersion()
+    asked = repr((versions, program.src, program.method, program.name_expressions, options))
+    path = KEPT / hashlib.sha256(asked.encode()).hexdigest()
+    if not path.exists():
+        made = path.with_suffix(f".{os.getpid()}")
+        # What it makes of the headers it keeps, in memory: two thirds of the time of each kernel.
+        made.write_bytes(pickle.dumps(compiled(program, (*options, "--pch"), log_stream)))
+        made.rename(path)  # whole, whoever looks for it
+    return pickle.loads(path.read_bytes())
+
+
+compiler._NVRTCProgram.compile = compile_once
 
 
 class Calls:
