@@ -12,6 +12,7 @@ from patience import LIMIT_S
 import ganbench
 from ganbench.results import loading, row_cache
 from ganbench.results.store import DamagedResultsWarning
+from ganbench.results.table import OUTLINE
 
 
 @pytest.fixture
@@ -34,11 +35,35 @@ def test_kept_rows_are_those_that_were_derived(craft, tmp_path, kept, monkeypatc
     assert not kept.exists()
     monkeypatch.setattr(loading, "MANY", 1)
     first, count = ganbench.load_results(tmp_path / "r"), len(kept_files(kept))
-    monkeypatch.setattr(row_cache, "run_rows", lambda run: pytest.fail("derived again"))
+    monkeypatch.setattr(row_cache, "rows_of", lambda *_: pytest.fail("derived again"))
     later = ganbench.load_results(tmp_path / "r")
     assert count == 2
     for found in (first, later):
         pd.testing.assert_frame_equal(found, plain)
+
+
+@pytest.mark.parametrize("many", [1, 1000])
+def test_outlines_are_worked_out_to_the_rows_of_all(committed, kept, monkeypatch, many):
+    """Those of asv too; nothing but what an outline says is worked out before."""
+    monkeypatch.setattr(loading, "MANY", many)
+    full, rows = ganbench.load_results(committed), loading.load_outlines(committed)
+    assert set(rows) == {*OUTLINE, loading.ORIGIN}
+    pd.testing.assert_frame_equal(rows[OUTLINE], full[OUTLINE], check_exact=True)
+    shown = rows.sample(frac=0.5, random_state=1)
+    pd.testing.assert_frame_equal(loading.whole(shown)[list(full)], full.loc[shown.index], check_exact=True)
+    assert loading.whole(full) is full
+
+
+def test_of_a_file_that_has_changed_meanwhile_no_more_is_known(craft, tmp_path):
+    runs = [craft(tmp_path / "r", {"torch": 2.0}) for _ in range(3)]
+    rows = loading.load_outlines(tmp_path / "r")
+    runs[0].unlink()
+    lines = runs[1].read_text().splitlines(keepends=True)
+    runs[1].write_text("".join(line for line in lines if '"adam_step"' not in line or '"type":"run"' in line))
+    known = loading.whole(rows)
+    pd.testing.assert_frame_equal(known[OUTLINE], rows[OUTLINE])
+    said = known["verdict"].notna().groupby(known["run_id"]).any()
+    assert said.to_dict() == {run.stem: run is runs[2] for run in runs}
 
 
 def test_a_file_or_code_that_changed_is_derived_anew(craft, tmp_path, kept, monkeypatch):
@@ -135,16 +160,16 @@ def test_a_further_process_keeps_the_same_rows(craft, tmp_path, kept, monkeypatc
     shutil.rmtree(kept)
     monkeypatch.setattr(row_cache, "MANY", 2)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    derive, own = row_cache.run_rows, []
+    derive, own = row_cache.rows_of, []
 
-    def derived(run):
-        own.append(run.path)
+    def derived(file, columns):
+        own.append(file)
         late = time.monotonic() + LIMIT_S
         while len(own) == 2 and len([path for path in kept_files(kept) if not path.suffix]) < 3:
             assert time.monotonic() < late
             time.sleep(0.01)
-        return derive(run)
+        return derive(file, columns)
 
-    monkeypatch.setattr(row_cache, "run_rows", derived)
+    monkeypatch.setattr(row_cache, "rows_of", derived)
     pd.testing.assert_frame_equal(ganbench.load_results(tmp_path / "r"), plain)
     assert len(own) == 2

@@ -277,10 +277,10 @@ def _rows(context: click.Context, path: Path) -> "tuple[pd.DataFrame, str | None
     A project's default of which there is nothing here gives way.
     """
     from ..registry import split_list
-    from ..results.loading import load_results
+    from ..results.loading import load_outlines
 
     with warnings_said():
-        rows = shown(lambda progress: load_results(path, progress=progress))
+        rows = shown(lambda progress: load_outlines(path, progress=progress))
     if rows.empty:
         raise UsageError(f"no results in {path}: run 'ganbench compare', or name another folder")
     baseline: str | None = context.params["baseline"]

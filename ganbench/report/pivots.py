@@ -76,7 +76,7 @@ def scaling(df: pd.DataFrame, by: str) -> pd.DataFrame:
     notes: list[str] = []
     if by in SIZES:
         df, notes = _by_size(df, by)
-    found = select(df, free=by, more=(by,))
+    found = select(df, free=by, more=(by,), full=False)
     index = [*found.index, "target"]
     lines: Lines = {}
     for row in found.rows.to_dict("records"):
@@ -100,7 +100,7 @@ def history(df: pd.DataFrame) -> pd.DataFrame:
     """
     named = df.assign(commit=commits(df))
     began = named.groupby("commit")["timestamp"].transform("min")
-    found = select(named.assign(began=began), more=("commit",))
+    found = select(named.assign(began=began), more=("commit",), full=False)
     index = [*found.index, "target"]
     said = confirmed(found.older, index)
     lines: Lines = {}

@@ -24,7 +24,7 @@ NUMBERS = ["ratio", "ratio_low", "ratio_high", "detectable"]
 SPEED = [*NUMBERS, "verdict"]
 MEAN = "geometric mean"
 WORK = list(CASE[:-1])  # a case without its target
-NEEDED = [*WORK, "run_id", "status", "median_s", "baseline", *SPEED]
+NEEDED = [*WORK, "run_id", "status", "median_s", "baseline", *SPEED]  # of older rows, what an outline has
 SURELY, MAYBE = "surely", "maybe"
 Row = Mapping[Hashable, Any]
 
@@ -127,7 +127,8 @@ def mean(ratios: Iterable[float | None]) -> float:
 
 def _timed(rows: pd.DataFrame) -> pd.DataFrame:
     """Return what is needed of the rows that have a time, with their labels."""
-    return rows[[*NEEDED, "timestamp"]].assign(label=_labels(rows))[(rows["status"] == "ok") & rows["median_s"].notna()]
+    needed = [name for name in (*NEEDED, "timestamp") if name in rows]
+    return rows[needed].assign(label=_labels(rows))[(rows["status"] == "ok") & rows["median_s"].notna()]
 
 
 def _labels(rows: pd.DataFrame) -> "pd.Series[str]":

@@ -14,10 +14,12 @@ import pandas as pd
 from ..errors import UsageError
 from ..operations import OPERATIONS
 from ..results.case import CASE, DRAWN, KEYS, told_apart
+from ..results.loading import whole
 from ..results.records import DIGITS
 
 USUAL = {"caches": "warm", "data": DIGITS}  # what goes without saying
-WORDS = ("operation", "shape", "backend", "target", "status", "reason", "run_id", "baseline", "verdict", "commit")
+WORDS = ("operation", "shape", "backend", "target", "status", "reason", "run_id", "baseline", "verdict", "commit",
+         "hardware", "framework_version")  # fmt: skip
 NOT_RECORDED = "?"
 ANY_MODEL = "any"  # asv measures operations at a shape, which for most of them says all of the model
 
@@ -40,17 +42,16 @@ class Selection:
         return [*levels, "shape"] if several.any() else levels
 
 
-def select(table: pd.DataFrame, free: str = "", more: Sequence[str] = ()) -> Selection:
-    """Return the newest row of each case of ``table``.
+def select(table: pd.DataFrame, free: str = "", more: Sequence[str] = (), full: bool = True) -> Selection:
+    """Return the newest row of each case of a table of ``load_results`` or ``load_outlines``.
 
     ``free`` is the key that a pivot spreads over its columns; ``more`` are columns that tell cases apart
-    besides the keys. Raises ``UsageError`` where there are no rows.
+    besides the keys. Of outlines these rows are worked out now, unless ``full`` says that their times are enough.
+    Raises ``UsageError`` where there are no rows.
     """
     if table.empty:
         raise UsageError("no results to report: run 'ganbench compare', or name another folder")
-    rows = table.reset_index(drop=True)
-    for name in (*WORDS, "hardware", "framework_version"):
-        rows[name] = rows[name].astype(object).where(rows[name].notna(), "")
+    rows = _worded(table.reset_index(drop=True))
     rows["label"] = rows["target"]  # the target without a version behind it
     rows["machine"], rows["model"], rows["data"] = _machines(rows), _models(rows), _data(rows)
     for name in KEYS:
@@ -65,10 +66,18 @@ def select(table: pd.DataFrame, free: str = "", more: Sequence[str] = ()) -> Sel
     rows["sizes"] = [sizes[shape] for shape in rows["shape"]]
     older = rows
     rows, left_out = _newest(rows, [*CASE, *more])
+    if full:
+        rows = _worded(whole(rows))
     rows = rows.sort_values(order, kind="stable", ignore_index=True)
     told = [(name, rows[name].iloc[0]) for name in KEYS if name != free and name not in keys]
     facts = [_fact(name, value) for name, value in told if USUAL.get(name) != value]
     return Selection(rows, older, keys, ", ".join(facts), notes + left_out)
+
+
+def _worded(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows in which texts that are not known are empty ones."""
+    words = [name for name in WORDS if name in rows]
+    return rows.assign(**{name: rows[name].astype(object).where(rows[name].notna(), "") for name in words})
 
 
 def contexts(rows: Iterable[Mapping[Any, Any]], keys: Sequence[str] = KEYS) -> list[tuple[Any, ...]]:

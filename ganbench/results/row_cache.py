@@ -20,18 +20,19 @@ import msgspec
 
 from ..errors import StorageError
 from ..launch import command, die_with
-from .run import open_run
+from .collector import collector_off
 from .store import cache_folder, content_of
-from .table import NO_COLUMN, Values, run_rows, values
+from .table import NO_COLUMN, Values, rows_of
 
 MANY = 100  # files; fewer are read in a second
 MOST_HELPERS = 3  # where a container shows more processors than it may use, each only takes memory
 
 
 class RowCache(contextlib.AbstractContextManager["RowCache"]):
-    """The rows that were kept of ``files``; raises ``RuntimeError`` where there is no place for such things."""
+    """The rows that were kept of ``files``, in ``columns``; raises ``RuntimeError`` where nothing can be kept."""
 
-    def __init__(self, files: Sequence[Path] = ()) -> None:
+    def __init__(self, columns: Sequence[str], files: Sequence[Path] = ()) -> None:
+        self._columns = ",".join(columns)
         self._files = files
         self._new = 0
         self._helpers: list[subprocess.Popen[bytes]] = []
@@ -39,7 +40,7 @@ class RowCache(contextlib.AbstractContextManager["RowCache"]):
         self._decode = msgspec.msgpack.Decoder(list[list[Any]]).decode
         # All of ganbench: what a run may hold is checked against models and operations, too.
         code = b"".join(path.read_bytes() for path in sorted(Path(__file__).parents[1].rglob("*.py")))
-        self._code = hashlib.sha256(code)
+        self._code = hashlib.sha256(code + self._columns.encode())
 
     def rows(self, file: Path) -> Values:
         """Return the rows of a run file, kept or new; raises ``StorageError`` as ``open_run`` does."""
@@ -51,7 +52,7 @@ class RowCache(contextlib.AbstractContextManager["RowCache"]):
             self._call_helpers()
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
-            rows = values(run_rows(open_run(file)))
+            rows = rows_of(file, self._columns.split(","))
         for one in said:  # the next reader must hear it, too
             warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
         if not said:
@@ -66,7 +67,7 @@ class RowCache(contextlib.AbstractContextManager["RowCache"]):
             with tempfile.TemporaryFile() as names, contextlib.suppress(OSError):
                 names.write(b"\0".join(os.fsencode(file) for file in self._files[::-1][number::count]))
                 names.seek(0)
-                line, silent = command(__name__, str(os.getpid())), subprocess.DEVNULL
+                line, silent = command(__name__, str(os.getpid()), self._columns), subprocess.DEVNULL
                 self._helpers.append(subprocess.Popen(line, stdin=names, stdout=silent, stderr=silent))
 
     def __exit__(self, *_: object) -> None:
@@ -92,10 +93,11 @@ def main() -> None:
     """Keep the rows of the files named on standard input; whoever reads a file that cannot be read says so."""
     die_with(int(sys.argv[1]))
     warnings.simplefilter("ignore")
-    cache = RowCache()
-    for name in sys.stdin.buffer.read().split(b"\0"):
-        with contextlib.suppress(StorageError, *NO_COLUMN):
-            cache.rows(Path(os.fsdecode(name)))
+    cache = RowCache(sys.argv[2].split(","))
+    with collector_off():
+        for name in sys.stdin.buffer.read().split(b"\0"):
+            with contextlib.suppress(StorageError, *NO_COLUMN):
+                cache.rows(Path(os.fsdecode(name)))
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ class Run:
         self.records = list(records)
         self.path = path
         self.ended = ended
+        self._visits: dict[tuple[str, str, bool], dict[int, Visits]] = {}
 
     @property
     def header(self) -> RunHeader:
@@ -84,7 +85,10 @@ class Run:
 
     def visits(self, operation: str, target: str, copy: bool = False) -> dict[int, Visits]:
         """Return the visits of each round to one case; nothing where the case failed in the end."""
-        return visits_of(self.cases.get((operation, target, copy), []))
+        case = operation, target, copy
+        if case not in self._visits:
+            self._visits[case] = visits_of(self.cases.get(case, []))
+        return self._visits[case]
 
     def copies(self, operation: str, target: str) -> list[dict[int, Visits]]:
         """Return the visits of each round to every process of a target: the baseline has two of them in a round."""

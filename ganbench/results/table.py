@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from statistics import geometric_mean, median, quantiles
 from typing import Any
 
@@ -15,7 +16,7 @@ from .bounds import Bound, Ceilings
 from .case import hardware_of, model_label
 from .columns import COLUMNS, DECLARED, DTYPES
 from .records import EnergyRecord, Measurement, PowerRecord, RunHeader, WorkerRecord
-from .run import Run, visits_of
+from .run import Run, open_run
 from .statistics import (
     Estimate,
     Rounds,
@@ -40,6 +41,12 @@ COUNTED = "count"  # the source of rows without times
 WIDE = 0.01  # a tolerance above this is told
 Rows = list[dict[str, Any]]
 Values = list[list[Any]]  # of rows: what stands in each column
+# What a row must say so that those that are shown can be chosen, and how a case's time changed: a fifth of the work.
+OUTLINE = (
+    "run_id timestamp machine hardware source operation backend target dtype precision caches model widths data "
+    "data_digest shape batch critic_steps threads status reason median_s ci_low_s ci_high_s baseline framework_version "
+    "commit dirty"
+).split()
 CONTROL = ("control_ratio", "control_low", "control_high")
 
 
@@ -48,53 +55,68 @@ def run_table(run: Run) -> pd.DataFrame:
     return frame(values(run_rows(run)))
 
 
-def values(rows: Iterable[dict[str, Any]]) -> Values:
+def values(rows: Iterable[dict[str, Any]], columns: Sequence[str] = COLUMNS) -> Values:
     """Return what stands in each column of rows; NaN where a row does not say it."""
-    return [[row.get(name, math.nan) for name in COLUMNS] for row in rows]
+    return [[row.get(name, math.nan) for name in columns] for row in rows]
 
 
-def frame(rows: Iterable[list[Any]]) -> pd.DataFrame:
+def rows_of(file: Path, columns: Sequence[str]) -> Values:
+    """Return the ``values`` of a run file's rows, of which no more is worked out; raises as ``open_run`` does."""
+    work_out = run_outlines if set(columns) <= set(OUTLINE) else run_rows
+    return values(work_out(open_run(file)), columns)
+
+
+def frame(rows: Iterable[list[Any]], columns: list[str] = COLUMNS) -> pd.DataFrame:
     """Return the ``values`` of rows as a DataFrame whose columns and types do not depend on what the rows hold."""
-    table = pd.DataFrame(list(rows), columns=COLUMNS)
-    table = table.astype({name: DTYPES[column.type] for name, column in DECLARED.items() if column.type in DTYPES})
+    table = pd.DataFrame(list(rows), columns=columns)
+    types = {name: DTYPES.get(DECLARED[name].type) for name in columns}
+    table = table.astype({name: kind for name, kind in types.items() if kind})
     table["timestamp"] = pd.to_datetime(table["timestamp"], utc=True, format="ISO8601")
     return table
 
 
-def run_rows(run: Run) -> Rows:
-    """Return one row per operation and target of a run, in the order that was asked for."""
+def run_outlines(run: Run) -> Rows:
+    """Return one row per operation and target of a run, in the order that was asked for, with ``OUTLINE``."""
     header = run.header
     sizes = {one.operation: one.shape for one in run.measurements}  # the same in every line of an operation
-    visits = {case: visits_of(taken) for case, taken in run.cases.items()}
-    spent = [one for one in run.records if isinstance(one, EnergyRecord) and one.joules > 0]
     rows, ceilings, common = [], Ceilings(run.records), _common(header)
     targets = [(one, common | _of_target(one, run.workers.get(one.label), header)) for one in header.targets]
     for operation in (name for name in header.operations if name in sizes):
         shape = shape_of(operation, sizes[operation], header.spec)
-        baseline = [visits.get((operation, header.baseline, copy), {}) for copy in (False, True)]
-        control = speed_of(baseline[:1], baseline[1:])
-        made: list[tuple[dict[str, Any], Rounds]] = []
         for target, known in targets:
-            case = operation, target.label, False
-            if case not in visits:
-                continue
-            levels = _levels(visits[case])
-            row = known | {"operation": operation} | _measured(run.cases[case], visits[case], levels, shape)
-            row |= _bounded(row, ceilings.bound(target.device, row["flops"], row["bytes"], header.caches))
-            if operation == ITERATION:
-                products = _levels(visits.get((FLOOR, library_of(target, header.targets).label, False), {}))
-                shared = [(products[i], seconds) for i, seconds in levels.items() if i in products]
-                if shared:
-                    row["percent_of_floor"] = 100 * speed_ratio(*zip(*shared, strict=True)).value
-            if row["status"] == "ok" and (own := [one for one in spent if (one.operation, one.target) == case[:2]]):
-                row |= _energy(own, [one for one in run.records if isinstance(one, PowerRecord)], target.device)
-            made.append((row, visits[case]))
-        if any(row["target"] == header.baseline and row["status"] != "ok" for row, _ in made):
-            baseline = []  # nothing can be compared with it, nor with its copy alone
-        for row, rounds in made:
-            if row["status"] != "impossible":
-                row |= _against(baseline, rounds, control, is_baseline=row["target"] == header.baseline)
-            rows.append(row)
+            if taken := run.cases.get((operation, target.label, False)):
+                row = known | {"operation": operation} | _timed(taken, run.visits(operation, target.label), shape)
+                bound = ceilings.bound(target.device, row["flops"], row["bytes"], header.caches)
+                rows.append(row | _bounded(row, bound))
+    return rows
+
+
+def run_rows(run: Run) -> Rows:
+    """Return the same rows with all that is known of them."""
+    header, rows = run.header, run_outlines(run)
+    targets = {one.label: one for one in header.targets}
+    spent = [one for one in run.records if isinstance(one, EnergyRecord) and one.joules > 0]
+    idling = [one for one in run.records if isinstance(one, PowerRecord)]
+    unknown = {row["operation"] for row in rows if row["target"] == header.baseline and row["status"] != "ok"}
+    controls = {}
+    for row in rows:
+        operation, label = case = row["operation"], row["target"]
+        baseline = [run.visits(operation, header.baseline, copy) for copy in (False, True)]
+        if operation not in controls:
+            controls[operation] = speed_of(baseline[:1], baseline[1:])
+        rounds = run.visits(operation, label)
+        row |= _measured(run.cases[*case, False], rounds, row)
+        if operation == ITERATION:
+            products = run.visits(FLOOR, library_of(targets[label], header.targets).label)
+            shared = [(level(products[i]), level(visits)) for i, visits in rounds.items() if i in products]
+            if shared:
+                row["percent_of_floor"] = 100 * speed_ratio(*zip(*shared, strict=True)).value
+        if row["status"] == "ok" and (own := [one for one in spent if (one.operation, one.target) == case]):
+            row |= _energy(own, idling, row["device"])
+        if row["status"] != "impossible":
+            if operation in unknown:
+                baseline = []  # nothing can be compared with it, nor with its copy alone
+            row |= _against(baseline, rounds, controls[operation], is_baseline=label == header.baseline)
     return rows
 
 
@@ -134,10 +156,8 @@ def _bounded(row: dict[str, Any], bound: Bound | None) -> dict[str, Any]:
     return columns | {"status": "impossible", "reason": reason}
 
 
-def _measured(
-    taken: Sequence[Measurement], visits: Rounds, levels: Mapping[int, float], shape: Shape
-) -> dict[str, Any]:
-    """Return the columns that follow from one case alone."""
+def _timed(taken: Sequence[Measurement], rounds: Rounds, shape: Shape) -> dict[str, Any]:
+    """Return what one case is, what became of it and the time that it takes."""
     first, last = taken[0], taken[-1]
     row: dict[str, Any] = {
         "shape": str(shape),
@@ -148,6 +168,21 @@ def _measured(
         "status": last.status,
         "reason": last.reason,
     }
+    if last.status == "ok" and (gate := first.verification) is not None:
+        if gate.loose:
+            row["reason"] = f"loose tolerance {gate.tolerance:.0e}"
+        elif gate.widest > max(gate.tolerance, WIDE):
+            row["reason"] = f"tolerance {gate.widest:.1g} (in this model, correct programs may differ by that much)"
+    if rounds:
+        location = typical([*map(level, rounds.values())])
+        row |= dict(zip(("median_s", "ci_low_s", "ci_high_s"), location, strict=True)) | {"rounds": len(rounds)}
+    return row
+
+
+def _measured(taken: Sequence[Measurement], rounds: Rounds, timed: dict[str, Any]) -> dict[str, Any]:
+    """Return the other columns that follow from one case alone."""
+    first, last = taken[0], taken[-1]
+    row: dict[str, Any] = {}
     errors = [entry.verification.max_rel_error for entry in taken if entry.verification is not None]
     if errors:
         row["max_rel_error"] = max(errors)
@@ -160,29 +195,19 @@ def _measured(
         row[name] = max((peak for e in taken if (peak := getattr(e, name)) is not None), default=None)
     if last.status != "ok":
         return row
-    if (gate := first.verification) is not None:
-        if gate.loose:
-            row["reason"] = f"loose tolerance {gate.tolerance:.0e}"
-        elif gate.widest > max(gate.tolerance, WIDE):
-            row["reason"] = f"tolerance {gate.widest:.1g} (in this model, correct programs may differ by that much)"
     if counts := last.instructions:
         row["instructions"] = median(counts)
         row["instructions_spread"] = (max(counts) - min(counts)) / row["instructions"]
-    if levels:
+    if rounds:
         samples = [sample for entry in taken for sample in entry.samples]
-        location = typical([*levels.values()])
         low, _, high = quantiles(samples, n=4, method="inclusive") if len(samples) > 1 else [math.nan] * 3
         disturbances = [entry.disturbance for entry in taken if entry.disturbance is not None]
         row |= {
-            "median_s": location.value,
-            "ci_low_s": location.low,
-            "ci_high_s": location.high,
             "iqr_s": high - low,
-            "undisturbed_s": middle([*map(undisturbed, visits.values())]),
-            "rounds": len(levels),
+            "undisturbed_s": middle([*map(undisturbed, rounds.values())]),
             "number": first.iterations,
             "samples": samples,
-            "gflops": first.flops / location.value / 1e9,
+            "gflops": first.flops / timed["median_s"] / 1e9,
             "steady": _steady(taken),
             "cores": _middle(entry.cores for entry in taken if entry.cores is not None),
             "steal": _middle(steal for d in disturbances if (steal := d.mean.steal) is not None),
@@ -192,7 +217,7 @@ def _measured(
             "device_s": _middle(seconds for entry in taken for seconds in entry.device_s),
         }
         if starts:  # what the first call cost beyond the work that it did
-            row["compile_s"] = max(0.0, starts[0] - location.value * first.iterations_per_call)
+            row["compile_s"] = max(0.0, starts[0] - timed["median_s"] * first.iterations_per_call)
     return row
 
 
@@ -252,8 +277,3 @@ def _against(baseline: Sequence[Rounds], visits: Rounds, control: Estimate | Non
 def control_of(row: "Mapping[Any, Any] | pd.Series[Any]") -> Estimate:
     """Return the baseline of a row's run against its second copy."""
     return Estimate(*(row[name] for name in CONTROL))
-
-
-def _levels(rounds: Rounds) -> dict[int, float]:
-    """Return each round's typical seconds."""
-    return {number: level(visits) for number, visits in rounds.items()}
