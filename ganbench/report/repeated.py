@@ -80,7 +80,7 @@ def confirmed(rows: pd.DataFrame, index: Sequence[str]) -> dict[tuple[Any, ...],
     """
     by_commit = [*index, "commit"]
     known = rows[(rows["status"] == "ok") & rows["ci_low_s"].notna()].sort_values("timestamp", kind="stable")
-    several = known[known.groupby(by_commit, sort=False)["median_s"].transform("size") > 1]
+    several = known[known.duplicated(by_commit, keep=False)]
     runs: dict[str, dict[Any, list[Estimate]]] = {}
     of = several[by_commit].itertuples(index=False, name=None)
     for (*names, target, commit), times in zip(of, several[list(ESTIMATE)].to_numpy().tolist(), strict=True):

@@ -130,7 +130,8 @@ def trimmed_mean(values: Sequence[float]) -> float:
     stall of the machine does not belong to the program.
     """
     cut = _trimmed(values)
-    return statistics.fmean(sorted(values)[cut : len(values) - cut])
+    kept = sorted(values)[cut : len(values) - cut]
+    return math.fsum(kept) / len(kept)
 
 
 def _trimmed(values: Sequence[float]) -> int:
@@ -196,9 +197,10 @@ def _level(pairs: Sequence[Mapping[int, float]]) -> float:
 
 def _error(pairs: Sequence[Mapping[int, float]]) -> float:
     """Return the variance of a round as its passes scatter, in which copies of one target go up and down together."""
-    shared = set.intersection(*map(set, pairs))
-    copies = [[logs[number] for number in shared] for logs in pairs]
-    return trimmed_error([math.fsum(logs) / len(logs) for logs in zip(*copies, strict=True)])
+    first, *others = pairs
+    shared = first.keys() if not others else set(first).intersection(*others)
+    copies = [map(logs.__getitem__, shared) for logs in pairs]
+    return trimmed_error([total / len(pairs) for total in map(math.fsum, zip(*copies, strict=True))])
 
 
 def speed(rounds: Mapping[int, Sequence[Mapping[int, float]]]) -> Estimate:
