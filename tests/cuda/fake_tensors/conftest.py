@@ -7,6 +7,7 @@ import pytest
 import torch
 from ganbench.backends import torch_backend
 from ordering import Order
+from shapes import Shapes
 from torch._subclasses import fake_tensor
 from watched import Watched
 
@@ -98,7 +99,7 @@ def cuda(monkeypatch):
     # have threads only where there is a GPU.
     watched = Watched(work)
     done.seen = watched.seen
-    with fake_tensor.FakeTensorMode(), watched, torch.autograd.set_multithreading_enabled(False):
+    with Shapes(), watched, torch.autograd.set_multithreading_enabled(False):
         yield done
     assert not done.order.beside, "a stream did not wait for the work of another"
     torch.set_float32_matmul_precision("highest")

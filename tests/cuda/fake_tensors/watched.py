@@ -7,6 +7,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 ONE_NUMBER = torch.ops.aten._local_scalar_dense.default  # what ``item`` and ``bool`` are
+WHERE = torch.ops.prim.device.default  # asked at every second operation
 
 
 class Watched(TorchDispatchMode):
@@ -25,6 +26,8 @@ class Watched(TorchDispatchMode):
         self._records.remove(record)
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function is WHERE:
+            return args[0].device
         given = _devices(args) | _devices(kwargs)
         result = 1.0 if function is ONE_NUMBER else function(*args, **(kwargs or {}))
         made = _devices(result)
