@@ -28,6 +28,11 @@ MANY = 100  # files; fewer are read in a second
 MOST_HELPERS = 3  # where a container shows more processors than it may use, each only takes memory
 
 
+def code_hash() -> "hashlib._Hash":
+    """Return a hash of all of ganbench: what a run may hold is checked against models and operations, too."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parents[1].rglob("*.py"))))
+
+
 class RowCache(contextlib.AbstractContextManager["RowCache"]):
     """The rows that were kept of ``files``, in ``columns``; raises ``RuntimeError`` where nothing can be kept."""
 
@@ -38,9 +43,8 @@ class RowCache(contextlib.AbstractContextManager["RowCache"]):
         self._helpers: list[subprocess.Popen[bytes]] = []
         self._folder = str(cache_folder() / "rows")
         self._decode = msgspec.msgpack.Decoder(list[list[Any]]).decode
-        # All of ganbench: what a run may hold is checked against models and operations, too.
-        code = b"".join(path.read_bytes() for path in sorted(Path(__file__).parents[1].rglob("*.py")))
-        self._code = hashlib.sha256(code + self._columns.encode())
+        self._code = code_hash()
+        self._code.update(self._columns.encode())
 
     def rows(self, file: Path) -> Values:
         """Return the rows of a run file, kept or new; raises ``StorageError`` as ``open_run`` does."""

@@ -20,6 +20,7 @@ from ...errors import StorageError, require
 from ...operations import ITERATION
 from ...results.case import KEYS, machine_names
 from ...results.records import digits
+from ...results.row_cache import code_hash
 from ...results.run import Run, RunOf, runs_below
 from ...results.statistics import BAND
 from ...results.store import cache_folder, replace_file
@@ -53,18 +54,16 @@ def page(path: Path, table: pd.DataFrame, title: str = "ganbench") -> str:
     Raises ``UnavailableError`` without the ``report`` extra, ``UsageError`` for a table without rows.
     """
     require("report", "the page", "jinja2", "vl_convert", "altair")
-    from ..charts import AS, BY_NAME
+    import vl_convert
 
-    found = select(table)
-    data, runs = content(path, found)
-    data["charts"] = {name: draw({"name": "rows"}).to_dict() for name, draw in BY_NAME.items()}
-    data["decided"] = AS
+    data, runs = content(path, select(table))
+    data |= json.loads(_kept(f"charts-{version('altair')}-{code_hash().hexdigest()[:16]}.json", _charts))
     data["machines"] = _machines(table, runs)
     return filled(
         "page.html",
         title=title,
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
-        vega=_scripts(),
+        vega=_kept(f"vega-{version('vl-convert-python')}.js", vl_convert.javascript_bundle),
         data=_inert(data),
         script="".join(map(text_of, SCRIPTS)),
         trainings=data["trainings"],
@@ -97,19 +96,23 @@ def _machines(table: pd.DataFrame, runs: Sequence[Run]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _scripts() -> str:
-    """Return Vega and what draws with it, as one script; making it takes seconds, so it is kept."""
-    import vl_convert
+def _charts() -> str:
+    """Return how each chart is drawn, without its rows, as JSON."""
+    from ..charts import AS, BY_NAME
 
-    place = None
+    charts = {name: draw({"name": "rows"}).to_dict() for name, draw in BY_NAME.items()}
+    return json.dumps({"charts": charts, "decided": AS})
+
+
+def _kept(name: str, make: Callable[..., str]) -> str:
+    """Return what is the same on each page and takes seconds to make, so it is kept under this name."""
     with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: nobody's home is known
-        place = cache_folder() / f"vega-{version('vl-convert-python')}.js"
-        return place.read_text("utf-8")
-    made: str = vl_convert.javascript_bundle()  # type: ignore[call-arg]
-    if place is not None:
-        with contextlib.suppress(OSError, StorageError):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(place, lambda file: file.write(made.encode()))
+        return (cache_folder() / name).read_text("utf-8")
+    made = make()
+    with contextlib.suppress(OSError, RuntimeError, StorageError):
+        place = cache_folder() / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(place, lambda file: file.write(made.encode()))
     return made
 
 
