@@ -174,3 +174,14 @@ def test_verify_recommend_and_train_use_them(other, tmp_path):
     done = cli("train", *asked, "--iterations", "8", "--output", tmp_path / "trained")
     assert done.returncode == 0, done.stderr
     assert registry.version("numpy", other) in (tmp_path / "trained/log.jsonl").read_text()
+
+
+def test_a_python_without_pillow_does_not_train_and_is_told_what_to_install(tmp_path):
+    python, packages = made(tmp_path / "other")
+    (packages / "shared.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
+    hidden = "u.find_spec = lambda name: None if name == 'PIL' else find(name)"
+    (packages / "sitecustomize.py").write_text(f"import importlib.util as u\nfind = u.find_spec\n{hidden}\n")
+    done = cli("train", "--preset", "tiny", "--backend", "numpy", "--python", f"numpy={python}", "--iterations", "8",
+               "--output", tmp_path / "trained")  # fmt: skip
+    assert done.returncode == 1
+    assert f"{python} lacks Pillow, which draws a training's pictures: {python} -m pip install Pillow" in done.stderr

@@ -5,7 +5,9 @@ the end of the input, asks to save and stop. So Ctrl-C loses nothing, and the tr
 """
 
 import contextlib
+import importlib.util
 import os
+import shlex
 import sys
 import threading
 from collections.abc import Callable
@@ -17,7 +19,7 @@ import numpy as np
 
 from .. import registry
 from ..array_ops import GANState, NetworkState
-from ..errors import GanbenchError
+from ..errors import GanbenchError, UnavailableError
 from ..gan import GANSpec
 from ..machine import facts
 from ..measure.child import begin, explained
@@ -52,6 +54,9 @@ def main() -> None:
 def train(job: TrainJob, stopping: Callable[[], bool], tell: Callable[[Message], None]) -> Ended:
     """Do the job; all messages except the last go through ``tell``."""
     target, spec = job.target, job.spec
+    if importlib.util.find_spec("PIL") is None:  # --python names another interpreter than the one that was looked at
+        install = shlex.join([sys.executable, "-m", "pip", "install", "Pillow"])
+        raise UnavailableError(f"{sys.executable} lacks Pillow, which draws a training's pictures: {install}")
     cls = registry.load(target.backend)
     backend = cls(target.mode, target.device)
     operation = GANIteration(spec)
