@@ -3,9 +3,11 @@
 A worker imports this before it times the import of its framework, so nothing here loads NumPy.
 """
 
+import importlib
 import json
 import os
 import sys
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -54,6 +56,13 @@ def begin(kind: type[J]) -> tuple[J, Callable[[Any], None]]:
         stream.flush()
 
     return job, send
+
+
+def import_seconds(module: str) -> float:
+    """Import a module; return the seconds that it took."""
+    start = time.perf_counter()
+    importlib.import_module(module)
+    return time.perf_counter() - start
 
 
 def explained(error: Exception) -> tuple[Status, str]:

@@ -7,12 +7,10 @@ whether times differ between forked workers as they do between new ones. The ser
 """
 
 import contextlib
-import importlib
 import os
 import socket
 import subprocess
 import sys
-import time
 import traceback
 from collections.abc import Sequence
 from typing import IO, NoReturn
@@ -25,7 +23,7 @@ from ..launch import command, die_with
 from ..machine import guard
 from ..machine.processes import OURS
 from . import worker
-from .child import ChildJob
+from .child import ChildJob, import_seconds
 
 PATIENCE_S = 60.0  # for the import
 MESSAGE = 2**16
@@ -164,13 +162,7 @@ def main() -> None:
 
 def _imported(backend: str) -> Imported:
     """Import NumPy and the framework; as in a worker, the search for plug-ins does not count."""
-    start = time.perf_counter()
-    importlib.import_module("numpy")
-    seconds = time.perf_counter() - start
-    module = registry.load(backend).module
-    start = time.perf_counter()
-    importlib.import_module(module)
-    seconds += time.perf_counter() - start
+    seconds = import_seconds("numpy") + import_seconds(registry.load(backend).module)
     from ..machine.memory import resident  # not before: it loads NumPy
 
     return Imported(seconds, resident())

@@ -236,7 +236,7 @@ class OracleClient(Child):
         return self._ask(Compare(name, shown), Asked(Verification, [file for _, file in shown]))
 
     def examine(self, request: Examine) -> Asked[Verification]:
-        """Have checked what an examined visit left."""
+        """Have what an examined visit left checked."""
         return self._ask(request, Asked(Verification, request.files))
 
     def settle(self) -> None:

@@ -3,7 +3,6 @@
 Run as ``python -m ganbench.measure.worker``; the first line on standard input is the ``Job``.
 """
 
-import importlib
 import itertools
 import platform
 import sys
@@ -18,7 +17,7 @@ from .. import registry
 from ..errors import UnsupportedError
 from ..results.records import Ceiling
 from . import protocol
-from .child import begin, decoded, explained
+from .child import begin, decoded, explained, import_seconds
 
 if TYPE_CHECKING:
     from ..backend import Program
@@ -53,9 +52,7 @@ class TargetWorker:
         self._job = job
         # The reported import time is that of NumPy, which every framework here needs, and of the framework. The search
         # for plug-ins and ganbench's own modules are not in it.
-        start = time.perf_counter()
-        importlib.import_module("numpy")
-        import_s = time.perf_counter() - start
+        import_s = import_seconds("numpy")
         cls = registry.load(job.target.backend)
         if reason := cls.lacks(job.target.device, job.dtype, job.precision):
             raise UnsupportedError(reason)

@@ -197,7 +197,7 @@ class WorkerRecord(Record, tag="worker", frozen=True):
     blas: list[dict[str, Any]]  # of the process, NumPy's among them
     libraries: list[str]  # inside the framework
     import_bytes: Number | None = None  # of the process in memory once that was done
-    forked: bool = False  # from a process that had imported the framework; ``import_s`` counts that since 0.2
+    forked: bool = False  # from a process that had imported the framework; in older runs ``import_s`` leaves that out
     python: str = ""  # the version of another interpreter than the one that ran ganbench
 
 
