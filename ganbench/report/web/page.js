@@ -170,12 +170,17 @@ function showMachines(named, labels) {
   const { names, lines, notes } = DATA.machines;
   const mine = lines.filter((one) => ["model", "data", "dtype", "precision"].every((name) => one[name] === state[name]) && named.has(one.operation) && labels.has(one.target));
   const targets = unique(mine.map((one) => one.target));
-  fill("beside", ["machine", ...targets], ...unique(mine.map((one) => one.work)).map((work) => [element("tr", null, Object.assign(heading(work, "colgroup"), { colSpan: targets.length + 1 })), ...names.map((machine) => line(machine, targets.map((target) => {
-    const [ratio, text] = mine.find((one) => one.work === work && one.target === target)?.cells[machine] || [null, "—"];
-    const made = cell(text, ratio ? { at: ratio } : {});
-    tint(made, /faster|slower/.test(text) ? ratio : null);
-    return made;
-  })))]));
+  const rows = (work) => { // of the machines that measured it
+    const of = mine.filter((one) => one.work === work);
+    return names.filter((machine) => of.some((one) => one.cells[machine])).map((machine) => line(machine, targets.map((target) => {
+      const [ratio, text] = of.find((one) => one.target === target)?.cells[machine] || [null, "—"];
+      const made = cell(text, ratio ? { at: ratio } : {});
+      tint(made, /faster|slower/.test(text) ? ratio : null);
+      return made;
+    })));
+  };
+  fill("beside", ["machine", ...targets], ...unique(mine.map((one) => one.work)).map((work) => [
+    element("tr", null, Object.assign(heading(work, "colgroup"), { colSpan: targets.length + 1 })), ...rows(work)]));
   $("beside-notes").replaceChildren(...(mine.length ? notes : []).map((text) => element("li", text)));
 }
 
