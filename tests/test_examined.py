@@ -1,9 +1,20 @@
 """What the gate alone does not see: a sync that does not wait, and a state that goes wrong while it is timed."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 from commands import compared
+from ganbench.backends.numpy_backend import NumpyBackend
 
+from ganbench import gan
+from ganbench.measure.oracle import Examine, OracleClient
+from ganbench.measure.plan import make_plan
+from ganbench.measure.rounds import stage
+from ganbench.operations.fresh import FreshInputs
+from ganbench.operations.networks import GANIteration
 from ganbench.verification import sync_check
+from ganbench.verification.answers import IMAGES
 
 pytestmark = pytest.mark.workers
 
@@ -57,3 +68,35 @@ def test_new_pages_of_memory_do_not_pass_for_work_that_was_left(monkeypatch):
 def test_what_new_pages_cost_is_measured_and_nothing_is_nothing():
     assert sync_check.new_pages_s(0) == sync_check.new_pages_s(-5) == 0
     assert sync_check.new_pages_s(1000) > 0
+
+
+def test_checks_that_run_at_once_are_answered_each_with_its_own(tmp_path):
+    plan = make_plan(gan.preset("tiny"), backends="numpy", ops=["gan_iteration"])
+    seen, case = stage(plan), GANIteration(plan.spec)
+    np.save(tmp_path / IMAGES, seen)
+    oracle = OracleClient(plan, str(tmp_path))
+
+    def left(calls, share=1):
+        for _ in range(calls):
+            program()
+        with Path(file := oracle.file()).open("wb") as stream:
+            for array in program.outputs():
+                np.save(stream, array * share)
+        return file
+
+    try:
+        oracle.draw(1)
+        inputs = case.inputs(oracle.inputs()[case.name][0], plan.dtype, seen)
+        program, fresh = NumpyBackend().prepare(case, inputs), FreshInputs(case, inputs)
+        passes, asked = [True, False, False, True, True, False], []
+        for seed, share in enumerate([1 if one else 1.01 for one in passes]):
+            program.stage(fresh(seed))
+            examined = left(2), left(1, share)
+            program.stage(fresh(seed))
+            asked.append(oracle.examine(Examine(case.name, seed, 2, 1, 1, (*examined, left(1)))))
+            program.stage(fresh(0))
+            asked.append(oracle.compare(case.name, 1, [(1, left(1, share))]))
+        oracle.settle()
+        assert [one.reply.passed for one in asked] == [one for one in passes for _ in range(2)]
+    finally:
+        oracle.stop()
