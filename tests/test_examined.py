@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from clockwork import CLOCK, Recording
 from commands import compared
 from ganbench.backends.numpy_backend import NumpyBackend
 
@@ -68,6 +69,28 @@ def test_new_pages_of_memory_do_not_pass_for_work_that_was_left(monkeypatch):
 def test_what_new_pages_cost_is_measured_and_nothing_is_nothing():
     assert sync_check.new_pages_s(0) == sync_check.new_pages_s(-5) == 0
     assert sync_check.new_pages_s(1000) > 0
+
+
+@pytest.mark.parametrize(
+    ("lazy", "tries", "left"),
+    [("........", 5, 0), ("x.x.x...", 8, 0), ("xxx.....", 8, 0), ("x.x.x.x.", 8, 0.005), ("xxxxxxxx", 8, 0.01)],
+)
+def test_a_program_is_asked_for_earlier_results_until_the_median_is_known(lazy, tries, left, monkeypatch):
+    class Undone(Recording):
+        def __call__(self):
+            super().__call__()
+            self.result = len(self.log)
+
+    class Lazy(NumpyBackend):
+        def synchronize(self, result=None):
+            if result % 2 and result not in done:  # the first of two calls
+                done.append(result)
+                CLOCK.now += 0.01 * (lazy[len(done) - 1] == "x")
+
+    program, done = Undone(wait=0.001), []
+    monkeypatch.setattr(sync_check, "time", CLOCK)
+    assert sync_check.left_before(Lazy(), program) == pytest.approx(left, abs=1e-5)
+    assert len(program.log) == 2 * tries
 
 
 def test_checks_that_run_at_once_are_answered_each_with_its_own(tmp_path):

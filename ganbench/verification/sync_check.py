@@ -60,8 +60,8 @@ def left_before(backend: Backend, program: Program) -> float:
     A lazy framework never does it: nobody asks for that result. Only for operations without a state, whose calls do
     not depend on one another.
     """
-    found = []
-    for _ in range(TRIES):
+    found: list[float] = []
+    while len(found) < TRIES and found.count(0.0) <= TRIES // 2:  # more than half are 0, and so is the median
         start = time.perf_counter()
         program()
         before = program.result
