@@ -170,8 +170,8 @@ def test_many_targets_are_cut_into_tables_that_fit(craft, tmp_path, ganbench_cli
 @pytest.mark.parametrize(
     "command",
     [("results", "show", NINE), ("report", NINE), ("recommend", "--iterations", 20000, "--run", NINE),
-     ("diff", NINE, ANOTHER), ("results", "list", ROOT / "results/xeon-2c")],
-    ids=["show", "report", "recommend", "diff", "list"],
+     ("diff", NINE, ANOTHER), ("results", "list", ROOT / "results/xeon-2c"), ("report", NINE.parents[1])],
+    ids=["show", "report", "recommend", "diff", "list", "sweep"],
 )  # fmt: skip
 def test_a_narrow_terminal_breaks_no_word(command, ganbench_cli, monkeypatch):
     wide = set(ganbench_cli(*command)[1].split())

@@ -22,7 +22,8 @@ from .start import MEMORY_LEGEND, QUEUE_LEGEND, energy_table, memory_table, queu
 from .table import INTERVALS, MARKS, NUMBERS, STYLES, by_speed, heading, legend, summary, time
 from .text import PAPER, Part, Screen, document, narrowed, widths
 
-LEAST = (("ceiling", ""), ("time", " ±"), ("speed", " ["))  # what is left out of a narrow table, in this order
+# What is left out of a narrow table, in this order.
+LEAST = (("ceiling", ""), ("time", " ±"), ("speed", " ["), ("operation", "\n"))
 # The smaller tables, each with what explains it.
 SMALLER = {start_table: "", memory_table: MEMORY_LEGEND, queue_table: QUEUE_LEGEND, energy_table: ""}
 
@@ -66,7 +67,7 @@ def laid_out(table: pd.DataFrame, shown: pd.DataFrame, screen: Screen) -> tuple[
         if status != "ok":
             reasons[f"{shown.loc[at, 'target']}: {status}: {reason or ''}".removesuffix(": ")] = None
             shown.loc[at, "verdict"] = "see below"
-    shown = narrowed(shown, screen.width, LEAST)
+    shown = narrowed(shown.map(visible), screen.width, LEAST)
     meanings = legend(shown)
     drawn = drawing(table, screen.width - sum(widths(shown).values()) - 1)
     if len(drawn):
@@ -80,7 +81,7 @@ def laid_out(table: pd.DataFrame, shown: pd.DataFrame, screen: Screen) -> tuple[
 
 def _styled(line: list[str], word: str) -> list[object]:
     """Return the cells of a line in the colour of its verdict or status; the target that is fastest is bold."""
-    operation, target, *cells = map(visible, line)
+    operation, target, *cells = line
     wins = "bold " * target.endswith(f" {MARKS[SURELY]}")
     return [operation, Text(target, wins), *(Text(cell, STYLES.get(word, "")) for cell in cells)]
 

@@ -108,14 +108,19 @@ def widths(shown: "pd.DataFrame") -> dict[Hashable, int]:
 def narrowed(shown: "pd.DataFrame", width: int, steps: Iterable[tuple[str, str]]) -> "pd.DataFrame":
     """Return a table of text that fits ``width``, if that can be: what answers least is left out first.
 
-    A step names a column and the sign behind which its cells end, or '' for the whole column. A verdict may take a
-    further line for what must be known besides, such as ``uneven``.
+    A step names a column and the sign behind which its cells end, or '' for the whole column, or a line break where a
+    cell goes on in the next line instead. A verdict may take a further line for what must be known besides, such as
+    ``uneven``.
     """
     for name, behind in steps:
         wrapped = {"verdict": shown["verdict"].str.replace("; ", ";\n")} if "verdict" in shown else {}
         if sum(widths(shown.assign(**wrapped)).values()) - 1 > width and name in shown:
-            cut = {name: [cell.partition(behind)[0] for cell in shown[name]]} if behind else {}
-            shown = shown.assign(**cut) if behind else shown.drop(columns=name)
+            if behind == "\n":
+                shown = shown.assign(**{name: shown[name].str.replace(" ", behind, n=1)})
+            elif behind:
+                shown = shown.assign(**{name: shown[name].str.partition(behind)[0]})
+            else:
+                shown = shown.drop(columns=name)
     return shown
 
 
