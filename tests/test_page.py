@@ -259,8 +259,6 @@ def test_machines_stand_side_by_side(driver, written, committed):
     assert found
     assert set(found) <= cells
     assert {"xeon-2c", "epyc-2c"} <= set(shown.text("beside").split())
-    lines = [set(line.split("\t")) for line in shown.text("beside").splitlines()]
-    assert not any("—" in line and len(line) == 2 for line in lines)  # a machine that measured nothing has no line
 
 
 def test_one_machine_stands_alone(driver, committed, table, tmp_path):

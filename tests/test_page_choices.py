@@ -36,6 +36,17 @@ def test_rows_of_asv_say_that_nothing_was_measured_side_by_side(driver, written)
     assert shown.run("return document.querySelectorAll('#matrix td[data-verdict=undecided]').length") == 0
 
 
+def test_a_machine_has_a_line_only_where_it_measured(driver, craft, tmp_path):
+    both = [craft(tmp_path / "r", operations=["matmul", "adam_step"], machine=name) for name in ("old", "new")]
+    craft(tmp_path / "r", operations=["matmul"], machine="third")
+    path = tmp_path / "page.html"
+    path.write_text(page(both[0].parents[2], ganbench.load_results(both[0].parents[2])), encoding="utf-8")
+    lines = re.findall(r"^(matmul|adam_step|old|new|third)\b", Shown(driver, path).text("beside"), re.M)
+    of = {lines[at]: set(lines[at + 1 : at + 4]) for at in (0, 4)}
+    assert of["matmul"] == {"old", "new", "third"}
+    assert of["adam_step"] == {"old", "new"}
+
+
 def test_a_keyboard_and_a_screen_reader_find_every_choice(driver, written):
     shown = Shown(driver, written, XEON)
     nameless = shown.run(

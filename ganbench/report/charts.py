@@ -38,7 +38,10 @@ def ratios(data: Any, decided: Collection[str] = COLOURS) -> Chart:
     ``decided`` are the keys of ``COLOURS`` that occur.
     """
     band = alt.Chart().transform_aggregate(rows="count()")
-    speed = alt.X("ratio:Q", scale=LOG, title="speed relative to the baseline: more than 1 is faster")
+    # Vega leaves out labels of a logarithmic axis, also where its ticks are within a decade and evenly spaced.
+    within = "domain('x')[1] / domain('x')[0] < 5 ? format(datum.value, '~g') : datum.label"
+    axis = alt.Axis(labelExpr=within, format="~g", tickCount=6)
+    speed = alt.X("ratio:Q", scale=LOG, title="speed: more than 1 is faster", axis=axis)
     # One axis for all cases: facets with axes of their own make Vega-Lite warn of what is no mistake.
     target = alt.Y(
         "line:N", sort=None, title=None, axis=alt.Axis(labelExpr="split(datum.label, '\\n')[1]", ticks=False)
