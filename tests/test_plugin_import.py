@@ -1,6 +1,8 @@
 """A plug-in may do anything where it is imported, so it is imported where it can spoil nobody's numbers but its own."""
 
+import importlib.metadata
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +16,7 @@ from patience import LIMIT_S
 
 import ganbench
 from ganbench import registry
+from ganbench.errors import UsageError
 from ganbench.measure.member import Member
 from ganbench.registry import plugins
 
@@ -30,13 +33,14 @@ def plugin(tmp_path, monkeypatch):
     """Install a plug-in that is one module, of which the source is given."""
 
     def install(name, source):
+        monkeypatch.syspath_prepend(tmp_path)  # before it is there: it may be installed while a process runs
+        assert name not in registry.names()
         (tmp_path / f"{name}.py").write_text(source)
         about = tmp_path / f"{name}-1.dist-info"
         about.mkdir()
         (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
         (about / "entry_points.txt").write_text(f"[{plugins.GROUP}]\n{name} = {name}:Mine\n")
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-        monkeypatch.syspath_prepend(tmp_path)
 
     return install
 
@@ -126,3 +130,17 @@ def test_one_that_was_repaired_is_asked_anew(plugin, tmp_path):
         "from ganbench.backends.numpy_backend import NumpyBackend\nclass Mine(NumpyBackend): pass\n"
     )
     assert registry.parse_targets(["mine"])[0].mode == "plain"
+
+
+def test_what_is_installed_is_read_once_and_again_after_a_change(plugin, monkeypatch, tmp_path):
+    read, entry_points = [], importlib.metadata.entry_points
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda **group: read.append(group) or entry_points(**group))
+    registry.names()
+    for _ in range(3):
+        registry.parse_target("numpy")
+    assert len(read) == 1
+    plugin("mine", "1 / 0")
+    assert registry.parse_target("mine").backend == "mine"
+    shutil.rmtree(tmp_path / "mine-1.dist-info")
+    with pytest.raises(UsageError, match="unknown backend 'mine'"):
+        registry.parse_target("mine")

@@ -11,6 +11,7 @@ import importlib.metadata
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from typing import IO, Annotated, Any, TypeVar
@@ -52,10 +53,24 @@ class Answer(msgspec.Struct, frozen=True):
 def names() -> list[str]:
     """Return the names of all installed backends; what plug-ins said before is forgotten, as it may have changed."""
     _said.cache_clear()
+    _found_in.cache_clear()
     return sorted(_entry_points())
 
 
 def _entry_points() -> dict[str, importlib.metadata.EntryPoint]:
+    return _found_in(tuple((folder, _changed(folder)) for folder in sys.path))
+
+
+def _changed(folder: str) -> int:
+    try:
+        return os.stat(folder or os.curdir).st_mtime_ns  # noqa: PTH116 (asked often: a Path takes longer than the call)
+    except OSError:  # no such folder
+        return 0
+
+
+@functools.lru_cache(maxsize=1)
+def _found_in(folders: tuple[tuple[str, int], ...]) -> dict[str, importlib.metadata.EntryPoint]:
+    """Read every installed distribution; again only after a change in ``folders``, those of Python."""
     found: dict[str, importlib.metadata.EntryPoint] = {}
     for entry in importlib.metadata.entry_points(group=GROUP):
         other = found.get(entry.name)
@@ -68,7 +83,7 @@ def _entry_points() -> dict[str, importlib.metadata.EntryPoint]:
 def _entry(name: str) -> importlib.metadata.EntryPoint:
     entries = _entry_points()
     if name not in entries:
-        raise unknown("backend", name, entries)
+        raise unknown("backend", name, names())  # which looks again: it may be half installed
     return entries[name]
 
 
