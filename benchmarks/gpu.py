@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -256,23 +256,24 @@ def obstacle(said: Sequence[str] = ()) -> str:
 
     try:
         pythons = registry.parse_pythons(said)
+        targets = gpu_targets(*pythons.items())  # first: it forgets what plug-ins said before
         probes = {name: registry.about(name, pythons.get(name, "")).probe for name in FRAMEWORKS}
     except GanbenchError as error:  # another Python that cannot be
         return str(error)
     if not gpus.count():
         return "no NVIDIA GPU found: neither its driver's /proc/driver/nvidia nor pynvml (nvidia-ml-py) shows one"
-    if not gpu_targets(pythons):
+    if not targets:
         return "; ".join(f"{name}: {probe.reasons.get('cuda', '')}, {probe.install}" for name, probe in probes.items())
     return gpus.one_process("cuda")
 
 
-def gpu_targets(pythons: Mapping[str, str]) -> list[str]:
+@cache  # a plug-in is asked in a process of its own
+def gpu_targets(*pythons: tuple[str, str]) -> list[str]:
     """Return every mode of the frameworks that can use the GPU, PyTorch's default, the baseline, first."""
     from ganbench import registry
 
-    found = [registry.parse_target(label) for label in registry.available(pythons)]
-    labels = [target.label for target in found if target.device != "cpu"]
-    return sorted(labels, key=lambda label: label != "torch@cuda")
+    found = [registry.parse_target(label) for label in registry.available(dict(pythons))]
+    return sorted((one.label for one in found if one.device != "cpu"), key=lambda label: label != "torch@cuda")
 
 
 def code_state(pythons: Mapping[str, str]) -> str:
@@ -304,7 +305,7 @@ def main() -> None:
 
     pythons, folder = parse_pythons(said), RESULTS / machine_name() / "gpu"
     words = [word for pair in pythons.items() for word in ("--python", "=".join(pair))]
-    record, targets = Record(folder, code_state(pythons)), gpu_targets(pythons)
+    record, targets = Record(folder, code_state(pythons)), gpu_targets(*pythons.items())
     print(f"{', '.join(targets)}; logs in {folder}")
     if importlib.util.find_spec("pynvml") is None:
         print(f"neither clocks nor energy will be known: {_pip(['nvidia-ml-py'])}")

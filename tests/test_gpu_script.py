@@ -278,7 +278,7 @@ def test_in_a_python_without_what_developers_have_the_tests_are_found(gpu, tmp_p
 
 def test_a_gpu_that_admits_one_process_is_told(gpu, monkeypatch):
     monkeypatch.setattr(gpus, "count", lambda: 1)
-    monkeypatch.setattr(gpu, "gpu_targets", lambda pythons: ["torch@cuda"])
+    monkeypatch.setattr(gpu, "gpu_targets", lambda: ["torch@cuda"])
     monkeypatch.setattr(gpus, "one_process", lambda device: f"{device} is for one")
     assert gpu.obstacle() == "cuda is for one"
 
