@@ -87,7 +87,7 @@ frameworks-env: .frameworks/installed
 
 # CUDA code without a GPU.
 cuda-tests: setup
-	$(PYTEST) -m cuda
+	$(PYTEST) -m cuda tests/cuda
 
 # With the PyTorch, JAX and CuPy that $(PYTHON) has already, or PYTHONS="jax=/opt/jax/bin/python": nothing is installed.
 gpu:

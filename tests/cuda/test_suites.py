@@ -4,8 +4,11 @@ CuPy runs from its own wheels on the driver in ``fake_driver``, in the newest ve
 pyproject.toml admits; NVRTC is real and compiles every kernel. PyTorch works on tensors that have a device, a dtype and
 a shape, but no numbers (``fake_tensors``). JAX lowers its programs for CUDA (``lowered``). Only in ``numbers`` is
 anything computed: there CuPy's kernels are compiled for the host, and run.
+
+The order of these tests, and of the walk before them, is one in which two workers of pytest end at the same time.
 """
 
+import hashlib
 import importlib.metadata
 import importlib.util
 import os
@@ -44,6 +47,18 @@ def build(compiler, source, library, *more):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def built_once(folder, version, compiler, source, *more):
+    """Return what ``build`` makes of a file that includes headers of such a version, in this run or one before."""
+    said = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
+    parts = version, said, source.read_text(), compiler, *map(str, more)
+    library = folder / f"{hashlib.sha256(repr(parts).encode()).hexdigest()}.so"
+    if not library.exists():
+        made = library.with_suffix(f".{os.getpid()}")
+        build(compiler, source, made, *more)
+        made.rename(library)  # whole, whoever looks for it
+    return library
+
+
 @pytest.fixture(scope="module", params=["newest", "oldest"])
 def wheels(request):
     """The folder with one version of CuPy and with NVRTC."""
@@ -77,15 +92,83 @@ def libraries(wheels, tmp_path_factory):
     return folder
 
 
-def suite(name, *chosen, **variables):
-    """Run the tests of a folder in a process of their own; ``chosen`` are options of pytest."""
+def python(*arguments, **variables):
+    """Run Python in a process of its own, with none of the variables by which this one was told how to test."""
     hidden = ("PYTEST_", "CUPY_", "CUDA_", "JAX_", "PYTHONDONTWRITE")  # with the last, each would compile all modules
     mine = {key: value for key, value in os.environ.items() if not key.startswith(hidden)}
-    mine["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # seconds; of the plug-ins only this is asked for
-    options = ["-q", "-p", "pytest_timeout", "-p", "no:cacheprovider", "--confcutdir", HERE, HERE / name, *chosen]
-    command = [sys.executable, "-m", "pytest", *options]
-    done = subprocess.run(command, cwd=ROOT, env=mine | variables, capture_output=True, text=True)
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=ROOT, env=mine | variables, capture_output=True, text=True)
+
+
+def suite(name, *chosen, **variables):
+    """Run the tests of a folder; ``chosen`` are options of pytest."""
+    variables["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # seconds; of the plug-ins only this is asked for
+    # What is printed comes home with the process: to catch it for each test takes as long as some tests.
+    plugins = ["-p", "pytest_timeout", "-p", "no:cacheprovider", "-p", "no:logging", "--capture", "no"]
+    done = python("-m", "pytest", "-q", *plugins, "--confcutdir", HERE, HERE / name, *chosen, **variables)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def home(module, name):
+    """Return the folder of a framework; skips where it is missing."""
+    found = importlib.util.find_spec(module) or pytest.skip(f"needs {name}")
+    return Path(found.origin).parent
+
+
+def test_torch_on_fake_tensors(request):
+    torch = home("torch", "PyTorch")
+    if (torch / "lib/libtorch_cuda.so").exists():
+        pytest.skip("needs a PyTorch that is built for CPUs only")
+    linked = [f"-L{torch}/lib", f"-Wl,-rpath,{torch}/lib", "-lc10", "-ltorch_cpu"]
+    compiler, headers = tool("CXX", "c++", "g++", "clang++"), ["-isystem", torch / "include"]
+    library = built_once(
+        request.config.cache.mkdir("fake-gpus"), (torch / "version.py").read_text(),
+        compiler, HERE / "fake_tensors/gpus.cpp", "-std=c++20", *headers, *linked,
+    )  # fmt: skip
+    # Loaded first of all: PyTorch looks for GPUs while it is imported.
+    suite("fake_tensors", PYTHONPATH=str(HERE / "fake_tensors"), LD_PRELOAD=str(library))
+
+
+def cupy(age):
+    """Return the distribution of CuPy that was installed for these tests."""
+    found = [*importlib.metadata.distributions(name="cupy-cuda12x", path=[str(WHEELS / age)])]
+    return found[0] if found else pytest.skip(f"no CuPy in {WHEELS.name}/{age}: make cuda-env")
+
+
+def test_the_oldest_cupy_is_the_oldest_that_is_admitted():
+    assert re.fullmatch(rf"{re.escape(ADMITTED['bound'])}(\.0)*", cupy("oldest").version)
+
+
+def test_the_extra_that_is_asked_for_brings_what_cupy_needs():
+    (asked,) = [line for line in cupy("newest").requires if line.endswith(f'extra == "{ADMITTED["extra"]}"')]
+    assert {"cublas", "cudart", "nvrtc"} <= {*re.findall(r"\w+", asked)}
+
+
+def alike(backend):
+    """Return the formats of a backend in groups, each with the variables that it asks for."""
+    found = {}
+    for form in formats(backend):
+        found.setdefault(str(backend.environment("cuda", *form, "")), []).append(form)
+    return [pytest.param(group, id="+".join(map("-".join, group))) for group in sorted(found.values(), key=len)]
+
+
+@pytest.mark.parametrize("group", alike(load("jax")))
+def test_jax_lowered_for_cuda(group, tmp_path):
+    """In a process for each set of variables, since JAX reads them when it is imported."""
+    home("jax", "JAX")
+    variables = environment(parse_target("jax@cuda"), *group[0], str(tmp_path))
+    suite("lowered", **variables | {"JAX_PLATFORMS": "cpu", "FORMATS": " ".join(map("-".join, group))})
+
+
+def test_without_a_gpu_jax_is_unavailable_and_says_why():
+    """With the variables that a worker for a GPU has, of which those that say where JAX looks are always the same."""
+    home("jax", "JAX")
+    backend, numbers = load("jax"), ("JAX_ENABLE_X64", "JAX_DEFAULT_MATMUL_PRECISION")
+    first, *others = [backend.environment("cuda", *form, "") for form in formats(backend)]
+    for other in others:
+        assert first == other | {name: first[name] for name in numbers}
+    done = python("-c", "from ganbench.registry import load; load('jax')('jit', 'cuda')", **first)
+    assert re.search(r"UnavailableError: JAX [\d.]+ has no cuda device: \S+", done.stderr)
 
 
 def test_cupy_on_a_fake_driver(wheels, libraries, tmp_path, request):
@@ -119,51 +202,3 @@ def test_numbers_of_cupy_on_the_host(wheels, libraries, tmp_path, request):
         FAKE_CUDA_NUMBERS="1",
         GANBENCH_ANSWERS=str(request.config.cache.mkdir("ganbench")),
     )
-
-
-def cupy(age):
-    """Return the distribution of CuPy that was installed for these tests."""
-    found = [*importlib.metadata.distributions(name="cupy-cuda12x", path=[str(WHEELS / age)])]
-    return found[0] if found else pytest.skip(f"no CuPy in {WHEELS.name}/{age}: make cuda-env")
-
-
-def test_the_oldest_cupy_is_the_oldest_that_is_admitted():
-    assert re.fullmatch(rf"{re.escape(ADMITTED['bound'])}(\.0)*", cupy("oldest").version)
-
-
-def test_the_extra_that_is_asked_for_brings_what_cupy_needs():
-    (asked,) = [line for line in cupy("newest").requires if line.endswith(f'extra == "{ADMITTED["extra"]}"')]
-    assert {"cublas", "cudart", "nvrtc"} <= {*re.findall(r"\w+", asked)}
-
-
-def home(module, name):
-    """Return the folder of a framework; skips where it is missing."""
-    found = importlib.util.find_spec(module) or pytest.skip(f"needs {name}")
-    return Path(found.origin).parent
-
-
-def test_torch_on_fake_tensors(tmp_path):
-    torch, library = home("torch", "PyTorch"), tmp_path / "gpus.so"
-    if (torch / "lib/libtorch_cuda.so").exists():
-        pytest.skip("needs a PyTorch that is built for CPUs only")
-    linked = [f"-L{torch}/lib", f"-Wl,-rpath,{torch}/lib", "-lc10", "-ltorch_cpu"]
-    compiler, headers = tool("CXX", "c++", "g++", "clang++"), ["-isystem", torch / "include"]
-    build(compiler, HERE / "fake_tensors/gpus.cpp", library, "-std=c++20", *headers, *linked)
-    # Loaded first of all: PyTorch looks for GPUs while it is imported.
-    suite("fake_tensors", PYTHONPATH=str(HERE / "fake_tensors"), LD_PRELOAD=str(library))
-
-
-def alike(backend):
-    """Return the formats of a backend in groups, each with the variables that it asks for."""
-    found = {}
-    for form in formats(backend):
-        found.setdefault(str(backend.environment("cuda", *form, "")), []).append(form)
-    return [pytest.param(group, id="+".join(map("-".join, group))) for group in found.values()]
-
-
-@pytest.mark.parametrize("group", alike(load("jax")))
-def test_jax_lowered_for_cuda(group, tmp_path):
-    """In a process for each set of variables, since JAX reads them when it is imported."""
-    home("jax", "JAX")
-    variables = environment(parse_target("jax@cuda"), *group[0], str(tmp_path))
-    suite("lowered", **variables | {"JAX_PLATFORMS": "cpu", "FORMATS": " ".join(map("-".join, group))})

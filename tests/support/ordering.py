@@ -13,9 +13,13 @@ class Order:
         self.beside, self.blocking = set(), set()
         self._done = {}  # how much work each stream was given
         self._seen = {HOST: {}}  # by who waits: how much of it was waited for
+        self._last = None  # the stream that was given work last, if nobody has waited since
 
     def work(self, stream):
         """Give work to a stream. It comes after all that the host has waited for until now."""
+        if stream == self._last:  # what runs beside it is known
+            self._done[stream] += 1
+            return
         for other in self.blocking if stream == 0 else {0} & {*self._done} if stream in self.blocking else ():
             self.wait(stream, other)
         seen = self._join(stream, self._seen[HOST])
@@ -23,6 +27,7 @@ class Order:
             (stream, stream)
         }
         self._done[stream] = self._done.get(stream, 0) + 1
+        self._last = stream
 
     def moment(self, stream):
         """Return all that is done when a stream has done what it was given: what an event stands for."""
@@ -47,6 +52,7 @@ class Order:
         return {stream for stream, count in self._done.items() if count > self._seen[HOST].get(stream, 0)}
 
     def _join(self, who, moment):
+        self._last = None
         seen = self._seen.setdefault(who, {})
         seen.update({stream: max(count, seen.get(stream, 0)) for stream, count in moment.items()})
         return seen

@@ -48,6 +48,7 @@ class Calls:
         self._log, self._events, self.order = log, {}, Order()
 
     def __call__(self):
+        DRIVER.fake_flush()
         found = json.loads(f"[{','.join(self._log)}]")
         for call in found:
             self._follow(call, self.order)
@@ -75,6 +76,7 @@ class Calls:
 def calls():
     """Return ``Calls`` from here on; no work of the test may have run beside other work, unless it says so."""
     LOG.touch()
+    DRIVER.fake_flush()
     with LOG.open() as log:
         log.seek(0, os.SEEK_END)
         calls = Calls(log)

@@ -91,6 +91,7 @@ def cuda(monkeypatch):
         monkeypatch.setattr(torch.cuda, name, value)
     monkeypatch.setattr(torch_backend, "require_compiler", lambda device: None)
     monkeypatch.setattr(torch, "compile", lambda function, **how: function)
+    monkeypatch.setattr(torch._dynamo, "reset", lambda: None)  # with nothing compiled, it imports the compiler first
     monkeypatch.setattr(TorchBackend, "to_numpy", lambda self, array: array)
     monkeypatch.setattr(torch.utils, "swap_tensors", moved)
     monkeypatch.setattr(fake_tensor, "init_gpu_context", lambda device: None)

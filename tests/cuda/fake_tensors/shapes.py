@@ -10,6 +10,10 @@ KNOWN = {}  # what was answered to calls of which all that is asked about is the
 class Shapes(FakeTensorMode):
     """Tensors that have a device, a dtype and a shape, and no numbers."""
 
+    def __init__(self):
+        super().__init__()
+        self.cache_enabled = False  # what is not known here is not known there
+
     def dispatch(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         if func is LIFTED and type(args[0]) is torch.Tensor:

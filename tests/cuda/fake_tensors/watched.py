@@ -17,6 +17,11 @@ class Watched(TorchDispatchMode):
         super().__init__()
         self._tell, self._records = tell, []
 
+    @classmethod
+    def _should_skip_dynamo(cls):
+        """PyTorch: what makes dynamo pass over a mode takes time at every operation, and nothing is compiled here."""
+        return False
+
     @contextlib.contextmanager
     def seen(self):
         """Return how many operations there are meanwhile, and those the host waits for: between it and a GPU."""
