@@ -5,7 +5,10 @@ import pytest
 from finite_differences import differences, relative, staged
 
 from ganbench.backend import GANState, NetworkState
-from ganbench.gan import BATCH_NORM_EPS, GANSpec
+from ganbench.gan import BATCH_NORM_EPS, GANSpec, preset
+from ganbench.operations.networks import GANIteration
+from ganbench.testing import images
+from ganbench.verification.choose_inputs import collected
 from ganbench.verification.reference import Reference
 
 ACTIVATIONS = ("relu", "leaky_relu", "tanh", "sigmoid", "identity")
@@ -187,3 +190,17 @@ def test_training_against_torch(generator, discriminator, batch_norm, loss):
             for part, one, other in zip(NetworkState._fields, ours, theirs, strict=True):
                 assert len(one) == len(other), part
                 assert not one or relative(one, other) < 1e-12, part
+
+
+@pytest.mark.parametrize("name", ["tiny", "mnist-mlp-bn", "dcgan-8", "dcgan-28"])
+def test_an_iteration_takes_no_product_that_nobody_asks_for(name):
+    made = []
+
+    class Counting(Reference):
+        def _product(self, a, b):
+            made.append(2 * len(a) * a.shape[1] * b.shape[1])
+            return super()._product(a, b)
+
+    case = GANIteration(preset(name))
+    collected(Counting(), case, case.inputs(0, "float32", images(case)), (1,))
+    assert sum(made) == case.usual_flops

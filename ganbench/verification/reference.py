@@ -158,9 +158,7 @@ class Reference(ArrayOps):
         ]
         return new_params, new_m, new_v
 
-    def _forward(
-        self, layers: tuple[Layer, ...], params: Any, x: np.ndarray
-    ) -> tuple[np.ndarray, list[_Trace], list[np.ndarray]]:
+    def _forward(self, layers: tuple[Layer, ...], params: Any, x: Array) -> tuple[Array, list[_Trace], list[Array]]:
         """Return the output, each layer's trace, and (mean, unbiased var) of each batch norm.
 
         Statistics of an image are those of its channels: each pixel is a row.
@@ -188,25 +186,27 @@ class Reference(ArrayOps):
         return x, traces, statistics
 
     def _backward(
-        self, layers: tuple[Layer, ...], params: Any, traces: list[_Trace], grad: np.ndarray
-    ) -> tuple[list[np.ndarray], np.ndarray]:
-        """Return the gradient of each parameter and of the input, for ``grad`` = ∂L/∂output."""
-        grads: list[np.ndarray] = []
-        cut = by_layer(layers, self._read(params))
-        for layer, own, trace in reversed(list(zip(layers, cut, traces, strict=True))):
+        self, layers: tuple[Layer, ...], params: Any, traces: list[_Trace], grad: Array, of_weights: bool = True,
+        of_input: bool = False,
+    ) -> tuple[list[Array], Array]:  # fmt: skip
+        """Return the gradient of each parameter and of the input, for ``grad`` = ∂L/∂output, if they are wanted."""
+        params, grads = self._read(params), list[Array]()
+        for layer, own, trace in reversed(list(zip(layers, by_layer(layers, params), traces, strict=True))):
             w, *rest = own or (None,)
             if not own:
                 grad = layer.input_grad(grad, w, self._maps)
                 continue
-            delta = self._stored(grad * self._slope(layer.activation, trace.pre))
-            of_rest: list[np.ndarray] = []
+            delta, of_rest = self._stored(grad * self._slope(layer.activation, trace.pre)), list[Array]()
             if layer.batch_norm:
                 rows, above = by_channel(trace.linear), by_channel(delta)
                 rows, *of_rest = self.batch_norm_grad(rows, rest[0], rest[1], BATCH_NORM_EPS, above)
                 delta = self._stored(like(rows, delta))
             elif layer.bias:
                 of_rest = [self._bias_grad(delta)]
-            grads = [self._weight_grad(layer, trace.a_in, delta), *of_rest, *grads]
+            of_weight = [self._weight_grad(layer, trace.a_in, delta)] if of_weights else []
+            grads = [*of_weight, *of_rest, *grads]
+            if len(grads) == len(params) and not of_input:
+                break
             grad = layer.input_grad(delta, w, self._maps)
         return grads, grad
 
@@ -272,10 +272,10 @@ class Reference(ArrayOps):
         running = _mixed(g, statistics).running
         logit, d_traces, statistics = self._forward(d_layers, d.params, images)
         g_loss, (grad_logit,) = self._loss(spec.objective.g, [logit])
-        grads, grad_images = self._backward(d_layers, d.params, d_traces, grad_logit)
+        grads, grad = self._backward(d_layers, d.params, d_traces, grad_logit, spec.objective.cancels, of_input=True)
         if spec.objective.cancels:
             g_loss = self._drifted(g_loss, d.params, grads)
-        grads, _ = self._backward(g_layers, g.params, g_traces, grad_images)
+        grads, _ = self._backward(g_layers, g.params, g_traces, grad)
         g = NetworkState(*self.adam_step(spec, g.params, grads, g.m, g.v, step), running)
         return g, _mixed(d, statistics), g_loss
 
