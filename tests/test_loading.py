@@ -10,7 +10,11 @@ import pytest
 from patience import LIMIT_S
 
 import ganbench
+from ganbench.report.recommendation import Candidate, outlook
+from ganbench.report.web import kept as kept_module
+from ganbench.report.web.kept import kept_outlook
 from ganbench.results import loading, row_cache
+from ganbench.results.statistics import Estimate
 from ganbench.results.store import DamagedResultsWarning
 from ganbench.results.table import OUTLINE
 
@@ -52,6 +56,30 @@ def test_outlines_are_worked_out_to_the_rows_of_all(committed, kept, monkeypatch
     shown = rows.sample(frac=0.5, random_state=1)
     pd.testing.assert_frame_equal(loading.whole(shown)[list(full)], full.loc[shown.index], check_exact=True)
     assert loading.whole(full) is full
+
+
+def test_rows_that_are_shown_are_kept_too(craft, tmp_path, kept, monkeypatch):
+    craft(tmp_path / "r", {"torch": 2.0})
+    first = loading.whole(loading.load_outlines(tmp_path / "r"))
+    monkeypatch.setattr(row_cache, "rows_of", lambda *_: pytest.fail("derived again"))
+    later = loading.load_outlines(tmp_path / "r")
+    pd.testing.assert_frame_equal(loading.whole(later), first, check_exact=True)
+    pd.testing.assert_frame_equal(loading.whole(later[:0])[list(first)], first[:0])
+
+
+def test_an_outlook_is_worked_out_anew_only_for_other_times(tmp_path, monkeypatch):
+    monkeypatch.setenv("GANBENCH_CACHE", str(tmp_path))
+    fast, slow = ({number: {0: seconds} for number in range(6)} for seconds in (1e-3, 2e-3))
+    some = [Candidate("torch", 2.0, 1.0, [fast]), Candidate("numpy", 1.0, 1.0, [slow, slow])]
+    found = [kept_outlook(some[:count], None, row_cache.code_hash()) for count in (1, 2)]
+    assert found == [[[at, first, rivals] for at, first, rivals in outlook(some[:n], None)] for n in (1, 2)]
+    monkeypatch.setattr(kept_module, "outlook", lambda *_: pytest.fail("derived again"))
+    assert kept_outlook(some, None, row_cache.code_hash()) == found[1]
+    other = row_cache.code_hash()
+    other.update(b"code = 2")
+    for changed in ((some[:1], Estimate(1.0, 0.9, 1.1), row_cache.code_hash()), (some, None, other)):
+        with pytest.raises(pytest.fail.Exception):
+            kept_outlook(*changed)
 
 
 def test_of_a_file_that_has_changed_meanwhile_no_more_is_known(craft, tmp_path):
@@ -162,13 +190,13 @@ def test_a_further_process_keeps_the_same_rows(craft, tmp_path, kept, monkeypatc
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     derive, own = row_cache.rows_of, []
 
-    def derived(file, columns):
+    def derived(file, *more):
         own.append(file)
         late = time.monotonic() + LIMIT_S
         while len(own) == 2 and len([path for path in kept_files(kept) if not path.suffix]) < 3:
             assert time.monotonic() < late
             time.sleep(0.01)
-        return derive(file, columns)
+        return derive(file, *more)
 
     monkeypatch.setattr(row_cache, "rows_of", derived)
     pd.testing.assert_frame_equal(ganbench.load_results(tmp_path / "r"), plain)

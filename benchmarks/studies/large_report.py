@@ -1,4 +1,4 @@
-"""Is the page of 100,000 rows made within ten seconds, and smaller than 5 MB?
+"""Is the page of 100,000 rows made within twenty seconds, a later one within ten, and is it smaller than 5 MB?
 
 One real run (NumPy, PyTorch and JAX on five operations of ``tiny``, six rounds) is written 6,667 times, each time as
 another run: of another second, of one of twenty machines, of another commit. Then the command is timed as a user would:

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-from collections.abc import Sequence
 
 from ..errors import SpecError, unknown
 from ..gan import GANSpec
@@ -56,7 +55,8 @@ def operation(name: str, spec: GANSpec) -> Operation:
     return OPERATIONS[name].of(spec)
 
 
-def shape_of(name: str, sizes: Sequence[int], spec: GANSpec | None = None) -> Shape:
+@functools.cache  # as above
+def shape_of(name: str, sizes: tuple[int, ...], spec: GANSpec | None = None) -> Shape:
     """Return the shape of operation ``name`` whose sizes were recorded, in a run on ``spec``.
 
     Where no model is known, a preset names the parts of a shape that one has at some batch. Sizes of which nothing is
@@ -65,4 +65,4 @@ def shape_of(name: str, sizes: Sequence[int], spec: GANSpec | None = None) -> Sh
     with contextlib.suppress(KeyError, ValueError):
         kind = OPERATIONS[name]
         return kind.sized(sizes).shape if spec is None else operation(name, spec).shape.filled(sizes)
-    return Shape(sizes=tuple(sizes))
+    return Shape(sizes=sizes)

@@ -28,13 +28,14 @@ from ..results.statistics import (
     typical,
     verdict_of,
 )
-from ..results.table import control_of
+from ..results.table import CONTROL, control_of
 from .start import start_of
 
 # A start may be this factor longer or shorter than what was seen of it. In one run on xeon-2c the import of JAX
 # took 1.44 s for `jax` and 0.67 s for `jax.scan`, which is the very same import: a factor of 1.46 from their middle.
 START_DOUBT = 1.5
 UNKNOWN = Estimate(math.nan, math.nan, math.nan)  # of two that share no round
+NEEDED = (*CONTROL, *"target label status reason median_s import_s first_call_s first_call_warm_s denormals".split())
 COUNTS = [round(10 ** (power / 2)) for power in range(15)]  # of iterations: 1 to ten million, two for each digit
 
 
@@ -196,7 +197,8 @@ def candidates(run: Run, table: pd.DataFrame) -> tuple[list[Candidate], dict[str
     found: list[Candidate] = []
     left_out: dict[str, str] = {}
     control = None
-    for row in table[table["operation"] == ITERATION].to_dict("records"):
+    rows = table.loc[table["operation"] == ITERATION, [name for name in NEEDED if name in table]]
+    for row in rows.to_dict("records"):
         target = str(row.get("label", row["target"]))
         if not math.isnan(row["control_ratio"]):
             control = control_of(row)

@@ -16,7 +16,7 @@ import pandas as pd
 from ..errors import UsageError
 from ..results.case import CASE
 from ..results.run import Run, RunOf
-from ..results.statistics import Verdict, judge, level, speed_of, speed_ratio, verdict_of
+from ..results.statistics import Verdict, judge, level, speed_ratio, verdict_of
 from .selection import Selection, instead
 
 DERIVED = "derived"  # the verdict on a quotient of medians
@@ -34,8 +34,7 @@ def verdict(run: Run, operation: str, target: str, baseline: str) -> Verdict | N
 
     The control of the run's own baseline stands for all, as it does in the run's table.
     """
-    own = run.copies(operation, run.header.baseline)
-    return verdict_of(run.copies(operation, baseline), run.copies(operation, target), speed_of(own[:1], own[1:]))
+    return verdict_of(run.copies(operation, baseline), run.copies(operation, target), run.control(operation))
 
 
 def verdict_in_turns(base: Run, other: Run, operation: str, target: str) -> Verdict | None:
@@ -110,8 +109,10 @@ def fastest(rows: pd.DataFrame, run_of: RunOf, older: pd.DataFrame | None = None
     beside: dict[tuple[Any, ...], list[str]] = {}
     for label, run_id, *case in there[["label", "run_id", *WORK]].itertuples(index=False):
         beside.setdefault((run_id, *case), []).append(label)
-    for what, group in timed.sort_values("median_s", kind="stable").groupby(WORK, sort=False, dropna=False):
-        best, *others = group.to_dict("records")
+    ordered = timed.sort_values("median_s", kind="stable")
+    of = dict(zip(ordered.index, ordered.to_dict("records"), strict=True))
+    for what, group in ordered.groupby(WORK, sort=False, dropna=False):
+        best, *others = map(of.__getitem__, group.index)
         beaten = [_beaten(best, one, beside.get((one["run_id"], *what), ()), run_of) for one in others]
         first = [group.index[0], *(at for at, so in zip(group.index[1:], beaten, strict=True) if not so)]
         if others:

@@ -13,7 +13,9 @@ import msgspec
 from ..errors import GanbenchError
 from ..operations import operation as make_operation
 from ..operations.products import FLOOR
-from .records import EnergyRecord, Line, Measurement, Resumed, RunEnd, RunHeader, WorkerRecord, check_seconds
+from .records import EnergyRecord, Line, Measurement, Resumed, RunEnd, RunHeader, WorkerRecord
+
+OF_TARGET = WorkerRecord | Measurement | EnergyRecord
 
 
 class _Told(msgspec.Struct):
@@ -51,7 +53,7 @@ def fault(records: Sequence[Line]) -> tuple[int, str] | None:
         if ended:
             return number, "this line is after the end of the run"
         ended = isinstance(record, RunEnd)
-        if isinstance(record, WorkerRecord | Measurement | EnergyRecord) and record.target not in labels:
+        if isinstance(record, OF_TARGET) and record.target not in labels:
             return number, f"'{record.target}' is not among the run's targets ({', '.join(sorted(labels))})"
         if isinstance(record, EnergyRecord) and record.joules and not record.seconds:
             return number, f"an energy of {record.joules:.6g} J in a time of 0 s"
@@ -61,13 +63,6 @@ def fault(records: Sequence[Line]) -> tuple[int, str] | None:
                 return number, f"'{record.operation}' is not among its operations ({', '.join(header.operations)})"
             if case in seen:
                 return number, f"a second row of {record.operation} on {record.target} in round {record.round}"
-            try:
-                for times in (record.samples, record.latency_s, record.device_s):
-                    if times:
-                        check_seconds(min(times))
-                        check_seconds(max(times))
-            except ValueError as error:
-                return number, str(error)
             found = record.shape, record.flops, record.bytes
             if work.setdefault(record.operation, found) != found:
                 return number, f"shape, FLOP or bytes are not those of {record.operation} in the lines before"

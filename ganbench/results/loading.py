@@ -27,11 +27,12 @@ ORIGIN = "origin"  # the column of a row's ``Origin``
 
 
 class Origin(NamedTuple):
-    """Where a row is from: its file, its place among the rows there, and among how many."""
+    """Where a row is from: its file, its place among the rows there, and among how many; and whether these are kept."""
 
     file: Path
     place: int
     among: int
+    kept: bool
 
 
 def load_results(*paths: str | Path, progress: Progress = None) -> pd.DataFrame:
@@ -61,7 +62,8 @@ def whole(rows: pd.DataFrame) -> pd.DataFrame:
         return rows
     files = list(dict.fromkeys(origin.file for origin in rows[ORIGIN]))
     found: dict[Path, Values] = {}
-    with collector_off(), _reader(files, COLUMNS) as read, warnings.catch_warnings():
+    keep = any(origin.kept for origin in rows[ORIGIN])
+    with collector_off(), _reader(files, COLUMNS, keep) as read, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they were said of the outlines
         for file in files:
             with contextlib.suppress(StorageError, *NO_COLUMN):
@@ -75,7 +77,7 @@ def whole(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _rest(rows: pd.DataFrame, found: Mapping[Path, Values]) -> pd.DataFrame:
     nothing = [math.nan] * len(COLUMNS)
-    values = [of[at] if len(of := found.get(file, ())) == among else nothing for file, at, among in rows[ORIGIN]]
+    values = [of[at] if len(of := found.get(file, ())) == among else nothing for file, at, among, _ in rows[ORIGIN]]
     return frame(values, COLUMNS).set_index(rows.index)
 
 
@@ -85,7 +87,8 @@ def _load(paths: Sequence[str | Path], columns: list[str], progress: Progress) -
         if not root.exists():
             raise StorageError(f"no results at {root}: the folder does not exist")
         files += [root] if root.is_file() else _result_files(root)
-    with collector_off(), _reader(files, columns) as read:
+    keep = len(files) >= MANY
+    with collector_off(), _reader(files, columns, keep) as read:
         found = _read(files, read, progress)
         try:
             table = _frame(found, columns)
@@ -93,7 +96,7 @@ def _load(paths: Sequence[str | Path], columns: list[str], progress: Progress) -
             found = [(file, rows) for file, rows in found if _fits(file, rows, columns)]
             table = _frame(found, columns)
         if columns is OUTLINE:
-            origins = [Origin(file, place, len(rows)) for file, rows in found for place in range(len(rows))]
+            origins = [Origin(file, place, len(rows), keep) for file, rows in found for place in range(len(rows))]
             table[ORIGIN] = pd.Series(origins, dtype=object)
     return table
 
@@ -122,18 +125,17 @@ def _read(files: list[Path], read: Callable[[Path], Values], progress: Progress)
             # A copy of a file, such as a backup, is no further run; if it was made during the run, it holds less.
             run = (str(file),) if is_asv_file(file) or not rows else (rows[0][MACHINE], rows[0][RUN_ID])
             one = file, rows
-            less, more = sorted((one, found.get(run, one)), key=lambda one: one[0].stat().st_size)
-            found[run] = more
-            if less[0] != more[0]:
-                _leave_out(f"{less[0]}: it is a copy of {more[0]}")
+            if (other := found.setdefault(run, one))[0] != file:
+                less, found[run] = sorted((one, other), key=lambda one: one[0].stat().st_size)
+                _leave_out(f"{less[0]}: it is a copy of {found[run][0]}")
     return list(found.values())
 
 
 @contextlib.contextmanager
-def _reader(files: list[Path], columns: list[str]) -> Iterator[Callable[[Path], Values]]:
-    """Yield what reads the rows of a file; where there are many, those of runs are kept for the next time."""
+def _reader(files: list[Path], columns: list[str], keep: bool) -> Iterator[Callable[[Path], Values]]:
+    """Yield what reads the rows of a file; those of runs may be kept for the next time."""
     kept: contextlib.AbstractContextManager[RowCache | None] = contextlib.nullcontext()
-    if len(files) >= MANY:
+    if keep:
         with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: nobody's home is known
             kept = RowCache(columns, files)
     with kept as cache:

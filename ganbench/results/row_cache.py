@@ -48,7 +48,7 @@ class RowCache(contextlib.AbstractContextManager["RowCache"]):
 
     def rows(self, file: Path) -> Values:
         """Return the rows of a run file, kept or new; raises ``StorageError`` as ``open_run`` does."""
-        place = self._place(file)
+        place = self._place(content := content_of(file))
         with contextlib.suppress(OSError, msgspec.MsgspecError), open(place, "rb") as kept:  # noqa: PTH123 (speed)
             return self._decode(kept.read())
         self._new += 1
@@ -56,7 +56,7 @@ class RowCache(contextlib.AbstractContextManager["RowCache"]):
             self._call_helpers()
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
-            rows = rows_of(file, self._columns.split(","))
+            rows = rows_of(file, self._columns.split(","), content)
         for one in said:  # the next reader must hear it, too
             warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
         if not said:
@@ -86,9 +86,9 @@ class RowCache(contextlib.AbstractContextManager["RowCache"]):
         Path(fresh).write_bytes(msgspec.msgpack.encode(rows))
         Path(fresh).replace(place)  # not synced: a file that a power cut has torn is not decoded, and made again
 
-    def _place(self, file: Path) -> str:
+    def _place(self, content: bytes) -> str:
         key = self._code.copy()
-        key.update(content_of(file))
+        key.update(content)
         name = key.hexdigest()
         return os.path.join(self._folder, name[:2], name[2:])  # noqa: PTH118 (as above)
 

@@ -10,8 +10,8 @@ from typing import Generic, Literal, NamedTuple, TypeVar
 from ..errors import StorageError, UsageError
 from .case import machine_names
 from .records import Line, Measurement, RunEnd, RunHeader, Status, WorkerRecord
-from .statistics import Visits
-from .store import read_run
+from .statistics import Estimate, Visits, speed_of
+from .store import parse_run, read_run
 
 SHOWN = 5  # run ids named in an error
 
@@ -43,6 +43,7 @@ class Run:
         self.path = path
         self.ended = ended
         self._visits: dict[tuple[str, str, bool], dict[int, Visits]] = {}
+        self._controls: dict[str, Estimate | None] = {}
 
     @property
     def header(self) -> RunHeader:
@@ -94,6 +95,13 @@ class Run:
         """Return the visits of each round to every process of a target: the baseline has two of them in a round."""
         own, copy = (self.visits(operation, target, copy) for copy in (False, True))
         return [own, copy] if own else []
+
+    def control(self, operation: str) -> Estimate | None:
+        """Return the speed of the baseline against its second copy; None where they share no round."""
+        if operation not in self._controls:
+            own = self.copies(operation, self.header.baseline)
+            self._controls[operation] = speed_of(own[:1], own[1:])
+        return self._controls[operation]
 
     @property
     def duty(self) -> float:
@@ -147,9 +155,12 @@ def run_files(results: Path) -> list[Path]:
     return sorted(results.glob("**/compare/*.jsonl"), key=lambda path: path.stem)
 
 
-def open_run(path: Path) -> Run:
-    """Return the run in a file; one whose file has no last line was interrupted. Raises ``StorageError``."""
-    records = read_run(path)
+def open_run(path: Path, content: bytes | None = None) -> Run:
+    """Return the run in a file; one whose file has no last line was interrupted. Raises ``StorageError``.
+
+    ``content`` is what the file holds, where that has been read.
+    """
+    records = read_run(path) if content is None else parse_run(content, path)
     last = records[-1]
     return Run(records, path, Ending(last.reason if isinstance(last, RunEnd) else "interrupted"))
 

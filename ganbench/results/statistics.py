@@ -114,7 +114,7 @@ def speed_ratio(baseline: Sequence[float], target: Sequence[float]) -> Estimate:
 
 def level(visits: Visits) -> float:
     """Return the typical seconds of one round's visits."""
-    return math.exp(trimmed_mean([math.log(seconds) for seconds in visits.values()]))
+    return math.exp(trimmed_mean([*map(math.log, visits.values())]))
 
 
 def undisturbed(visits: Visits) -> float:

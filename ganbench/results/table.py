@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from ..operation import Shape
 from ..operations import ITERATION, shape_of
 from ..operations.products import FLOOR
 from ..registry import Target, library_of
@@ -26,7 +25,6 @@ from .statistics import (
     middle,
     paired,
     speed,
-    speed_of,
     speed_ratio,
     typical,
     undisturbed,
@@ -60,10 +58,10 @@ def values(rows: Iterable[dict[str, Any]], columns: Sequence[str] = COLUMNS) -> 
     return [[row.get(name, math.nan) for name in columns] for row in rows]
 
 
-def rows_of(file: Path, columns: Sequence[str]) -> Values:
+def rows_of(file: Path, columns: Sequence[str], content: bytes | None = None) -> Values:
     """Return the ``values`` of a run file's rows, of which no more is worked out; raises as ``open_run`` does."""
     work_out = run_outlines if set(columns) <= set(OUTLINE) else run_rows
-    return values(work_out(open_run(file)), columns)
+    return values(work_out(open_run(file, content)), columns)
 
 
 def frame(rows: Iterable[list[Any]], columns: list[str] = COLUMNS) -> pd.DataFrame:
@@ -83,9 +81,11 @@ def run_outlines(run: Run) -> Rows:
     targets = [(one, common | _of_target(one, run.workers.get(one.label), header)) for one in header.targets]
     for operation in (name for name in header.operations if name in sizes):
         shape = shape_of(operation, sizes[operation], header.spec)
+        names = ("operation", "shape", "batch", "critic_steps")
+        work = dict(zip(names, (operation, str(shape), shape.batch, shape.get("critic_steps")), strict=True))
         for target, known in targets:
             if taken := run.cases.get((operation, target.label, False)):
-                row = known | {"operation": operation} | _timed(taken, run.visits(operation, target.label), shape)
+                row = known | work | _timed(taken, run.visits(operation, target.label))
                 bound = ceilings.bound(target.device, row["flops"], row["bytes"], header.caches)
                 rows.append(row | _bounded(row, bound))
     return rows
@@ -98,12 +98,9 @@ def run_rows(run: Run) -> Rows:
     spent = [one for one in run.records if isinstance(one, EnergyRecord) and one.joules > 0]
     idling = [one for one in run.records if isinstance(one, PowerRecord)]
     unknown = {row["operation"] for row in rows if row["target"] == header.baseline and row["status"] != "ok"}
-    controls = {}
     for row in rows:
         operation, label = case = row["operation"], row["target"]
         baseline = [run.visits(operation, header.baseline, copy) for copy in (False, True)]
-        if operation not in controls:
-            controls[operation] = speed_of(baseline[:1], baseline[1:])
         rounds = run.visits(operation, label)
         row |= _measured(run.cases[*case, False], rounds, row)
         if operation == ITERATION:
@@ -116,7 +113,7 @@ def run_rows(run: Run) -> Rows:
         if row["status"] != "impossible":
             if operation in unknown:
                 baseline = []  # nothing can be compared with it, nor with its copy alone
-            row |= _against(baseline, rounds, controls[operation], is_baseline=label == header.baseline)
+            row |= _against(baseline, rounds, run.control(operation), is_baseline=label == header.baseline)
     return rows
 
 
@@ -156,13 +153,10 @@ def _bounded(row: dict[str, Any], bound: Bound | None) -> dict[str, Any]:
     return columns | {"status": "impossible", "reason": reason}
 
 
-def _timed(taken: Sequence[Measurement], rounds: Rounds, shape: Shape) -> dict[str, Any]:
-    """Return what one case is, what became of it and the time that it takes."""
+def _timed(taken: Sequence[Measurement], rounds: Rounds) -> dict[str, Any]:
+    """Return what work one case is, what became of it and the time that it takes."""
     first, last = taken[0], taken[-1]
     row: dict[str, Any] = {
-        "shape": str(shape),
-        "batch": shape.batch,
-        "critic_steps": shape.get("critic_steps"),
         "flops": first.flops,
         "bytes": first.bytes,
         "status": last.status,

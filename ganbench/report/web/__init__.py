@@ -4,7 +4,6 @@ Python decides what is known; ``page.js`` shows the reader's choice of it. Every
 """
 
 import base64
-import contextlib
 import json
 import math
 import warnings
@@ -16,14 +15,14 @@ from typing import Any
 
 import pandas as pd
 
-from ...errors import StorageError, require
+from ...errors import require
 from ...operations import ITERATION
 from ...results.case import KEYS, machine_names
+from ...results.collector import collector_off
 from ...results.records import digits
 from ...results.row_cache import code_hash
 from ...results.run import Run, RunOf, runs_below
 from ...results.statistics import BAND
-from ...results.store import cache_folder, replace_file
 from .. import chart_rows, provenance, trained
 from ..across import across
 from ..answer import winner
@@ -31,10 +30,11 @@ from ..choices import THEMES
 from ..escape import visible
 from ..measured import measured
 from ..picture import NOTHING, look, subtitle
-from ..recommendation import START_DOUBT, candidates, outlook
+from ..recommendation import START_DOUBT, candidates
 from ..relative import WORK, baseline_of, fastest, mean, speeds
 from ..selection import Selection, contexts, select
 from ..table import ABOVE, conditions
+from .kept import kept_outlook, kept_text
 from .template import filled, text_of
 
 CASES = 3000  # rows of the newest contexts
@@ -57,13 +57,13 @@ def page(path: Path, table: pd.DataFrame, title: str = "ganbench") -> str:
     import vl_convert
 
     data, runs = content(path, select(table))
-    data |= json.loads(_kept(f"charts-{version('altair')}-{code_hash().hexdigest()[:16]}.json", _charts))
+    data |= json.loads(kept_text(f"charts-{version('altair')}-{code_hash().hexdigest()[:16]}.json", _charts))
     data["machines"] = _machines(table, runs)
     return filled(
         "page.html",
         title=title,
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
-        vega=_kept(f"vega-{version('vl-convert-python')}.js", vl_convert.javascript_bundle),
+        vega=kept_text(f"vega-{version('vl-convert-python')}.js", vl_convert.javascript_bundle),
         data=_inert(data),
         script="".join(map(text_of, SCRIPTS)),
         trainings=data["trainings"],
@@ -104,25 +104,13 @@ def _charts() -> str:
     return json.dumps({"charts": charts, "decided": AS})
 
 
-def _kept(name: str, make: Callable[..., str]) -> str:
-    """Return what is the same on each page and takes seconds to make, so it is kept under this name."""
-    with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: nobody's home is known
-        return (cache_folder() / name).read_text("utf-8")
-    made = make()
-    with contextlib.suppress(OSError, RuntimeError, StorageError):
-        place = cache_folder() / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(place, lambda file: file.write(made.encode()))
-    return made
-
-
 def content(path: Path, found: Selection) -> tuple[dict[str, Any], list[Run]]:
     """Return all that the page knows, as JSON can hold it, and the runs of which it shows the conditions."""
     cells = chart_rows.cells(found)
-    kept, notes = _whole_contexts(cells), [*map(visible, found.notes)]
-    if left := len(cells) - len(kept):
+    places, notes = _whole_contexts(cells), [*map(visible, found.notes)]
+    if left := len(cells) - len(places):
         notes.append(f"{left:,} of {len(cells):,} rows are left out, those of the oldest runs.")
-    rows, cells = found.rows.iloc[kept].reset_index(drop=True), [cells[place] for place in kept]
+    rows, cells = found.rows.iloc[places].reset_index(drop=True), [cells[place] for place in places]
     history, thinned = chart_rows.history(found, POINTS, HISTORY)
     if thinned:
         notes.append(f"History: {thinned:,} older points are left out.")
@@ -231,14 +219,14 @@ def _first(rows: pd.DataFrame, run_of: RunOf) -> dict[str, Any]:
 
     Of each model it is the newest run.
     """
-    found = {}
+    found, code = {}, code_hash()
     whole = rows[(rows["operation"] == ITERATION) & (rows["status"] == "ok")]
     newest = whole[whole["median_s"].notna()].sort_values("timestamp", kind="stable").drop_duplicates(WORK, keep="last")
     for machine, run_id in newest[["machine", "run_id"]].drop_duplicates().itertuples(index=False):
         if (run := run_of(machine, run_id)) is not None:
             taking_part, _, control = candidates(run, whole[whole["run_id"] == run_id])
             taking_part = [one for one in taking_part if one.copies]  # none where a table was changed by hand
-            found[run.header.run_id] = outlook(taking_part, control) if taking_part else []
+            found[run.header.run_id] = kept_outlook(taking_part, control, code) if taking_part else []
     return found
 
 
@@ -313,7 +301,7 @@ def _inert(data: dict[str, Any]) -> str:
 
 def write(path: Path, table: pd.DataFrame, output: Path) -> int:
     """Write the page to ``output``; returns its bytes."""
-    with warnings.catch_warnings():
+    with collector_off(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # those of the files were said when the table was read
         text = page(path, table)
     return output.write_bytes(text.encode())
