@@ -125,15 +125,14 @@ def test_two_timers_must_agree_on_every_operation(study, ratio, passed):
 def test_a_gate_that_costs_too_much_fails(study):
     judge = study("gate_cost").judge
 
-    def pairs(preset, cost, number=3):
-        gated, ungated = ({"seconds": 100, "untimed_s": 40 + more} for more in (cost, 0))
-        return [{"preset": preset, "with": gated, "without": ungated}] * number
+    def runs(preset, cost, number=3):
+        return [{"preset": preset, "seconds": 100, "verifying_s": cost}] * number
 
-    dense, images = pairs("mnist-mlp", 4), pairs("dcgan-28", 9)
+    dense, images = runs("mnist-mlp", 4), runs("dcgan-28", 9)
     assert judge(dense + images)["passed"]
-    assert not judge(pairs("mnist-mlp", 6) + images)["passed"]
-    assert not judge(dense + pairs("dcgan-28", 11))["passed"]
-    assert not judge(pairs("mnist-mlp", 4, number=2) + images)["passed"]
+    assert not judge(runs("mnist-mlp", 6) + images)["passed"]
+    assert not judge(dense + runs("dcgan-28", 11))["passed"]
+    assert not judge(runs("mnist-mlp", 4, number=2) + images)["passed"]
     assert not judge(dense)["passed"]
 
 
