@@ -23,7 +23,6 @@ YEARS = range(2000, 2200)
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 Round = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
-Duration = Annotated[float, msgspec.Meta(ge=SHORTEST_S, le=LONGEST_S)]
 Positive = Annotated[float, msgspec.Meta(gt=0, le=1e30)]
 Average = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 Error = Annotated[float, msgspec.Meta(ge=0)]
@@ -216,10 +215,10 @@ class Sampled(Record, frozen=True, kw_only=True):
     bytes: Number
     iterations: Number = 0  # per visit
     iterations_per_call: Number = 1
-    samples: list[Duration] = []
+    samples: list[float] = []
     order: list[Number] = []  # this worker's place in each pass, counting those that were left out
-    latency_s: list[Duration] = []  # of one call, synchronised; on devices that queue work
-    device_s: list[Duration] = []  # per iteration, between two events on the framework's own stream
+    latency_s: list[float] = []  # of one call, synchronised; on devices that queue work
+    device_s: list[float] = []  # per iteration, between two events on the framework's own stream
     prepare_s: Seconds | None = None
     first_run_s: Seconds | None = None
     steady: bool | None = None
