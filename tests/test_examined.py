@@ -93,7 +93,7 @@ def test_a_program_is_asked_for_earlier_results_until_the_median_is_known(lazy, 
     assert len(program.log) == 2 * tries
 
 
-def test_checks_that_run_at_once_are_answered_each_with_its_own(tmp_path):
+def test_checks_that_are_asked_for_together_are_answered_each_with_its_own(tmp_path):
     plan = make_plan(gan.preset("tiny"), backends="numpy", ops=["gan_iteration"])
     seen, case = stage(plan), GANIteration(plan.spec)
     np.save(tmp_path / IMAGES, seen)

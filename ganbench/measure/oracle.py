@@ -8,11 +8,9 @@ import contextlib
 import itertools
 import os
 import sys
-import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -54,14 +52,13 @@ class Asked(Generic[T]):
 
 
 class OracleJob(ChildJob, frozen=True, kw_only=True):
-    """Which operations of which model to answer; ``folder`` holds the images, and so many checks run ``at_once``."""
+    """Which operations of which model to answer; ``folder`` holds the images."""
 
     spec: GANSpec
     operations: list[str]
     dtype: str
     precision: str
     folder: str
-    at_once: int = 1
 
 
 class Draw(msgspec.Struct, tag="draw", frozen=True):
@@ -100,7 +97,6 @@ class Known:
     fresh: FreshInputs
     answers: Answers
     wider: Iterator[Answers]
-    widening: threading.Lock = field(default_factory=threading.Lock)  # held while more answers are asked for
 
 
 class Oracle:
@@ -112,15 +108,13 @@ class Oracle:
         self._known: dict[str, Known] = {}
 
     def answer(self, request: Draw | Compare | Examine) -> Drawn | Verification:
-        """Do what the parent asks; several threads may check outputs at once."""
+        """Do what the parent asks."""
         if isinstance(request, Draw):
             return self._draw(request)
         try:
             if isinstance(request, Examine):
                 return self._examine(request)
-            known = self._known[request.operation]
-            with known.widening:
-                return self._compare(known, request)
+            return self._compare(self._known[request.operation], request)
         except Exception as error:  # a backend may leave anything in its files
             return Verification(0.0, False, [], f"its outputs cannot be read: {type(error).__name__}: {error}")
 
@@ -198,14 +192,12 @@ class OracleClient(Child):
     """The parent's side of one run's oracle. Every method raises ``GanbenchError`` if the process has ended."""
 
     def __init__(self, plan: Plan, folder: str) -> None:
-        at_once, threads = (plan.threads, 1) if plan.spec.iteration_flops < SMALL else (1, plan.threads)
         job = OracleJob(
             spec=plan.spec,
             operations=list(plan.timed_operations),
             dtype=plan.dtype,
             precision=plan.precision,
             folder=folder,
-            at_once=at_once,
             parent=os.getpid(),
         )
         self._files = (str(Path(folder) / f"outputs-{number}") for number in itertools.count())
@@ -214,6 +206,7 @@ class OracleClient(Child):
         self._scans = False  # whether any program makes all iterations in one call
         self._inputs: Drawn = {}
         self._agreeing: dict[str, int] = {}
+        threads = 1 if plan.spec.iteration_flops < SMALL else plan.threads
         super().__init__("ganbench.measure.oracle", job, child_environment(KEEPS_ARRAYS, threads), None)
 
     def draw(self, round_number: int) -> None:
@@ -275,14 +268,8 @@ def _as_oracle() -> Iterator[None]:
 def main() -> None:
     job, send = begin(OracleJob)
     oracle = Oracle(job)
-    # Nothing is timed meanwhile, so outputs are checked on all processors. Answers keep the order of the requests.
-    with ThreadPoolExecutor(job.at_once) as pool, ThreadPoolExecutor(1) as voice:
-        for line in sys.stdin.buffer:
-            request = decoded(line, Draw | Compare | Examine)
-            if isinstance(request, Draw):  # all checks before it are done
-                send(oracle.answer(request))
-            else:
-                voice.submit(lambda found: send(found.result()), pool.submit(oracle.answer, request))
+    for line in sys.stdin.buffer:
+        send(oracle.answer(decoded(line, Draw | Compare | Examine)))
 
 
 if __name__ == "__main__":
