@@ -81,8 +81,8 @@ def run_outlines(run: Run) -> Rows:
     targets = [(one, common | _of_target(one, run.workers.get(one.label), header)) for one in header.targets]
     for operation in (name for name in header.operations if name in sizes):
         shape = shape_of(operation, sizes[operation], header.spec)
-        names = ("operation", "shape", "batch", "critic_steps")
-        work = dict(zip(names, (operation, str(shape), shape.batch, shape.get("critic_steps")), strict=True))
+        parts: dict[str, Any] = {"batch": shape.batch, "critic_steps": shape.get("critic_steps")}
+        work = parts | {"operation": operation, "shape": str(shape)}
         for target, known in targets:
             if taken := run.cases.get((operation, target.label, False)):
                 row = known | work | _timed(taken, run.visits(operation, target.label))
