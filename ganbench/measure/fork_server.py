@@ -165,7 +165,9 @@ def _imported(backend: str) -> Imported:
     seconds = import_seconds("numpy") + import_seconds(registry.load(backend).module)
     from ..machine.memory import resident  # not before: it loads NumPy
 
-    return Imported(seconds, resident())
+    found = Imported(seconds, resident())
+    worker.import_own()
+    return found
 
 
 def _become_worker(fds: Sequence[int], others: Sequence[int]) -> NoReturn:

@@ -228,7 +228,7 @@ class Worker(Child):
         if isinstance(first, Refusal):
             self.stop()
             raise WorkerLostError(first.status, first.reason)
-        seconds, resident = first.import_s + self._imported.seconds, max(first.import_bytes, self._imported.resident)
+        seconds, resident = first.import_s + self._imported.seconds, self._imported.resident or first.import_bytes
         return replace(first, import_s=seconds, import_bytes=resident)
 
     def ask(self, request: AnyRequest, expected: type[R], cpu: int | None = None) -> R | Refusal:

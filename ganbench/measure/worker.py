@@ -45,6 +45,14 @@ def main() -> None:
         tell(reply)
 
 
+def import_own() -> None:
+    """Import what a worker needs besides the framework: once in a fork server, and not in each of its workers."""
+    from ..machine import facts, memory  # noqa: F401
+    from ..operations import fresh  # noqa: F401
+    from ..verification import gate, sync_check  # noqa: F401
+    from . import cold, engine  # noqa: F401
+
+
 class TargetWorker:
     """A backend and the operations it has prepared."""
 
