@@ -62,6 +62,24 @@ def test_any_cut_of_the_last_line_is_dropped_with_a_notice(run_file, tmp_path):
     torn()
 
 
+@pytest.mark.parametrize("end", [b" ", b"", b"\r"])
+def test_records_that_share_a_line_or_go_on_in_the_next_are_named(run_file, tmp_path, end):
+    first, second, third, rest = run_file.read_bytes().split(b"\n", 3)
+    path = tmp_path / "shared.jsonl"
+    path.write_bytes(b"\n".join([first, second + end + third, rest]))
+    with pytest.raises(StorageError, match="line 2: "):
+        store.read_run(path)
+    path.write_bytes(b"\n".join([first, second[:1] + b"\n" + second[1:], third, rest]))
+    with pytest.raises(StorageError, match="line 2: "):
+        store.read_run(path)
+
+
+def test_empty_lines_do_not_count(run_file, tmp_path):
+    path = tmp_path / "spaced.jsonl"
+    path.write_bytes(run_file.read_bytes().replace(b"\n", b"\n\n \r\n"))
+    assert store.read_run(path) == store.read_run(run_file)
+
+
 @pytest.mark.parametrize(
     ("content", "fault"),
     [

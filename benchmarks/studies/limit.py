@@ -25,7 +25,7 @@ from ganbench.machine.environment import machine_name, source_state, usable_cpus
 from ganbench.measure.process import child_environment
 from ganbench.operations.products import FLOOR
 from ganbench.results.run import Run, find_run, open_run
-from ganbench.results.statistics import Estimate, level, speed_ratio
+from ganbench.results.statistics import Estimate, speed_ratio
 from ganbench.results.table import run_table
 
 MODES = ("torch", "torch.manual", "torch.compile", "jax", "jax.scan", "numpy", "numpy.inplace")
@@ -140,7 +140,7 @@ def judge(comparison: Run, yardsticks: Yardsticks) -> Iterator[dict]:
     yield line("numpy in place", in_place, "1.45x", lambda ratio, share: ratio >= 1.45)
     yield line("best of all", fastest(), "68 % of the best floor", lambda ratio, share: share >= 68, best=True)
     yield line("numpy in place", in_place, "55 % of its own floor", lambda ratio, share: share >= 55)
-    own = {str(number): level(visits) for number, visits in comparison.visits(ITERATION, TEXTBOOK).items()}
+    own = {str(number): found for number, found in comparison.levels(ITERATION, TEXTBOOK).items()}
     both = [number for number, around in yardsticks.items() if len(around) == 2 and number in own]
     pairs = [(statistics.mean(yardsticks[number]), own[number]) for number in both]
     same = speed_ratio(*zip(*pairs, strict=True)) if pairs else Estimate(math.nan, math.nan, math.nan)
@@ -151,7 +151,7 @@ def judge(comparison: Run, yardsticks: Yardsticks) -> Iterator[dict]:
 
 def medians(comparison: Run, operation: str, label: str) -> list[float]:
     """Return the typical seconds of each round of one case, the control left out."""
-    return [level(visits) for visits in comparison.visits(operation, label).values()]
+    return [*comparison.levels(operation, label).values()]
 
 
 def row(target: str, ratio: Estimate, share: float | None, goal: str, passed: bool) -> dict:

@@ -101,7 +101,7 @@ class RunCeilings:
         for case, rounds in self._ledger.visits.items():
             operation, device = make_operation(case.operation, plan.spec), case.target.device
             for bound in ceilings.bounds(device, operation.flops, operation.bytes(plan.dtype), plan.caches):
-                if round_number in rounds and level(rounds[round_number]) < bound.seconds:
+                if round_number in rounds and level([*rounds[round_number].values()]) < bound.seconds:
                     beaten.add((bound.best.ceiling.kind, device))
         return beaten
 

@@ -108,7 +108,7 @@ def roofs(rows: Sequence[Row], run_of: RunOf) -> list[Row]:
     found: list[Row] = []
     for device, row in {row["device"]: row for row in rows}.items():
         run = run_of(row["machine"], row["run_id"])
-        ceilings = Ceilings(run.records if run else ())
+        ceilings = run.ceilings if run else Ceilings(())
         peak, bandwidths = ceilings.product(device), [best.ceiling for best in ceilings.of("bandwidth", device)]
         if peak is None or not bandwidths:
             continue
@@ -144,7 +144,7 @@ def limit(row: Row, run: Run | None) -> str | None:
         return row["bound"]  # type: ignore[no-any-return]
     targets = run.header.targets
     library = next((library_of(one, targets).label for one in targets if one.label == row["label"]), "")
-    shortest = Ceilings(run.records).latencies(row["device"]).get(library, 0.0)
+    shortest = run.ceilings.latencies(row["device"]).get(library, 0.0)
     return "call" if shortest > row["percent_of_ceiling"] / 100 * row["median_s"] else row["bound"]
 
 

@@ -16,7 +16,7 @@ from ..errors import UsageError
 from ..results.differences import Difference, changes, obstacles, same_program, shown
 from ..results.repeats import repeats, speeds, spread, together
 from ..results.run import Run, find_run, open_run
-from ..results.statistics import BAND, Estimate, control_failed, judge, level, round_logs
+from ..results.statistics import BAND, Estimate, control_failed, judge, round_logs
 from ..results.table import control_of, run_table
 from ..results.unpaired import unpaired_ratio
 from . import counted
@@ -115,7 +115,7 @@ def _row(a: Run, b: Run, case: tuple[str, str], baseline: str, entries: "Sequenc
     operation, target = case
     row: dict[str, Any] = {"a_s": entries[0]["median_s"], "b_s": entries[1]["median_s"]}
     row |= {"basis": "", "verdict": "", "runs": 1, "confirmed_verdict": ""}
-    times = [[level(v) for v in run.visits(operation, target).values()] for run in (a, b)]
+    times = [[*run.levels(operation, target).values()] for run in (a, b)]
     row |= {"a_rounds": len(times[0]), "b_rounds": len(times[1])}
     wrong = zip("AB", entries, strict=True)
     row["reason"] = "; ".join(f"{e['status']} in {name}: {e['reason']}" for name, e in wrong if e["status"] != "ok")

@@ -14,7 +14,7 @@ from ..machine.environment import hardware_name
 from ..results.case import Case, case_of
 from ..results.records import RunHeader
 from ..results.run import Run, RunOf, runs_below
-from ..results.statistics import control_failed, judge, level
+from ..results.statistics import control_failed, judge
 from ..results.table import control_of
 from ..results.unpaired import unpaired_ratio
 from .selection import select
@@ -33,7 +33,7 @@ class Measured:
     @cached_property
     def levels(self) -> list[float]:
         """The typical seconds of each round."""
-        return [level(visits) for visits in self.run.visits(self.case.operation, self.case.target).values()]
+        return [*self.run.levels(self.case.operation, self.case.target).values()]
 
     @property
     def timed(self) -> bool:

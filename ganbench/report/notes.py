@@ -28,12 +28,12 @@ def remarks(run: Run, table: pd.DataFrame) -> list[str]:
     undecided = table.loc[table["verdict"].eq("undecided"), "rounds"]
     if (undecided < MIN_ROUNDS).any():
         lines.append(f"undecided (n rounds): {deciding(int(undecided.min()))}")
-    lines += [_too_noisy(run, table), _busy_ceilings(Ceilings(run.records)), _above(table), _limited(run.header)]
+    lines += [_too_noisy(run, table), _busy_ceilings(run.ceilings), _above(table), _limited(run.header)]
     if tuning := there.get("tuning"):
         lines.append(f"environment variables that may change the times: {', '.join(tuning)}")
     if missing := there.get("uncontrolled"):
         lines.append(f"not controlled on this system: {'; '.join(missing)}")
-    if rounds := [f"round {one.round} ({one.timestamp})" for one in run.records if isinstance(one, Resumed)]:
+    if rounds := [f"round {one.round} ({one.timestamp})" for one in run.all(Resumed)]:
         lines.append(f"resumed with {', '.join(rounds)}")
     return [line for line in (*lines, _beyond(table), _strays(run), *_energy(run)) if line]
 
@@ -41,7 +41,7 @@ def remarks(run: Run, table: pd.DataFrame) -> list[str]:
 def details(run: Run, table: pd.DataFrame) -> list[str]:
     """Return the lines about the machine: its ceilings, the floor of an iteration, and the disturbance."""
     devices = dict.fromkeys(target.device for target in run.header.targets)
-    lines = [_ceilings(Ceilings(run.records), device) for device in devices]
+    lines = [_ceilings(run.ceilings, device) for device in devices]
     visits = sum(len(one.samples) for one in run.measurements)
     duty = f"{visits:,} visits, in which {run.duty:.0%} of the run's seconds were timed" if visits else ""
     lines += [_interpreters(run), _floor(run, table), _counted(run), duty, disturbance(run)]
@@ -98,7 +98,7 @@ def _beyond(table: pd.DataFrame) -> str:
 
 
 def _strays(run: Run) -> str:
-    found = [record for record in run.records if isinstance(record, StrayRecord)]
+    found = run.all(StrayRecord)
     if not found:
         return ""
     names = ", ".join(sorted({name for record in found for name in record.names}))
@@ -234,12 +234,12 @@ def _energy(run: Run) -> list[str]:
     lines = []
     devices = {target.label: target.device for target in run.header.targets}
     for device in dict.fromkeys(devices.values()):
-        power = [one for one in run.records if isinstance(one, PowerRecord) and one.device == device]
+        power = [one for one in run.all(PowerRecord) if one.device == device]
         told = [(one.source, one.watts) for one in power if one.watts is not None]
         if not told:
             lines += [f"energy on {device}: not available: {one.reason}" for one in power[:1]]
             continue
-        mine = [one for one in run.records if isinstance(one, EnergyRecord) and devices[one.target] == device]
+        mine = [one for one in run.all(EnergyRecord) if devices[one.target] == device]
         watts = fmean(one for _, one in told)
         line = f"energy on {device} ({told[0][0]}): {watts:.3g} W at rest, with all workers stopped"
         if doubts := [one.doubt for one in mine if not one.reason]:

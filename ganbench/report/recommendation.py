@@ -55,7 +55,7 @@ class Candidate(NamedTuple):
     @property
     def iteration(self) -> Estimate:
         """Seconds per iteration."""
-        return typical([level(visits) for visits in self.copies[0].values()])
+        return typical([level([*visits.values()]) for visits in self.copies[0].values()])
 
     def total(self, iterations: int) -> Estimate:
         """Return the seconds until ``iterations`` are done, counted from the start of the process."""

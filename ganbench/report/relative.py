@@ -16,7 +16,7 @@ import pandas as pd
 from ..errors import UsageError
 from ..results.case import CASE
 from ..results.run import Run, RunOf
-from ..results.statistics import Verdict, judge, level, speed_ratio, verdict_of
+from ..results.statistics import Verdict, judge, speed_ratio, verdict_of
 from .selection import Selection, instead
 
 DERIVED = "derived"  # the verdict on a quotient of medians
@@ -42,10 +42,10 @@ def verdict_in_turns(base: Run, other: Run, operation: str, target: str) -> Verd
 
     Neither has a control in the other.
     """
-    before, after = (run.visits(operation, target) for run in (base, other))
+    before, after = (run.levels(operation, target) for run in (base, other))
     if not (shared := before.keys() & after.keys()):
         return None
-    levels = [[level(run[number]) for number in sorted(shared)] for run in (before, after)]
+    levels = [[run[number] for number in sorted(shared)] for run in (before, after)]
     return judge(speed_ratio(*levels), len(shared), None)
 
 

@@ -7,11 +7,11 @@ of the two is its bound. Small operations live in a cache, so bandwidth is looke
 
 import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from statistics import median
 from typing import NamedTuple
 
-from .records import Caches, Ceiling, CeilingRecord, Line
+from .records import Caches, Ceiling, CeilingRecord
 
 BUSY = 0.1  # of the processors' time, or of a rate: with more, a ceiling is not what a calm machine reaches
 
@@ -65,13 +65,16 @@ def _scatter(record: CeilingRecord) -> float:
 class Ceilings:
     """The ceilings of one run: of all that its libraries ever reached, the best."""
 
-    def __init__(self, records: Iterable[Line]) -> None:
-        self._found = [record for record in records if isinstance(record, CeilingRecord)]
+    def __init__(self, records: Sequence[CeilingRecord]) -> None:
+        self._found = records
+        self._best: dict[tuple[str, str], list[Best]] = {}
+        for record in records:
+            for one in record.found:
+                self._best.setdefault((one.kind, record.device), []).append(Best(record, one))
 
     def of(self, kind: str, device: str) -> list[Best]:
         """Return every ceiling of one kind on one device, in the order in which they were measured."""
-        records = [record for record in self._found if record.device == device]
-        return [Best(record, c) for record in records for c in record.found if c.kind == kind]
+        return self._best.get((kind, device), [])
 
     @property
     def busy(self) -> list[CeilingRecord]:

@@ -7,16 +7,18 @@ import functools
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
-import pandas as pd
 
 from ..gan import PRESETS, GANSpec, with_loss
 from ..layers import Entry
 from ..layers.tables import normalised_less, written
 from ..precision import titled
 from .records import DIGITS, RunHeader
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LESS = {"": "", "generator": "batch norm in G alone", "off": "no batch norm"}
 DRAWN = 16  # letters of a digest in earlier runs, of the rows that one seed and batch drew; now it is of all the data
@@ -43,6 +45,8 @@ CASE = (*KEYS, "operation", "shape", "target")
 
 def without(row: Mapping[Any, Any], variable: str) -> str:
     """Return the shape of a row with a letter in the place of its batch or its critic_steps."""
+    import pandas as pd
+
     sizes = row["shape"].split("x")
     sizes[variable == "batch" and pd.notna(row["critic_steps"])] = variable[0].upper()
     return "x".join(sizes)

@@ -15,7 +15,7 @@ from ..operations import operation as make_operation
 from ..operations.products import FLOOR
 from .records import EnergyRecord, Line, Measurement, Resumed, RunEnd, RunHeader, WorkerRecord, check_seconds
 
-OF_TARGET = WorkerRecord | Measurement | EnergyRecord
+OF_TARGET = (Measurement, WorkerRecord, EnergyRecord)
 
 
 class _Told(msgspec.Struct):

@@ -5,14 +5,16 @@ from collections.abc import Callable, Sequence
 from functools import cache, cached_property
 from math import nan
 from pathlib import Path
-from typing import Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from ..errors import StorageError, UsageError
+from .bounds import Ceilings
 from .case import machine_names
-from .records import Line, Measurement, RunEnd, RunHeader, Status, WorkerRecord
-from .statistics import Estimate, Visits, speed_of
+from .records import CeilingRecord, Line, Measurement, RunEnd, RunHeader, Status, WorkerRecord
+from .statistics import Estimate, Visits, level, speed_of
 from .store import parse_run, read_run
 
+Kind = TypeVar("Kind", bound=Line)
 SHOWN = 5  # run ids named in an error
 
 
@@ -53,9 +55,25 @@ class Run:
         return first
 
     @cached_property
+    def _by_kind(self) -> dict[type, list[Any]]:
+        found: dict[type, list[Any]] = {}
+        for record in self.records:
+            found.setdefault(type(record), []).append(record)
+        return found
+
+    def all(self, kind: type[Kind]) -> list[Kind]:
+        """Return the records of one kind."""
+        return self._by_kind.get(kind, [])
+
+    @property
     def measurements(self) -> list[Measurement]:
         """Every case in every round."""
-        return [record for record in self.records if isinstance(record, Measurement)]
+        return self.all(Measurement)
+
+    @cached_property
+    def ceilings(self) -> Ceilings:
+        """What the hardware can do, as far as it was measured."""
+        return Ceilings(self.all(CeilingRecord))
 
     @cached_property
     def cases(self) -> dict[tuple[str, str, bool], list[Measurement]]:
@@ -79,9 +97,8 @@ class Run:
     def workers(self) -> dict[str, WorkerRecord]:
         """The first worker of each target."""
         found: dict[str, WorkerRecord] = {}
-        for record in self.records:
-            if isinstance(record, WorkerRecord):
-                found.setdefault(record.target, record)
+        for record in self.all(WorkerRecord):
+            found.setdefault(record.target, record)
         return found
 
     def visits(self, operation: str, target: str, copy: bool = False) -> dict[int, Visits]:
@@ -90,6 +107,10 @@ class Run:
         if case not in self._visits:
             self._visits[case] = visits_of(self.cases.get(case, []))
         return self._visits[case]
+
+    def levels(self, operation: str, target: str) -> dict[int, float]:
+        """Return the typical seconds of each round of a case, of which no ``visits`` need be paired."""
+        return {one.round: level(one.samples) for one in timed(self.cases.get((operation, target, False), []))}
 
     def copies(self, operation: str, target: str) -> list[dict[int, Visits]]:
         """Return the visits of each round to every process of a target: the baseline has two of them in a round."""
@@ -141,11 +162,14 @@ class Several(NamedTuple, Generic[V]):
     ended: Ending
 
 
+def timed(taken: Sequence[Measurement]) -> list[Measurement]:
+    """Return those of a case's rounds that have times; none where it failed in the end."""
+    return [one for one in taken if one.samples] if taken and taken[-1].status == "ok" else []
+
+
 def visits_of(taken: Sequence[Measurement]) -> dict[int, Visits]:
-    """Return the visits of each round, given a case's rounds; nothing where it failed in the end."""
-    if not taken or taken[-1].status != "ok":
-        return {}
-    return {one.round: dict(zip(one.passes, one.samples, strict=True)) for one in taken if one.samples}
+    """Return the visits of each round of a case that was ``timed``."""
+    return {one.round: dict(zip(one.passes, one.samples, strict=True)) for one in timed(taken)}
 
 
 def run_files(results: Path) -> list[Path]:

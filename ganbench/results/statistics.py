@@ -24,6 +24,12 @@ WEIGHT = 6  # rounds that the passes' word on their scatter counts for, while th
 # and the control's. An interval of 95 % alone is wrong too often for a table of twenty rows: docs/decisions/0006.
 MARGIN = 1.2
 NORMAL = statistics.NormalDist().inv_cdf((1 + CONFIDENCE) / 2)  # half of a 95 % interval, in standard errors
+SERIES = (  # of Fisher and Cornish: how much more these are by Student's t
+    (NORMAL**3 + NORMAL) / 4,
+    (5 * NORMAL**5 + 16 * NORMAL**3 + 3 * NORMAL) / 96,
+    (3 * NORMAL**7 + 19 * NORMAL**5 + 17 * NORMAL**3 - 15 * NORMAL) / 384,
+    (79 * NORMAL**9 + 776 * NORMAL**7 + 1482 * NORMAL**5 - 1920 * NORMAL**3 - 945 * NORMAL) / 92160,
+)
 
 
 class Estimate(NamedTuple):
@@ -87,14 +93,8 @@ def student(freedom: float) -> float:
     """
     if freedom < 4:
         return (math.nan, 12.7062, 4.3027, 3.1824)[int(freedom)]
-    z, n = NORMAL, freedom
-    return (
-        z
-        + (z**3 + z) / 4 / n
-        + (5 * z**5 + 16 * z**3 + 3 * z) / 96 / n**2
-        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384 / n**3
-        + (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160 / n**4
-    )
+    first, second, third, fourth = SERIES
+    return NORMAL + first / freedom + second / freedom**2 + third / freedom**3 + fourth / freedom**4
 
 
 def typical(seconds: Sequence[float]) -> Estimate:
@@ -112,9 +112,9 @@ def speed_ratio(baseline: Sequence[float], target: Sequence[float]) -> Estimate:
     return exp(hodges_lehmann([math.log(b / t) for b, t in zip(baseline, target, strict=True)]))
 
 
-def level(visits: Visits) -> float:
-    """Return the typical seconds of one round's visits."""
-    return math.exp(trimmed_mean([*map(math.log, visits.values())]))
+def level(seconds: Sequence[float]) -> float:
+    """Return the typical seconds of one round's visits, given those of each."""
+    return math.exp(trimmed_mean([*map(math.log, seconds)]))
 
 
 def undisturbed(visits: Visits) -> float:

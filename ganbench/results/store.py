@@ -21,7 +21,7 @@ import msgspec
 
 from ..errors import GanbenchError, StorageError, UnavailableError, UsageError, refused
 from .consistency import fault
-from .line_formats import FORMATS, decoder
+from .line_formats import FORMATS, all_decoded, decoded
 from .records import RUN_FORMAT, Line, Record, Resumed, RunEnd, RunHeader
 
 CACHE = "GANBENCH_CACHE"  # the variable that names another folder for what can be found again
@@ -152,6 +152,18 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
         raise StorageError(f"cannot write {path}: {error.strerror or error}{kept}") from error
 
 
+def kept_text(name: str, make: Callable[..., str]) -> str:
+    """Return the text that is kept under this name; where there is none, it is made."""
+    with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: nobody's home is known
+        return (cache_folder() / name).read_text("utf-8")
+    made = make()
+    with contextlib.suppress(OSError, RuntimeError, StorageError):
+        place = cache_folder() / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(place, lambda file: file.write(made.encode()))
+    return made
+
+
 def read_run(path: Path) -> list[Line]:
     """Return the records of one run file, header first.
 
@@ -170,32 +182,40 @@ def content_of(path: Path) -> bytes:
 
 def parse_run(content: bytes, path: object) -> list[Line]:
     """Return the records in ``content``, as ``read_run`` does; ``path`` is how messages name it."""
-    lines = content.split(b"\n")
     try:
-        head = msgspec.json.decode(lines[0], type=_Format)
+        head = msgspec.json.decode(content.partition(b"\n")[0], type=_Format)
     except DAMAGE as error:
         raise StorageError(f"{path} is not a ganbench run: its first line is not a header") from error
     if head.type != "run" or head.format not in FORMATS:
         known = " and ".join(map(str, FORMATS))
         raise StorageError(f"{path} has format {head.format}; this ganbench reads formats {known}")
-    decode = decoder(head.format)
     records: list[Line] = []
-    filled = [line for line in lines if line.strip()]
+    with contextlib.suppress(*DAMAGE):
+        records = all_decoded(content, head.format)
+    if len(records) != max(1, content.count(b"\n")):  # not every line is whole
+        records = _line_by_line(content, head.format, path)
+    if found := fault(records):
+        raise StorageError(f"{path}, line {found[0]}: {found[1]}")
+    return without_void(records)
+
+
+def _line_by_line(content: bytes, form: int, path: object) -> list[Line]:
+    """Return the records of lines of which one may be damaged, so that a message can name it."""
+    records: list[Line] = []
+    filled = [line for line in content.split(b"\n") if line.strip()]
     for number, line in enumerate(filled, 1):
         try:
-            records.append(decode(line))
+            records.append(decoded(line, form))
         except DAMAGE as error:
             if number == len(filled) and number > 1:
                 warnings.warn(
                     f"{path}: the last line is incomplete and is left out",
                     DamagedResultsWarning,
-                    stacklevel=2,
+                    stacklevel=3,
                 )
                 break
             raise StorageError(f"{path}, line {number}: {error}") from error
-    if found := fault(records):
-        raise StorageError(f"{path}, line {found[0]}: {found[1]}")
-    return without_void(records)
+    return records
 
 
 def without_void(records: Sequence[Line]) -> list[Line]:
@@ -218,7 +238,7 @@ def whole_length(content: bytes) -> int:
     keep = content.rfind(b"\n") + 1
     last = content.rfind(b"\n", 0, max(0, keep - 1)) + 1
     try:
-        decoder(RUN_FORMAT)(content[last:keep])
+        decoded(content[last:keep], RUN_FORMAT)
     except DAMAGE:
         return last
     return keep

@@ -4,14 +4,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import geometric_mean, median, quantiles
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from ..operations import ITERATION, shape_of
 from ..operations.products import FLOOR
 from ..registry import Target, library_of
-from .bounds import Bound, Ceilings
+from .bounds import Bound
 from .case import hardware_of, model_label
 from .columns import COLUMNS, DECLARED, DTYPES
 from .records import EnergyRecord, Measurement, PowerRecord, RunHeader, WorkerRecord
@@ -21,7 +19,6 @@ from .statistics import (
     Rounds,
     beyond_band,
     judge,
-    level,
     middle,
     paired,
     speed,
@@ -29,6 +26,9 @@ from .statistics import (
     typical,
     undisturbed,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Of the ceiling, at the slow end of the interval: no honest program comes near, even where the ceiling was measured in
 # a slow moment of a shared machine, which may halve it.
@@ -48,7 +48,7 @@ OUTLINE = (
 CONTROL = ("control_ratio", "control_low", "control_high")
 
 
-def run_table(run: Run) -> pd.DataFrame:
+def run_table(run: Run) -> "pd.DataFrame":
     """Return one run as a DataFrame with ``COLUMNS``."""
     return frame(values(run_rows(run)))
 
@@ -64,8 +64,10 @@ def rows_of(file: Path, columns: Sequence[str], content: bytes | None = None) ->
     return values(work_out(open_run(file, content)), columns)
 
 
-def frame(rows: Iterable[list[Any]], columns: list[str] = COLUMNS) -> pd.DataFrame:
+def frame(rows: Iterable[list[Any]], columns: list[str] = COLUMNS) -> "pd.DataFrame":
     """Return the ``values`` of rows as a DataFrame whose columns and types do not depend on what the rows hold."""
+    import pandas as pd  # not above: the processes that only keep rows begin in half the time without it
+
     table = pd.DataFrame(list(rows), columns=columns)
     types = {name: DTYPES.get(DECLARED[name].type) for name in columns}
     table = table.astype({name: kind for name, kind in types.items() if kind})
@@ -77,7 +79,7 @@ def run_outlines(run: Run) -> Rows:
     """Return one row per operation and target of a run, in the order that was asked for, with ``OUTLINE``."""
     header = run.header
     sizes = {one.operation: one.shape for one in run.measurements}  # the same in every line of an operation
-    rows, ceilings, common = [], Ceilings(run.records), _common(header)
+    rows, common = [], _common(header)
     targets = [(one, common | _of_target(one, run.workers.get(one.label), header)) for one in header.targets]
     for operation in (name for name in header.operations if name in sizes):
         shape = shape_of(operation, sizes[operation], header.spec)
@@ -85,8 +87,8 @@ def run_outlines(run: Run) -> Rows:
         work = parts | {"operation": operation, "shape": str(shape)}
         for target, known in targets:
             if taken := run.cases.get((operation, target.label, False)):
-                row = known | work | _timed(taken, run.visits(operation, target.label))
-                bound = ceilings.bound(target.device, row["flops"], row["bytes"], header.caches)
+                row = known | work | _timed(taken, [*run.levels(operation, target.label).values()])
+                bound = run.ceilings.bound(target.device, row["flops"], row["bytes"], header.caches)
                 rows.append(row | _bounded(row, bound))
     return rows
 
@@ -95,8 +97,8 @@ def run_rows(run: Run) -> Rows:
     """Return the same rows with all that is known of them."""
     header, rows = run.header, run_outlines(run)
     targets = {one.label: one for one in header.targets}
-    spent = [one for one in run.records if isinstance(one, EnergyRecord) and one.joules > 0]
-    idling = [one for one in run.records if isinstance(one, PowerRecord)]
+    spent = [one for one in run.all(EnergyRecord) if one.joules > 0]
+    idling = run.all(PowerRecord)
     unknown = {row["operation"] for row in rows if row["target"] == header.baseline and row["status"] != "ok"}
     for row in rows:
         operation, label = case = row["operation"], row["target"]
@@ -104,8 +106,8 @@ def run_rows(run: Run) -> Rows:
         rounds = run.visits(operation, label)
         row |= _measured(run.cases[*case, False], rounds, row)
         if operation == ITERATION:
-            products = run.visits(FLOOR, library_of(targets[label], header.targets).label)
-            shared = [(level(products[i]), level(visits)) for i, visits in rounds.items() if i in products]
+            products = run.levels(FLOOR, library_of(targets[label], header.targets).label)
+            shared = [(products[i], own) for i, own in run.levels(*case).items() if i in products]
             if shared:
                 row["percent_of_floor"] = 100 * speed_ratio(*zip(*shared, strict=True)).value
         if row["status"] == "ok" and (own := [one for one in spent if (one.operation, one.target) == case]):
@@ -153,7 +155,7 @@ def _bounded(row: dict[str, Any], bound: Bound | None) -> dict[str, Any]:
     return columns | {"status": "impossible", "reason": reason}
 
 
-def _timed(taken: Sequence[Measurement], rounds: Rounds) -> dict[str, Any]:
+def _timed(taken: Sequence[Measurement], levels: Sequence[float]) -> dict[str, Any]:
     """Return what work one case is, what became of it and the time that it takes."""
     first, last = taken[0], taken[-1]
     row: dict[str, Any] = {
@@ -167,9 +169,9 @@ def _timed(taken: Sequence[Measurement], rounds: Rounds) -> dict[str, Any]:
             row["reason"] = f"loose tolerance {gate.tolerance:.0e}"
         elif gate.widest > max(gate.tolerance, WIDE):
             row["reason"] = f"tolerance {gate.widest:.1g} (in this model, correct programs may differ by that much)"
-    if rounds:
-        location = typical([*map(level, rounds.values())])
-        row |= dict(zip(("median_s", "ci_low_s", "ci_high_s"), location, strict=True)) | {"rounds": len(rounds)}
+    if levels:
+        location = typical(levels)
+        row |= dict(zip(("median_s", "ci_low_s", "ci_high_s"), location, strict=True)) | {"rounds": len(levels)}
     return row
 
 
