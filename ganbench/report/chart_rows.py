@@ -223,9 +223,10 @@ def history(found: Selection, most: int, of_all: int = sys.maxsize) -> tuple[lis
     rows = rows[rows["series"].duplicated(keep=False)]
     rows["at"] = commits(rows)
     said = confirmed(rows.assign(commit=rows["at"]), names)
+    rows["confirmed"] = ""
     begins = ~rows.duplicated(["series", "at"])
-    of = rows[[*names, "at"]].itertuples(index=False, name=None)
-    rows["confirmed"] = [said.get(one, "") if begin else "" for one, begin in zip(of, begins, strict=True)]
+    of = rows.loc[begins, [*names, "at"]].itertuples(index=False, name=None)
+    rows.loc[begins, "confirmed"] = [said.get(one, "") for one in of]
     kept = rows.groupby("series", sort=False).tail(most).tail(of_all)
     return plain(kept, TIMES), len(rows) - len(kept)
 

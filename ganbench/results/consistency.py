@@ -63,13 +63,12 @@ def fault(records: Sequence[Line]) -> tuple[int, str] | None:
                 return number, f"'{record.operation}' is not among its operations ({', '.join(header.operations)})"
             if case in seen:
                 return number, f"a second row of {record.operation} on {record.target} in round {record.round}"
-            try:
-                for times in (record.samples, record.latency_s, record.device_s):
-                    if times:
-                        check_seconds(min(times))
-                        check_seconds(max(times))
-            except ValueError as error:
-                return number, str(error)
+            if times := [*record.samples, *record.latency_s, *record.device_s]:
+                try:
+                    check_seconds(min(times))
+                    check_seconds(max(times))
+                except ValueError as error:
+                    return number, str(error)
             found = record.shape, record.flops, record.bytes
             if work.setdefault(record.operation, found) != found:
                 return number, f"shape, FLOP or bytes are not those of {record.operation} in the lines before"

@@ -182,8 +182,9 @@ def content_of(path: Path) -> bytes:
 
 def parse_run(content: bytes, path: object) -> list[Line]:
     """Return the records in ``content``, as ``read_run`` does; ``path`` is how messages name it."""
+    lines = content.split(b"\n")
     try:
-        head = msgspec.json.decode(content.partition(b"\n")[0], type=_Format)
+        head = msgspec.json.decode(lines[0], type=_Format)
     except DAMAGE as error:
         raise StorageError(f"{path} is not a ganbench run: its first line is not a header") from error
     if head.type != "run" or head.format not in FORMATS:
@@ -192,17 +193,17 @@ def parse_run(content: bytes, path: object) -> list[Line]:
     records: list[Line] = []
     with contextlib.suppress(*DAMAGE):
         records = all_decoded(content, head.format)
-    if len(records) != max(1, content.count(b"\n")):  # not every line is whole
-        records = _line_by_line(content, head.format, path)
+    if len(records) != max(1, len(lines) - 1):  # not every line is whole
+        records = _line_by_line(lines, head.format, path)
     if found := fault(records):
         raise StorageError(f"{path}, line {found[0]}: {found[1]}")
     return without_void(records)
 
 
-def _line_by_line(content: bytes, form: int, path: object) -> list[Line]:
+def _line_by_line(lines: Sequence[bytes], form: int, path: object) -> list[Line]:
     """Return the records of lines of which one may be damaged, so that a message can name it."""
     records: list[Line] = []
-    filled = [line for line in content.split(b"\n") if line.strip()]
+    filled = [line for line in lines if line.strip()]
     for number, line in enumerate(filled, 1):
         try:
             records.append(decoded(line, form))
