@@ -1,6 +1,5 @@
 """Many run files: what was worked out once is kept, and never out of date."""
 
-import json
 import os
 import shutil
 import time
@@ -11,7 +10,6 @@ import pytest
 from patience import LIMIT_S
 
 import ganbench
-from ganbench.report import drawing
 from ganbench.report.recommendation import Candidate, outlook
 from ganbench.report.web import kept as kept_module
 from ganbench.report.web.kept import kept_outlook
@@ -203,16 +201,3 @@ def test_a_further_process_keeps_the_same_rows(craft, tmp_path, kept, monkeypatc
     monkeypatch.setattr(row_cache, "rows_of", derived)
     pd.testing.assert_frame_equal(ganbench.load_results(tmp_path / "r"), plain)
     assert len(own) == 2
-
-
-def test_what_pages_are_drawn_with_is_made_beside_the_reading(kept, monkeypatch):
-    with drawing.begun() as drawn:
-        assert drawn is not drawing.nothing
-        drawn()
-    made = {path.name: path.read_bytes() for path in kept_files(kept.parent)}
-    monkeypatch.setattr(drawing, "kept_text", lambda name, _: made.pop(name).decode())
-    assert set(json.loads(drawing.charts())) == {"charts", "decided"}
-    assert "vega" in drawing.vega()
-    assert made == {}
-    with drawing.begun() as drawn:
-        assert drawn is drawing.nothing

@@ -85,7 +85,7 @@ def report_command(
         if picture:
             draw(lambda: _drawn(path, chart, read, theme=theme, width=width, font_size=font_size), picture)
         if html:
-            _page(path, html, read)
+            _page(path, html, read()[0])
         return
     if baseline is not None and by != "ratio":
         raise UsageError(f"--baseline belongs to --by ratio, not to --by {by}")
@@ -245,19 +245,15 @@ def pack(results: Path, output: Path) -> None:
     click.echo(f"{len(rows)} rows in {len(files)} file{'s' * (len(files) != 1)} below {output}")
 
 
-def _page(path: Path, html: Path, read: "Callable[[], tuple[pd.DataFrame, str | None]]") -> None:
-    from ..report.drawing import begun
+def _page(path: Path, html: Path, rows: "pd.DataFrame") -> None:
     from ..report.web import write as write_page
 
-    with begun() as drawn:
-        rows, _ = read()
+    def made(progress: Callable[[float, str], None]) -> int:
+        progress(0.5, f"making a page of {len(rows):,} rows")
+        return write_page(path, rows, html)
 
-        def made(progress: Callable[[float, str], None]) -> int:
-            progress(0.5, f"making a page of {len(rows):,} rows")
-            return write_page(path, rows, html, drawn)
-
-        with refused(UsageError, f"cannot write {html}"):
-            size = shown(made)
+    with refused(UsageError, f"cannot write {html}"):
+        size = shown(made)
     count = f"{len(rows):,} row{'s' * (len(rows) != 1)}"
     say(f"{html}: {count}, {size / 1e6:.2f} MB. Open it in a browser; it needs no network")
 

@@ -9,11 +9,13 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from ...errors import require
 from ...operations import ITERATION
 from ...results.case import KEYS, machine_names
 from ...results.collector import collector_off
@@ -21,7 +23,7 @@ from ...results.records import digits
 from ...results.row_cache import code_hash
 from ...results.run import Run, RunOf, runs_below
 from ...results.statistics import BAND
-from .. import chart_rows, drawing, provenance, trained
+from .. import chart_rows, provenance, trained
 from ..across import across
 from ..answer import winner
 from ..choices import THEMES
@@ -32,7 +34,7 @@ from ..recommendation import START_DOUBT, candidates
 from ..relative import WORK, baseline_of, fastest, mean, speeds
 from ..selection import Selection, contexts, select
 from ..table import ABOVE, conditions
-from .kept import kept_outlook
+from .kept import kept_outlook, kept_text
 from .template import filled, text_of
 
 CASES = 3000  # rows of the newest contexts
@@ -46,24 +48,22 @@ SCRIPTS = ("choices.js", "charts.js", "page.js")
 RATIO = ("ratio", "ratio_low", "ratio_high", "verdict")
 
 
-def page(
-    path: Path, table: pd.DataFrame, title: str = "ganbench", drawn: Callable[[], object] = drawing.nothing
-) -> str:
+def page(path: Path, table: pd.DataFrame, title: str = "ganbench") -> str:
     """Return the page of a table of ``load_results`` and the files at ``path``, from which it was read.
 
-    ``drawn`` waits for ``drawing.begun``. Raises ``UnavailableError`` without the ``report`` extra, ``UsageError`` for
-    a table without rows.
+    Raises ``UnavailableError`` without the ``report`` extra, ``UsageError`` for a table without rows.
     """
-    drawing.check()
+    require("report", "the page", "jinja2", "vl_convert", "altair")
+    import vl_convert
+
     data, runs = content(path, select(table))
-    drawn()
-    data |= json.loads(drawing.charts())
+    data |= json.loads(kept_text(f"charts-{version('altair')}-{code_hash().hexdigest()[:16]}.json", _charts))
     data["machines"] = _machines(table, runs)
     return filled(
         "page.html",
         title=title,
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
-        vega=drawing.vega(),
+        vega=kept_text(f"vega-{version('vl-convert-python')}.js", vl_convert.javascript_bundle),
         data=_inert(data),
         script="".join(map(text_of, SCRIPTS)),
         trainings=data["trainings"],
@@ -94,6 +94,14 @@ def _machines(table: pd.DataFrame, runs: Sequence[Run]) -> dict[str, Any]:
         ],
         "notes": list(map(visible, notes)),
     }  # fmt: skip
+
+
+def _charts() -> str:
+    """Return how each chart is drawn, without its rows, as JSON."""
+    from ..charts import AS, BY_NAME
+
+    charts = {name: draw({"name": "rows"}).to_dict() for name, draw in BY_NAME.items()}
+    return json.dumps({"charts": charts, "decided": AS})
 
 
 def content(path: Path, found: Selection) -> tuple[dict[str, Any], list[Run]]:
@@ -291,9 +299,9 @@ def _inert(data: dict[str, Any]) -> str:
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def write(path: Path, table: pd.DataFrame, output: Path, drawn: Callable[[], object]) -> int:
+def write(path: Path, table: pd.DataFrame, output: Path) -> int:
     """Write the page to ``output``; returns its bytes."""
     with collector_off(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # those of the files were said when the table was read
-        text = page(path, table, drawn=drawn)
+        text = page(path, table)
     return output.write_bytes(text.encode())
