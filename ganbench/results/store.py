@@ -152,18 +152,6 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
         raise StorageError(f"cannot write {path}: {error.strerror or error}{kept}") from error
 
 
-def kept_text(name: str, make: Callable[..., str]) -> str:
-    """Return the text that is kept under this name; where there is none, it is made."""
-    with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: nobody's home is known
-        return (cache_folder() / name).read_text("utf-8")
-    made = make()
-    with contextlib.suppress(OSError, RuntimeError, StorageError):
-        place = cache_folder() / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(place, lambda file: file.write(made.encode()))
-    return made
-
-
 def read_run(path: Path) -> list[Line]:
     """Return the records of one run file, header first.
 
