@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from clockwork import CLOCK, Recording
-from commands import compared
+from commands import cli, compared
 from ganbench.backends.numpy_backend import NumpyBackend
 
 from ganbench import gan
@@ -14,6 +14,7 @@ from ganbench.measure.plan import make_plan
 from ganbench.measure.rounds import stage
 from ganbench.operations.fresh import FreshInputs
 from ganbench.operations.networks import GANIteration
+from ganbench.results.run import open_run, run_files
 from ganbench.verification import sync_check
 from ganbench.verification.answers import IMAGES
 
@@ -46,6 +47,16 @@ def test_the_state_that_a_timed_visit_leaves_is_examined(rows, mode, what):
     assert row["reason"].startswith("after it was timed, ")
     assert what in row["reason"]
     assert rows["matmul", f"outside.{mode}"]["status"] == "ok"
+
+
+def test_a_program_that_is_suddenly_faster_is_examined(tmp_path, outside):
+    env = {**outside, "OUTSIDE_BEEN": str(tmp_path / "been")}
+    what = ("--preset", "tiny", "--backends", "numpy,outside.later", "--ops", "adam_step", "--rounds", "2")
+    assert cli("compare", *what, "--results", tmp_path / "r", env=env).returncode == 0
+    (file,) = run_files(tmp_path / "r")
+    rows = [row for row in open_run(file).measurements if row.target == "outside.later"]
+    assert [row.status for row in rows] == ["ok", "invalid"]
+    assert rows[1].reason.startswith("after it was timed, ")
 
 
 def test_outputs_that_are_no_arrays_are_a_row(rows):

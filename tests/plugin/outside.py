@@ -50,6 +50,7 @@ class OutsideBackend(NumpyBackend):
         "lazy": "multiplies when it is looked at, and does not wait for it",
         "thread": "multiplies in a thread, and does not wait for it",
         "tires": "makes no more steps after the eighth",
+        "later": "the same, from the second round on",
         "breaks": "gives NaN from the twentieth step on",
         "garbles": "gives outputs that are no arrays",
     }
@@ -76,6 +77,11 @@ class OutsideBackend(NumpyBackend):
             _slow_down(10)
         if self.mode == "drags":
             _slow_down(1.05)
+        self._tires = self.mode == "tires"
+        if self.mode == "later":
+            been = Path(os.environ["OUTSIDE_BEEN"])
+            self._tires = been.exists()
+            been.touch()
         self._calls = 0
         self._thread = ThreadPoolExecutor(1)
 
@@ -87,7 +93,7 @@ class OutsideBackend(NumpyBackend):
         return super().to_numpy(array() if callable(array) else array)
 
     def adam_step(self, spec, params, grads, m, v, step):
-        if self.mode == "tires" and step > 8:
+        if self._tires and step > 8:
             return params, m, v
         if self.mode == "breaks" and step >= 20:
             params[0][...] = np.nan
