@@ -5,7 +5,7 @@ unit, critics of up to nine layers, batch norm over three rows, lr up to 0.1, an
 programs differ in a group of outputs by more than could be told from no step at all, the gate does not compare that
 group; how often, is told.
 
-JAX takes six seconds to compile each, so it comes to fewer (``pool``).
+JAX takes six seconds to compile each, so it comes later (``pool``).
 
 Three hours on 2 cores: ``python benchmarks/studies/tolerance_wild.py``
 """
