@@ -14,8 +14,6 @@ from .clock import GRAIN_S
 from .oracle import Asked, Examine
 from .plan import Case
 
-LEAVES = 0.2  # so much faster than in the first round, against the others, is examined as well
-
 
 class Ledger:
     """What later rounds of a run must know of earlier ones."""
@@ -72,16 +70,6 @@ class Timings:
         """Return the time of a visit as a share of that in the first round; 1 where there is none."""
         now = self.seconds.values()
         return statistics.median(now) / statistics.median(first.values()) if first and now else 1.0
-
-    def outruns(self, first: Visits | None, usual: float) -> bool:
-        """Whether visits are shorter than in the first round: by ``LEAVES``, and by more than they scatter.
-
-        ``usual`` is what all processes of this round need, as a share of the first.
-        """
-        now, before = sorted(self.seconds.values()), sorted((first or {}).values())
-        if not now or not before or self.share_of(first) >= (1 - LEAVES) * usual:
-            return False
-        return now[-1 - len(now) // 10] < usual * before[len(before) // 10]  # nine in ten are
 
     def misfit(self) -> str:
         """Return which reported time does not fit into the time that its visit took, or ''."""

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 from ..operations import operation as make_operation
 from ..registry import Target
 from ..results.records import Measurement, Status, Verification, WorkerRecord
-from ..results.statistics import Visits
 from ..verification.gate import GATED_ITERATIONS, counts
 from . import protocol
 from .child import explained
@@ -205,14 +204,7 @@ class Member:
 
     def share_of_first(self, name: str) -> float:
         """Return the time of an operation in this round as a share of that in the first."""
-        return self._timings[name].share_of(self._first(name))
-
-    def outruns_first(self, name: str, usual: float) -> bool:
-        """Whether it is suddenly faster than in the first round; ``usual`` is the share that all processes need."""
-        return self._timings[name].outruns(self._first(name), usual)
-
-    def _first(self, name: str) -> Visits | None:
-        return self._ledger.visits.get(self.case(name), {}).get(1)
+        return self._timings[name].share_of(self._ledger.visits.get(self.case(name), {}).get(1))
 
     def hand_in(self, name: str) -> None:
         """Have all outputs of an operation checked that was timed; the answers are there when the oracle has settled.

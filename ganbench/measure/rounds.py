@@ -37,6 +37,7 @@ from .schedule import Reason, Schedule, Share, orders, turns
 
 BUSY = 0.02  # of a core, by processes that workers have started, is told
 EXAMINED = 1 / 12  # of the later rounds: the first is always examined
+LEAVES = 0.2  # so much faster than in the first round, against the others, is examined as well
 Progress = Callable[[float, str], None]  # (share done, what is being done, and on a second line what was seen so far)
 
 
@@ -170,9 +171,9 @@ class Rounds:
             record = StrayRecord(round=self._round, operation=name, cores=digits(seen.cores, 3), names=seen.names)
             self._ledger.write(record)
         racing = [member for member in racing if member.can_time(name)]
-        usual = statistics.median([member.share_of_first(name) for member in racing] or [1.0])
-        for member in racing:
-            if member.outruns_first(name, usual):
+        shares_of_first = [member.share_of_first(name) for member in racing]
+        for member, share in zip(racing, shares_of_first, strict=True):
+            if share < (1 - LEAVES) * statistics.median(shares_of_first):
                 member.examine(name)
             if member.can_time(name):
                 member.hand_in(name)
