@@ -82,6 +82,26 @@ def test_what_new_pages_cost_is_measured_and_nothing_is_nothing():
     assert sync_check.new_pages_s(1000) > 0
 
 
+@pytest.mark.parametrize(("each", "work", "keeps", "left"), [
+    (0.002, 0, False, 0),
+    (0.002, 0.001, True, 0.008),
+    (0.002, 0.001, False, 0.007),  # it computes one call again
+])  # fmt: skip
+def test_what_a_look_itself_takes_does_not_pass_for_work_that_was_left(each, work, keeps, left, monkeypatch):
+    """TensorFlow was once refused for the millisecond in which 31 variables are read and rearranged."""
+
+    class Arranging(Recording):
+        def outputs(self):
+            left = self.log[::-1].index("reset")  # calls since
+            CLOCK.now += each + work * left
+            if keeps:
+                self.log.append("reset")
+            return []
+
+    monkeypatch.setattr(sync_check, "time", CLOCK)
+    assert sync_check.unfinished(NumpyBackend(), Arranging(wait=0.001), 8, 0.05) == pytest.approx(left, abs=1e-5)
+
+
 @pytest.mark.parametrize(
     ("lazy", "tries", "left"),
     [("........", 5, 0), ("x.x.x...", 8, 0), ("xxx.....", 8, 0), ("x.x.x.x.", 8, 0.005), ("xxxxxxxx", 8, 0.01)],
