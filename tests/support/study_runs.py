@@ -13,7 +13,7 @@ STUDIES = ROOT / "benchmarks" / "studies"
 NAMES = (
     "aa_verdicts", "interval_coverage", "repeatability", "sensitivity", "loop_overhead", "torch_timer",
 )  # fmt: skip
-UNPICTURED = ("convolution", "gate_cost", "large_report", "cold", "recurrence", "fleet_scale")
+UNPICTURED = ("gate_cost", "large_report", "recurrence")
 
 
 # As ``python STUDY.py ...``, but a run that it makes has the fewest visits, and no ceilings that nobody asked for.
