@@ -34,7 +34,7 @@ if PROFILE not in RIGORS:
 
 FEW_HAVE = ("keras", "mlx", "tensorflow")
 TARGETS = ["numpy", "torch", "jax", "torch@cuda", "jax@cuda", "cupy", *filter(registry.version, FEW_HAVE)]
-DTYPES = ["float32", "float64"]
+DTYPES = ["float32", "float64"] if FULL else ["float32"]
 VISITS = 40 if FULL else 12
 
 

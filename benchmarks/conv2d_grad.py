@@ -3,14 +3,13 @@
 from ganbench.operations import convolutions
 
 from .common import Timed, by_shape
-from .conv2d import MODELS, OWN_DTYPES
+from .conv2d import MODELS
 
 
 class Conv2dGrad(Timed):
     """Seconds per pair of gradients."""
 
     operations = by_shape(*map(convolutions.Conv2dGrad.of, MODELS))
-    dtypes = OWN_DTYPES
 
     def setup_cache(self) -> None:
         self.answer()

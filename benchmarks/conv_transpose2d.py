@@ -3,14 +3,13 @@
 from ganbench.operations import convolutions
 
 from .common import Timed, by_shape
-from .conv2d import MODELS, OWN_DTYPES
+from .conv2d import MODELS
 
 
 class ConvTranspose2d(Timed):
     """Seconds per transposed convolution."""
 
     operations = by_shape(*map(convolutions.ConvTranspose2d.of, MODELS))
-    dtypes = OWN_DTYPES
 
     def setup_cache(self) -> None:
         self.answer()

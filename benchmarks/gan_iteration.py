@@ -8,7 +8,7 @@ from ganbench.gan import preset
 from ganbench.machine import memory
 from ganbench.operations import networks
 
-from .common import DTYPES, FULL, TARGETS, Suite, Timed, by_shape, tracked
+from .common import FULL, TARGETS, Suite, Timed, by_shape, tracked
 
 BATCHES = (8, 32, 128, 512, 2048) if FULL else (32, 128)
 MODEL = preset("mnist-mlp")
@@ -30,7 +30,6 @@ class GanIterationFacts(Suite):
 
     operations = by_shape(networks.GANIteration(MODEL))
     targets = EVERYONE
-    dtypes = DTYPES if FULL else DTYPES[:1]
 
     def setup_cache(self) -> None:
         self.answer()
