@@ -289,7 +289,7 @@ def test_an_impossible_time_is_named(craft, results):
         if line.get("samples"):
             line["samples"][0] = 0.0
 
-    with pytest.raises(StorageError, match=r"line \d+: Expected `float` >= 1e-10 - at `\$\.samples\[0\]`"):
+    with pytest.raises(StorageError, match="a time of 0 s"):
         ganbench.diff(craft(results), edited(craft(results), change))
 
 

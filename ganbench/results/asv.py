@@ -19,7 +19,7 @@ from ..errors import GanbenchError, StorageError
 from ..operation import Operation
 from ..operations import OPERATIONS
 from .case import hardware
-from .records import DIGITS, LONGEST_S, SHORTEST_S
+from .records import DIGITS, check_seconds
 from .store import content_of
 
 ASV_FORMAT = 2
@@ -122,8 +122,7 @@ def _timed(fields: dict[str, Any], index: int) -> Row:
     if math.isnan(result):
         return {"status": "unavailable", "reason": "skipped by asv (n/a): missing here, or not supported"}
     for seconds in (result, *(pick("samples") or ())):
-        if not SHORTEST_S <= seconds <= LONGEST_S:
-            raise ValueError(f"a time of {seconds:.6g} s (valid: {SHORTEST_S:g} to {LONGEST_S:g} s)")
+        check_seconds(seconds)
     row: Row = {"status": "ok", "reason": "", "median_s": result, "number": pick("stats_number")}
     row |= {"ci_low_s": pick("stats_ci_99_a"), "ci_high_s": pick("stats_ci_99_b"), "rounds": 1}
     low, high = pick("stats_q_25"), pick("stats_q_75")

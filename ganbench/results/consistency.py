@@ -13,7 +13,7 @@ import msgspec
 from ..errors import GanbenchError
 from ..operations import operation as make_operation
 from ..operations.products import FLOOR
-from .records import EnergyRecord, Line, Measurement, Resumed, RunEnd, RunHeader, WorkerRecord
+from .records import EnergyRecord, Line, Measurement, Resumed, RunEnd, RunHeader, WorkerRecord, check_seconds
 
 OF_TARGET = (Measurement, WorkerRecord, EnergyRecord)
 
@@ -63,6 +63,12 @@ def fault(records: Sequence[Line]) -> tuple[int, str] | None:
                 return number, f"'{record.operation}' is not among its operations ({', '.join(header.operations)})"
             if case in seen:
                 return number, f"a second row of {record.operation} on {record.target} in round {record.round}"
+            if times := [*record.samples, *record.latency_s, *record.device_s]:
+                try:
+                    check_seconds(min(times))
+                    check_seconds(max(times))
+                except ValueError as error:
+                    return number, str(error)
             found = record.shape, record.flops, record.bytes
             if work.setdefault(record.operation, found) != found:
                 return number, f"shape, FLOP or bytes are not those of {record.operation} in the lines before"

@@ -26,7 +26,6 @@ Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 Positive = Annotated[float, msgspec.Meta(gt=0, le=1e30)]
 Average = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 Error = Annotated[float, msgspec.Meta(ge=0)]
-Taken = Annotated[float, msgspec.Meta(ge=SHORTEST_S, le=LONGEST_S)]  # seconds of an iteration
 
 Status = Literal["ok", "invalid", "impossible", "unavailable", "unsupported", "failed", "timeout", "out of memory"]
 
@@ -99,6 +98,12 @@ def summary(found: Sequence[Disturbance]) -> Disturbances:
     throttle = sorted({reason for one in found for reason in one.throttle})
     throttled = sum(map(bool, (one.throttle for one in found))) if clocks or throttle else None
     return Disturbances(_disturbance(mean, []), _disturbance(worst, throttle), throttled)
+
+
+def check_seconds(seconds: float) -> None:
+    """Raise ``ValueError`` unless an iteration can take so many seconds."""
+    if not SHORTEST_S <= seconds <= LONGEST_S:
+        raise ValueError(f"a time of {seconds:.6g} s (valid: {SHORTEST_S:g} to {LONGEST_S:g} s)")
 
 
 def check_time(text: str) -> None:
@@ -210,10 +215,10 @@ class Sampled(Record, frozen=True, kw_only=True):
     bytes: Number
     iterations: Number = 0  # per visit
     iterations_per_call: Number = 1
-    samples: list[Taken] = []
+    samples: list[float] = []
     order: list[Number] = []  # this worker's place in each pass, counting those that were left out
-    latency_s: list[Taken] = []  # of one call, synchronised; on devices that queue work
-    device_s: list[Taken] = []  # per iteration, between two events on the framework's own stream
+    latency_s: list[float] = []  # of one call, synchronised; on devices that queue work
+    device_s: list[float] = []  # per iteration, between two events on the framework's own stream
     prepare_s: Seconds | None = None
     first_run_s: Seconds | None = None
     steady: bool | None = None
