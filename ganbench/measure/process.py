@@ -262,7 +262,7 @@ def job_of(kind: type[J], plan: Plan, target: Target, folder: str, **more: Any) 
 def environment_of(plan: Plan, target: Target, folder: str) -> dict[str, str]:
     """Return the environment of a target's processes; raises as ``Worker`` does."""
     cache = Path(folder) / "cache" / target.label.replace("@", "-").replace(":", "-")
-    cache.mkdir(parents=True, exist_ok=True)  # MLX does not make it
+    cache.mkdir(parents=True, exist_ok=True)  # a backend is promised a folder: MLX does not make one
     extra = registry.environment(target, plan.dtype, plan.precision, str(cache))
     extra |= callgrind.ENVIRONMENT if plan.count else {}
     return child_environment(extra, plan.threads)

@@ -116,7 +116,7 @@ class TargetWorker:
                 from ..verification.sync_check import left_before, unfinished
 
                 if operation.stateful:
-                    calls = max(2, request.iterations // program.iterations)  # more than the look compared with
+                    calls = max(2, request.iterations // program.iterations)  # ``unfinished`` compares with one call
                     return protocol.Waited(unfinished(self._backend, program, calls, request.share))
                 # What is left is of one call, so it is held against one.
                 before_s = left_before(self._backend, program) if self._backend.queues else 0.0

@@ -33,8 +33,8 @@ class Look(NamedTuple):
 def unfinished(backend: Backend, program: Program, calls: int, share: float) -> float:
     """Return the seconds of work that are left when ``synchronize`` returns after ``calls`` calls; 0: none.
 
-    Less than ``share`` of the calls' own time counts as none. Fewer calls are made where that share is ``LONG_S``, but
-    two if several are allowed. The program is reset afterwards.
+    Less than ``share`` of the calls' own time counts as none. Once that share is ``LONG_S``, two calls are
+    enough. The program is reset afterwards.
     """
     left, least = 0.0, math.inf
     for _ in range(TRIES):
@@ -103,10 +103,10 @@ def new_pages_s(count: int) -> float:
 
 
 def _look_with_none_left(backend: Backend, program: Program, calls: int) -> Look:
-    """Return the longer one of two looks with no work left: at copies of the outputs, and a second one at outputs.
+    """Return the longer of two looks that find no work left: at copies of the outputs, and a second one at outputs.
 
-    Only the second one contains what a backend needs to bring outputs into the defined form. But a framework may have
-    kept what it showed, or compute it again: so it comes after a single call, where the first look was after several.
+    The second one also has the time in which a backend rearranges outputs. A framework may compute them again for it.
+    So it follows one call, and is left out where the look that it is compared with followed no more than one.
     """
     staged = [backend.from_numpy(array) for array in program.outputs() if array.ndim]
     backend.synchronize(staged)
