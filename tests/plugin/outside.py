@@ -95,6 +95,8 @@ class OutsideBackend(NumpyBackend):
     def adam_step(self, spec, params, grads, m, v, step):
         if self._tires and step > 8:
             return params, m, v
+        if self.mode == "later":
+            time.sleep(0.0002)  # so that what makes no steps is several times as fast, on a busy machine, too
         if self.mode == "breaks" and step >= 20:
             params[0][...] = np.nan
         return super().adam_step(spec, params, grads, m, v, step)
