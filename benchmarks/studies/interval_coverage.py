@@ -131,7 +131,7 @@ def planned(rng: np.random.Generator, heavy: bool) -> list[list[float]]:
     while not logs or left_s > start_s + LEAST_VISITS * pass_s:
         found = components(logs) if len(logs) > ROUNDS_TO_LEARN else USUAL
         noise = [Components(found.within, max(found.between, LEAST_LUCK))]
-        left = rounds_for_width(len(logs) + 1, left_s, start_s, pass_s, noise) - len(logs)
+        left = rounds_for_width([*map(len, logs)], left_s, start_s, pass_s, noise) - len(logs)
         passes = min(max(round((left_s - (left - 1) * start_s) / left / pass_s), LEAST_VISITS), MOST)
         logs.append((rng.normal(0, 0.05 if heavy else 0.01) + rng.normal(0, 0.12, passes)).tolist())
         left_s -= start_s + passes * pass_s

@@ -122,4 +122,4 @@ def sentence(what: str, found: Mapping[str, Components]) -> str:
 
 def forecast(found: Components, rounds: int, visits: int) -> float:
     """Return the smallest relative difference that so many rounds of so many visits should detect."""
-    return detectable(expected_width(rounds) * math.sqrt(found.between + found.within / visits))
+    return detectable(expected_width(rounds) * math.sqrt(max(0.0, found.between) + found.within / visits))

@@ -3,7 +3,7 @@
 import contextlib
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from ..operations import operation as make_operation
@@ -36,7 +36,8 @@ class Member:
         self._server = server
         self._plan, self._folder, self._ledger, self._oracle = plan, folder, ledger, oracle
         self._round, self.copy = round_number, copy
-        self._names = plan.names(target, copy)
+        self._names = plan.names(target, copy, round_number)
+        self._written: set[str] = set()  # operations that have their row of this round
         self._worker: Worker | None = None
         self._greeted = False
         self._timings: dict[str, Timings] = {}
@@ -49,7 +50,7 @@ class Member:
 
     def spawn(self) -> None:
         """Start the process, unless there is one, without waiting for it."""
-        if self._worker is not None or not self._pending(self._names):
+        if self._worker is not None or not self._pending():
             return
         try:
             self._worker = Worker(self._plan, self.target, self._folder, self._server)
@@ -71,19 +72,17 @@ class Member:
         self._greeted = True
         self._worker.pause()
 
-    def prepare(self, names: tuple[str, ...] | None = None) -> None:
-        """Prepare, verify and warm up ``names``, or all operations that are pending, then pause."""
-        while names := self._pending(self._names if names is None else names):
+    def prepare(self) -> None:
+        """Prepare, verify and warm up all operations that are pending, then pause."""
+        while self._pending():
             self.spawn()
             self.greet()
             self._timings = {}
-            for name in self._pending(names):
+            for name in self._pending():
                 try:
                     self._prepare_one(name)
                 except WorkerLostError as error:
                     self._lost(name, error)
-                    if not self._plan.timed:  # those before are done
-                        names = names[names.index(name) + 1 :]
                     break  # the others need a new worker
             else:
                 self._pause()
@@ -162,7 +161,7 @@ class Member:
     def can_time(self, name: str) -> bool:
         """Whether an operation is prepared, warm and has not failed."""
         timings = self._timings.get(name)
-        return timings is not None and timings.warmed is not None and bool(self._pending((name,)))
+        return timings is not None and timings.warmed is not None and self.case(name) not in self._ledger.failed
 
     def case(self, name: str) -> Case:
         """Return the case that this member measures."""
@@ -202,6 +201,15 @@ class Member:
             self._timings[name].left = left
         return timed
 
+    def was_examined(self, name: str) -> bool:
+        """Whether a visit of an operation was examined in this round, by the worker that there is now."""
+        return self._timings[name].left is not None
+
+    def used_below(self, name: str, seconds: Mapping[int, float]) -> None:
+        """Add the processor time that processes below the worker used while an operation was timed, by worker."""
+        if name in self._timings and self.pid is not None:
+            self._timings[name].below_s += seconds.get(self.pid, 0.0)
+
     def share_of_first(self, name: str) -> float:
         """Return the time of an operation in this round as a share of that in the first."""
         return self._timings[name].share_of(self._ledger.visits.get(self.case(name), {}).get(1))
@@ -228,13 +236,9 @@ class Member:
         if (asked := self._compared(name, timings, most)) is not None:
             timings.asked.append(asked)
 
-    def finish(self, name: str, below_s: float) -> None:
-        """Write the row of an operation that was handed in; ``below_s``: processor time of processes below the worker.
-
-        The oracle has settled.
-        """
+    def finish(self, name: str) -> None:
+        """Write the row of an operation that was handed in; the oracle has settled."""
         timings = self._timings[name]
-        timings.below_s = below_s
         for asked in timings.asked:
             if not asked.reply.passed:
                 return self._fail(name, "invalid", f"after it was timed, {asked.reply.reason}", asked.reply)
@@ -255,8 +259,9 @@ class Member:
 
     # Rows -----------------------------------------------------------------------------------------
 
-    def _pending(self, names: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(name for name in names if self.case(name) not in self._ledger.failed)
+    def _pending(self) -> list[str]:
+        done = self._written | {case.operation for case in self._ledger.failed if case == self.case(case.operation)}
+        return [name for name in self._names if name not in done]
 
     def _pause(self) -> None:
         if self._worker is not None:
@@ -277,12 +282,15 @@ class Member:
         self.stop()
 
     def _surviving(self, name: str, action: Callable[[], T]) -> T | None:
-        """Return the result of ``action``. If the worker is lost, start another for the operations after ``name``."""
+        """Return the result of ``action``. If the worker is lost, start another for the other operations.
+
+        What the lost one has timed of them is lost too, because it can be checked no more.
+        """
         try:
             done = action()
         except WorkerLostError as error:
             self._lost(name, error)
-            self.prepare(self._names[self._names.index(name) + 1 :])
+            self.prepare()
             return None
         self._pause()
         return done
@@ -295,11 +303,12 @@ class Member:
         self._row(name, status=status, reason=reason, verification=verification)
 
     def _fail_all(self, status: Status, reason: str) -> None:
-        for name in self._pending(self._names):
+        for name in self._pending():
             self._fail(name, status, reason)
 
     def _row(self, name: str, **fields: Any) -> None:
         operation = make_operation(name, self._plan.spec)
+        self._written.add(name)
         self._ledger.write(
             Measurement(
                 round=self._round, operation=name, target=self.target.label, copy=self.copy,

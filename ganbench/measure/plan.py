@@ -59,13 +59,14 @@ class Plan(Recorded, frozen=True, kw_only=True):
             members += [(target, True) for target in self.targets if target.label == self.baseline]
         return members
 
-    def names(self, target: Target, copy: bool) -> tuple[str, ...]:
-        """Return the operations that a member is timed on: those asked for, and the floor where it is due.
+    def names(self, target: Target, copy: bool, number: int = 1) -> tuple[str, ...]:
+        """Return the operations that a member is timed on in a round: those asked for, and the floor where it is due.
 
-        The matrix products of an iteration are timed once for each library on each device.
+        The matrix products of an iteration are timed once for each library on each device, in the first rounds only:
+        nothing is compared with them.
         """
         asked = self.operations
-        if copy or not self.timed or ITERATION not in asked or FLOOR in asked:
+        if copy or not self.timed or ITERATION not in asked or FLOOR in asked or number > MIN_ROUNDS:
             return asked
         return (*asked, FLOOR) if self.speaks_for_library(target, copy) else asked
 

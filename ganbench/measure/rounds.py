@@ -6,12 +6,14 @@ their threads would spin beside the timed one.
 """
 
 import contextlib
+import itertools
 import random
 import statistics
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from msgspec.structs import replace
@@ -36,9 +38,18 @@ from .run_ceilings import RunCeilings
 from .schedule import Reason, Schedule, Share, orders, turns
 
 BUSY = 0.02  # of a core, by processes that workers have started, is told
+PARTS = 5  # of the passes of an operation in a round: the speed of a machine changes from second to second
 EXAMINED = 1 / 12  # of the later rounds: the first is always examined
 LEAVES = 0.2  # so much faster than in the first round, against the others, is examined as well
 Progress = Callable[[float, str], None]  # (share done, what is being done, and on a second line what was seen so far)
+
+
+class Pass(NamedTuple):
+    """One pass of an operation: its number, the order of the workers, and the processor on which visits begin."""
+
+    number: int
+    order: list[Member]
+    cpu: int | None
 
 
 def stage(plan: Plan) -> np.ndarray:
@@ -139,48 +150,61 @@ class Rounds:
                     for power in idle:
                         self._ledger.write(power)
                     self._metered = {power.device for power in idle if power.watts is not None}
-                self._strays.look()
-                for position, name in enumerate(names):
-                    self._tell(0.5 + position / len(names) / 2, f"timing {name}")
-                    self._time(name, members, found)
+                self._time(names, members, found)
                 self._ceilings.find_beaten(self._round, members)
         finally:
             for member in members:
                 member.stop()
             self._strays.kill()
 
-    def _time(self, name: str, members: list[Member], shares: dict[Case, Share]) -> None:
-        """Time one operation on all workers, visit by visit in balanced random order."""
-        began = time.monotonic()
+    def _time(self, names: Sequence[str], members: list[Member], shares: dict[Case, Share]) -> None:
+        """Time all operations on all workers, a part of the passes of each in turn, and check them after the last."""
+        passes = {name: self._passes(name, members, shares) for name in names}
+        self._strays.look()
+        for part, name in itertools.product(range(PARTS), names):
+            self._tell(0.5 + part / PARTS / 2, f"timing {name}")
+            began, ours = time.monotonic(), passes[name]
+            for one in ours[part * len(ours) // PARTS : (part + 1) * len(ours) // PARTS]:
+                for place, member in enumerate(one.order):
+                    if member.can_time(name) and one.number % shares[member.case(name)].stride == 0:
+                        member.visit(name, one.number, place, one.cpu)
+            self._schedule.visited(time.monotonic() - began)
+            seen = self._strays.look()
+            for member in members:
+                member.used_below(name, seen.below)
+            if seen.cores > BUSY:
+                record = StrayRecord(round=self._round, operation=name, cores=digits(seen.cores, 3), names=seen.names)
+                self._ledger.write(record)
+            if part == PARTS - 1:
+                self._check(name, members)
+
+    def _passes(self, name: str, members: list[Member], shares: dict[Case, Share]) -> list[Pass]:
+        """Return the passes of an operation, in balanced random order."""
         racing = [member for member in members if member.can_time(name)]
-        passes = max((shares[member.case(name)].passes for member in racing), default=0)
+        count = max((shares[member.case(name)].passes for member in racing), default=0)
         # The order follows from seed, round and operation alone, so a resumed run has the order it would have had.
         rng = random.Random(f"{self._plan.seed}.{self._round}.{name}")
         if self._round == 1 or random.random() < EXAMINED:
             for member in racing:
-                member.examine_in(name, random.randrange(0, passes, shares[member.case(name)].stride))
+                member.examine_in(name, random.randrange(0, count, shares[member.case(name)].stride))
         # All visits of a pass begin on the same processor, and passes go through the processors in turn.
         cpus = turns(self._plan.cpus if can_pin() else (None,), rng)
-        for number, order, cpu in zip(range(passes), orders(racing, rng), cpus, strict=False):
-            for place, member in enumerate(order):
-                if member.can_time(name) and number % shares[member.case(name)].stride == 0:
-                    member.visit(name, number, place, cpu)
-        self._schedule.visited(time.monotonic() - began)
-        seen = self._strays.look()
-        if seen.cores > BUSY:
-            record = StrayRecord(round=self._round, operation=name, cores=digits(seen.cores, 3), names=seen.names)
-            self._ledger.write(record)
-        racing = [member for member in racing if member.can_time(name)]
+        return [Pass(*one) for one in zip(range(count), orders(racing, rng), cpus, strict=False)]
+
+    def _check(self, name: str, members: list[Member]) -> None:
+        """Have all outputs of an operation checked that was timed, and write its rows."""
+        racing = [member for member in members if member.can_time(name)]
         shares_of_first = [member.share_of_first(name) for member in racing]
         for member, share in zip(racing, shares_of_first, strict=True):
-            if share < (1 - LEAVES) * statistics.median(shares_of_first):
+            unseen = self._round == 1 and not member.was_examined(name)  # the worker that was examined is lost
+            if unseen or share < (1 - LEAVES) * statistics.median(shares_of_first):
                 member.examine(name)
             if member.can_time(name):
                 member.hand_in(name)
         self._oracle.settle()
         for member in racing:
             if member.can_time(name):
-                member.finish(name, seen.below.get(member.pid or 0, 0.0))
+                member.finish(name)
         for member in racing if name in self._plan.operations else ():
             if member.target.device in self._metered and member.can_time(name) and not member.copy:
                 self._ledger.write(_energy_of(self._round, name, member))

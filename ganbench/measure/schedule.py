@@ -1,10 +1,9 @@
 """How often each case is visited in a round, in which order, and when a run ends.
 
 More visits average out the noise of a single visit. More rounds average out the differences between processes, which
-visits cannot. Kalibera and Jones (2013, section 7) give the best number of visits: it follows from the two variances
-and from the time that a visit and a round take. But they minimise a variance, and an interval of few rounds is wider
-than its variance says. So a run plans as many rounds as make its intervals narrowest. When a run ends depends on time
-and precision, never on significance.
+visits cannot. A run plans as many rounds as make its intervals narrowest in the time that it has, and shares out the
+time of a round by what a visit of each case takes and by how much it scatters. When a run ends depends on time and
+precision, never on significance.
 """
 
 import math
@@ -29,43 +28,35 @@ from .ledger import Ledger
 from .plan import Case, Plan
 
 LEAST, MOST = 6, 64  # visits of a case in a round
-OF_FLOOR = 3  # of the floor, which is compared with nothing: it says which share of an iteration its products are
-LEAST_LUCK = 0.01**2  # the smallest variance between rounds to be assumed: a few rounds cannot show a smaller one
+OF_FLOOR = 4  # of the floor, which is compared with nothing: it says which share of an iteration its products are
+LEAST_LUCK = 0.02**2  # the smallest variance between rounds to be assumed: a few rounds cannot show a smaller one
 Reason = Literal["complete", "precision", "budget"]  # why no further round is due
-LATER = 0.35  # time to start a later round ÷ that of the first, which imports and compiles
-CHECKS = 0.15  # time of the gate after the visits ÷ time to start a round; both are guesses, for the first round only
+LATER = 0.25  # time to start a later round ÷ that of the first, which compiles: a guess, for the first round only
+CHECKS = 0.3  # time of the gate after the visits ÷ time to start a round
 ROUNDS_TO_LEARN = 2  # before the variance components of a run say how many visits a case gets
-USUAL = Components(within=0.1**2, between=LEAST_LUCK)  # until then
+USUAL = Components(within=0.15**2, between=LEAST_LUCK)  # until then
 MOST_ROUNDS = 30  # are planned
 
 T = TypeVar("T")
 
 
-class Cost(NamedTuple):
-    """Seconds: of one visit, and a case's share of the start of a round."""
-
-    visit: float
-    start: float
-
-
-def optimal_visits(cost: Cost, found: Components) -> float:
-    """Return the number of visits of a case in a round with which its ratio is most precise for the time spent."""
-    return math.sqrt(cost.start / cost.visit * found.within / max(found.between, LEAST_LUCK))
-
-
-def rounds_for_width(first: int, left_s: float, start_s: float, pass_s: float, noise: Sequence[Components]) -> int:
+def rounds_for_width(
+    done: Sequence[float], left_s: float, start_s: float, pass_s: float, noise: Sequence[Components]
+) -> int:
     """Return the number of rounds with which intervals are expected to be narrowest, at least ``MIN_ROUNDS``.
 
-    Round ``first`` has started; ``left_s`` seconds are left for its visits and for the rounds after it, which take
-    ``start_s`` each besides their visits. A pass of all cases takes ``pass_s``.
+    ``done`` has the passes of each finished round. Another one has started; ``left_s`` seconds are left for its visits
+    and for the rounds after it, which take ``start_s`` each besides their visits. A pass of all cases takes ``pass_s``.
     """
+    first, spent = len(done) + 1, sum(1 / passes for passes in done)
 
     def width(rounds: int) -> float:
         more = rounds - first
         passes = (left_s - more * start_s) / (more + 1) / pass_s
         if passes < LEAST:
             return math.inf
-        return expected_width(rounds) * fmean(math.sqrt(one.between + one.within / passes) for one in noise)
+        share = (spent + (more + 1) / passes) / rounds  # of the noise of a pass, in the mean of a round
+        return expected_width(rounds) * fmean(math.sqrt(one.between + one.within * share) for one in noise)
 
     return min(range(max(first, MIN_ROUNDS), max(first, MOST_ROUNDS) + 1), key=width)
 
@@ -86,26 +77,28 @@ class Share(NamedTuple):
 
 
 def shares(
-    wanted: Mapping[T, float], costs: Mapping[T, Cost], group: Callable[[T], object], room: float
+    weights: Mapping[T, float], costs: Mapping[T, float], group: Callable[[T], object], room: float
 ) -> dict[T, Share]:
     """Return each case's share of the passes of its group.
 
-    A case gets the ``wanted`` number of visits, 1 or more, and at most ``MOST``. If all visits together would take more
-    than ``room`` seconds, all cases get fewer, but never fewer than ``LEAST`` if they want so many.
+    Visits are in proportion to the ``weights``, at least ``LEAST`` and at most ``MOST``; a case that would be in more
+    than half of its group's passes is in all of them. All visits together take at most ``room`` seconds, if not all
+    cases have the least; one visit takes what ``costs`` says.
     """
-    scale = 1.0
+    asked = sum(weight * costs[case] for case, weight in weights.items())
+    scale = room / asked if asked else 0.0
     while True:
-        visits = {case: min(max(scale * number, min(number, LEAST)), MOST) for case, number in wanted.items()}
+        visits = {case: min(max(scale * weight, LEAST), MOST) for case, weight in weights.items()}
         most: dict[object, float] = {}
         for case, number in visits.items():
             most[group(case)] = max(number, most.get(group(case), 0.0))
-        found = {c: Share(round(most[group(c)]), 1 << round(math.log2(most[group(c)] / n))) for c, n in visits.items()}
+        found = {c: Share(int(most[group(c)]), 1 << int(math.log2(most[group(c)] / n))) for c, n in visits.items()}
         if (
             max(visits.values(), default=0) <= LEAST
-            or sum(one.visits * costs[case].visit for case, one in found.items()) <= room
+            or sum(one.visits * costs[case] for case, one in found.items()) <= room
         ):
             return found
-        scale *= 0.95
+        scale *= 0.98
 
 
 def orders(members: Sequence[T], rng: random.Random) -> Iterator[list[T]]:
@@ -212,26 +205,34 @@ class Schedule:
 
         ``timed`` says what a visit of each takes, and ``start_s`` what the round took to start, both in seconds.
         """
-        rigor = self._plan.rigor
-        costs = {case: Cost(visit_s, start_s / len(timed)) for case, visit_s in timed.items()}
-        wanted = {case: rigor.case_s / one for case, one in timed.items()}
+        floors = {case for case in timed if case.operation == FLOOR and FLOOR not in self._plan.operations}
+        visit_s = {case: seconds for case, seconds in timed.items() if case not in floors}
+        floors_s = OF_FLOOR * sum(timed[case] for case in floors)
         noise = self._noise() if self._round > ROUNDS_TO_LEARN else {}
-        # After a few rounds, one case's variance between them is very uncertain; the mean over cases is less so.
-        between = max(fmean(found.between for found in noise.values()), LEAST_LUCK) if noise else 0.0
-        noise = {case: Components(found.within, between) for case, found in noise.items()}
-        for case in noise.keys() & wanted.keys():
-            done = self._half_width(case) <= rigor.goal
-            wanted[case] = LEAST if done else optimal_visits(costs[case], noise[case])
+        pass_s = sum(visit_s.values())
+        self._least_s = LEAST * pass_s + floors_s
+        if self._plan.rigor.rounds:
+            room = self._plan.rigor.case_s * len(visit_s)
+        else:
+            room = self._room(start_s, floors_s, pass_s, [*noise.values()])
+        found = shares(self._weights(visit_s, noise), visit_s, lambda case: case.operation, room)
+        return found | dict.fromkeys(floors, Share(OF_FLOOR, 1))
+
+    def _weights(self, visit_s: Mapping[Case, float], noise: Mapping[Case, Components]) -> dict[Case, float]:
+        """Return the weight of each case: by its noise, and by the root of what a visit takes (Cochran 1977, 5.5).
+
+        So the sum of all variances is least. A case whose interval is narrow enough has none.
+        """
+        weights = {case: math.sqrt(noise.get(case, USUAL).within / one) for case, one in visit_s.items()}
+        for case in noise.keys() & weights.keys():
+            if self._half_width(case) <= self._plan.rigor.goal:
+                weights[case] = 0.0
         # Both copies of the baseline are visited as often as the target with the most visits.
-        for case in wanted:
+        for case in weights:
             if case.target.label == self._plan.baseline:
-                wanted[case] = max(n for other, n in wanted.items() if other.operation == case.operation)
-        for case in wanted:
-            only_floor = case.operation == FLOOR and FLOOR not in self._plan.operations
-            wanted[case] = OF_FLOOR if only_floor else max(wanted[case], LEAST)
-        self._least_s = sum(min(wanted[case], LEAST) * visit_s for case, visit_s in timed.items())
-        room = self._room(start_s, sum(timed.values()), list(noise.values()) or [USUAL])
-        return shares(wanted, costs, lambda case: case.operation, room)
+                same = [other for other in weights if other.operation == case.operation and other != case]
+                weights[case] = max((weights[other] for other in same), default=weights[case])
+        return weights
 
     def _noise(self) -> dict[Case, Components]:
         """Return the variance components of every case against one process of the baseline, so far."""
@@ -244,12 +245,18 @@ class Schedule:
                 noise[case] = components(logs)
         return noise
 
-    def _room(self, start_s: float, pass_s: float, noise: Sequence[Components]) -> float:
-        """Return the seconds that this round's visits may take, so that the other rounds fit into the budget, too."""
-        if self._plan.rigor.rounds:
-            return math.inf
-        checks_s = start_s * CHECKS
-        later_s = LATER * (start_s + checks_s) if self._round == 1 else self._fixed_s
-        left_s = self._plan.rigor.budget_s - self._ledger.elapsed() - checks_s
-        more = rounds_for_width(self._round, left_s, later_s, pass_s, noise) - self._round
+    def _room(self, start_s: float, floors_s: float, pass_s: float, noise: Sequence[Components]) -> float:
+        """Return the seconds that this round's visits may take, so that the other rounds fit into the budget, too.
+
+        They are those besides the floors', which take ``floors_s`` in each round.
+        """
+        # After a few rounds, one case's variance between them is very uncertain; the mean over cases is less so.
+        between = max(fmean(found.between for found in noise), LEAST_LUCK) if noise else LEAST_LUCK
+        seen = [Components(found.within, between) for found in noise] or [USUAL]
+        start_s *= LATER if self._round == 1 else 1
+        left_s = self._plan.rigor.budget_s - self._ledger.elapsed() - CHECKS * start_s - floors_s
+        later_s = (1 + CHECKS) * start_s + floors_s
+        visits = self._ledger.visits.values()
+        done = [fmean([len(one.get(i, ())) or LEAST for one in visits] or [LEAST]) for i in range(1, self._round)]
+        more = rounds_for_width(done, left_s, later_s, pass_s, seen) - self._round
         return (left_s - more * later_s) / (more + 1)

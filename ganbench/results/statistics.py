@@ -222,20 +222,20 @@ def verdict_of(baseline: Sequence[Rounds], target: Sequence[Rounds], control: Es
 
 
 class Components(NamedTuple):
-    """Variances of a log-ratio: of one pass ``within`` a round, and of whole rounds ``between`` rounds."""
+    """Variances of a log-ratio: of one pass ``within`` a round, and of whole rounds ``between`` rounds.
+
+    ``between`` is what was found, so it may be negative by chance.
+    """
 
     within: float
     between: float
 
 
 def components(rounds: Sequence[Sequence[float]]) -> Components:
-    """Return the variance components of log-ratios by round, two rounds or more (Kalibera & Jones 2013, section 6).
-
-    The component between rounds is 0 if the rounds vary no more than expected from their passes.
-    """
+    """Return the variance components of log-ratios by round, two rounds or more (Kalibera & Jones 2013, section 6)."""
     within = statistics.fmean(statistics.variance(logs) if len(logs) > 1 else 0.0 for logs in rounds)
     expected = statistics.fmean(within / len(logs) for logs in rounds)
-    return Components(within, max(0.0, statistics.variance(map(statistics.fmean, rounds)) - expected))
+    return Components(within, statistics.variance(map(statistics.fmean, rounds)) - expected)
 
 
 def exp(estimate: Estimate) -> Estimate:
