@@ -166,7 +166,8 @@ class Schedule:
         if rigor.rounds:
             return "complete" if self._round >= rigor.rounds else None
         lacking = max(0, MIN_ROUNDS - self._round)  # fewer rounds decide nothing
-        a_round_s = self._fixed_s + (self._least_s if lacking else self._visited_s)
+        # One of half the visits of the last makes intervals narrower still.
+        a_round_s = self._fixed_s + max(self._least_s, 0.0 if lacking else self._visited_s / 2)
         decides = lacking and self._ledger.elapsed() + lacking * a_round_s <= rigor.overrun * rigor.budget_s
         if not decides and self._ledger.elapsed() + a_round_s > rigor.budget_s:
             return "budget"
