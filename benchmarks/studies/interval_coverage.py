@@ -40,7 +40,6 @@ from ganbench.results.statistics import (
 )
 
 LIMIT, LEAST = 0.06, 2000
-LEAST_PLANNED = 400  # of each kind, with --short
 PLANNED, UNEVEN = "planned", "planned, some uneven"
 LIMIT_UNEVEN = 0.07
 PASSES = 8  # of a simulated round
@@ -76,7 +75,7 @@ def main() -> None:
             cases = [of_passes((scale * draw(rng, (rounds, PASSES))).tolist()) for _ in range(simulations)]
             study.add({"kind": f"simulated {tail}", "case": name, "sigma": sigma, **count(cases)})
     for share, name in ((0.0, PLANNED), (0.1, UNEVEN)):
-        cases = [of_passes(planned(rng, rng.random() < share)) for _ in range(simulations)]
+        cases = [of_passes(planned(rng, rng.random() < share)) for _ in range(max(simulations, LEAST))]
         study.add({"kind": name, **count(cases)})
     for entry in study.pieces:
         case = f"{entry['case']} (sigma {entry['sigma']:.1%})" if "case" in entry else ""
@@ -160,8 +159,7 @@ def judge(pieces: list[dict]) -> dict:
         rates[kind] = [sum(entry[key] for entry in same) for key in ("excluded", "intervals")]
     decisive = {kind: rate for kind, rate in rates.items() if "disjoint" not in kind}
     limits = {kind: LIMIT_UNEVEN if kind == UNEVEN else LIMIT for kind in decisive}
-    least = {kind: LEAST_PLANNED if kind in (PLANNED, UNEVEN) else LEAST for kind in decisive}
-    good = [n >= least[kind] and hits <= limits[kind] * n for kind, (hits, n) in decisive.items()]
+    good = [n >= LEAST and hits <= limits[kind] * n for kind, (hits, n) in decisive.items()]
     passed = bool(good) and all(good)
     said = [f"{kind} {hits}/{n} = {hits / n:.1%}" for kind, (hits, n) in rates.items() if n]
     few, many = rates.get("recorded, disjoint pairs", [0, 0])
