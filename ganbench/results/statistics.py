@@ -233,9 +233,9 @@ class Components(NamedTuple):
 
 def components(rounds: Sequence[Sequence[float]]) -> Components:
     """Return the variance components of log-ratios by round, two rounds or more (Kalibera & Jones 2013, section 6)."""
-    within = statistics.fmean(statistics.variance(logs) if len(logs) > 1 else 0.0 for logs in rounds)
+    within = statistics.fmean(variance(logs) if len(logs) > 1 else 0.0 for logs in rounds)
     expected = statistics.fmean(within / len(logs) for logs in rounds)
-    return Components(within, statistics.variance(map(statistics.fmean, rounds)) - expected)
+    return Components(within, variance([*map(statistics.fmean, rounds)]) - expected)
 
 
 def exp(estimate: Estimate) -> Estimate:
