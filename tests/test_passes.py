@@ -4,15 +4,18 @@ import math
 import random
 import time
 from collections import Counter
-from itertools import islice, pairwise
+from itertools import groupby, islice, pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
+import ganbench
 from ganbench.gan import preset
 from ganbench.measure.ledger import Ledger
+from ganbench.measure.member import Member
 from ganbench.measure.plan import Case, make_plan
+from ganbench.measure.rounds import PARTS
 from ganbench.measure.schedule import (
     LEAST,
     MOST,
@@ -121,6 +124,12 @@ def test_a_target_is_visited_as_often_as_the_baseline_and_its_copy(finished):
     assert len(set(found.values())) == 1
     slow = scheduled(drawn, {"numpy": 0.016, "copy": 0.016, "torch": 2.0})
     assert slow["torch"].visits < slow["numpy"].visits == slow["copy"].visits == slow["numpy"].passes
+
+
+def test_where_everything_has_failed_only_the_floor_is_left():
+    plan = make_plan(preset("tiny"), backends="numpy", ops="gan_iteration")
+    floor = Case(FLOOR, plan.targets[0])
+    assert Schedule(plan, Ledger(print), 0).shares({floor: 0.02}, 1.0) == {floor: Share(OF_FLOOR, 1)}
 
 
 def test_a_target_that_is_known_well_enough_takes_no_more_time_than_it_must():
@@ -237,3 +246,22 @@ def test_a_run_takes_longer_than_usual_only_for_rounds_that_decide(budget_s, fin
     ledger.start = time.monotonic() - seconds
     plan = make_plan(preset("tiny"), backends="numpy", budget_s=budget_s)
     assert Schedule(plan, ledger, finished).why_stop() == expected
+
+
+def test_passes_are_spread_over_the_round_and_all_targets_are_in_each(monkeypatch):
+    seen = []
+    visit = Member.visit
+    monkeypatch.setattr(Member, "visit", lambda self, name, *args: (seen.append(name), visit(self, name, *args))[1])
+    run = ganbench.compare("numpy,numpy.inplace", preset="tiny", ops="matmul,adam_step", rounds=1, results=None)
+    stretches = Counter(name for name, _ in groupby(seen))
+    assert stretches == {"matmul": PARTS, "adam_step": PARTS}
+    for name in stretches:
+        passes = [row.passes for row in run.measurements if row.operation == name]
+        assert len(passes) == 3  # the copy of the baseline, too
+        assert len({*map(tuple, passes)}) == 1
+
+
+def test_the_floor_is_measured_in_the_first_rounds_only():
+    run = ganbench.compare("numpy", preset="tiny", ops="gan_iteration", rounds=MIN_ROUNDS + 2, results=None)
+    assert [row.round for row in run.measurements if row.operation == FLOOR] == list(range(1, MIN_ROUNDS + 1))
+    assert run.to_pandas()["percent_of_floor"].notna().all()

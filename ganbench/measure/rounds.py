@@ -159,11 +159,11 @@ class Rounds:
 
     def _time(self, names: Sequence[str], members: list[Member], shares: dict[Case, Share]) -> None:
         """Time all operations on all workers, a part of the passes of each in turn, and check them after the last."""
-        passes = {name: self._passes(name, members, shares) for name in names}
+        passes = {name: found for name in names if (found := self._passes(name, members, shares))}
         self._strays.look()
-        for part, name in itertools.product(range(PARTS), names):
+        for part, (name, ours) in itertools.product(range(PARTS), passes.items()):
             self._tell(0.5 + part / PARTS / 2, f"timing {name}")
-            began, ours = time.monotonic(), passes[name]
+            began = time.monotonic()
             for one in ours[part * len(ours) // PARTS : (part + 1) * len(ours) // PARTS]:
                 for place, member in enumerate(one.order):
                     if member.can_time(name) and one.number % shares[member.case(name)].stride == 0:

@@ -212,7 +212,7 @@ class Schedule:
         noise = self._noise() if self._round > ROUNDS_TO_LEARN else {}
         pass_s = sum(visit_s.values())
         self._least_s = LEAST * pass_s + floors_s
-        if self._plan.rigor.rounds:
+        if self._plan.rigor.rounds or not visit_s:
             room = self._plan.rigor.case_s * len(visit_s)
         else:
             room = self._room(start_s, floors_s, pass_s, [*noise.values()])
