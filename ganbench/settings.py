@@ -26,7 +26,7 @@ HARDLY = 1.05  # how many times a time that was asked for may be taken
 class Rigor(msgspec.Struct, frozen=True):
     """How much care a run takes; times in seconds, ``goal`` is the half-width of an interval.
 
-    ``case_s`` goes to the visits of a case in one round, until the run's own noise says how many are worth it.
+    Where ``rounds`` is given, the visits of a round take ``case_s`` for each case; otherwise what ``budget_s`` allows.
     ``overrun`` is how many times ``budget_s`` the rounds may take without which nothing is decided.
     """
 

@@ -82,11 +82,9 @@ def test_a_later_round_allows_what_correct_programs_need_and_no_more(backend, pa
     case = GANIteration(read_spec(FOLDER / "v50.toml"))
     seen = np.random.default_rng(0).uniform(0.5, 0.500001, images(case).shape)
     np.save(tmp_path / IMAGES, seen)
-    job = OracleJob(
-        spec=case.spec, operations=[case.name], dtype="float32", precision="ieee", folder=str(tmp_path), parent=0
-    )
+    job = OracleJob(spec=case.spec, dtype="float32", precision="ieee", folder=str(tmp_path), parent=0)
     oracle = Oracle(job)
-    seed, digest, most = oracle.answer(Draw(1000, 1))[case.name]
+    seed, digest, most = oracle.answer(Draw((case.name,), 1000, 1))[case.name]
     inputs = case.inputs(seed, "float32", seen)
     assert (inputs.digest(), most) == (digest, 1)
     outputs = shown_after(1, backend().prepare(case, inputs))

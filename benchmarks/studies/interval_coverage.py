@@ -26,11 +26,10 @@ import numpy as np
 from aa_verdicts import disjoint_pairs, sigmas, triples
 from study import RESULTS, Recorded, Study, log_ratios, options, read_lines, speed, upper_bound
 
-from ganbench.measure.schedule import LEAST as LEAST_VISITS, LEAST_LUCK, MOST, ROUNDS_TO_LEARN, USUAL, rounds_for_width
+from ganbench.measure.schedule import LEAST as LEAST_VISITS, MOST, ROUNDS_TO_LEARN, assumed, room_of_round
 from ganbench.results.statistics import (
     BAND,
     MIN_ROUNDS,
-    Components,
     Estimate,
     Visits,
     components,
@@ -40,7 +39,7 @@ from ganbench.results.statistics import (
 )
 
 LIMIT, LEAST = 0.06, 2000
-RUNS = 8000  # that are planned, of each kind
+RUNS = 8000  # planned runs of each kind
 PLANNED, UNEVEN = "planned", "planned, some uneven"
 LIMIT_UNEVEN = 0.07
 PASSES = 8  # of a simulated round
@@ -75,7 +74,7 @@ def main() -> None:
             scale = sigma * PASSES**0.5
             cases = [of_passes((scale * draw(rng, (rounds, PASSES))).tolist()) for _ in range(simulations)]
             study.add({"kind": f"simulated {tail}", "case": name, "sigma": sigma, **count(cases)})
-    rng = np.random.default_rng(0)  # whatever was drawn before
+    rng = np.random.default_rng(0)  # so that planned runs do not depend on what was drawn before them
     for share, name in ((0.0, PLANNED), (0.1, UNEVEN)):
         cases = [of_passes(planned(rng, rng.random() < share)) for _ in range(RUNS)]
         study.add({"kind": name, **count(cases)})
@@ -130,10 +129,9 @@ def planned(rng: np.random.Generator, heavy: bool) -> list[list[float]]:
     """Return the passes of the rounds of one run, which plans them as ``measure/schedule.py`` does."""
     left_s, start_s, pass_s, logs = 72.0, 2.0, 0.5, []
     while not logs or left_s > start_s + LEAST_VISITS * pass_s:
-        found = components(logs) if len(logs) > ROUNDS_TO_LEARN else USUAL
-        noise = [Components(found.within, max(found.between, LEAST_LUCK))]
-        left = rounds_for_width([*map(len, logs)], left_s, start_s, pass_s, noise) - len(logs)
-        passes = min(max(round((left_s - (left - 1) * start_s) / left / pass_s), LEAST_VISITS), MOST)
+        noise = assumed([components(logs)] if len(logs) > ROUNDS_TO_LEARN else [])
+        room_s = room_of_round([*map(len, logs)], left_s, start_s, pass_s, noise)
+        passes = min(max(round(room_s / pass_s), LEAST_VISITS), MOST)
         logs.append((rng.normal(0, 0.05 if heavy else 0.01) + rng.normal(0, 0.12, passes)).tolist())
         left_s -= start_s + passes * pass_s
     return logs

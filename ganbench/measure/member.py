@@ -260,8 +260,8 @@ class Member:
     # Rows -----------------------------------------------------------------------------------------
 
     def _pending(self) -> list[str]:
-        done = self._written | {case.operation for case in self._ledger.failed if case == self.case(case.operation)}
-        return [name for name in self._names if name not in done]
+        """Return the operations that have no row in this round and have not failed in an earlier one."""
+        return [one for one in self._names if one not in self._written and self.case(one) not in self._ledger.failed]
 
     def _pause(self) -> None:
         if self._worker is not None:

@@ -52,18 +52,18 @@ class Asked(Generic[T]):
 
 
 class OracleJob(ChildJob, frozen=True, kw_only=True):
-    """Which operations of which model to answer; ``folder`` holds the images."""
+    """Which model to answer for; ``folder`` holds the images."""
 
     spec: GANSpec
-    operations: list[str]
     dtype: str
     precision: str
     folder: str
 
 
 class Draw(msgspec.Struct, tag="draw", frozen=True):
-    """Choose new inputs, from ``first_seed`` on, and compute every operation after 1 and up to ``most`` iterations."""
+    """Choose new inputs, from ``first_seed`` on, and compute ``operations`` after 1 and up to ``most`` iterations."""
 
+    operations: tuple[str, ...]
     first_seed: int
     most: int
 
@@ -120,7 +120,7 @@ class Oracle:
 
     def _draw(self, request: Draw) -> Drawn:
         job, drawn = self._job, {}
-        for name in job.operations:
+        for name in request.operations:
             made = operation(name, job.spec)
             if job.spec.batch >= made.minimum_batch:
                 asked = made, job.dtype, job.precision, self._images, request.first_seed
@@ -194,12 +194,12 @@ class OracleClient(Child):
     def __init__(self, plan: Plan, folder: str) -> None:
         job = OracleJob(
             spec=plan.spec,
-            operations=list(plan.timed_operations),
             dtype=plan.dtype,
             precision=plan.precision,
             folder=folder,
             parent=os.getpid(),
         )
+        self._plan = plan
         self._files = (str(Path(folder) / f"outputs-{number}") for number in itertools.count())
         self._asked: deque[Asked[Any]] = deque()  # in the order in which it answers
         self._drawn: Asked[Drawn] | None = None
@@ -212,7 +212,8 @@ class OracleClient(Child):
     def draw(self, round_number: int) -> None:
         """Start to draw new inputs for a round; ``inputs`` waits for them."""
         most = GATED_ITERATIONS if not self._inputs or self._scans else LATER
-        self._drawn = self._ask(Draw((round_number - 1) * SEEDS, most), Asked(Drawn))
+        operations = self._plan.timed_operations(round_number)
+        self._drawn = self._ask(Draw(operations, (round_number - 1) * SEEDS, most), Asked(Drawn))
 
     def inputs(self) -> Drawn:
         """Return what was drawn for this round. Operations that need a larger batch are not there."""

@@ -59,11 +59,11 @@ class Plan(Recorded, frozen=True, kw_only=True):
             members += [(target, True) for target in self.targets if target.label == self.baseline]
         return members
 
-    def names(self, target: Target, copy: bool, number: int = 1) -> tuple[str, ...]:
-        """Return the operations that a member is timed on in a round: those asked for, and the floor where it is due.
+    def names(self, target: Target, copy: bool, number: int) -> tuple[str, ...]:
+        """Return the operations that a member is timed on in round ``number``: those asked for, and a floor.
 
-        The matrix products of an iteration are timed once for each library on each device, in the first rounds only:
-        nothing is compared with them.
+        The matrix products of an iteration are timed once for each library on each device, and only in the first
+        rounds, because no target is compared with them.
         """
         asked = self.operations
         if copy or not self.timed or ITERATION not in asked or FLOOR in asked or number > MIN_ROUNDS:
@@ -74,10 +74,9 @@ class Plan(Recorded, frozen=True, kw_only=True):
         """Whether ceilings and floor of a library on a device are measured by this member."""
         return not copy and target == library_of(target, self.targets)
 
-    @property
-    def timed_operations(self) -> tuple[str, ...]:
-        """Every operation of a round, in the order in which they are timed."""
-        return tuple(dict.fromkeys(name for member in self.members for name in self.names(*member)))
+    def timed_operations(self, number: int) -> tuple[str, ...]:
+        """Return every operation of round ``number``, in the order in which they are timed."""
+        return tuple(dict.fromkeys(name for member in self.members for name in self.names(*member, number)))
 
     @property
     def cases(self) -> list[Case]:

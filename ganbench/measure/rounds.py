@@ -38,7 +38,7 @@ from .run_ceilings import RunCeilings
 from .schedule import Reason, Schedule, Share, orders, turns
 
 BUSY = 0.02  # of a core, by processes that workers have started, is told
-PARTS = 5  # of the passes of an operation in a round: the speed of a machine changes from second to second
+PARTS = 5  # into which the passes of a round are divided, because a machine's speed changes from second to second
 EXAMINED = 1 / 12  # of the later rounds: the first is always examined
 LEAVES = 0.2  # so much faster than in the first round, against the others, is examined as well
 Progress = Callable[[float, str], None]  # (share done, what is being done, and on a second line what was seen so far)
@@ -142,7 +142,7 @@ class Rounds:
             if plan.timed and plan.ceilings and self._round == 1:
                 self._ceilings.find(members)
             if plan.timed:
-                names = plan.timed_operations
+                names = plan.timed_operations(self._round)
                 timed = {m.case(name): m.visit_s(name) for name in names for m in members if m.can_time(name)}
                 found = self._schedule.shares(timed, start_s)
                 if plan.energy:

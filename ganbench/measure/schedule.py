@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Literal, NamedTuple, TypeVar
 
-from ..operations.products import FLOOR
 from ..results.statistics import (
     MIN_ROUNDS,
     Components,
@@ -38,6 +37,26 @@ USUAL = Components(within=0.15**2, between=LEAST_LUCK)  # until then
 MOST_ROUNDS = 30  # are planned
 
 T = TypeVar("T")
+
+
+def assumed(noise: Sequence[Components]) -> list[Components]:
+    """Return the components to plan with, given those that were found; the usual ones where none were.
+
+    After a few rounds, one case's variance between them is very uncertain. The mean over all cases is less so.
+    """
+    between = max(fmean(found.between for found in noise), LEAST_LUCK) if noise else LEAST_LUCK
+    return [Components(found.within, between) for found in noise] or [USUAL]
+
+
+def room_of_round(
+    done: Sequence[float], left_s: float, start_s: float, pass_s: float, noise: Sequence[Components]
+) -> float:
+    """Return the seconds that the visits of this round may take: all further rounds are as long as this one.
+
+    The arguments are those of ``rounds_for_width``.
+    """
+    more = rounds_for_width(done, left_s, start_s, pass_s, noise) - len(done) - 1
+    return (left_s - more * start_s) / (more + 1)
 
 
 def rounds_for_width(
@@ -166,7 +185,7 @@ class Schedule:
         if rigor.rounds:
             return "complete" if self._round >= rigor.rounds else None
         lacking = max(0, MIN_ROUNDS - self._round)  # fewer rounds decide nothing
-        # One of half the visits of the last makes intervals narrower still.
+        # A round with half as many visits as the last one still makes intervals narrower.
         a_round_s = self._fixed_s + max(self._least_s, 0.0 if lacking else self._visited_s / 2)
         decides = lacking and self._ledger.elapsed() + lacking * a_round_s <= rigor.overrun * rigor.budget_s
         if not decides and self._ledger.elapsed() + a_round_s > rigor.budget_s:
@@ -206,8 +225,9 @@ class Schedule:
 
         ``timed`` says what a visit of each takes, and ``start_s`` what the round took to start, both in seconds.
         """
-        floors = {case for case in timed if case.operation == FLOOR and FLOOR not in self._plan.operations}
-        visit_s = {case: seconds for case, seconds in timed.items() if case not in floors}
+        asked = set(self._plan.cases)
+        visit_s = {case: seconds for case, seconds in timed.items() if case in asked}
+        floors = timed.keys() - asked
         floors_s = OF_FLOOR * sum(timed[case] for case in floors)
         noise = self._noise() if self._round > ROUNDS_TO_LEARN else {}
         pass_s = sum(visit_s.values())
@@ -220,9 +240,9 @@ class Schedule:
         return found | dict.fromkeys(floors, Share(OF_FLOOR, 1))
 
     def _weights(self, visit_s: Mapping[Case, float], noise: Mapping[Case, Components]) -> dict[Case, float]:
-        """Return the weight of each case: by its noise, and by the root of what a visit takes (Cochran 1977, 5.5).
+        """Return what the number of visits is in proportion to: the noise of a visit ÷ the root of its time.
 
-        So the sum of all variances is least. A case whose interval is narrow enough has none.
+        So the sum of all variances is least (Cochran 1977, section 5.5). It is 0 where an interval is narrow enough.
         """
         weights = {case: math.sqrt(noise.get(case, USUAL).within / one) for case, one in visit_s.items()}
         for case in noise.keys() & weights.keys():
@@ -251,13 +271,10 @@ class Schedule:
 
         They are those besides the floors', which take ``floors_s`` in each round.
         """
-        # After a few rounds, one case's variance between them is very uncertain; the mean over cases is less so.
-        between = max(fmean(found.between for found in noise), LEAST_LUCK) if noise else LEAST_LUCK
-        seen = [Components(found.within, between) for found in noise] or [USUAL]
         start_s *= LATER if self._round == 1 else 1
         left_s = self._plan.rigor.budget_s - self._ledger.elapsed() - CHECKS * start_s - floors_s
         later_s = (1 + CHECKS) * start_s + floors_s
-        visits = self._ledger.visits.values()
-        done = [fmean([len(one.get(i, ())) or LEAST for one in visits] or [LEAST]) for i in range(1, self._round)]
-        more = rounds_for_width(done, left_s, later_s, pass_s, seen) - self._round
-        return (left_s - more * later_s) / (more + 1)
+        visits = [self._ledger.visits.get(case, {}) for case in self._plan.cases]
+        made = ([len(one[i]) for one in visits if i in one] for i in range(1, self._round))
+        done = [fmean(passes or [LEAST]) for passes in made]
+        return room_of_round(done, left_s, later_s, pass_s, assumed(noise))
