@@ -7,25 +7,25 @@ import numpy as np
 import pytest
 from study_runs import NAMES, ROOT, STUDIES, UNPICTURED, aa_runs, repeated, run, short
 
+from ganbench.measure.rounds import PARTS
+
 pytestmark = pytest.mark.studies
-
-
-def test_the_study_of_limits_has_a_line_for_every_goal_and_mode(tmp_path):
-    path = tmp_path / "limit.jsonl"
-    done = run("limit", "--short", "--output", path, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    fields = {"target", "ratio", "ratio_low", "ratio_high", "percent_of_floor", "goal", "passed", "machine", "date"}
-    assert all(fields <= line.keys() for line in lines)
-    goals = [line["target"] for line in lines if line["goal"]]
-    assert len(goals) == 6
-    assert goals[-1] == "yardstick / torch.textbook"
-    assert "mode: jax.scan" in [line["target"] for line in lines if not line["goal"]]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("short")
+
+
+def test_the_study_of_limits_judges_every_goal_and_runs_the_yardstick_before_each_part_of_a_round(folder):
+    _, path = short("limit", folder)
+    *pieces, verdict = [json.loads(line) for line in path.read_text().splitlines()][1:]
+    assert [piece["round"] for piece in pieces[:-1]] == [1] * PARTS
+    assert min(piece["yardstick_s"] for piece in pieces[:-1]) > 0
+    fastest = {goal["name"]: goal["target"] for goal in verdict["reached"]}
+    assert fastest["best mode of JAX"] == "jax.scan"
+    assert fastest["NumPy in place"] == "numpy.inplace"
+    assert len(verdict["reached"]) == 5
 
 
 @pytest.mark.parametrize("name", [name for name in (*NAMES, *UNPICTURED) if name != "interval_coverage"])
@@ -42,7 +42,7 @@ def test_short_mode_leaves_a_whole_file_and_claims_no_result(name, folder):
     assert isinstance(verdict["passed"], bool)
     if name != "loop_overhead":  # the others had too few comparisons to pass
         assert not verdict["passed"]
-    assert [path] == list(path.parent.iterdir())
+    assert not [*path.parent.glob("*.part")]
 
 
 def test_interval_coverage_reads_the_recorded_rounds(tmp_path):

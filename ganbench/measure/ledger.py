@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec.structs import replace
+
 from ..results.records import CeilingRecord, Record, Verification, digits, summary
 from ..results.statistics import Visits
 from . import protocol
@@ -22,10 +24,16 @@ class Ledger:
         self.write = write
         self.failed: set[Case] = set()  # left out of later rounds
         self.numbers: dict[tuple[str, str], int] = {}  # calls of a visit, fixed once calibrated
+        self.warmed: dict[Case, protocol.Warmed] = {}  # what later workers of a case need not find out
         self.visits: dict[Case, dict[int, Visits]] = {}  # by round
         self.ceilings: list[CeilingRecord] = []
         self.visit_s: dict[Case, float] = {}  # seconds of a visit, its untimed parts included
         self.start = time.monotonic()
+
+    def has_warmed(self, case: Case, warmed: protocol.Warmed) -> None:
+        """Keep what a worker found when it warmed up, except for what holds of that worker alone."""
+        self.numbers[case.target.label, case.operation] = warmed.number
+        self.warmed[case] = replace(warmed, steady=None, host_peak_bytes=None, device_peak_bytes=None)
 
     def elapsed(self) -> float:
         """Return seconds since the run began, without the time in which it was interrupted or gave way to others."""

@@ -53,7 +53,7 @@ class Member:
         if self._worker is not None or not self._pending():
             return
         try:
-            self._worker = Worker(self._plan, self.target, self._folder, self._server)
+            self._worker = Worker(self._plan, self.target, self._folder, self._server, self._round > 1)
         except Exception as error:  # a plug-in may raise anything, or ask for variables that no process can have
             self._fail_all(*explained(error))
         self._greeted = False
@@ -108,13 +108,13 @@ class Member:
             return
         if not self._plan.timed:
             return self._record(name)
-        # Whether it settles is seen in the first round, and later in the visits.
-        cap_s = self._plan.rigor.warm_cap_s if self._round == 1 else 0.0
-        number = self._ledger.numbers.get((self.target.label, name), 0)
-        warmed = self._ask(name, protocol.Warm(name, number, cap_s, new_seed()), protocol.Warmed)
-        if warmed is not None:
-            timings.warmed = warmed
-            self._ledger.numbers[self.target.label, name] = warmed.number
+        timings.warmed = self._ledger.warmed.get(self.case(name))  # by an earlier worker: each visit has a lead-in
+        if timings.warmed is None:
+            number = self._ledger.numbers.get((self.target.label, name), 0)
+            request = protocol.Warm(name, number, self._plan.rigor.warm_cap_s, new_seed())
+            timings.warmed = warmed = self._ask(name, request, protocol.Warmed)
+            if warmed is not None:
+                self._ledger.has_warmed(self.case(name), warmed)
 
     def _gate(self, name: str, timings: Timings, most: int) -> Verification | None:
         """Have the oracle compare the program's outputs from its staged state, after ``most`` iterations and before.

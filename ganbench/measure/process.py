@@ -209,12 +209,14 @@ class Worker(Child):
     worker can be, and ``OSError`` or ``ValueError`` for environment variables that the system refuses.
     """
 
-    def __init__(self, plan: Plan, target: Target, folder: str, server: ForkServer | None = None) -> None:
+    def __init__(
+        self, plan: Plan, target: Target, folder: str, server: ForkServer | None = None, described: bool = False
+    ) -> None:
         if reason := gpus.one_process(target.device):
             raise UnavailableError(reason)
         if plan.count and target.device != "cpu":
             raise UnavailableError("Valgrind counts instructions of a processor, not of a GPU: use a target on the CPU")
-        job, environment = job_of(Job, plan, target, folder), environment_of(plan, target, folder)
+        job, environment = job_of(Job, plan, target, folder, described=described), environment_of(plan, target, folder)
         before = callgrind.before(folder) if plan.count else []
         timeout_s = plan.timeout_s * (callgrind.SLOWER if plan.count else 1)
         self.clock, self._began = Clock(), time.perf_counter()

@@ -19,6 +19,7 @@ class Job(ChildJob, frozen=True, kw_only=True):
     precision: str
     folder: str  # where the images lie, and where outputs are left for the oracle
     caches: Caches = "warm"
+    described: bool = False  # whether an earlier worker has said how the framework takes denormals, and its BLAS
 
 
 class Request(msgspec.Struct, frozen=True, tag_field="type"):
@@ -147,7 +148,7 @@ class Warmed(Reply, tag="warmed", frozen=True):
 
     number: int
     seconds: float  # per call
-    steady: bool
+    steady: bool | None
     displace_s: float  # per call, not timed: in which the caches were displaced
     host_peak_bytes: int | None = None
     device_peak_bytes: int | None = None

@@ -30,7 +30,7 @@ LEAST, MOST = 6, 64  # visits of a case in a round
 OF_FLOOR = 4  # of the floor, which is compared with nothing: it says which share of an iteration its products are
 LEAST_LUCK = 0.02**2  # the smallest variance between rounds to be assumed: a few rounds cannot show a smaller one
 Reason = Literal["complete", "precision", "budget"]  # why no further round is due
-LATER = 0.25  # time to start a later round ÷ that of the first, which compiles: a guess, for the first round only
+LATER = 0.2  # time to start a later round ÷ that of the first, which compiles: a guess, for the first round only
 CHECKS = 0.3  # time of the gate after the visits ÷ time to start a round
 ROUNDS_TO_LEARN = 2  # before the variance components of a run say how many visits a case gets
 USUAL = Components(within=0.15**2, between=LEAST_LUCK)  # until then

@@ -84,8 +84,8 @@ class TargetWorker:
             import_bytes,
             cls.probe().version,
             facts.device_name(job.target.device),
-            facts.denormals(self._backend),
-            facts.blas(),
+            "" if job.described else facts.denormals(self._backend),
+            [] if job.described else facts.blas(),
             self._backend.libraries(),
             platform.python_version() if job.target.python else "",
         )
@@ -193,6 +193,8 @@ class TargetWorker:
         memory.prepared()
         self._programs[operation.name] = operation, program, memory, FreshInputs(operation, inputs)
         _left_in(request.file, program.outputs())
+        program()  # whatever only a second call compiles is compiled now, and not in a visit
+        self._backend.synchronize(program.result)
         return protocol.Prepared(prepare_s, first_run_s, program.iterations, inputs.digest())
 
 

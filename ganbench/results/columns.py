@@ -81,7 +81,7 @@ _DECLARED = (
     Column(
         "host_peak_bytes", "number", "bytes", "peak above",
         "the peak during preparing (compiling), first run and warm-up, minus the memory of the process before "
-        "(framework, inputs, operations prepared earlier). The largest of all rounds",
+        "(framework, inputs, operations prepared earlier). In the first round",
     ),
     Column(
         "device_peak_bytes", "number", "bytes", "device peak",

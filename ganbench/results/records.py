@@ -193,7 +193,7 @@ class WorkerRecord(Record, tag="worker", frozen=True):
     import_s: Seconds
     framework_version: str
     device_name: str
-    denormals: str  # "kept" or "flushed" by this framework's Adam
+    denormals: str  # "kept" or "flushed" by this framework's Adam; "" in later rounds, as ``blas`` is empty there
     blas: list[dict[str, Any]]  # of the process, NumPy's among them
     libraries: list[str]  # inside the framework
     import_bytes: Number | None = None  # of the process in memory once that was done

@@ -19,6 +19,7 @@ Visits = Mapping[int, float]  # seconds per iteration of each visit of a round, 
 Rounds = Mapping[int, Visits]  # by round, the visits to one copy of a case
 BAND = 0.02  # two targets within 2 % are the same for every practical purpose
 MIN_ROUNDS = 5  # processes of each target that must have been seen before anything is said
+LOSS = math.sqrt(math.pi / 3)  # how much more a Hodges–Lehmann estimate of normal numbers scatters than their mean
 WEIGHT = 6  # rounds that the passes' word on their scatter counts for, while the rounds do not contradict it
 # How far a ratio must leave the band to be called faster or slower, in half-widths of the wider of its own interval
 # and the control's. An interval of 95 % alone is wrong too often for a table of twenty rows: docs/decisions/0006.
@@ -82,7 +83,7 @@ def hodges_lehmann(values: Sequence[float], error: float = 0.0) -> Estimate:
     seen = variance(values)
     weight = WEIGHT * min(1.0, error / seen) ** 2 if seen else 0.0  # little where the rounds lie further apart
     freedom = rounds - 1 + weight
-    half = student(freedom) * math.sqrt((weight * error + (rounds - 1) * seen) / freedom / rounds)
+    half = LOSS * student(freedom) * math.sqrt((weight * error + (rounds - 1) * seen) / freedom / rounds)
     return Estimate(middle, middle - half, middle + half)
 
 
@@ -254,7 +255,7 @@ def expected_width(rounds: int) -> float:
     Infinite if there are too few rounds for an interval. It is that of two rounds more, for what the passes say: right
     to 5 % where rounds differ little besides (tests/test_passes.py).
     """
-    return student(rounds + 1) / math.sqrt(rounds) if rounds >= MIN_ROUNDS else math.inf
+    return LOSS * student(rounds + 1) / math.sqrt(rounds) if rounds >= MIN_ROUNDS else math.inf
 
 
 def judge(ratio: Estimate, rounds: int, control: Estimate | None, margin: float = MARGIN) -> Verdict:

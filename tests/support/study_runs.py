@@ -13,7 +13,7 @@ STUDIES = ROOT / "benchmarks" / "studies"
 NAMES = (
     "aa_verdicts", "interval_coverage", "repeatability", "sensitivity", "loop_overhead", "torch_timer",
 )  # fmt: skip
-UNPICTURED = ("gate_cost", "large_report", "recurrence")
+UNPICTURED = ("gate_cost", "large_report", "limit", "recurrence")
 
 
 # As ``python STUDY.py ...``, but a run that it makes has the fewest visits, and no ceilings that nobody asked for.
