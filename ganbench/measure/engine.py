@@ -211,8 +211,7 @@ def warm_up(
 ) -> Warmed:  # fmt: skip
     """Make short visits until two windows agree and show no slope, or ``cap_s`` seconds are over.
 
-    With ``cap_s`` 0 one call is timed, and the result is not called steady. ``number`` fixes the calls of a visit; with
-    0 it is calibrated first.
+    ``number`` fixes the calls of a visit; with 0 it is calibrated first.
     """
     number = number or calibrate(backend, operation, program, visit_s, timer, begin)
     deadline = time.perf_counter() + cap_s
@@ -220,8 +219,7 @@ def warm_up(
     displacing: list[float] = []
     steady = False
     while not steady and (not samples or time.perf_counter() < deadline):
-        calls = max(1, number // 4) if cap_s else 1
-        timed = timer(backend, operation, program, calls, begin)
+        timed = timer(backend, operation, program, max(1, number // 4), begin)
         samples.append(timed.seconds)
         displacing.append(timed.displace_s)
         steady = len(samples) >= 2 * WINDOW and is_steady(samples[-2 * WINDOW :])
