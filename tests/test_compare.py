@@ -266,3 +266,14 @@ def test_doctor_examines_every_backend(monkeypatch, ganbench_cli):
 def test_doctor_says_whether_threads_or_time_make_a_machine_noisy(noise, word):
     found, alone = ({"matmul": Components(within=one**2, between=0.0)} for one in (noise, 0.08))
     assert advice(found, alone, 2).partition(", ")[2].startswith(word)
+
+
+@pytest.mark.parametrize("limit", [{"rounds": 3}, {"budget_s": 6.0}], ids=str)
+def test_progress_never_goes_back(limit):
+    shares = []
+    ganbench.compare(
+        "numpy", preset="tiny", ops="matmul", results=None, ceilings=False, **limit,
+        progress=lambda share, text: shares.append(share),
+    )  # fmt: skip
+    assert shares == sorted(shares)
+    assert 0 < shares[-1] < 1

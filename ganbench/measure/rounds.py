@@ -25,7 +25,7 @@ from ..machine.energy import at_rest
 from ..machine.environment import can_pin
 from ..machine.processes import Strays
 from ..results.records import EnergyRecord, Record, RunEnd, StrayRecord, digits
-from ..results.statistics import MIN_ROUNDS, Estimate
+from ..results.statistics import Estimate
 from ..verification.answers import IMAGES
 from . import protocol
 from .fork_server import ForkServer
@@ -94,7 +94,6 @@ class Rounds:
         self._ceilings = RunCeilings(plan, ledger, lambda done: self._tell(done, "measuring what this machine can do"))
         self._strays = Strays()
         self._metered: set[str] = set()  # devices of which the energy is known
-        self._done = 0.0  # the share of the run that is done
         self._seen = ""
 
     def run(self) -> Generator[None, None, Reason]:
@@ -107,7 +106,7 @@ class Rounds:
                 self._servers = self._fork()  # they import while the oracle computes, on one processor
             self._one_round()
             self._schedule.end(time.monotonic() - began)
-            self._done, self._seen = self._schedule.share, self._said(self._schedule.seen())
+            self._seen = self._said(self._schedule.seen())
             with self._ledger.resting():
                 yield
         self._ledger.write(RunEnd(reason=reason, rounds=self._round, seconds=round(self._ledger.elapsed(), 2)))
@@ -210,8 +209,7 @@ class Rounds:
                 self._ledger.write(_energy_of(self._round, name, member))
 
     def _tell(self, share_of_round: float, text: str) -> None:
-        rounds = self._plan.rigor.rounds or max(MIN_ROUNDS, self._round)
-        self._progress(min(0.99, self._done + share_of_round / rounds), f"round {self._round}: {text}{self._seen}")
+        self._progress(min(0.99, self._schedule.share(share_of_round)), f"round {self._round}: {text}{self._seen}")
 
     def _said(self, seen: Mapping[Case, Estimate]) -> str:
         """Return the speeds so far of the last operation that has any, usually ``gan_iteration``, in one line."""

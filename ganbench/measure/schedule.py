@@ -169,11 +169,10 @@ class Schedule:
         """End a round that took ``seconds`` in all."""
         self._fixed_s = (seconds - self._visited_s) * (LATER if self._round == 1 else 1)
 
-    @property
-    def share(self) -> float:
-        """The share of the run that is done, as far as one can tell."""
+    def share(self, of_round: float) -> float:
+        """Return the share of the run that is done, as far as one can tell, given that of this round."""
         rounds, budget_s = self._plan.rigor.rounds, self._plan.rigor.budget_s
-        return self._round / rounds if rounds else self._ledger.elapsed() / budget_s
+        return (self._round - 1 + of_round) / rounds if rounds else self._ledger.elapsed() / budget_s
 
     def why_stop(self) -> Reason | None:
         """Return why no further round is due; None if one is."""
