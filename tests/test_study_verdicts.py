@@ -1,8 +1,11 @@
 """The studies' verdicts fail on what is broken. No timing is judged."""
 
+import json
+
 import numpy as np
+import pandas as pd
 import pytest
-from study_runs import aa_runs, repeated
+from study_runs import ROOT, aa_runs, repeated
 
 from ganbench.results.statistics import MIN_ROUNDS, Estimate
 
@@ -161,3 +164,18 @@ def test_frameworks_that_never_ran_are_not_called_passed(study, monkeypatch):
     assert frameworks.judge([host, compiled])["passed"]
     assert not frameworks.judge([host])["passed"]
     assert "mlx.compile on 0" in frameworks.judge([host])["measured"]
+
+
+def test_the_study_of_limits_is_judged_from_what_it_left(study, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    _, *pieces, verdict = map(json.loads, (ROOT / "results/studies/limit.jsonl").read_text().splitlines())
+    assert {"type": "verdict", **study("limit").judge(pieces)} == verdict
+
+
+def test_a_limit_of_what_was_not_measured_is_missed(study):
+    limit = study("limit")
+    rows = {"target": ["torch", "jax"], "ratio": [9.0, float("nan")], "percent_of_floor": [99.0, 99.0]}
+    table = pd.DataFrame(rows).set_index("target")
+    reached = {goal.name: limit.reached_of(goal, table) for goal in limit.GOALS[:3]}
+    assert [one["passed"] for one in reached.values()] == [True, False, False]
+    assert reached["best mode of JAX"]["target"] == "none was measured"

@@ -6,6 +6,7 @@ stopped. From the repository's root: ``python benchmarks/studies/limit.py`` (und
 """
 
 import json
+import math
 import os
 import re
 import statistics
@@ -85,7 +86,7 @@ def judge(pieces: list[dict]) -> dict:
     table = run_table(run).set_index("target")
     table = table[(table["status"] == "ok") & (table.index != TEXTBOOK)]
     floors = [found for label in run.workers if (found := run.levels(FLOOR, label))]
-    best = min(floors, key=lambda found: statistics.median(found.values()))
+    best = min(floors, key=lambda found: statistics.median(found.values()), default={})
     shares = [100 * by_round(best, run.levels(ITERATION, label)).value for label in table.index]
     reached = [reached_of(goal, table.assign(percent_of_best_floor=shares)) for goal in GOALS]
     loop = pd.DataFrame(yardsticks).groupby("round")["yardstick_s"].mean()
@@ -102,14 +103,15 @@ def judge(pieces: list[dict]) -> dict:
 
 def by_round(ours: dict[int, float], theirs: dict[int, float]) -> Estimate:
     """Return the first seconds ÷ the second, from the rounds that have both."""
-    return speed_ratio(*zip(*[(ours[number], theirs[number]) for number in ours.keys() & theirs.keys()], strict=True))
+    pairs = [(ours[number], theirs[number]) for number in ours.keys() & theirs.keys()]
+    return speed_ratio(*zip(*pairs, strict=True)) if pairs else Estimate(math.nan, math.nan, math.nan)
 
 
 def reached_of(goal: Goal, table: pd.DataFrame) -> dict:
     """Return what the fastest target of a goal's library reached."""
-    own = table[table.index.str.startswith(goal.library)]
-    target = own["ratio"].idxmax()
-    value = float(own.loc[target, goal.column])
+    own = table[table.index.str.startswith(goal.library)].dropna(subset=["ratio", goal.column])
+    target = own["ratio"].idxmax() if len(own) else "none was measured"
+    value = float(own.loc[target, goal.column]) if len(own) else 0.0
     return {"name": goal.name, "target": target, "value": value, "passed": value >= goal.least}
 
 

@@ -52,6 +52,7 @@ class Timings:
     """What one worker has measured of one operation: by pass, the visit and its place in the pass."""
 
     prepared: protocol.Prepared
+    shown: list[tuple[int, str]]  # the number of iterations and the file of the outputs, not checked yet
     verification: Verification | None = None
     warmed: protocol.Warmed | None = None
     visits: dict[int, protocol.Timed] = field(default_factory=dict)

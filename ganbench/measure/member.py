@@ -53,7 +53,7 @@ class Member:
         if self._worker is not None or not self._pending():
             return
         try:
-            self._worker = Worker(self._plan, self.target, self._folder, self._server, self._round > 1)
+            self._worker = Worker(self._plan, self.target, self._folder, self._server, described=self._round > 1)
         except Exception as error:  # a plug-in may raise anything, or ask for variables that no process can have
             self._fail_all(*explained(error))
         self._greeted = False
@@ -90,15 +90,14 @@ class Member:
 
     def _prepare_one(self, name: str) -> None:
         seed, digest, _ = self._oracle.inputs().get(name, (0, "", 0))
-        file = self._oracle.file() if self._round == 1 else ""  # later outputs are checked after the timing only
-        prepared = self._ask(name, protocol.Prepare(name, seed, file), protocol.Prepared)
+        prepared = self._ask(name, protocol.Prepare(name, seed, file := self._oracle.file()), protocol.Prepared)
         if prepared is None:
             return
         if prepared.digest != digest:
             return self._fail(name, "failed", "its inputs differ from those of the reference, so it cannot be checked")
-        self._timings[name] = timings = Timings(prepared)
-        if file:
-            verification = self._gate(name, timings, self._oracle.inputs()[name][2], file)
+        self._timings[name] = timings = Timings(prepared, [(prepared.iterations, file)])
+        if self._round == 1:  # in later rounds these outputs are checked together with those after the timing
+            verification = self._gate(name, timings, self._oracle.inputs()[name][2])
             if verification is None or not self._waits(name, GATED_ITERATIONS, 1.0):
                 return
             if not verification.passed:
@@ -117,25 +116,25 @@ class Member:
             if warmed is not None:
                 self._ledger.has_warmed(self.case(name), warmed)
 
-    def _gate(self, name: str, timings: Timings, most: int, first: str) -> Verification | None:
-        """Have the oracle compare the program's outputs after ``most`` iterations and before, and those in ``first``.
+    def _gate(self, name: str, timings: Timings, most: int) -> Verification | None:
+        """Have the oracle compare the program's outputs from its staged state, after ``most`` iterations and before.
 
         None: it gave no outputs; a row says so. A reset that does not reset is found, since calls were made before.
         """
-        if (asked := self._compared(name, timings, most, first)) is None:
+        if (asked := self._compared(name, timings, most)) is None:
             return None
         self._oracle.settle()
         timings.verification = asked.reply
         return asked.reply
 
-    def _compared(self, name: str, timings: Timings, most: int, first: str = "") -> Asked[Verification] | None:
+    def _compared(self, name: str, timings: Timings, most: int) -> Asked[Verification] | None:
         """Ask for what ``_gate`` returns, without waiting for it."""
         iterations = timings.prepared.iterations
-        shown = [(iterations, first)] if first else []
         for count in counts(iterations, most):
             if self._ask(name, protocol.Show(name, count, file := self._oracle.file()), protocol.Shown) is None:
                 return None
-            shown.append((count, file))
+            timings.shown.append((count, file))
+        shown, timings.shown = timings.shown, []
         return self._oracle.compare(name, iterations, shown)
 
     def _waits(self, name: str, iterations: int, share: float) -> bool:

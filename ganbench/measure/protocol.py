@@ -29,10 +29,10 @@ class Request(msgspec.Struct, frozen=True, tag_field="type"):
 
 
 class Prepare(Request, tag="prepare", frozen=True):
-    """Prepare an operation on the inputs of ``seed``, and run it; its outputs go to ``file``, if one is given."""
+    """Prepare an operation on the inputs drawn from ``seed``, run it once, and leave its outputs in ``file``."""
 
     seed: int
-    file: str = ""
+    file: str
 
 
 class Show(Request, tag="show", frozen=True):

@@ -192,8 +192,7 @@ class TargetWorker:
         program, prepare_s, first_run_s = first_call(self._backend, operation, inputs)
         memory.prepared()
         self._programs[operation.name] = operation, program, memory, FreshInputs(operation, inputs)
-        if request.file:
-            _left_in(request.file, program.outputs())
+        _left_in(request.file, program.outputs())
         program()  # whatever only a second call compiles is compiled now, and not in a visit
         self._backend.synchronize(program.result)
         return protocol.Prepared(prepare_s, first_run_s, program.iterations, inputs.digest())
