@@ -62,6 +62,16 @@ def test_a_forked_worker_is_a_child_of_ours_in_a_session_of_its_own(worker):
     assert not psutil.pid_exists(pid)
 
 
+def test_a_forked_worker_can_be_killed_as_soon_as_its_number_is_known(server):
+    """Until it has a session of its own, a kill would miss it, and who waits for its end would wait for ever."""
+    with tempfile.TemporaryFile() as errors:
+        for _ in range(20):
+            forked = server.fork(errors)
+            with forked.stdin, forked.stdout:
+                os.killpg(forked.pid, signal.SIGKILL)
+                assert forked.wait(LIMIT_S) == -signal.SIGKILL
+
+
 def test_how_a_forked_worker_died_is_told(worker):
     worker.wait()
     os.kill(worker._process.pid, signal.SIGSEGV)

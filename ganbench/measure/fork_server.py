@@ -147,10 +147,8 @@ def main() -> None:
         reader, writer = os.pipe()
         middle = os.fork()
         if middle == 0:
-            pid = os.fork()
-            if pid == 0:
-                _become_worker(fds, (channel.fileno(), reader, writer))
-            os.write(writer, str(pid).encode())
+            if os.fork() == 0:
+                _become_worker(fds, writer, (channel.fileno(), reader))
             os._exit(0)
         os.close(writer)
         os.waitpid(middle, 0)  # now the worker is the parent's own child
@@ -170,14 +168,18 @@ def _imported(backend: str) -> Imported:
     return found
 
 
-def _become_worker(fds: Sequence[int], others: Sequence[int]) -> NoReturn:
-    """Run ``ganbench.measure.worker`` on the pipes that the parent has sent, then end the process."""
+def _become_worker(fds: Sequence[int], told: int, others: Sequence[int]) -> NoReturn:
+    """Run ``ganbench.measure.worker`` on the pipes that the parent has sent, then end the process.
+
+    Its number is written to ``told`` when it has a session of its own: the parent kills and pauses it by that.
+    """
     code: object = 1
     try:
         os.setsid()
+        os.write(told, str(os.getpid()).encode())
         for place, fd in enumerate(fds):
             os.dup2(fd, place)
-        for fd in (*fds, *others):
+        for fd in (*fds, told, *others):
             os.close(fd)
         worker.main()
         code = 0
