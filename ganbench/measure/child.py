@@ -47,15 +47,20 @@ def begin(kind: type[J]) -> tuple[J, Callable[[Any], None]]:
     """
     stream = channel()
     job: J = decoded(sys.stdin.buffer.readline(), kind)
-    die_with(job.parent)
-    if job.cpus:
-        os.sched_setaffinity(0, job.cpus)
+    settle(job)
 
     def send(message: Any) -> None:
         stream.write(msgspec.json.encode(message) + b"\n")
         stream.flush()
 
     return job, send
+
+
+def settle(job: ChildJob) -> None:
+    """Die with the parent from now on, and run only on the processors of the job."""
+    die_with(job.parent)
+    if job.cpus:
+        os.sched_setaffinity(0, job.cpus)
 
 
 def import_seconds(module: str) -> float:

@@ -19,11 +19,11 @@ import msgspec
 import psutil
 
 from .. import registry
-from ..launch import command, die_with
+from ..launch import command
 from ..machine import guard
 from ..machine.processes import OURS
 from . import worker
-from .child import ChildJob, import_seconds
+from .child import ChildJob, import_seconds, settle
 
 PATIENCE_S = 60.0  # for the import
 MESSAGE = 2**16
@@ -38,8 +38,8 @@ class ForkServerJob(ChildJob, frozen=True, kw_only=True):
 class Imported(msgspec.Struct, frozen=True):
     """What the import took: seconds, and bytes of the process in memory after it."""
 
-    seconds: float
-    resident: int
+    seconds: float = 0.0
+    resident: int = 0
 
 
 class ForkServerLostError(Exception):
@@ -78,7 +78,7 @@ class ForkServer(contextlib.AbstractContextManager["ForkServer"]):
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.settimeout(PATIENCE_S)
         self._waiting = True
-        self.imported = Imported(0.0, 0)
+        self.imported = Imported()
         with theirs:
             self._process = subprocess.Popen(
                 command("ganbench.measure.fork_server", str(theirs.fileno()), python=target.python),
@@ -136,9 +136,7 @@ def can_fork(target: registry.Target) -> bool:
 def main() -> None:
     channel = socket.socket(fileno=int(sys.argv[1]))
     job = msgspec.json.decode(channel.recv(MESSAGE), type=ForkServerJob)
-    die_with(job.parent)
-    if job.cpus:
-        os.sched_setaffinity(0, job.cpus)
+    settle(job)
     channel.send(msgspec.json.encode(_imported(job.backend)))
     while True:
         message, fds, _, _ = socket.recv_fds(channel, MESSAGE, 3)

@@ -9,7 +9,7 @@ import msgspec
 from .. import registry
 from ..errors import UsageError, as_utf8, from_utf8
 from ..gan import GANSpec
-from ..machine.environment import usable_cpus
+from ..machine.environment import can_pin, usable_cpus
 from ..operations import ITERATION, OPERATIONS, default_operations, operation, operations_of
 from ..operations.products import FLOOR
 from ..precision import precision_of
@@ -50,6 +50,11 @@ class Plan(Recorded, frozen=True, kw_only=True):
     def threads(self) -> int:
         """How many threads every framework gets."""
         return len(self.cpus)
+
+    @property
+    def pinned_cpus(self) -> tuple[int, ...]:
+        """The processors to which workers are pinned; none where the system cannot do that."""
+        return self.cpus if can_pin() else ()
 
     @property
     def members(self) -> list[tuple[Target, bool]]:

@@ -20,7 +20,7 @@ from .. import gpus, registry
 from ..errors import UnavailableError
 from ..launch import OPEN, answering, command
 from ..machine import guard
-from ..machine.environment import can_pause, can_pin
+from ..machine.environment import can_pause
 from ..machine.processes import OURS, adopting, spread_threads
 from ..registry import Target
 from ..results.records import Status
@@ -222,7 +222,7 @@ class Worker(Child):
         self.clock, self._began = Clock(), time.perf_counter()
         super().__init__("ganbench.measure.worker", job, environment, timeout_s, server, target.python, before)
         self.target = target
-        self._imported = server.imported if server is not None and self.forked else Imported(0.0, 0)
+        self._imported = server.imported if server is not None and self.forked else Imported()
 
     def wait(self) -> Ready:
         """Wait until the framework is imported; return the worker's description of itself."""
@@ -257,7 +257,7 @@ def job_of(kind: type[J], plan: Plan, target: Target, folder: str, **more: Any) 
     """Return what the process of a target reads first."""
     return kind(
         target=target, spec=plan.spec, dtype=plan.dtype, precision=plan.precision, caches=plan.caches, folder=folder,
-        cpus=list(plan.cpus) if can_pin() else [], parent=os.getpid(), **more,
+        cpus=list(plan.pinned_cpus), parent=os.getpid(), **more,
     )  # fmt: skip
 
 
@@ -280,8 +280,7 @@ def fork_servers(plan: Plan, folder: str, stack: contextlib.ExitStack) -> dict[s
     for target in plan.targets if plan.timed and plan.rigor.rounds != 1 else ():
         if can_fork(target):
             with contextlib.suppress(Exception):  # a plug-in may raise anything; its row will have the reason
-                environment = environment_of(plan, target, folder)
-                made = ForkServer(target, list(plan.cpus) if can_pin() else [], environment)
+                made = ForkServer(target, list(plan.pinned_cpus), environment_of(plan, target, folder))
                 found[target.label] = stack.enter_context(made)
                 made.wait()
     return found

@@ -11,7 +11,6 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +21,6 @@ from ..data import load_images, staged_images
 from ..errors import StorageError, refused
 from ..machine import guard
 from ..machine.energy import at_rest
-from ..machine.environment import can_pin
 from ..machine.processes import Strays
 from ..results.records import EnergyRecord, Record, RunEnd, StrayRecord, digits
 from ..results.statistics import Estimate
@@ -75,18 +73,17 @@ def run_rounds(
         ledger = Ledger(write)
         oracle = OracleClient(plan, folder)
         stack.callback(oracle.stop)
-        fork = partial(fork_servers, plan, folder, stack)
-        return (yield from Rounds(plan, folder, ledger, oracle, progress, recall(ledger), fork).run())
+        return (yield from Rounds(plan, folder, ledger, oracle, progress, recall(ledger), stack).run())
 
 
 class Rounds:
-    """The rounds of one run; ``finished`` of them are already in its ledger."""
+    """The rounds of one run; ``finished`` of them are already in its ledger. ``stack`` ends what they start."""
 
     def __init__(
         self, plan: Plan, folder: str, ledger: Ledger, oracle: OracleClient, progress: Progress, finished: int,
-        fork: Callable[[], Mapping[str, ForkServer]],
+        stack: contextlib.ExitStack,
     ) -> None:  # fmt: skip
-        self._fork, self._oracle = fork, oracle
+        self._oracle, self._stack = oracle, stack
         self._servers: Mapping[str, ForkServer] | None = None
         self._plan, self._folder, self._ledger, self._progress = plan, folder, ledger, progress
         self._round = finished
@@ -103,7 +100,8 @@ class Rounds:
             self._round = self._schedule.begin()
             self._oracle.draw(self._round)
             if self._servers is None:
-                self._servers = self._fork()  # they import while the oracle computes, on one processor
+                # They import while the oracle computes, on one processor.
+                self._servers = fork_servers(self._plan, self._folder, self._stack)
             self._one_round()
             self._schedule.end(time.monotonic() - began)
             self._seen = self._said(self._schedule.seen())
@@ -187,7 +185,7 @@ class Rounds:
             for member in racing:
                 member.examine_in(name, random.randrange(0, count, shares[member.case(name)].stride))
         # All visits of a pass begin on the same processor, and passes go through the processors in turn.
-        cpus = turns(self._plan.cpus if can_pin() else (None,), rng)
+        cpus = turns(self._plan.pinned_cpus or (None,), rng)
         return [Pass(*one) for one in zip(range(count), orders(racing, rng), cpus, strict=False)]
 
     def _check(self, name: str, members: list[Member]) -> None:

@@ -24,7 +24,6 @@ import msgspec
 from .. import registry
 from ..errors import StorageError
 from ..machine import environment
-from ..machine.environment import can_pin
 from ..machine.processes import OtherWork
 from ..operations import operation as make_operation
 from ..registry import Target
@@ -45,9 +44,12 @@ class Source(NamedTuple):
     """What gives ceilings of a device: a library's worker, or the processor itself, which is no target."""
 
     target: Target | None
-    library: str
-    device: str
     measure: Callable[[], list[Ceiling]]
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """The library and its device."""
+        return ("host", "cpu") if self.target is None else (self.target.backend, self.target.device)
 
 
 class RunCeilings:
@@ -73,26 +75,19 @@ class RunCeilings:
         """
         beaten = self._beaten(round_number)
         for source in self._sources(members) if beaten else ():
-            place = source.library, source.device
-            records = [one for one in self._ledger.ceilings if one.found and (one.library, one.device) == place]
+            records = [one for one in self._ledger.ceilings if one.found and (one.library, one.device) == source.place]
             again = len(records) == 1 or (records and busy(records[-1]))
-            if again and any((one.kind, source.device) in beaten for record in records for one in record.found):
+            if again and any((one.kind, record.device) in beaten for record in records for one in record.found):
                 self._tell(1.0)
                 self._measure(source)
 
     def _sources(self, members: Sequence[Member]) -> Iterator[Source]:
         plan = self._plan
         if any(target.device == "cpu" for target in plan.targets):
-            yield Source(None, "host", "cpu", lambda: measure_bandwidth(self._cpus, plan.threads))
+            yield Source(None, partial(measure_bandwidth, plan.pinned_cpus, plan.threads))
         for member in members:
             if plan.speaks_for_library(member.target, member.copy):
-                yield Source(
-                    member.target, member.target.backend, member.target.device, partial(_found_by, member, self._cpus)
-                )
-
-    @property
-    def _cpus(self) -> Sequence[int]:
-        return self._plan.cpus if can_pin() else ()
+                yield Source(member.target, partial(_found_by, member, plan.pinned_cpus))
 
     def _beaten(self, round_number: int) -> set[tuple[str, str]]:
         """Return the kind and device of each ceiling that a case of the round was faster than."""
@@ -106,11 +101,12 @@ class RunCeilings:
         return beaten
 
     def _measure(self, source: Source) -> None:
-        others = OtherWork(self._cpus)
+        library, device = source.place
+        others = OtherWork(self._plan.pinned_cpus)
         found, share = source.measure(), others.share()
         record = CeilingRecord(
-            library=source.library,
-            device=source.device,
+            library=library,
+            device=device,
             found=found,
             measured=datetime.now(UTC).isoformat(timespec="seconds"),
             others=None if share is None else digits(share, 3),
