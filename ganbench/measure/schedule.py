@@ -20,7 +20,7 @@ from ..results.statistics import (
     components,
     expected_width,
     half_width,
-    pass_logs,
+    paired,
     speed_of,
 )
 from .ledger import Ledger
@@ -194,8 +194,8 @@ class Schedule:
 
     @property
     def _compared(self) -> list[Case]:
-        """Every case that has a ratio to the baseline."""
-        cases = set(self._plan.cases) - self._ledger.failed
+        """Every case that has a ratio to the baseline, in the order that was asked for."""
+        cases = [case for case in self._plan.cases if case not in self._ledger.failed]
         return [case for case in cases if case.copy or case.target.label != self._plan.baseline]
 
     def _baseline(self, case: Case) -> list[Rounds]:
@@ -215,9 +215,7 @@ class Schedule:
 
     def seen(self) -> dict[Case, Estimate]:
         """Return the speed of every target against the baseline so far, in the order that was asked for."""
-        compared = set(self._compared)
-        cases = [case for case in self._plan.cases if case in compared and not case.copy]
-        return {case: found for case in cases if (found := self._speed(case))}
+        return {case: found for case in self._compared if not case.copy and (found := self._speed(case))}
 
     def shares(self, timed: dict[Case, float], start_s: float) -> dict[Case, Share]:
         """Return how often each case of this round is visited.
@@ -258,11 +256,9 @@ class Schedule:
         """Return the variance components of every case against one process of the baseline, so far."""
         noise = {}
         for case in self._compared:
-            against, visits = self._baseline(case)[0], self._ledger.visits.get(case, {})
-            shared = sorted(against.keys() & visits.keys())
-            logs = [found for i in shared if (found := [*pass_logs(against[i], visits[i]).values()])]
-            if len(logs) > 1:
-                noise[case] = components(logs)
+            rounds = paired(self._baseline(case)[:1], [self._ledger.visits.get(case, {})])
+            if len(rounds) > 1:
+                noise[case] = components([[*logs.values()] for (logs,) in rounds.values()])
         return noise
 
     def _room(self, start_s: float, floors_s: float, pass_s: float, noise: Sequence[Components]) -> float:

@@ -250,12 +250,13 @@ def finished_rounds(plan: Plan, records: Sequence[Line]) -> int:
     """Return how many rounds were measured whole: every case that had not failed has a row."""
     rows = measurements(plan, records)
     failed: set[Case] = set()
-    for number in range(1, max((row.round for _, row in rows), default=0) + 1):
+    last = max((row.round for _, row in rows), default=0)
+    for number in range(1, last + 1):
         found = {case for case, row in rows if row.round == number}
         failed |= {case for case, row in rows if row.round == number and row.status != "ok"}
         if not set(plan.cases) <= found | failed:
             return number - 1
-    return max((row.round for _, row in rows), default=0)
+    return last
 
 
 def recall(plan: Plan, records: Sequence[Line], ledger: Ledger) -> int:
