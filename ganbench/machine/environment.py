@@ -75,16 +75,12 @@ def usable_cpus() -> list[int]:
 
     There are at most as many as the quota of a control group allows, and at least one.
     """
-    allowed = _affinity()
-    cores, first = set(), []
-    for cpu in allowed:
+    first: dict[str, int] = {}  # by core, which the system names by all its processors
+    for cpu in _affinity():
         siblings = told_by(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list").strip()
-        core = siblings or str(cpu)
-        if core not in cores:
-            cores.add(core)
-            first.append(cpu)
-    quota = cpu_quota()
-    return first if quota is None else first[: max(1, int(quota))]
+        first.setdefault(siblings or str(cpu), cpu)
+    cpus, quota = [*first.values()], cpu_quota()
+    return cpus if quota is None else cpus[: max(1, int(quota))]
 
 
 def _affinity() -> list[int]:

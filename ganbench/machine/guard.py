@@ -29,7 +29,7 @@ import psutil
 
 from ..launch import command
 from .lock import is_free, try_lock
-from .processes import OURS
+from .processes import OURS, kill_all
 
 MARK = "GANBENCH_OWNER"
 OWNER = f"{os.getpid()}-{secrets.token_hex(8)}"  # a process number alone may be used again
@@ -105,10 +105,7 @@ def kill_marked(owner: str) -> None:
     """Kill every process that carries the mark of ``owner``, until none is left."""
     deadline = time.monotonic() + PATIENCE_S
     while (found := [one for one in psutil.process_iter() if _mark(one) == owner]) and time.monotonic() < deadline:
-        for one in found:
-            with contextlib.suppress(psutil.Error):
-                one.kill()
-        psutil.wait_procs(found, timeout=1)
+        kill_all(found)
 
 
 def _mark(process: psutil.Process) -> str | None:

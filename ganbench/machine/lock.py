@@ -34,7 +34,7 @@ if sys.platform == "win32":
     import msvcrt
 
     CAN_LOCK = True
-    FAR = 2**30  # the locked byte; what is written before it stays as_utf8 to others
+    FAR = 2**30  # the locked byte; what is written before it stays readable to others
 
     def _take(file: IO[bytes], wait: bool) -> bool:
         while True:

@@ -83,11 +83,15 @@ class Strays:
 
     def kill(self) -> None:
         """Kill all of them except ``OURS``, and wait until they are gone."""
-        found = [one for one in _descendants() if one.pid not in OURS and one not in self._before]
-        for one in found:
-            with contextlib.suppress(psutil.Error):
-                one.kill()
-        psutil.wait_procs(found, timeout=1)
+        kill_all([one for one in _descendants() if one.pid not in OURS and one not in self._before])
+
+
+def kill_all(processes: Collection[psutil.Process]) -> None:
+    """Kill processes, and wait a second for their end."""
+    for one in processes:
+        with contextlib.suppress(psutil.Error):
+            one.kill()
+    psutil.wait_procs(processes, timeout=1)
 
 
 def _descendants() -> list[psutil.Process]:
