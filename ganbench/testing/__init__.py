@@ -23,18 +23,19 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from ..array_ops import Array, arrays, map_arrays
+from ..array_ops import Array, arrays
 from ..backend import API_VERSION, Backend, Probe, Program
 from ..errors import UnavailableError, UnsupportedError, UsageError
 from ..gan import STAGED_BATCHES, GANSpec, preset
 from ..losses import LOSSES
-from ..operation import Operation
+from ..operation import Inputs, Operation
 from ..operations import OPERATIONS, operation as make_operation, operations_of
 from ..operations.fresh import FreshInputs
 from ..operations.networks import GANIteration
 from ..precision import FULL
+from ..verification.choose_inputs import collected
 from ..verification.emulation import answers_from
-from ..verification.gate import UNVERIFIABLE, check_outputs, verify
+from ..verification.gate import UNVERIFIABLE, check_outputs, shown_after, verify
 from ..verification.models import IMAGE_SPECS, ODD_SPECS, TINY_SPECS
 from ..verification.reference import Reference
 from ..verification.sync_check import left_before, unfinished
@@ -284,19 +285,13 @@ def _call_through(program: Program) -> list[tuple[Array, ...]]:
 
 def _trained(operation: Operation, state: object, batches: Sequence[tuple[np.ndarray, ...]]) -> list[list[np.ndarray]]:
     """Return the oracle's outputs after each of ``batches``."""
-    reference, after = Reference(), []
-    state = map_arrays(reference.from_numpy, state)
-    for batch in batches:
-        state, results = operation.apply(reference, (), state, batch)
-        after.append([reference.to_numpy(array) for array in operation.collect(state, results)])
-    return after
+    counts = range(1, len(batches) + 1)
+    return [*collected(Reference(), operation, Inputs((), state, [*batches]), counts).values()]
 
 
 def _after_reset(program: Program) -> list[np.ndarray]:
     """Return copies of the outputs of one call from the staged state: the next call may reuse memory."""
-    program.reset()
-    program()
-    return [np.array(array) for array in program.outputs()]
+    return [np.array(array) for array in shown_after(program.iterations, program)]
 
 
 def parameters(

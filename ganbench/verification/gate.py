@@ -70,7 +70,6 @@ def verify(
     program: Program, operation: Operation, answers: Answers, dtype: str, precision: str = "ieee"
 ) -> Verification:
     """Run ``program`` from its staged state and compare it with the oracle; then reset it."""
-
     looks = (*counts(program.iterations, answers.most), program.iterations)
     shown = ((count, shown_after(count, program)) for count in looks)
     found = check_outputs(shown, operation, answers, dtype, precision)
@@ -82,37 +81,36 @@ def check_outputs(
     shown: Iterable[Shown], operation: Operation, answers: Answers, dtype: str, precision: str
 ) -> Verification:
     """Compare the outputs of a program with the oracle's answers."""
-    constant = TOLERANCES[dtype, precision]
     expected = operation.outputs()
     found: dict[tuple[str, int], GroupError] = {}
+
+    def verdict(reason: str = "") -> Verification:
+        return Verification(TOLERANCES[dtype, precision], False, [*found.values()], reason)
+
     for count, received in shown:
-        errors = list(found.values())
         if count not in answers.after:
-            reason = f"one call makes {count} iterations, but the reference was computed after {[*answers.after]}"
-            return Verification(constant, False, [], reason)
+            made = f"one call makes {count} iterations"
+            return verdict(f"{made}, but the reference was computed after {[*answers.after]}")
         if fault := malformed(received, expected, dtype):
-            return Verification(constant, False, errors, f"{fault} after {_iterations(count)}")
+            return verdict(f"{fault} after {_iterations(count)}")
         compared = group_errors(received, answers.after[count], expected, count, answers.allowed.get(count, {}))
         judged = [replace(one, tolerance=_tolerance(answers, (one.group, count), dtype, precision)) for one in compared]
         told = [one for one in judged if precision != "ieee" or not _parted(answers, one)]
         if compared and not told:
             made = "1 iteration" if count == 1 else f"the {count} iterations of one call"
-            reason = f"{UNVERIFIABLE}: after {made} even correct programs disagree"
-            return Verification(constant, False, errors, reason)
+            return verdict(f"{UNVERIFIABLE}: after {made} even correct programs disagree")
         for entry in told:
             key = entry.group, count
             found[key] = max(entry, found.get(key, entry), key=lambda entry: entry.error)
-    errors = list(found.values())
-    if not errors:
-        return Verification(constant, False, [], "there was nothing to compare")
-    worst = max(errors, key=lambda entry: entry.error / entry.tolerance)
+    if not found:
+        return verdict("there was nothing to compare")
+    worst = max(found.values(), key=lambda entry: entry.error / entry.tolerance)
     if worst.error <= worst.tolerance:
-        return Verification(constant, False, errors)
-    reason = (
+        return verdict()
+    return verdict(
         f"'{worst.worst}' is off by {worst.error:.2g} after {_iterations(worst.iterations)} "
         f"(tolerance {worst.tolerance:.1g})"
     )
-    return Verification(constant, False, errors, reason)
 
 
 def _tolerance(answers: Answers, key: tuple[str, int], dtype: str, precision: str) -> float:
