@@ -15,9 +15,9 @@ from .protocol import Timed
 VISIT_S = 0.1  # with all that is written: what is timed is the smaller part of it
 
 
-def displacer(times: float = DISPLACING) -> Callable[[], object]:
+def displacer() -> Callable[[], object]:
     """Return a function that displaces the content of its core's caches: it changes a larger array."""
-    array = np.ones(int(times * last_level_cache()) // 8)  # zeros would only be allocated when they are changed
+    array = np.ones(DISPLACING * last_level_cache() // 8)  # zeros would only be allocated when they are changed
     return lambda: np.add(array, 1.0, out=array)  # not ``fill``, which may write past the caches
 
 

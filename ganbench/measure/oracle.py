@@ -193,11 +193,7 @@ class OracleClient(Child):
 
     def __init__(self, plan: Plan, folder: str) -> None:
         job = OracleJob(
-            spec=plan.spec,
-            dtype=plan.dtype,
-            precision=plan.precision,
-            folder=folder,
-            parent=os.getpid(),
+            spec=plan.spec, dtype=plan.dtype, precision=plan.precision, folder=folder, parent=os.getpid()
         )
         self._plan = plan
         self._files = (str(Path(folder) / f"outputs-{number}") for number in itertools.count())
