@@ -21,7 +21,8 @@ from study_runs import STUDIES
 
 from ganbench.data import load_images, staged_images
 from ganbench.gan import preset
-from ganbench.measure.oracle import Compare, Draw, Oracle, OracleJob
+from ganbench.measure.oracle import Compare, Draw, Oracle
+from ganbench.measure.protocol import ModelJob
 from ganbench.model_file import read_spec
 from ganbench.operations import operation
 from ganbench.operations.networks import GANIteration
@@ -82,7 +83,7 @@ def test_a_later_round_allows_what_correct_programs_need_and_no_more(backend, pa
     case = GANIteration(read_spec(FOLDER / "v50.toml"))
     seen = np.random.default_rng(0).uniform(0.5, 0.500001, images(case).shape)
     np.save(tmp_path / IMAGES, seen)
-    job = OracleJob(spec=case.spec, dtype="float32", precision="ieee", folder=str(tmp_path), parent=0)
+    job = ModelJob(spec=case.spec, dtype="float32", precision="ieee", folder=str(tmp_path), parent=0)
     oracle = Oracle(job)
     seed, digest, most = oracle.answer(Draw((case.name,), 1000, 1))[case.name]
     inputs = case.inputs(seed, "float32", seen)

@@ -20,7 +20,6 @@ from msgspec.structs import replace
 
 from ..array_ops import map_arrays
 from ..errors import GanbenchError
-from ..gan import GANSpec
 from ..operation import Inputs, Operation
 from ..operations import operation
 from ..operations.fresh import FreshInputs
@@ -29,9 +28,10 @@ from ..verification.answers import IMAGES, Answers, joined
 from ..verification.choose_inputs import SEEDS
 from ..verification.emulation import answer, answers_from, widening_answer, widening_answers
 from ..verification.gate import GATED_ITERATIONS, UNVERIFIABLE, Shown, check_outputs, malformed
-from .child import ChildJob, begin, decoded, encoded
+from .child import begin, decoded, encoded
 from .plan import Plan
 from .process import Child, WorkerLostError, child_environment
+from .protocol import ModelJob
 
 LATER = 1  # iteration is checked in later rounds: in the first, the same program has passed with all of them
 SMALL = 2e9  # FLOP of an iteration: below this, more threads only disturb the processes that start at the same time
@@ -49,15 +49,6 @@ class Asked(Generic[T]):
 
     def __init__(self, kind: type[T], files: Iterable[str] = ()) -> None:
         self.kind, self.files = kind, files
-
-
-class OracleJob(ChildJob, frozen=True, kw_only=True):
-    """Which model to answer for; ``folder`` holds the images."""
-
-    spec: GANSpec
-    dtype: str
-    precision: str
-    folder: str
 
 
 class Draw(msgspec.Struct, tag="draw", frozen=True):
@@ -102,7 +93,7 @@ class Known:
 class Oracle:
     """The answers of one round."""
 
-    def __init__(self, job: OracleJob) -> None:
+    def __init__(self, job: ModelJob) -> None:
         self._job = job
         self._images = np.load(Path(job.folder) / IMAGES, allow_pickle=False)
         self._known: dict[str, Known] = {}
@@ -192,9 +183,7 @@ class OracleClient(Child):
     """The parent's side of one run's oracle. Every method raises ``GanbenchError`` if the process has ended."""
 
     def __init__(self, plan: Plan, folder: str) -> None:
-        job = OracleJob(
-            spec=plan.spec, dtype=plan.dtype, precision=plan.precision, folder=folder, parent=os.getpid()
-        )
+        job = ModelJob(spec=plan.spec, dtype=plan.dtype, precision=plan.precision, folder=folder, parent=os.getpid())
         self._plan = plan
         self._files = (str(Path(folder) / f"outputs-{number}") for number in itertools.count())
         self._asked: deque[Asked[Any]] = deque()  # in the order in which it answers
@@ -263,7 +252,7 @@ def _as_oracle() -> Iterator[None]:
 
 
 def main() -> None:
-    job, send = begin(OracleJob)
+    job, send = begin(ModelJob)
     oracle = Oracle(job)
     for line in sys.stdin.buffer:
         send(oracle.answer(decoded(line, Draw | Compare | Examine)))

@@ -10,14 +10,19 @@ from ..results.records import Caches, Ceiling, Disturbance, Status
 from .child import ChildJob
 
 
-class Job(ChildJob, frozen=True, kw_only=True):
-    """The first line that a worker receives: all that must be set before its framework is imported."""
+class ModelJob(ChildJob, frozen=True, kw_only=True):
+    """The first line that the oracle receives: of which model it has the images in ``folder``, and in which format."""
 
-    target: Target
     spec: GANSpec
     dtype: str
     precision: str
     folder: str  # where the images lie, and where outputs are left for the oracle
+
+
+class Job(ModelJob, frozen=True, kw_only=True):
+    """The first line that a worker receives: all that must be set before its framework is imported."""
+
+    target: Target
     caches: Caches = "warm"
     described: bool = False  # whether an earlier worker has said how the framework takes denormals, and its BLAS
 

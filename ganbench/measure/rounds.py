@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from ..data import load_images, staged_images
 from ..errors import StorageError, refused
@@ -222,4 +222,4 @@ def _energy_of(round_number: int, name: str, member: Member) -> EnergyRecord:
     told = member.tell(protocol.Spend(name, member.number(name)), protocol.Spent)
     if not isinstance(told, protocol.Spent):
         return replace(blank, reason="its worker is lost" if told is None else told.reason)
-    return replace(blank, **{field: digits(getattr(told, field)) for field in told.__struct_fields__})
+    return replace(blank, **{name: digits(value) for name, value in asdict(told).items()})
