@@ -62,12 +62,9 @@ def hardware_name(cpu: str, cores: int, gpu_names: Sequence[str]) -> str:
     noise = r"\((r|tm)\)|@.*|\b(intel|amd|apple|cpu|processor|core|genuine|platinum|gold|silver|bronze)\b"
     model = re.sub(noise, " ", cpu.lower())
     model = re.sub(r"\b\d+-core\b|\d+(st|nd|rd|th) gen", " ", model)
-    parts = [re.sub(r"[^a-z0-9]+", "-", model).strip("-") or platform.machine().lower()]
-    parts.append(f"{cores}c")
-    if gpu_names:
-        gpu = re.sub(r"\b(nvidia|geforce|tesla)\b", " ", gpu_names[0].lower())
-        parts.append(re.sub(r"[^a-z0-9]+", "-", gpu).strip("-"))
-    return "-".join(parts)
+    gpu = re.sub(r"\b(nvidia|geforce|tesla)\b", " ", "".join(gpu_names[:1]).lower())
+    model, gpu = (re.sub(r"[^a-z0-9]+", "-", name).strip("-") for name in (model, gpu))
+    return "-".join(filter(None, [model or platform.machine().lower(), f"{cores}c", gpu]))
 
 
 def usable_cpus() -> list[int]:

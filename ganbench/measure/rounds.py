@@ -23,7 +23,6 @@ from ..machine import guard
 from ..machine.energy import at_rest
 from ..machine.processes import Strays
 from ..results.records import EnergyRecord, Record, RunEnd, StrayRecord, digits
-from ..results.statistics import Estimate
 from ..verification.answers import IMAGES
 from . import protocol
 from .fork_server import ForkServer
@@ -104,7 +103,7 @@ class Rounds:
                 self._servers = fork_servers(self._plan, self._folder, self._stack)
             self._one_round()
             self._schedule.end(time.monotonic() - began)
-            self._seen = self._said(self._schedule.seen())
+            self._seen = self._said()
             with self._ledger.resting():
                 yield
         self._ledger.write(RunEnd(reason=reason, rounds=self._round, seconds=round(self._ledger.elapsed(), 2)))
@@ -209,9 +208,10 @@ class Rounds:
     def _tell(self, share_of_round: float, text: str) -> None:
         self._progress(min(0.99, self._schedule.share(share_of_round)), f"round {self._round}: {text}{self._seen}")
 
-    def _said(self, seen: Mapping[Case, Estimate]) -> str:
+    def _said(self) -> str:
         """Return the speeds so far of the last operation that has any, usually ``gan_iteration``, in one line."""
-        last = next((name for name in reversed(self._plan.operations) if any(c.operation == name for c in seen)), None)
+        seen = self._schedule.seen()
+        last = next((case.operation for case in reversed(seen)), "")
         speeds = [f"{case.target} {one.value:.2f}" for case, one in seen.items() if case.operation == last]
         return f"\nso far, {last} relative to {self._plan.baseline}: {', '.join(speeds)}" if speeds else ""
 
