@@ -62,10 +62,9 @@ class Windows(OnPixels):
         """
         (c, height, width), (o, h, v), k, s, p = window
         taps = math.ceil(k / s)
-        whole = self._zeros((o, c, taps * s, taps * s), w.dtype, k)
-        whole[:, :, :k, :k] = w
-        whole = whole.reshape(o, c, taps, s, taps, s)[:, :, ::-1, :, ::-1]
-        turned = self._in_order(whole.transpose(2, 4, 0, 3, 5, 1), "turned")
+        whole = self._zeros((o, c, taps, s, taps, s), w.dtype, k)
+        whole.reshape(o, c, taps * s, taps * s)[:, :, :k, :k] = w
+        turned = self._in_order(whole[:, :, ::-1, :, ::-1].transpose(2, 4, 0, 3, 5, 1), "turned")
         cells = (o, h + taps - 1, v + taps - 1)
         around = Window((o, h, v), cells, taps, 1, taps - 1)
         found = self._times(self._columns(y, around), turned.reshape(taps * taps * o, -1))

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from ganbench.backends.array_inplace import ArrayKernels
 from ganbench.backends.jax_maps import CellMaps
 from ganbench.backends.torch_compiled import TensorMath
 from hypothesis import assume, given, strategies as st
@@ -63,6 +64,14 @@ def test_maps_of_numpy_are_those_of_the_oracle(window):
     flat = (math.prod(window.big),)
     assert np.array_equal(backend.reshape(x.reshape(2, -1), flat, window.big), pixels(x))
     assert np.array_equal(backend.reshape(pixels(x), window.big, flat), x.reshape(2, -1))
+
+
+def test_zeros_in_place_are_not_shared():
+    """Those round an image, and those that a stride leaves in a kernel: here both arrays are (2, 4, 4, 4)."""
+    turned, around = Window((4, 5, 5), (2, 2, 2), 1, 4, 0), Window((4, 2, 2), (1, 1, 1), 4, 1, 1)
+    kernels = ArrayKernels(np, "float64", 1)
+    for window in (turned, around, turned):
+        agree(window, kernels)
 
 
 @given(windows(most=9))
