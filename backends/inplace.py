@@ -6,14 +6,13 @@ lower half is where the generator writes its images; products write straight int
 Adam step covers a whole network. Sums over rows and products with D's last layer are left to the kernels.
 """
 
-import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ganbench.array_ops import AdamSettings, steps_on_d
+from ganbench.array_ops import AdamSettings, arrays, steps_on_d
 from ganbench.backend import Array, GANState
 from ganbench.gan import GANSpec
 from ganbench.layers import Dense, Window
@@ -137,8 +136,8 @@ class Iteration:
         self.discriminator = Network(kernels, spec.discriminator_layers, start.discriminator)
         self._g_count = kernels.counter()
         self._d_count = self._g_count if spec.critic_steps == 1 else kernels.counter()
-        self._made = Activations(kernels, spec.generator_layers, b)
-        self._seen = Activations(kernels, spec.discriminator_layers, self.blocks * b, 1 + spec.apart)
+        self._made = Activations.empty(kernels, spec.generator_layers, b)
+        self._seen = Activations.empty(kernels, spec.discriminator_layers, self.blocks * b, 1 + spec.apart)
         most = max(layer.channels for layer in spec.discriminator_layers)
         self._unused = [kernels.empty(most) for _ in range(2)]  # gradients of gamma and beta that nobody asks for
         self._seen_fake = self._seen.cut(0, b)
@@ -158,10 +157,9 @@ class Iteration:
 
     def load(self, start: GANState) -> None:
         """Go to the state ``start``, on the host."""
-        for network, begin in ((self.generator, start.generator), (self.discriminator, start.discriminator)):
-            live = network.state
-            for target, source in zip(itertools.chain(*live), itertools.chain(*begin), strict=True):
-                self.kernels.copy(source, target)
+        live = self.generator.state, self.discriminator.state
+        for target, source in zip(arrays(live), arrays(start[:2]), strict=True):
+            self.kernels.copy(source, target)
         self.step = int(start.step)
         self.kernels.set_step(self.spec, self._g_count, self.step)
         self.kernels.set_step(self.spec, self._d_count, self.step * self.spec.critic_steps)

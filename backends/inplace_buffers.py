@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ganbench.backend import Array, NetworkState
@@ -54,29 +55,34 @@ class Into(NamedTuple):
         self.kernels.copy(self.kernels.reshape(x, before, after), self.out)
 
 
+@dataclass
 class Activations:
-    """What each layer of a network leaves for the backward pass, for so many rows; of an image each pixel is a row.
+    """What each layer of a network leaves for the backward pass, for so many rows; of an image each pixel is a row."""
 
-    With ``parts`` batch norm takes that many parts of the rows one after the other, each by its own statistics.
-    """
+    kernels: "Kernels"
+    rows: int
+    outs: list[Array]
+    deltas: list[Array]
+    linear: list[Array | None]  # where there is batch norm ...
+    saved: list[list[list[Array]]]  # ... and its statistics, for each part of the rows
 
-    def __init__(self, kernels: "Kernels", layers: Sequence[Layer], rows: int, parts: int = 1) -> None:
+    def __post_init__(self) -> None:
+        self.below = [Into(self.kernels, delta) for delta in self.deltas[:-1]]
+
+    @classmethod
+    def empty(cls, kernels: "Kernels", layers: Sequence[Layer], rows: int, parts: int = 1) -> "Activations":
+        """Allocate it; with ``parts``, batch norm takes so many parts of the rows, each by its own statistics."""
+
         def empty(layer: Layer) -> Array:
             return kernels.empty(rows * layer.pixels, layer.channels)
 
-        self.rows, self.kernels = rows, kernels
         linear = [empty(layer) if layer.batch_norm else None for layer in layers]
         saved = [
             [[kernels.empty(layer.channels) for _ in range(2)] for _ in range(parts * layer.batch_norm)]
             for layer in layers
         ]
-        self._fill([empty(layer) for layer in layers], [empty(layer) for layer in layers], linear, saved)
-
-    def _fill(
-        self, outs: list[Array], deltas: list[Array], linear: list[Array], saved: list[list[list[Array]]]
-    ) -> None:
-        self.outs, self.deltas, self.linear, self.saved = outs, deltas, linear, saved
-        self.below = [Into(self.kernels, delta) for delta in deltas[:-1]]
+        outs, deltas = ([empty(layer) for layer in layers] for _ in range(2))
+        return cls(kernels, rows, outs, deltas, linear, saved)
 
     def cut(self, start: int, end: int, outs: list[Array] | None = None) -> "Activations":
         """Return the same memory, cut to some of its rows, which are whole parts; ``outs`` are already cut."""
@@ -84,11 +90,9 @@ class Activations:
         def cut(array: Array | None) -> Array | None:
             return None if array is None else array[start * len(array) // self.rows : end * len(array) // self.rows]
 
-        made = object.__new__(Activations)
-        made.rows, made.kernels = end - start, self.kernels
+        outs, deltas, linear = outs or [*map(cut, self.outs)], [*map(cut, self.deltas)], [*map(cut, self.linear)]
         saved = [parts[start * len(parts) // self.rows : -(-end * len(parts) // self.rows)] for parts in self.saved]
-        made._fill(outs or [*map(cut, self.outs)], [*map(cut, self.deltas)], [*map(cut, self.linear)], saved)
-        return made
+        return Activations(self.kernels, end - start, outs, deltas, linear, saved)
 
 
 def views(flat: Array, layers: Sequence[Layer]) -> list[Array]:
