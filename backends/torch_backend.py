@@ -20,11 +20,11 @@ from .inplace_program import InPlaceProgram
 from .steps import Steps
 from .torch_compiled import CompiledProgram, PenaltyProgram, require_compiler
 from .torch_manual import SOFTPLUS_LINEAR, TorchKernels
-from .torch_maps import TorchConvolutions
+from .torch_maps import gradients
 from .torch_textbook import Textbook
 
 
-class TorchBackend(Matrices, TorchConvolutions, Steps, Backend):
+class TorchBackend(Matrices, Steps, Backend):
     """Tensors on one device; methods update state in place, as PyTorch's optimisers do."""
 
     name = "torch"
@@ -132,6 +132,12 @@ class TorchBackend(Matrices, TorchConvolutions, Steps, Backend):
     def matmul_into(self, a: Array, b: Array, out: Array) -> Array:
         return self.torch.mm(a, b, out=out)
 
+    def convolution(self, layer: OnImages, x: Array, w: Array) -> Array:
+        return self._convolved(layer, x, w, None)
+
+    def convolution_grad(self, layer: OnImages, x: Array, w: Array, grad: Array) -> tuple[Array, Array]:
+        return gradients(self.torch, grad, x, w, layer.window, layer.turned, [True, True, False])[:2]
+
     def batch_norm(self, x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array]:
         """With momentum 1 the running statistics become those of this batch, the variance unbiased."""
         mean, var = self.torch.empty_like(gamma), self.torch.empty_like(gamma)
@@ -160,22 +166,11 @@ class TorchBackend(Matrices, TorchConvolutions, Steps, Backend):
         before = self.torch.full((len(params),), float(step) - 1, device=place)
         with self.torch.no_grad():
             self._adam(
-                params,
-                grads,
-                m,
-                v,
-                [],
-                list(before.unbind()),
-                fused=self.mode != "textbook",
-                foreach=None if self.mode == "textbook" else False,
-                amsgrad=False,
-                beta1=spec.beta1,
-                beta2=spec.beta2,
-                lr=spec.lr,
-                weight_decay=0.0,
-                eps=spec.eps,
-                maximize=False,
-            )
+                params, grads, m, v, [], list(before.unbind()),
+                fused=self.mode != "textbook", foreach=None if self.mode == "textbook" else False,
+                lr=spec.lr, beta1=spec.beta1, beta2=spec.beta2, weight_decay=0.0, eps=spec.eps,
+                amsgrad=False, maximize=False,
+            )  # fmt: skip
         return params, m, v
 
     def generator_forward(self, spec: GANSpec, params: Sequence[Array], z: Array) -> Array:
@@ -260,6 +255,11 @@ class TorchBackend(Matrices, TorchConvolutions, Steps, Backend):
             return functional.linear(x, own[0], bias)
         assert isinstance(layer, OnImages)
         return self._convolved(layer, x, own[0], bias)
+
+    def _convolved(self, layer: OnImages, x: Array, w: Array, bias: Array | None) -> Array:
+        functional = self.torch.nn.functional
+        kind = functional.conv_transpose2d if layer.turned else functional.conv2d
+        return kind(x, w, bias, layer.window.stride, layer.window.padding)
 
     def _activation(self, name: str) -> Callable[[Array], Array]:
         if name == "leaky_relu":

@@ -116,19 +116,12 @@ class TensorMath(TorchMaps, ByHand):
 
 def require_compiler(device: str) -> None:
     """Raise ``UnavailableError`` where torch.compile would find no compiler for ``device``."""
+    language, variable, known = "C++", "CXX", ("g++", "clang++")
     if device != "cpu":
         if importlib.util.find_spec("triton") is None:
             raise UnavailableError("torch.compile on a GPU needs Triton: pip install triton")
-        _require("CC", "gcc", "clang")  # Triton compiles what launches its kernels
-    else:
-        _require("CXX", "g++", "clang++")
-
-
-def _require(variable: str, *known: str) -> None:
-    """Raise ``UnavailableError`` unless the compiler that ``variable`` names is there, or else one of ``known``."""
+        language, variable, known = "C", "CC", ("gcc", "clang")  # Triton compiles what launches its kernels
     named = os.environ.get(variable)
     if not any(map(shutil.which, [named] if named else known)):
-        kind = "C" if variable == "CC" else "C++"
-        raise UnavailableError(
-            f"torch.compile needs a {kind} compiler, but found {named or 'no ' + ' or '.join(known)}"
-        )
+        found = named or f"no {' or '.join(known)}"
+        raise UnavailableError(f"torch.compile needs a {language} compiler, but found {found}")

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from ganbench.backend import Array
-from ganbench.layers import OnImages, Window
+from ganbench.layers import Window
 
 FEW = 8  # channels of a big image: with fewer, oneDNN's transposed convolution takes twice as long as by cells
 
@@ -50,7 +50,7 @@ class TorchMaps:
             return (y.T @ x.reshape(len(y), -1)).reshape(o, k, k, c).permute(0, 3, 1, 2)
         like = x.new_empty((o, k, k, c)).permute(0, 3, 1, 2)  # its numbers are not read
         small, big = _image(y, window.small), _image(x, window.big)
-        return _gradients(self.xp, small, big, like, window, False, [False, True, False])[1]
+        return gradients(self.xp, small, big, like, window, False, [False, True, False])[1]
 
     def _convolution(
         self, image: Array, w: Array, window: Window, transposed: bool, rest: tuple[int, int] = (0, 0)
@@ -59,26 +59,7 @@ class TorchMaps:
         return self.xp.ops.aten.convolution(image, w, None, strides, paddings, [1, 1], transposed, [*rest], 1)
 
 
-class TorchConvolutions:
-    """One convolution alone, on images: the functions that ``torch.nn`` and autograd call."""
-
-    torch: Any
-
-    def convolution(self, layer: OnImages, x: Array, w: Array) -> Array:
-        """As ``ArrayOps`` says."""
-        return self._convolved(layer, x, w, None)
-
-    def convolution_grad(self, layer: OnImages, x: Array, w: Array, grad: Array) -> tuple[Array, Array]:
-        """As ``ArrayOps`` says."""
-        return _gradients(self.torch, grad, x, w, layer.window, layer.turned, [True, True, False])[:2]
-
-    def _convolved(self, layer: OnImages, x: Array, w: Array, bias: Array | None) -> Array:
-        functional = self.torch.nn.functional
-        kind = functional.conv_transpose2d if layer.turned else functional.conv2d
-        return kind(x, w, bias, layer.window.stride, layer.window.padding)
-
-
-def _gradients(
+def gradients(
     torch: Any, grad: Array, x: Array, w: Array, window: Window, transposed: bool, wanted: list[bool]
 ) -> tuple[Array, Array, Array]:
     """Return those gradients of a convolution that are wanted, by its input, weight and bias."""

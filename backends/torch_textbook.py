@@ -1,6 +1,7 @@
 """The loop that most tutorials print, in PyTorch."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from ganbench.array_ops import steps_on_d
@@ -39,20 +40,16 @@ class Textbook(BoundProgram):
         """Return an ``nn.Sequential`` and its Adam, both of the arrays of ``start``."""
         nn, spec = self._torch.nn, self._spec
         modules: list[Any] = []
+        activations = {
+            "relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "leaky_relu": partial(nn.LeakyReLU, LEAKY_SLOPE)
+        }  # fmt: skip
         for layer in layers:
             modules.append(_module(nn, layer))
             if layer.batch_norm:
                 kind = nn.BatchNorm1d if len(layer.out_shape) == 1 else nn.BatchNorm2d
                 modules.append(kind(layer.channels, BATCH_NORM_EPS, BATCH_NORM_MOMENTUM))
             if layer.activation != "identity":
-                modules.append(
-                    {
-                        "relu": nn.ReLU,
-                        "leaky_relu": lambda: nn.LeakyReLU(LEAKY_SLOPE),
-                        "tanh": nn.Tanh,
-                        "sigmoid": nn.Sigmoid,
-                    }[layer.activation]()
-                )
+                modules.append(activations[layer.activation]())
         network = nn.Sequential(*modules)
         for parameter, value in zip(network.parameters(), start.params, strict=True):
             parameter.data = value
@@ -61,11 +58,7 @@ class Textbook(BoundProgram):
             buffer.data = value
         adam = self._torch.optim.Adam(network.parameters(), lr=spec.lr, betas=(spec.beta1, spec.beta2), eps=spec.eps)
         for parameter, m, v in zip(network.parameters(), start.m, start.v, strict=True):
-            adam.state[parameter] = {
-                "step": self._torch.tensor(float(step)),
-                "exp_avg": m,
-                "exp_avg_sq": v,
-            }
+            adam.state[parameter] = {"step": self._torch.tensor(float(step)), "exp_avg": m, "exp_avg_sq": v}
         return network.to(self._backend.device), adam
 
     def _iterate(self, *batch: Array) -> tuple[Array, ...]:
