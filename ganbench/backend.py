@@ -7,6 +7,7 @@ preallocates overrides ``prepare``. The same program is verified and then timed.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import inspect
@@ -307,8 +308,6 @@ def _importable(module: str) -> bool:
 
 def _version(distributions: Sequence[str]) -> str:
     for name in distributions:
-        try:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             return importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return ""

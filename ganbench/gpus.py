@@ -49,7 +49,7 @@ def count() -> int:
     nvml = _nvml()
     if nvml is not None:
         return len(list(_handles(nvml)))
-    return len(list(_listed())) or int(WINDOWS_GPU.exists())
+    return len(_listed()) or int(WINDOWS_GPU.exists())
 
 
 @functools.cache

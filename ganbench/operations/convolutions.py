@@ -1,6 +1,6 @@
 """Operations of one convolution, or transposed convolution: the map alone, and its gradients."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
@@ -42,9 +42,8 @@ class _Convolution(BilinearMap):
     @cached_property
     def layer(self) -> OnImages:
         """The layer whose maps are computed, which has no bias."""
-        sizes = {name: value for name, value in asdict(self).items() if name in ("out", "kernel", "stride", "padding")}
-        image = self.channels, self.height, self.width
-        return self.type.over(image, **sizes, activation="identity", batch_norm=False, bias=False)
+        image, sizes = (self.channels, self.height, self.width), (self.out, self.kernel, self.stride, self.padding)
+        return self.type.over(image, *sizes, activation="identity", batch_norm=False, bias=False)
 
     @property
     def kinds(self) -> tuple[str, ...]:

@@ -72,12 +72,7 @@ class FreshInputs:
         if not seed:
             return self._drawn
         rng = np.random.default_rng(seed)
-        begun: dict[int, np.ndarray] = {}
-
-        def begin(array: np.ndarray) -> np.ndarray:
-            if id(array) in self._doubled and id(array) not in begun:
-                begun[id(array)] = self._doubled[id(array)].begun(rng)
-            return begun.get(id(array), array)
-
-        state, batches = map_arrays(begin, (self._drawn.state, self._drawn.batches))
+        begun = {key: doubled.begun(rng) for key, doubled in self._doubled.items()}
+        tree = self._drawn.state, self._drawn.batches
+        state, batches = map_arrays(lambda array: begun.get(id(array), array), tree)
         return Inputs(self._drawn.fixed, state, [batches[turn] for turn in rng.permutation(len(batches))])

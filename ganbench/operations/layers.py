@@ -128,20 +128,13 @@ class _Normalisation(OfSizes):
         return (1 + self.with_grad) * self.batch * self.features + 2 * self.features
 
     def inputs(self, seed: int, dtype: str, images: np.ndarray) -> Inputs:
-        rng = np.random.default_rng(seed)
-        return Inputs((), None, turns(rng, self._drawn(rng, dtype), self._values_read))
-
-    def _drawn(self, rng: np.random.Generator, dtype: str) -> tuple[np.ndarray, ...]:
-        """Return x, gamma, beta and, where it goes in, ∂L/∂y."""
+        rng, wide = np.random.default_rng(seed), accumulation_dtype(dtype)
         batch, n = self.batch, self.features
-        drawn = [
-            to_host(2 * rng.standard_normal((batch, n)) + 0.5, dtype),
-            rng.uniform(0.5, 1.5, n).astype(accumulation_dtype(dtype)),
-            rng.standard_normal(n).astype(accumulation_dtype(dtype)),
-        ]
+        x = to_host(2 * rng.standard_normal((batch, n)) + 0.5, dtype)
+        drawn = [x, rng.uniform(0.5, 1.5, n).astype(wide), rng.standard_normal(n).astype(wide)]  # with gamma and beta
         if self.with_grad:
             drawn.append(to_host(rng.standard_normal((batch, n)), dtype))
-        return tuple(drawn)
+        return Inputs((), None, turns(rng, tuple(drawn), self._values_read))
 
     @property
     def _kept_read(self) -> int:

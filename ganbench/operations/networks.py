@@ -246,17 +246,14 @@ class GANIteration(ModelOperation):
         return (*batch, to_host(rng.uniform(size=(steps, spec.batch, 1)), dtype)) if spec.objective.penalised else batch
 
     def outputs(self) -> list[Output]:
-        named = []
-        for role, layers in (
-            ("generator", self.spec.generator_layers),
-            ("discriminator", self.spec.discriminator_layers),
-        ):
+        named, spec = list[Output](), self.spec
+        for role, layers in (("generator", spec.generator_layers), ("discriminator", spec.discriminator_layers)):
             named += _adam_outputs(f"{role} ", layers)
             named += [
                 Output(f"{role} {name}", shape, f"{role} running {name.rstrip('0123456789')}", kept=True)
                 for name, shape in running(layers)
             ]
-        reported = self.spec.reported
+        reported = spec.reported
         return [*named, *outputs_of(dict.fromkeys(reported, ()), kept=reported)]
 
     def apply(self, backend: ArrayOps, fixed: Any, state: Any, batch: Any) -> tuple[Any, Any]:
