@@ -135,9 +135,7 @@ class JaxBackend(Functional):
         """Return ``step`` over batches stacked along a first axis; its results are stacked likewise."""
 
         def scanned(fixed: Any, state: Any, stacked: Any) -> tuple[Any, Any]:
-            return self.jax.lax.scan(  # type: ignore[no-any-return]
-                lambda state, batch: step(fixed, state, batch), state, stacked
-            )
+            return self.jax.lax.scan(partial(step, fixed), state, stacked)  # type: ignore[no-any-return]
 
         return scanned
 

@@ -110,10 +110,7 @@ def filled(entries: Sequence[Entry], last: Activation) -> tuple[Entry, ...]:
 
 def unnormalised(entries: Sequence[Entry]) -> tuple[Entry, ...]:
     """Return entries with biases in the place of batch norm."""
-    return tuple(
-        replace(entry, batch_norm=False) if isinstance(entry, WeightedTable) and entry.batch_norm else entry
-        for entry in entries
-    )
+    return tuple(replace(entry, batch_norm=False) if isinstance(entry, WeightedTable) else entry for entry in entries)
 
 
 def normalised_less(generator: Sequence[Entry], discriminator: Sequence[Entry]) -> dict[str, Networks]:
