@@ -18,8 +18,6 @@ from .errors import UsageError, unknown
 
 Caches = Literal["warm", "cold"]  # whether an operation finds its arrays there, or nowhere near
 LARGEST_INTEGER = 2**63 - 1  # of the messages to a worker
-
-
 HARDLY = 1.05  # how many times a time that was asked for may be taken
 
 
@@ -65,19 +63,17 @@ def _count(least: int) -> Callable[[str, int], None]:
     return check
 
 
-def _seconds(name: str, value: float) -> None:
-    if not 0 < value < inf:
-        raise UsageError(f"{name} {value:g} is not valid: a positive number of seconds")
+def _between_0_and(limit: float, valid: str) -> Callable[[str, float], None]:
+    def check(name: str, value: float) -> None:
+        if not 0 < value < limit:
+            raise UsageError(f"{name} {value:g} is not valid: {valid}")
+
+    return check
 
 
-def _positive(name: str, value: float) -> None:
-    if not 0 < value < inf:
-        raise UsageError(f"{name} {value:g} is not valid: a positive number, such as 0.5 or 2")
-
-
-def _share(name: str, value: float) -> None:
-    if not 0 < value < 1:
-        raise UsageError(f"{name} {value:.6g} is not valid: more than 0 and less than 1, such as 0.01 or 1%")
+_seconds = _between_0_and(inf, "a positive number of seconds")
+_positive = _between_0_and(inf, "a positive number, such as 0.5 or 2")
+_share = _between_0_and(1, "more than 0 and less than 1, such as 0.01 or 1%")
 
 
 class Setting(NamedTuple):
@@ -159,26 +155,18 @@ class Settings(Recorded, frozen=True, kw_only=True):
         Names, Setting("Targets backend[.mode][@device], separated by commas.", "TARGETS", recorded="targets")
     ] = "numpy,torch,jax"
     devices: Annotated[
-        Names,
-        Setting(
-            "Devices to run every backend on: cpu, cuda, cuda:1.", "LIST", recorded="targets", yields=("backends",)
-        ),
-    ] = ""
+        Names, Setting("Devices to run every backend on: cpu, cuda, cuda:1.", "LIST", recorded="targets",
+                       yields=("backends",))
+    ] = ""  # fmt: skip
     python: Annotated[
-        Names,
-        Setting(
-            "Run a backend in another Python, which has its framework: jax=/opt/jax/bin/python, or torch@cuda=... "
-            "Results are still checked here.  [repeatable]",
-            "BACKEND=PYTHON",
-            recorded="targets",
-        ),
-    ] = ""
+        Names, Setting("Run a backend in another Python, which has its framework: jax=/opt/jax/bin/python, or "
+                       "torch@cuda=... Results are still checked here.  [repeatable]", "BACKEND=PYTHON",
+                       recorded="targets")
+    ] = ""  # fmt: skip
     ops: Annotated[
-        Names | None,
-        Setting(
-            "Operations to run, or 'all'.", "LIST", usual="marked in 'list'", recorded="operations", yields=("caches",)
-        ),
-    ] = None
+        Names | None, Setting("Operations to run, or 'all'.", "LIST", usual="marked in 'list'", recorded="operations",
+                              yields=("caches",))
+    ] = None  # fmt: skip
     preset: Annotated[
         str | None, _of_model("A model by name; see 'list'.", "NAME", usual="mnist-mlp", fleet=False,
                               instead=("model", "generator", "discriminator"))

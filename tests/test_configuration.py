@@ -70,6 +70,8 @@ def test_a_model_on_the_command_line_takes_the_place_of_the_projects(project, ga
         ("[tool.ganbench.compare.more]\nx = 1", "unknown option in [tool.ganbench.compare] of"),
         ("[tool.ganbench.measure]\nx = 1", "unknown command in [tool.ganbench] of"),
         ("[tool.ganbench.results.lst]\nx = 1", "unknown command in [tool.ganbench.results] of"),
+        ("[tool.ganbench.results]\nformat = 'csv'", "unknown command in [tool.ganbench.results] of"),
+        ("[tool.ganbench.results]\nlist = 3", "is not valid: it must be a table, [tool.ganbench.results.list]"),
         ("[tool.ganbench]\noutput = 'x'", "unknown option"),
         ("[tool.ganbench]\nbackends = [{a = 1}]", "is not valid: a text, a number or a list"),
         ("[tool.ganbench]\ndetails = 'maybe'", "is not valid"),

@@ -22,22 +22,7 @@ T = TypeVar("T")
 TABLE = "[tool.ganbench]"
 FAULT = "ganbench.fault"  # in the ``meta`` of a context: what is wrong with the project's file
 # What names a file to write, or one run or model, belongs to one command and not to a project.
-ONCE = (
-    "of_model",
-    "output",
-    "exports",
-    "picture",
-    "html",
-    "run",
-    "resume",
-    "again",
-    "sweep",
-    "vary",
-    "help",
-    "version",
-    "show_config",
-)
-SOURCES = {ParameterSource.COMMANDLINE: "command line", ParameterSource.DEFAULT_MAP: TABLE}  # all else: default
+ONCE = "of_model output exports picture html run resume again sweep vary help version show_config".split()
 
 
 class Command(click.Command):
@@ -103,7 +88,7 @@ class Command(click.Command):
         except click.UsageError as error:
             _tell_fault(ctx)
             param = error.param if isinstance(error, click.BadParameter) else None
-            if param and param.name and ctx.get_parameter_source(param.name) is ParameterSource.DEFAULT_MAP:
+            if param and param.name and of_project(ctx, param.name):
                 raise click.BadParameter(f"{error.message} (from {TABLE} in {ctx.obj})", ctx, param) from error
             raise
         _tell_fault(ctx)
@@ -111,10 +96,10 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Carry out the command, saying which defaults are the project's."""
-        sources = {one: ctx.get_parameter_source(str(one.name)) for one in self.options if one.name != "show_config"}
+        options = [one for one in self.options if one.name != "show_config"]
         if ctx.params.pop("show_config"):
-            return columns(("option", "value", "from"), (_line(ctx, *pair) for pair in sources.items()))
-        taken = [_called(option) for option, source in sources.items() if source is ParameterSource.DEFAULT_MAP]
+            return columns(("option", "value", "from"), (_line(ctx, one) for one in options))
+        taken = [_called(one) for one in options if of_project(ctx, str(one.name))]
         if taken:
             say(f"defaults from {TABLE} in {ctx.obj}: {', '.join(taken)}")
         return super().invoke(ctx)
@@ -133,7 +118,7 @@ def fitting(ctx: click.Context, make: Callable[..., T], settings: dict[str, Any]
         return make(**settings)
     except UsageError as error:
         left = dict(settings)
-        yielding = [one.name for one in SETTINGS.values() if of_project(ctx, one.name) and given(ctx, *one.yields)]
+        yielding = [one for one in SETTINGS if of_project(ctx, one) and given(ctx, *SETTINGS[one].yields)]
         for name in (one for one in yielding if one in left):
             left[name] = next(one.default for one in ctx.command.get_params(ctx) if one.name == name)
             with contextlib.suppress(UsageError):
@@ -201,9 +186,7 @@ def defaults_from(path: Path, group: click.Group) -> dict[str, Any]:
     except ValueError as error:
         ours = b"ganbench" in path.read_bytes()  # to go on without what it asks for would measure something else
         raise (UsageError if ours else _UnreadableError)(f"cannot read {path}: {error}") from error
-    table = tools.get("ganbench", {}) if isinstance(tools, dict) else {}
-    if not isinstance(table, dict):
-        raise UsageError(f"tool.ganbench = {table!r} of {path} is not valid: it must be a table, {TABLE}")
+    table = _table(path, "tool.ganbench", tools.get("ganbench", {})) if isinstance(tools, dict) else {}
     known: dict[str, list[click.Parameter]] = {}
     for command in _commands(group):
         for key, option in _keys(command).items():
@@ -220,16 +203,22 @@ def defaults_from(path: Path, group: click.Group) -> dict[str, Any]:
     return _of_group(path, "tool.ganbench", group, own, general)
 
 
+def _table(path: Path, name: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise UsageError(f"{name} = {value!r} of {path} is not valid: it must be a table, [{name}]")
+    return value
+
+
 def _of_group(
     path: Path, name: str, group: click.Group, table: Mapping[str, Any], general: Mapping[str, Any]
 ) -> dict[str, Any]:
-    own = {key: value for key, value in table.items() if isinstance(value, dict)}
-    for key in own:
+    for key in table:
         if key not in group.commands:
             raise unknown(f"command in [{name}] of {path}", key, group.commands)
     made: dict[str, Any] = {}
     for key, command in group.commands.items():
-        whole, below = f"{name}.{key}", own.get(key, {})
+        whole = f"{name}.{key}"
+        below = _table(path, whole, table.get(key, {}))
         if isinstance(command, click.Group):
             made[key] = _of_group(path, whole, command, below, general)
             continue
@@ -257,7 +246,11 @@ def _commands(group: click.Group) -> Iterator[Command]:
 
 
 def _keys(command: Command) -> dict[str, click.Parameter]:
-    return {max(one.opts, key=len).lstrip("-"): one for one in command.options if one.name not in ONCE}
+    return {_key(one): one for one in command.options if one.name not in ONCE}
+
+
+def _key(option: click.Parameter) -> str:
+    return max(option.opts, key=len).lstrip("-")
 
 
 def _fits(option: click.Parameter, value: Any) -> bool:
@@ -270,22 +263,23 @@ def _value(path: Path, option: click.Parameter, value: Any) -> Any:
 
     A path is meant from the folder of the file on.
     """
-    is_flag, key = isinstance(option, click.Option) and option.is_flag, max(option.opts, key=len).lstrip("-")
-    is_path = isinstance(option.type, click.Path)
+    is_flag, is_path = isinstance(option, click.Option) and option.is_flag, isinstance(option.type, click.Path)
+    key = _key(option)
+    fault = f"{key} = {value!r} in {TABLE} of {path} is not valid"
     words = value if isinstance(value, list) and not is_path else [value]
     if not all(isinstance(word, str | int | float) and isinstance(word, bool) == is_flag for word in words):
         valid = "true or false" if is_flag else "a path" if is_path else "a text, a number or a list"
-        raise UsageError(f"{key} = {value!r} in {TABLE} of {path} is not valid: {valid}")
+        raise UsageError(f"{fault}: {valid}")
     if is_flag:
         return value
     if is_path and os.path.expandvars(str(value)) != str(value):
-        raise UsageError(f"{key} = {value!r} in {TABLE} of {path} is not valid: $ has no meaning here, write the path")
+        raise UsageError(f"{fault}: $ has no meaning here, write the path")
     if is_path and value:
         try:
             place = Path(str(value)).expanduser()
             return str(place if path.parent == Path.cwd() else path.parent / place)
         except RuntimeError as error:
-            raise UsageError(f"{key} = {value!r} in {TABLE} of {path} is not valid: there is no such home") from error
+            raise UsageError(f"{fault}: there is no such home") from error
     if key == "python":  # programs; without a path: in PATH
         from ..launch import program
 
@@ -298,10 +292,10 @@ def _called(option: click.Parameter) -> str:
     return option.opts[0] if isinstance(option, click.Option) else (option.metavar or "").strip("[]")
 
 
-def _line(ctx: click.Context, option: click.Parameter, source: ParameterSource | None) -> tuple[str, str, str]:
+def _line(ctx: click.Context, option: click.Parameter) -> tuple[str, str, str]:
     """Return an option with its value and where that came from."""
-    value = ctx.params.get(str(option.name))
+    name = str(option.name)
+    value = ctx.params.get(name)
     words = value if isinstance(value, list | tuple) else [value]
-    origin = SOURCES.get(source, "default") if source else "default"
-    where = f" in {ctx.obj}" if source is ParameterSource.DEFAULT_MAP else ""
-    return _called(option), ", ".join(str(word) for word in words if word is not None), origin + where
+    origin = "command line" if given(ctx, name) else f"{TABLE} in {ctx.obj}" if of_project(ctx, name) else "default"
+    return _called(option), ", ".join(str(word) for word in words if word is not None), origin
