@@ -16,6 +16,7 @@ import pytest
         (["--backends", ""], "no backends named"),
         (["--backends", "torch,torch.eager"], "named twice"),
         (["--backends", "torch@cuda,torch@cuda:0"], "named twice"),
+        (["--backends", "torch@cuda,torch@cuda:00"], "named twice"),
         (["--ops", "conv"], "unknown operation 'conv'"),
         (["--ops", ","], "no operations named"),
         (["--preset", "huge"], ", dcgan-8, deep, mnist-mlp, "),

@@ -169,10 +169,10 @@ def _target(said: About, name: str, mode: str, device: str, pythons: Mapping[str
 def _device(name: str, said: About, device: str) -> str:
     """Return the device in its one spelling: ``cuda:0`` is ``cuda``."""
     kind, colon, index = device.partition(":")
-    if kind not in said.device_kinds or (colon and not (kind != "cpu" and index.isdecimal())):
+    if kind not in said.device_kinds or (colon and (kind == "cpu" or not index.isdecimal())):
         known = [*said.device_kinds, *(f"{kind}:N" for kind in said.device_kinds if kind != "cpu")]
         raise unknown(f"device of {name}", device, known)
-    return kind if index in ("", "0") else f"{kind}:{int(index)}"
+    return f"{kind}:{int(index)}" if int(index or 0) else kind
 
 
 def split_list(text: str | Iterable[str]) -> list[str]:

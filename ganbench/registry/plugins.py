@@ -115,7 +115,7 @@ def about(name: str, python: str = "") -> About:
     return _ask(About, name, python=python)
 
 
-def variables(name: str, device: str, dtype: str, precision: str, cache: str, python: str = "") -> dict[str, str]:
+def variables(name: str, device: str, dtype: str, precision: str, cache: str, python: str) -> dict[str, str]:
     """Return what ``Backend.environment`` of the backend called ``name`` gives; raises as ``about`` does."""
     about(name, python)  # or one that hangs would be waited for again
     return _ask(dict[str, str], name, device, dtype, precision, cache, python=python)
