@@ -38,7 +38,7 @@ def cluster_options(command: Function) -> Function:
     trust = "Let dask:tcp:// work without TLS: every user of this machine could then run code as you."
     command = click.option("--trust-all-users", "all_trusted", is_flag=True, help=trust)(command)
     for name, text in TLS.items():
-        command = click.option(f"--tls-{name}", type=FILE, metavar="FILE", help=f"{text}, for TLS.")(command)
+        command = click.option(f"--tls-{name}", name, type=FILE, metavar="FILE", help=f"{text}, for TLS.")(command)
     return command
 
 
@@ -141,7 +141,7 @@ def _ready(plan: Path, **tls: Any) -> "tuple[FleetPlan, list[Job], Tls]":
     from ..fleet.plan import jobs_of, read_plan
 
     read = read_plan(plan)
-    return read, jobs_of(read, plan.parent), Tls(**{name.removeprefix("tls_"): value for name, value in tls.items()})
+    return read, jobs_of(read, plan.parent), Tls(**tls)
 
 
 def _progress(conductor: "Conductor", jobs: "list[Job]") -> tuple[float, str]:

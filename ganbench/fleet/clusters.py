@@ -14,17 +14,14 @@ import ssl
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from ..errors import UsageError, require
 from ..launch import APART, command
+from .pipes import PipeClient, Way
 from .plan import FleetPlan
-
-if TYPE_CHECKING:
-    from distributed import Security
-
-    from .pipes import Way
+from .ssh import ways
 
 LOOPBACK = "127.0.0.1"
 WORKERS = 3  # of ``local``
@@ -88,12 +85,13 @@ def check(kind: str, tls: Tls) -> None:
         raise UsageError(f"cluster {kind!r} is not valid (known: {KINDS})")
     if name in ("local", "ssh"):
         return
-    if address.scheme == "tcp" and not (tls.all_trusted and _is_loopback(address.hostname or "")):
-        here = ", or say --trust-all-users if you trust every user of this machine"
+    here = _is_loopback(address.hostname or "")
+    if address.scheme == "tcp" and not (tls.all_trusted and here):
+        trust = ", or say --trust-all-users if you trust every user of this machine" * here
         raise UsageError(
             f"refused: {rest} has no TLS, so whoever reaches its port, such as another user of this machine, can run "
             f"code as you; start scheduler and workers with TLS, and name dask:tls://{address.netloc} with --tls-ca, "
-            f"--tls-cert and --tls-key{here if _is_loopback(address.hostname or '') else ''}"
+            f"--tls-cert and --tls-key{trust}"
         )
     if address.scheme != "tcp" and not tls.complete:
         raise UsageError(
@@ -129,13 +127,11 @@ def opened(kind: str, tls: Tls, plan: FleetPlan, folder: Path, dashboard: str | 
     name, _, rest = kind.partition(":")
     lost: dict[str, str] = {}
     if name in ("local", "ssh"):
-        from .pipes import PipeClient
-
         if dashboard is not None:
             raise UsageError(f"--dashboard cannot be given with --cluster {kind}, which has no scheduler of dask")
-        ways = _ways(name, rest, plan)
-        with PipeClient(ways, lost) as own:
-            yield Opened(own, lambda: len(ways) - len(lost), lost, rented=False)
+        started = _ways(name, rest, plan)
+        with PipeClient(started, lost) as own:
+            yield Opened(own, lambda: len(started) - len(lost), lost, rented=False)
         return
     import dask
     from distributed import Security
@@ -158,7 +154,7 @@ def opened(kind: str, tls: Tls, plan: FleetPlan, folder: Path, dashboard: str | 
                 cluster, coming = slurm_cluster(plan.slurm, settings, page, folder / LOGS, lost)
                 stack.enter_context(cluster)
             else:
-                _knock(rest, Security())
+                _knock(rest)
             client = DataClient(cluster, security=Security(), timeout=CONNECT_S, set_as_default=False)
         except (OSError, TimeoutError, RuntimeError, ValueError) as error:
             why = " ".join(str(error).removeprefix("Cluster failed to start: ").split())[:500]
@@ -166,13 +162,15 @@ def opened(kind: str, tls: Tls, plan: FleetPlan, folder: Path, dashboard: str | 
         yield Opened(stack.enter_context(client), coming, lost, kind == "slurm")
 
 
-def _knock(address: str, security: "Security") -> None:
+def _knock(address: str) -> None:
     """Raise ``OSError`` where no scheduler can answer: dask itself would go on trying."""
+    from distributed import Security
+
     place = urlsplit(address)
     try:
         with socket.create_connection((place.hostname, place.port), CONNECT_S) as door:
             if place.scheme == "tls":
-                security.get_connection_args("client")["ssl_context"].wrap_socket(door).close()
+                Security().get_connection_args("client")["ssl_context"].wrap_socket(door).close()
     except ConnectionRefusedError as error:
         raise OSError("nobody listens there: is the scheduler running?") from error
     except ssl.SSLError as error:
@@ -188,11 +186,8 @@ def _encryption(tls: Tls) -> dict[str, Any]:
     return {"distributed.comm.require-encryption": True, "distributed.comm.tls.ca-file": ca, **own}
 
 
-def _ways(name: str, rest: str, plan: FleetPlan) -> "dict[str, Way]":
+def _ways(name: str, rest: str, plan: FleetPlan) -> dict[str, Way]:
     """Return how each worker of ``local`` or ``ssh`` is started."""
-    from .pipes import Way
-    from .ssh import ways
-
     if name == "local":
         own = Way(["sh", "-c", f'{APART}exec "$@"', "sh", *command("ganbench.fleet.serve")])
         return {f"worker {number}": own for number in range(1, int(rest or WORKERS) + 1)}

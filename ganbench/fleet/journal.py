@@ -20,10 +20,14 @@ FOLDER = "fleet"  # below the results folder
 JOURNAL = "journal.jsonl"
 
 
+def _now() -> float:
+    return round(time.time(), 2)
+
+
 class Entry(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     """Base of the lines; ``at`` is in seconds since 1970, by the clock of whoever runs the fleet."""
 
-    at: float
+    at: float = msgspec.field(default_factory=_now)
 
 
 class Seen(Entry, tag="seen", frozen=True, kw_only=True):
@@ -121,8 +125,3 @@ class Journal:
     def live(self) -> bool:
         """Whether a fleet is measuring into this results folder now."""
         return self.folder.is_dir() and not is_free(self.folder)
-
-
-def now() -> float:
-    """Return the time of day, in seconds since 1970."""
-    return round(time.time(), 2)

@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 
 from ..errors import GanbenchError
+from ..registry import Target
 from .plan import Job
 
 LEAST_FREE = 200 * 2**20  # bytes: a run file, compiled code and temporary arrays
@@ -85,7 +86,7 @@ def remarks(about: Description, ahead_s: float, jobs: Iterable[Job]) -> list[str
         )
     targets = {target for job in jobs if not misfit(job, about) for target in job.plan.targets}
     for target in sorted(targets, key=str):
-        if why := _absence(target.backend, target.device, about):
+        if why := _absence(target, about):
             found.append(f"{target} will be unavailable: {why}")
     return found
 
@@ -103,14 +104,14 @@ def misfit(job: Job, about: Description) -> str:
         return f"needs {', '.join(missing)}"
     if job.threads is not None and job.threads > about.cores:
         return f"needs {job.threads} threads, and it has {about.cores} core{'s' * (about.cores != 1)}"
-    reasons = [_absence(target.backend, target.device, about) for target in job.plan.targets]
+    reasons = [_absence(target, about) for target in job.plan.targets]
     return f"it has none of the targets: {'; '.join(dict.fromkeys(reasons))}" if all(reasons) else ""
 
 
-def _absence(backend: str, device: str, about: Description) -> str:
+def _absence(target: Target, about: Description) -> str:
+    backend, kind = target.backend, target.device.partition(":")[0]
     if backend not in about.knows:
         return f"it has no backend '{backend}': install its distribution there"
-    kind = device.partition(":")[0]
     return about.lacks.get(backend, "") or about.lacks.get(f"{backend}@{kind}", "")
 
 

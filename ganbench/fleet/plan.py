@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import msgspec
 
-from ..errors import UsageError
+from ..errors import UsageError, refused
 from ..gan import PRESETS
 from ..machine.environment import usable_cpus
 from ..measure.models import model_of
@@ -23,7 +23,6 @@ Count = Annotated[int, msgspec.Meta(ge=1, le=LARGEST_INTEGER)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 Line = Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x1f]*$")]  # of a script
 Location = Annotated[str, msgspec.Meta(pattern=r"^[^-\x00-\x1f][^\x00-\x1f]*$")]
-
 
 WORDS = {"int": "an integer", "float": "a number", "str": "a text", "bool": "true or false", "array": "a list",
          "object": "a table", "null": ""}  # fmt: skip
@@ -104,9 +103,8 @@ class Job(NamedTuple):
 def read_plan(path: Path) -> FleetPlan:
     """Return the plan in a TOML file; raises ``UsageError`` naming the fault and what is valid."""
     try:
-        return msgspec.convert(read_toml(path), FleetPlan)
-    except OSError as error:
-        raise UsageError(f"cannot read plan {path}: {error.strerror}") from error
+        with refused(UsageError, f"cannot read plan {path}"):
+            return msgspec.convert(read_toml(path), FleetPlan)
     except (msgspec.MsgspecError, ValueError) as error:
         raise UsageError(f"plan {path} is not valid: {_explained(str(error))}") from error
 

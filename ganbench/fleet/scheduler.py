@@ -19,7 +19,7 @@ import msgspec
 from ..errors import GanbenchError
 from ..results.importing import LeftOutError
 from . import worker_tasks
-from .journal import Came, Failed, Given, Journal, Seen, now
+from .journal import Came, Failed, Given, Journal, Seen
 from .machines import Description, misfit, named, parse, refusal, remarks
 from .plan import MODEL, Job
 from .receive import outcome_of, save_run
@@ -117,21 +117,19 @@ class Conductor:
     def _meet(self, address: str, about: Description, between: float) -> None:
         """Take in a worker; its machine is new if none of its workers was met before."""
         name = named(about.hardware, about.host, self._hosts)
-        known = self.machines.get(name)
         told = remarks(about, about.clock - between, self.jobs)
-        seen = Seen(at=now(), machine=name, about=about, refused=refusal(about), remarks=told)
-        if known is None:
-            self.machines[name] = known = Machine(seen)
+        seen = Seen(machine=name, about=about, refused=refusal(about), remarks=told)
+        is_new = name not in self.machines
+        machine = self.machines.setdefault(name, Machine(seen))
+        if is_new or seen.refused != machine.seen.refused:  # such as a worker that has the right version now
+            machine.seen = seen
             self.journal.write(seen)
+            self._place(machine)
+        if is_new:
             for text in [f"no job goes there: {seen.refused}"] if seen.refused else seen.remarks:
                 self._say(f"{name}: {text}")
-            self._place(known)
-        elif seen.refused != known.seen.refused:  # such as a worker that was started again with the right version
-            known.seen = seen
-            self.journal.write(seen)
-            self._place(known)
-        known.workers.add(address)
-        known.alone_since = 0.0
+        machine.workers.add(address)
+        machine.alone_since = 0.0
 
     def _place(self, machine: Machine) -> None:
         """Say what a machine is to do: what it can, and has not done."""
@@ -262,7 +260,7 @@ class Conductor:
         job = self.jobs[row.number]
         asked = question(job, machine.seen.about.cores)
         order = worker_tasks.Order(self._place_of(asked), list(job.arguments), job.model, MODEL, name)
-        self.journal.write(Given(at=now(), machine=name, question=asked))
+        self.journal.write(Given(machine=name, question=asked))
         future = self._client.submit(
             worker_tasks.measure, msgspec.msgpack.encode(order), workers=sorted(machine.workers), retries=3, pure=False
         )
@@ -284,7 +282,7 @@ class Conductor:
                 flight.future.cancel()
                 reasons = [self._cluster.lost.get(address.partition(" (")[0], "") for address in flight.workers]
                 why = "; ".join(filter(None, reasons)) or "its worker is gone"
-                self.journal.write(Failed(at=now(), machine=machine.seen.machine, question=flight.question, why=why))
+                self.journal.write(Failed(machine=machine.seen.machine, question=flight.question, why=why))
                 (machine.todo if flight.row.machine != ANY else self._anywhere).appendleft(flight.row)
 
     def _take(self, future: Any) -> None:
@@ -298,13 +296,13 @@ class Conductor:
             run = save_run(outcome_of(future), self.results, name, flight.question)
         except (LeftOutError, msgspec.MsgspecError) as error:
             self.failed += 1
-            self.journal.write(Failed(at=now(), machine=name, question=flight.question, why=str(error)))
+            self.journal.write(Failed(machine=name, question=flight.question, why=str(error)))
             self._say(f"{name}: {self.jobs[flight.row.number].name}: failed: {error}")
             return
         finally:
             future.release()
         self.came += 1
         self._done.add((name, flight.question))
-        self.journal.write(Came(at=now(), machine=name, question=flight.question, run=run, seconds=seconds))
+        self.journal.write(Came(machine=name, question=flight.question, run=run, seconds=seconds))
         if there := sorted(flight.workers & machine.workers)[:1]:
             self._client.ask(worker_tasks.forget, self._place_of(flight.question), workers=there)

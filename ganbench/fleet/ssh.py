@@ -75,12 +75,7 @@ def ways(names: list[str], ssh: Ssh) -> dict[str, Way]:
         python = (own and own.python) or ssh.python or ""
         folder = (own and own.folder) or ssh.folder or ""
         # A command begins in the home there, and a quoted ~ would not be opened; without a / it would be looked for.
-        words = [
-            python.replace("~/", "./", 1) if python.startswith("~/") else python,
-            "" if python else sys.executable,
-            SERVE,
-            folder,
-        ]
+        words = [re.sub("^~/", "./", python), "" if python else sys.executable, SERVE, folder]
         options = [word for key, value in OPTIONS.items() for word in ("-o", f"{key}={value}")]
         command = ["ssh", "-T", *options, *place.command, shlex.join(["sh", "-c", START, "sh", *words])]
         tried = [*place.command, python or "python3", "-m", "ganbench.cli", "--version"]

@@ -6,6 +6,7 @@ That a question is answered is told from the run files, from no list beside them
 import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import partial
 from math import nan
 from pathlib import Path
 from statistics import fmean
@@ -97,21 +98,21 @@ def _one(
     number: int, job: Job, line: Seen, asked: str, found: Mapping[tuple[str, str], Run],
     opened: Mapping[tuple[str, str], Given | Failed], live: bool,
 ) -> Standing:  # fmt: skip
-    name = line.machine
-    run = found.get((name, asked))
+    key = line.machine, asked
+    stands, run = partial(Standing, number, *key), found.get(key)
     # Where a framework was missing then and is there now, the question is open again.
     # A framework may be there, but without some device.
     lacks = {*line.about.lacks, *(lack.partition("@")[0] for lack in line.about.lacks)}
     if run is not None and absent(run) <= lacks:
-        return Standing(number, name, asked, "done", run=run)
+        return stands("done", run=run)
     if line.refused:
-        return Standing(number, name, asked, "refused", line.refused)
+        return stands("refused", line.refused)
     if why := misfit(job, line.about):
-        return Standing(number, name, asked, "cannot", why)
-    last = opened.get((name, asked))
+        return stands("cannot", why)
+    last = opened.get(key)
     if isinstance(last, Failed):
-        return Standing(number, name, asked, "failed", last.why)
-    return Standing(number, name, asked, "running" if live and last is not None else "to do")
+        return stands("failed", last.why)
+    return stands("running" if live and last is not None else "to do")
 
 
 def _any(number: int, each: Sequence[Standing]) -> Standing:
