@@ -26,9 +26,8 @@ VISIT_S = 0.05
 BUDGET_S = 1.0  # pairs of visits are timed for so long,
 PAIRS = (MIN_ROUNDS, 15)  # but at least and at most so many
 
-Batch = tuple[
-    np.ndarray, ...
-]  # real, z_d, z_g; where there is a penalty, u as well, and real, z_d and u of each of its steps
+# real, z_d, z_g; where there is a penalty, u as well, and real, z_d and u of each of its steps
+Batch = tuple[np.ndarray, ...]
 
 
 def stream(rows: np.ndarray, spec: GANSpec, seed: int, step: int) -> Iterator[Batch]:

@@ -10,13 +10,13 @@ import numpy as np
 from .. import registry
 from ..data import is_sound, load_images, unread
 from ..data.sound import load_recordings
-from ..errors import DataError, SpecError, UnavailableError, UsageError, require
+from ..errors import DataError, UnavailableError, UsageError, require
 from ..gan import PRESETS, GANSpec, with_loss
 from ..measure.plan import Plan, make_plan
 from ..operations.networks import GANIteration
 from ..precision import FULL, PRECISIONS
 from ..results.store import check_writable, some_home
-from .state import TrainingState, check_free, differences, load_state
+from .state import TrainingState, check_free, check_model, load_state
 
 LARGEST_STEP = np.iinfo(np.int32).max  # Adam counts in this type on every backend
 
@@ -79,8 +79,7 @@ def make_training(
     if loss is not None:
         spec = with_loss(spec, loss)
     if saved is not None:
-        if differs := differences(saved.spec, spec):
-            raise SpecError(f"state {resume} is of another model: {differs}")
+        check_model(resume, saved, spec)
         dtype = dtype or saved.dtype
         if seed not in (None, saved.seed):
             raise UsageError(f"seed {seed} is not that of the state, {saved.seed}: leave --seed out")

@@ -96,23 +96,24 @@ def load_state(path: str | Path, spec: GANSpec | None = None) -> TrainingState:
     Raises ``DataError`` if the file is damaged or no state, and ``SpecError`` with the differences if its model is not
     ``spec``.
     """
-    arrays = _read(Path(path))
     try:
-        found = _interpret(arrays)
+        found = _interpret(_read(Path(path)))
     except (DataError, SpecError, msgspec.MsgspecError, ValueError, TypeError) as error:
         raise DataError(f"state {path}: {error}") from error
-    if spec is not None and (differs := differences(found.spec, spec)):
-        raise SpecError(f"state {path} is of another model: {differs}")
+    if spec is not None:
+        check_model(path, found, spec)
     return found
 
 
-def differences(saved: GANSpec, asked: GANSpec) -> str:
-    """Return the differences between two models, without their names; '' if there are none."""
-    return "; ".join(
-        f"{field} is {_shown(getattr(saved, field))} in the state, {_shown(getattr(asked, field))} asked for"
+def check_model(path: object, saved: TrainingState, asked: GANSpec) -> None:
+    """Raise ``SpecError`` with the differences if the model of a state, but for its name, is not the one asked for."""
+    differs = "; ".join(
+        f"{field} is {_shown(getattr(saved.spec, field))} in the state, {_shown(getattr(asked, field))} asked for"
         for field in GANSpec.__struct_fields__
-        if field != "name" and getattr(saved, field) != getattr(asked, field)
+        if field != "name" and getattr(saved.spec, field) != getattr(asked, field)
     )
+    if differs:
+        raise SpecError(f"state {path} is of another model: {differs}")
 
 
 def _shown(value: Any) -> str:
@@ -124,10 +125,10 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             return {key: stored[key] for key in stored.files}
     except OSError as error:
-        raise DataError(f"state {path}: cannot be read: {error.strerror or error}") from error
+        raise DataError(f"cannot be read: {error.strerror or error}") from error
     except Exception as error:  # damage surfaces as anything: BadZipFile, ValueError, EOFError, AttributeError
         why = "no zip archive" if "pickle" in str(error) else str(error) or type(error).__name__  # NumPy's last guess
-        raise DataError(f"state {path}: is not a whole .npz file of ganbench: {why}") from error
+        raise DataError(f"is not a whole .npz file of ganbench: {why}") from error
 
 
 def _interpret(arrays: dict[str, np.ndarray]) -> TrainingState:
