@@ -32,7 +32,7 @@ REACHED = {"a default run": (9, 12), "a run with --rigor full": (29, 17)}
 WORTHWHILE = 0.8  # one thread is recommended if it detects this share of what all threads can detect, or less
 
 
-def findings(pythons: Mapping[str, str] = registry.OURS) -> Iterator[str]:
+def findings(pythons: Mapping[str, str]) -> Iterator[str]:
     """Yield what is found, line by line, as they are made; ``pythons`` are those in which backends run."""
     facts = environment.metadata()
     yield f"machine    {environment.machine_name()}"
@@ -97,7 +97,7 @@ def advice(found: Mapping[str, Components], alone: Mapping[str, Components], cor
     return f"to detect less than {several:.0%}, give a run more time (--rigor full): with --threads 1 it is {one:.0%}"
 
 
-def measured(rounds: int = ROUNDS, threads: int | None = None) -> tuple[Run, dict[str, Components]]:
+def measured(rounds: int, threads: int | None = None) -> tuple[Run, dict[str, Components]]:
     """Time NumPy against a second copy of itself (about 20 s); return the run, and its noise by operation."""
     plan = make_plan(preset("mnist-mlp"), backends="numpy", ops=OPERATIONS, rounds=rounds, threads=threads)
     plan = msgspec.structs.replace(plan, control=True, ceilings=False)

@@ -153,8 +153,7 @@ class _Reading:
 
     def _read(self, place: str, module: Any) -> None:
         name = type(module).__name__
-        known = name in (*LAYERS, *NORMS, *ACTIVATIONS, "Flatten", "Unflatten")
-        if not (known and _of_torch(type(module))):
+        if not (name in READABLE and _of_torch(type(module))):
             return self._refuse(place, module if _of_torch(type(module)) else name, _near(module))
         if module._forward_hooks or module._forward_pre_hooks:
             self._refuse(place, f"what is hooked into {name}, such as a norm of its weight,", f"{name} alone")

@@ -19,13 +19,8 @@ if TYPE_CHECKING:
     from ..report.charts import Chart
     from ..report.text import Screen
 
-WANTED = {
-    "ops": "operation",
-    "machine": "machine",
-    "of_model": "model",
-    "source": "source",
-    "baseline": "target",
-}  # options and columns
+# By option, the column that it chooses from.
+WANTED = {"ops": "operation", "machine": "machine", "of_model": "model", "source": "source", "baseline": "target"}
 BY = ("ratio", "batch", "critic_steps", "threads", "dtype", "commit", "machine")
 # What of a project's defaults does not fit these: see ``Command``.
 REPLACES = {
@@ -258,9 +253,7 @@ def _page(path: Path, html: Path, rows: "pd.DataFrame") -> None:
     say(f"{html}: {count}, {size / 1e6:.2f} MB. Open it in a browser; it needs no network")
 
 
-def _drawn(
-    path: Path, chart: str, read: "Callable[[], tuple[pd.DataFrame, str | None]]", **look: Any
-) -> "Chart":  # fmt: skip
+def _drawn(path: Path, chart: str, read: "Callable[[], tuple[pd.DataFrame, str | None]]", **look: Any) -> "Chart":
     from ..report import picture
 
     if chart == "training":

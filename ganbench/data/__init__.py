@@ -51,8 +51,8 @@ def load_images(spec: GANSpec, path: Path | None) -> np.ndarray:
     if is_sound(path):
         return load_recordings(spec, path).frames
     try:
-        images = _channels_first(_stored(path), spec)
-        return _rows(_to_range(images, spec.data_range), spec)
+        stored = read_pictures(files_below(path, PICTURES)) if path.is_dir() else _decode(_read_bytes(path))
+        return _rows(_to_range(_channels_first(stored, spec), spec.data_range), spec)
     except DataError as error:
         raise DataError(f"data {path}: {error}") from error
 
@@ -76,11 +76,6 @@ def unread(path: Path | None) -> str:
     if path is None or not path.is_dir():
         return ""
     return left_below(path, SOUND if is_sound(path) else PICTURES)
-
-
-def _stored(path: Path) -> np.ndarray:
-    """Return images as a file or folder has them."""
-    return read_pictures(files_below(path, PICTURES)) if path.is_dir() else _decode(_read_bytes(path))
 
 
 def data_digest(path: Path | None) -> str:
