@@ -93,7 +93,7 @@ def make_training(
         ops=[GANIteration.name],
         dtype=dtype or "float32",
         threads=threads,
-        data=None if data is None else Path(data),
+        data=data,
         seed=seed or 0,
         timed=False,
     )
