@@ -124,19 +124,16 @@ def _row(a: Run, b: Run, case: tuple[str, str], baseline: str, entries: "Sequenc
     controls = [control_of(entry) for entry in entries]
     if all(copies := _speeds(a, b, operation, a.header.baseline, copy=True)):
         controls.append(unpaired_ratio(*copies))
-        row |= _named("control", controls[-1])
+        row |= controls[-1].named("control")
     ratio = unpaired_ratio(times[1], times[0])
-    row |= _named("ratio", ratio)
+    row |= ratio.named("ratio")
     if target == baseline:
         return row | {"verdict": "baseline"}
     failed = next(filter(control_failed, controls), None)
     if baseline and all(speeds := _speeds(a, b, operation, target)):
-        relative = unpaired_ratio(*speeds)
-        row |= _named("relative", relative)
-        found, basis = judge(relative, min(map(len, speeds)), failed), f"against {baseline}"
-    else:
-        found, basis = judge(ratio, min(map(len, times)), failed), TIMES_ALONE
-    return row | {"basis": basis, "verdict": found.outcome, "detectable": found.detectable}
+        said = judge(unpaired_ratio(*speeds), min(map(len, speeds)), failed)
+        return row | said.named("relative") | {"basis": f"against {baseline}"}
+    return row | judge(ratio, min(map(len, times)), failed).named("ratio") | {"basis": TIMES_ALONE}
 
 
 def _speeds(a: Run, b: Run, operation: str, target: str, copy: bool = False) -> list[list[float]]:
@@ -147,10 +144,6 @@ def _speeds(a: Run, b: Run, operation: str, target: str, copy: bool = False) -> 
         logs = round_logs(own[:1], own[1:]) if copy else round_logs(own, [run.visits(operation, target)])
         speeds.append([math.exp(log) for log in logs.values()])
     return speeds
-
-
-def _named(name: str, estimate: Estimate) -> dict[str, float]:
-    return dict(zip((name, f"{name}_low", f"{name}_high"), estimate, strict=True))
 
 
 def _title(a: Run, b: Run) -> str:

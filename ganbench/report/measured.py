@@ -80,5 +80,4 @@ def compared(one: Measured, others: list[Measured]) -> dict[str, Any]:
     """Return ``SPEED`` and ``verdict`` of ``one`` relative to ``others`` together, unpaired: more than 1 is faster."""
     levels = [seconds for other in others for seconds in other.levels]
     failed = next(filter(control_failed, (control_of(each.row) for each in (one, *others))), None)
-    said = judge(unpaired_ratio(one.levels, levels), min(len(one.levels), len(levels)), failed)
-    return dict(zip(SPEED, (*said.ratio, said.detectable), strict=True)) | {"verdict": said.outcome}
+    return judge(unpaired_ratio(one.levels, levels), min(len(one.levels), len(levels)), failed).named("speed")

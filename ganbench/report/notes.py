@@ -12,7 +12,7 @@ from ..results.bounds import Best, Ceilings, disturbed
 from ..results.records import EnergyRecord, PowerRecord, Resumed, RunHeader, StrayRecord
 from ..results.run import Run
 from ..results.statistics import MIN_ROUNDS, control_failed, detectable_after, typical
-from ..results.table import control_of
+from ..results.table import control_of, held_down
 from .table import ABOVE, beyond, deciding, interval, seconds
 
 LONGER = 4  # times a run that was too short
@@ -167,11 +167,7 @@ def _floor(run: Run, table: pd.DataFrame) -> str:
     rows = table[table["percent_of_floor"].notna()]
     parts, targets = [], run.header.targets
     for library in dict.fromkeys(library_of(target, targets) for target in targets):
-        floor = [
-            one
-            for one in run.measurements
-            if (one.operation, one.target, one.copy) == (FLOOR, library.label, False) and one.samples
-        ]
+        floor = [one for one in run.cases.get((FLOOR, library.label, False), []) if one.samples]
         own = rows[(rows["backend"] == library.backend) & (rows["device"] == library.device)]
         if not floor or own.empty:
             continue
@@ -218,15 +214,10 @@ def disturbance(run: Run) -> str:
     if clocks := told("sm_mhz"):
         parts.append(f"GPU clock {fmean(m for m, _ in clocks):.0f} MHz (lowest {min(w for _, w in clocks):.0f})")
         held = sorted({reason for one in found for reason in one.worst.throttle})
-        parts.append(f"held down by {', '.join(held)}{_how_often(run)}" if held else "never held down")
+        count, visits = held_down(run.measurements)
+        often = f" at {count:,} of {visits:,} visits" if count else ""  # a file of earlier versions does not say
+        parts.append(f"held down by {', '.join(held)}{often}" if held else "never held down")
     return f"disturbance: {', '.join(parts)}" if parts else ""
-
-
-def _how_often(run: Run) -> str:
-    """Return at how many visits clocks were held down; '' for a file that does not say."""
-    told = [one for one in run.measurements if one.disturbance and one.disturbance.throttled is not None]
-    count = sum(one.disturbance.throttled or 0 for one in told if one.disturbance)
-    return f" at {count:,} of {sum(len(one.samples) for one in told):,} visits" if count else ""
 
 
 def _energy(run: Run) -> list[str]:

@@ -17,17 +17,7 @@ import pandas as pd
 from ..errors import UsageError
 from ..operations import ITERATION
 from ..results.run import Run
-from ..results.statistics import (
-    Estimate,
-    Rounds,
-    Verdict,
-    judge,
-    level,
-    paired,
-    speed_of,
-    typical,
-    verdict_of,
-)
+from ..results.statistics import Estimate, Rounds, Verdict, judge, level, paired, speed_of, typical, verdict_of
 from ..results.table import CONTROL, control_of
 from .start import start_of
 

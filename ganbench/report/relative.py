@@ -153,7 +153,7 @@ def _paired(row: Row, label: str, baseline: str, run_of: RunOf) -> dict[str, Any
         return {name: row[name] for name in SPEED}
     run = run_of(row["machine"], row["run_id"])
     said = None if run is None else verdict(run, row["operation"], label, baseline)
-    return said and dict(zip(SPEED, (*said.ratio, said.detectable, said.outcome), strict=True))
+    return said and said.named("ratio")
 
 
 def _beaten(best: Row, row: Row, beside: Iterable[str], run_of: RunOf) -> bool:

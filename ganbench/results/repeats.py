@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from ..errors import StorageError
 from .differences import changes, obstacles
 from .run import Run, open_run
-from .statistics import MIN_ROUNDS, Estimate, Outcome, half_width, judge, speed_of, student, variance
+from .statistics import MIN_ROUNDS, Estimate, Verdict, half_width, judge, speed_of, student, variance
 
 Work = tuple[Any, str]  # an operation, with what tells it apart, and a target
 Ratios = dict[Work, list[Estimate]]  # of each run, in the order of the runs
@@ -25,13 +25,6 @@ class Spread(NamedTuple):
 
     variance: float
     freedom: int
-
-
-class Together(NamedTuple):
-    """What several runs say of a ratio, and the verdict that this confirms."""
-
-    ratio: Estimate
-    outcome: Outcome
 
 
 def repeats(run: Run, *beside: Path) -> list[Run]:
@@ -86,8 +79,8 @@ def spread(groups: Iterable[Mapping[Work, Sequence[Estimate]]]) -> Spread | None
     return Spread(squares / freedom, sum(operations.values())) if freedom else None
 
 
-def together(groups: Sequence[Sequence[Estimate]], between: Spread) -> Together:
-    """Return the ratio that the runs of one group show together, or by which the second group's lies above the first's.
+def together(groups: Sequence[Sequence[Estimate]], between: Spread) -> Verdict:
+    """Return what the runs of one group say of a ratio together, or of two groups by how much the second's lies above.
 
     The interval is the wider of two: of the rounds within the runs, and of the runs' own spread.
     """
@@ -96,5 +89,4 @@ def together(groups: Sequence[Sequence[Estimate]], between: Spread) -> Together:
     within = math.sqrt(sum(sum(half_width(one) ** 2 for one in group) / len(group) ** 2 for group in groups))
     apart = student(between.freedom) * math.sqrt(between.variance * sum(1 / len(group) for group in groups))
     half = max(within, apart)
-    ratio = Estimate(*(math.exp(middle + step) for step in (0.0, -half, half)))
-    return Together(ratio, judge(ratio, MIN_ROUNDS, None).outcome)
+    return judge(Estimate(*(math.exp(middle + step) for step in (0.0, -half, half))), MIN_ROUNDS, None)

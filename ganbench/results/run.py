@@ -105,7 +105,8 @@ class Run:
         """Return the visits of each round to one case; nothing where the case failed in the end."""
         case = operation, target, copy
         if case not in self._visits:
-            self._visits[case] = visits_of(self.cases.get(case, []))
+            rounds = timed(self.cases.get(case, []))
+            self._visits[case] = {one.round: dict(zip(one.passes, one.samples, strict=True)) for one in rounds}
         return self._visits[case]
 
     def levels(self, operation: str, target: str) -> dict[int, float]:
@@ -165,11 +166,6 @@ class Several(NamedTuple, Generic[V]):
 def timed(taken: Sequence[Measurement]) -> list[Measurement]:
     """Return those of a case's rounds that have times; none where it failed in the end."""
     return [one for one in taken if one.samples] if taken and taken[-1].status == "ok" else []
-
-
-def visits_of(taken: Sequence[Measurement]) -> dict[int, Visits]:
-    """Return the visits of each round of a case that was ``timed``."""
-    return {one.round: dict(zip(one.passes, one.samples, strict=True)) for one in timed(taken)}
 
 
 def run_files(results: Path) -> list[Path]:

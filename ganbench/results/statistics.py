@@ -11,7 +11,7 @@ import itertools
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 CONFIDENCE = 0.95
 TRIM = 0.05  # of the visits of a round, at either end: docs/decisions/0006
@@ -50,6 +50,10 @@ class Estimate(NamedTuple):
         bounds = f" [{form(self.low)}, {form(self.high)}]" if self.has_interval else ""
         return form(self.value) + bounds
 
+    def named(self, name: str) -> dict[str, Any]:
+        """Return the columns ``name``, ``name_low`` and ``name_high``."""
+        return dict(zip((name, f"{name}_low", f"{name}_high"), self, strict=True))
+
 
 Outcome = Literal["faster", "slower", "same", "undecided", "baseline", "control failed"]
 
@@ -66,10 +70,14 @@ class Verdict(NamedTuple):
     detectable: float
     control: Estimate | None
 
+    def named(self, name: str) -> dict[str, Any]:
+        """Return the columns of the ratio by this ``name``, and ``detectable`` and ``verdict``."""
+        return self.ratio.named(name) | {"detectable": self.detectable, "verdict": self.outcome}
 
-def walsh_averages(values: Sequence[float]) -> list[float]:
-    """Return the sorted means of all pairs, each value paired with itself too."""
-    return sorted([(a + b) / 2 for a, b in itertools.combinations_with_replacement(values, 2)])
+
+def walsh_median(values: Sequence[float]) -> float:
+    """Return the median of the means of all pairs, each value paired with itself too."""
+    return statistics.median([(a + b) / 2 for a, b in itertools.combinations_with_replacement(values, 2)])
 
 
 def hodges_lehmann(values: Sequence[float], error: float = 0.0) -> Estimate:
@@ -77,7 +85,7 @@ def hodges_lehmann(values: Sequence[float], error: float = 0.0) -> Estimate:
 
     ``error`` is the variance of a value that is to be expected from what it is a mean of; 0 if that is not known.
     """
-    middle, rounds = statistics.median(walsh_averages(values)), len(values)
+    middle, rounds = walsh_median(values), len(values)
     if rounds < MIN_ROUNDS:
         return Estimate(middle, math.nan, math.nan)
     seen = variance(values)
@@ -105,12 +113,12 @@ def typical(seconds: Sequence[float]) -> Estimate:
 
 def middle(numbers: Sequence[float]) -> float:
     """Return the same location without its interval; also of ratios."""
-    return math.exp(statistics.median(walsh_averages([math.log(one) for one in numbers])))
+    return math.exp(walsh_median([math.log(one) for one in numbers]))
 
 
 def speed_ratio(baseline: Sequence[float], target: Sequence[float]) -> Estimate:
     """Return baseline time ÷ target time, round by round: more than 1 is faster than the baseline."""
-    return exp(hodges_lehmann([math.log(b / t) for b, t in zip(baseline, target, strict=True)]))
+    return typical([b / t for b, t in zip(baseline, target, strict=True)])
 
 
 def level(seconds: Sequence[float]) -> float:
@@ -130,13 +138,14 @@ def trimmed_mean(values: Sequence[float]) -> float:
     It is a mean, because a program that is sometimes slow by itself costs its user that time. It is trimmed, because a
     stall of the machine does not belong to the program.
     """
-    cut = _trimmed(values)
-    kept = sorted(values)[cut : len(values) - cut]
+    kept, _ = _trimmed(values)
     return math.fsum(kept) / len(kept)
 
 
-def _trimmed(values: Sequence[float]) -> int:
-    return max(1, int(TRIM * len(values))) if len(values) > 2 else 0
+def _trimmed(values: Sequence[float]) -> tuple[list[float], int]:
+    """Return what is left of the values, in order, and how many are cut off at either end."""
+    cut = max(1, int(TRIM * len(values))) if len(values) > 2 else 0
+    return sorted(values)[cut : len(values) - cut], cut
 
 
 def variance(values: Sequence[float]) -> float:
@@ -157,8 +166,7 @@ def trimmed_error(values: Sequence[float]) -> float:
     """
     if len(values) < 3:
         return 0.0
-    cut, ordered = _trimmed(values), sorted(values)
-    kept = ordered[cut : len(values) - cut]
+    kept, cut = _trimmed(values)
     drawn_in = [kept[0]] * cut + kept + [kept[-1]] * cut
     return variance(drawn_in) * len(values) / len(kept) ** 2
 
@@ -175,11 +183,10 @@ def pass_logs(baseline: Visits, target: Visits) -> dict[int, float]:
 def paired(baseline: Sequence[Rounds], target: Sequence[Rounds]) -> dict[int, list[dict[int, float]]]:
     """Return, by round, the logarithms of its passes for every pair of copies that was visited in a common pass."""
     found: dict[int, list[dict[int, float]]] = {}
-    for ours in baseline:
-        for theirs in target:
-            for number in ours.keys() & theirs.keys():
-                if logs := pass_logs(ours[number], theirs[number]):
-                    found.setdefault(number, []).append(logs)
+    for ours, theirs in itertools.product(baseline, target):
+        for number in ours.keys() & theirs.keys():
+            if logs := pass_logs(ours[number], theirs[number]):
+                found.setdefault(number, []).append(logs)
     return dict(sorted(found.items()))
 
 
@@ -206,8 +213,7 @@ def _error(pairs: Sequence[Mapping[int, float]]) -> float:
 
 def speed(rounds: Mapping[int, Sequence[Mapping[int, float]]]) -> Estimate:
     """Return baseline time ÷ target time over rounds that were ``paired``."""
-    pairs = [*rounds.values()]
-    return exp(hodges_lehmann([*map(_level, pairs)], statistics.fmean([*map(_error, pairs)])))
+    return exp(hodges_lehmann([*map(_level, rounds.values())], statistics.fmean(map(_error, rounds.values()))))
 
 
 def speed_of(baseline: Sequence[Rounds], target: Sequence[Rounds]) -> Estimate | None:
@@ -264,23 +270,22 @@ def judge(ratio: Estimate, rounds: int, control: Estimate | None, margin: float 
     If the control's interval does not contain 1, ``ratio`` may have the same error. Then a difference must be larger by
     that error, and no ratio is called the same.
     """
-    outcome: Outcome = "undecided"
-    doubt = 0.0 if control is None or contains_one(control) else abs(math.log(control.value))
-    smallest = math.nan if rounds < MIN_ROUNDS else detectable(_scatter(ratio, control), doubt, margin)
     if rounds < MIN_ROUNDS:
-        pass
-    elif control is not None and control_failed(control, margin):
+        return Verdict("undecided", ratio, math.nan, control)
+    widths, doubt = [half_width(ratio)], 0.0
+    if control is not None and control.has_interval:
+        widths.append(half_width(control))  # both measure the same noise
+        if not control.low <= 1 <= control.high:
+            doubt = abs(math.log(control.value))
+    smallest = detectable(max(widths), doubt, margin)
+    outcome: Outcome = "undecided"
+    if control is not None and control_failed(control, margin):
         outcome = "control failed"
     elif _leaves(ratio, smallest):
         outcome = "faster" if ratio.value > 1 else "slower"
     elif ratio.low > 1 / (1 + BAND) and ratio.high < 1 + BAND and not doubt:
         outcome = "same"
     return Verdict(outcome, ratio, smallest, control)
-
-
-def _scatter(ratio: Estimate, control: Estimate | None) -> float:
-    """Return the half-width of ``ratio`` or of the control, whichever is wider: both measure the same noise."""
-    return max(half_width(one) for one in (ratio, control or ratio) if one is ratio or one.has_interval)
 
 
 def detectable(scatter: float, doubt: float = 0.0, margin: float = MARGIN) -> float:
@@ -308,11 +313,6 @@ def control_failed(control: Estimate, margin: float = MARGIN) -> bool:
 def _leaves(ratio: Estimate, smallest: float) -> bool:
     """Return whether a ratio and its whole interval lie beyond the band, the ratio by at least ``smallest``."""
     return beyond_band(ratio) and abs(math.log(ratio.value)) > math.log1p(smallest)
-
-
-def contains_one(ratio: Estimate) -> bool:
-    """Return whether the interval contains 1; also true if there is no interval."""
-    return not ratio.has_interval or ratio.low <= 1 <= ratio.high
 
 
 def beyond_band(ratio: Estimate) -> bool:

@@ -14,18 +14,7 @@ from .case import hardware_of, model_label
 from .columns import COLUMNS, DECLARED, DTYPES
 from .records import EnergyRecord, Measurement, PowerRecord, RunHeader, WorkerRecord
 from .run import Run, open_run
-from .statistics import (
-    Estimate,
-    Rounds,
-    beyond_band,
-    judge,
-    middle,
-    paired,
-    speed,
-    speed_ratio,
-    typical,
-    undisturbed,
-)
+from .statistics import Estimate, Rounds, beyond_band, judge, middle, paired, speed, speed_ratio, typical, undisturbed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,7 +91,6 @@ def run_rows(run: Run) -> Rows:
     unknown = {row["operation"] for row in rows if row["target"] == header.baseline and row["status"] != "ok"}
     for row in rows:
         operation, label = case = row["operation"], row["target"]
-        baseline = [run.visits(operation, header.baseline, copy) for copy in (False, True)]
         rounds = run.visits(operation, label)
         row |= _measured(run.cases[*case, False], rounds, row)
         if operation == ITERATION:
@@ -113,8 +101,8 @@ def run_rows(run: Run) -> Rows:
         if row["status"] == "ok" and (own := [one for one in spent if (one.operation, one.target) == case]):
             row |= _energy(own, idling, row["device"])
         if row["status"] != "impossible":
-            if operation in unknown:
-                baseline = []  # nothing can be compared with it, nor with its copy alone
+            # Nothing can be compared with a baseline that failed, nor with its copy alone.
+            baseline = [] if operation in unknown else run.copies(operation, header.baseline)
             row |= _against(baseline, rounds, run.control(operation), is_baseline=label == header.baseline)
     return rows
 
@@ -158,12 +146,7 @@ def _bounded(row: dict[str, Any], bound: Bound | None) -> dict[str, Any]:
 def _timed(taken: Sequence[Measurement], levels: Sequence[float]) -> dict[str, Any]:
     """Return what work one case is, what became of it and the time that it takes."""
     first, last = taken[0], taken[-1]
-    row: dict[str, Any] = {
-        "flops": first.flops,
-        "bytes": first.bytes,
-        "status": last.status,
-        "reason": last.reason,
-    }
+    row: dict[str, Any] = {"flops": first.flops, "bytes": first.bytes, "status": last.status, "reason": last.reason}
     if last.status == "ok" and (gate := first.verification) is not None:
         if gate.loose:
             row["reason"] = f"loose tolerance {gate.tolerance:.0e}"
@@ -198,6 +181,7 @@ def _measured(taken: Sequence[Measurement], rounds: Rounds, timed: dict[str, Any
         samples = [sample for entry in taken for sample in entry.samples]
         low, _, high = quantiles(samples, n=4, method="inclusive") if len(samples) > 1 else [math.nan] * 3
         disturbances = [entry.disturbance for entry in taken if entry.disturbance is not None]
+        held, visits = held_down(taken)
         row |= {
             "iqr_s": high - low,
             "undisturbed_s": middle([*map(undisturbed, rounds.values())]),
@@ -208,7 +192,7 @@ def _measured(taken: Sequence[Measurement], rounds: Rounds, timed: dict[str, Any
             "cores": _middle(entry.cores for entry in taken if entry.cores is not None),
             "steal": _middle(steal for d in disturbances if (steal := d.mean.steal) is not None),
             "sm_mhz": _middle(clock for d in disturbances if (clock := d.mean.sm_mhz) is not None),
-            "throttled": _throttled(taken),
+            "throttled": held / visits if visits else math.nan,
             "latency_s": _middle(seconds for entry in taken for seconds in entry.latency_s),
             "device_s": _middle(seconds for entry in taken for seconds in entry.device_s),
         }
@@ -229,12 +213,10 @@ def _energy(spent: Sequence[EnergyRecord], idling: Sequence[PowerRecord], device
     return row
 
 
-def _throttled(taken: Sequence[Measurement]) -> float:
-    """Return the share of visits at which a GPU's clock was held down; NaN where none was counted."""
-    told = [entry for entry in taken if entry.disturbance is not None and entry.disturbance.throttled is not None]
-    visits = sum(len(entry.samples) for entry in told)
-    held = sum(entry.disturbance.throttled or 0 for entry in told if entry.disturbance is not None)
-    return held / visits if visits else math.nan
+def held_down(taken: Iterable[Measurement]) -> tuple[int, int]:
+    """Return at how many visits a GPU's clock was held down, and of how many visits that is known."""
+    told = [(of.throttled, len(one.samples)) for one in taken if (of := one.disturbance) and of.throttled is not None]
+    return sum(held for held, _ in told), sum(visits for _, visits in told)
 
 
 def _middle(values: Iterable[float]) -> float:
@@ -261,13 +243,12 @@ def _against(baseline: Sequence[Rounds], visits: Rounds, control: Estimate | Non
     shared = paired(baseline, [visits])
     if not shared:  # nor any visits, where the case failed in the end
         return row
-    found = judge(ratio := speed(shared), len(shared), control)
-    row |= dict(zip(("ratio", "ratio_low", "ratio_high"), ratio, strict=True))
+    row |= judge(ratio := speed(shared), len(shared), control).named("ratio")
     if ratio.has_interval:  # whether the verdict would speak of another ratio, had nothing disturbed either
         copies = [geometric_mean(undisturbed(copy[i]) for copy in baseline if i in copy) for i in shared]
         calm = middle([b / t for b, t in zip(copies, (undisturbed(visits[i]) for i in shared), strict=True)])
         row["uneven"] = not ratio.low <= calm <= ratio.high
-    return row | {"verdict": found.outcome, "detectable": found.detectable}
+    return row
 
 
 def control_of(row: "Mapping[Any, Any] | pd.Series[Any]") -> Estimate:
