@@ -13,7 +13,7 @@ from ..results.columns import unit_of
 from ..results.differences import Difference, changes, differing, shown
 from ..results.statistics import BAND, typical
 from .measured import SPEED, Measured, compared, kind_of
-from .table import interval, time, verdict
+from .table import interval_of, time, verdict
 from .text import PAPER, Part, Screen, document
 
 COLUMNS = (
@@ -163,7 +163,7 @@ def _cell(row: Row) -> str:
 
 
 def _speed(row: Row) -> str:
-    return interval(*(row[name] for name in SPEED[:3]))
+    return interval_of(row, "speed")
 
 
 def _verdict(row: Row) -> str:

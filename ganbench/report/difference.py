@@ -21,7 +21,7 @@ from ..results.table import control_of, run_table
 from ..results.unpaired import unpaired_ratio
 from . import counted
 from .formats import data
-from .table import heading, interval, seconds, verdict
+from .table import heading, interval, interval_of, seconds, verdict
 from .text import PAPER, Part, Screen, document, narrowed
 
 COLUMNS = (
@@ -55,23 +55,21 @@ def diff(a: str | Path | Run, b: str | Path | Run, results: str | Path = "result
         raise UsageError(f"runs that differ in these (A / B) cannot be compared: {_said(found)}")
     tables = [run_table(run).set_index(["operation", "target"]) for run in (first, second)]
     shared = [case for case in tables[0].index if case in tables[1].index]
+    named = [[f"{target}/{operation}" for operation, target in table.index] for table in tables]
     if not shared:
-        named = (", ".join(dict.fromkeys(f"{target}/{name}" for name, target in table.index)) for table in tables)
-        raise UsageError(f"A and B have measured nothing in common: A {next(named)}; B {next(named)}")
+        raise UsageError("A and B have measured nothing in common: A {}; B {}".format(*map(", ".join, named)))
     if first.header.count:
-        table = counted.changes((first, second), shared)
-        notes = [*_differing(first, second), counted.LEGEND, counted.PURPOSE]
-        table.attrs = {"title": _title(first, second), "baseline": "", "notes": notes}
-        return table
-    baseline, why_not = _common_baseline(first, second)
-    rows = [_row(first, second, case, baseline, [table.loc[case] for table in tables]) for case in shared]
-    table = pd.DataFrame(rows, index=pd.MultiIndex.from_tuples(shared, names=["operation", "target"]), columns=COLUMNS)
-    said = _confirm(table, [repeats(run) for run in (first, second)]) if baseline else ""
-    table.attrs = {
-        "title": _title(first, second),
-        "baseline": baseline,
-        "notes": [*_notes(first, second, table, baseline, why_not), *[said] * bool(said)],
-    }
+        table, baseline = counted.changes((first, second), shared), ""
+        notes = [counted.LEGEND, counted.PURPOSE]
+    else:
+        baseline, why_not = _common_baseline(first, second)
+        rows = [_row(first, second, case, baseline, [table.loc[case] for table in tables]) for case in shared]
+        index = pd.MultiIndex.from_tuples(shared, names=["operation", "target"])
+        table = pd.DataFrame(rows, index=index, columns=COLUMNS)
+        notes = _notes(first, second, table, baseline, why_not)
+        notes += [_confirm(table, [repeats(run) for run in (first, second)])] if baseline else []
+    notes = [*_differing(first, second, named), *notes]
+    table.attrs = {"title": _title(first, second), "baseline": baseline, "notes": notes}
     return table
 
 
@@ -147,19 +145,17 @@ def _speeds(a: Run, b: Run, operation: str, target: str, copy: bool = False) -> 
 
 
 def _title(a: Run, b: Run) -> str:
-    first = a.header
-    lines = [heading(first)]
+    lines = [heading(a.header)]
     for name, run in (("A", a), ("B", b)):
         time = run.header.timestamp[:16].replace("T", " ")
         lines.append(f"{name}: {run.header.run_id}, {time} UTC, ended: {run.ended}")
     return "\n".join(lines)
 
 
-def _differing(a: Run, b: Run) -> list[str]:
-    """Return which versions differ, and what only one of the runs has."""
+def _differing(a: Run, b: Run, cases: Sequence[Sequence[str]]) -> list[str]:
+    """Return which versions differ, and what only one of the runs has; ``cases`` are those of each."""
     found = changes(a, b)
     notes = [f"differs (A / B): {_said(found)}" if found else "neither versions nor commit differ"]
-    cases = [[f"{row.target}/{row.operation}" for row in run_table(run).itertuples()] for run in (a, b)]
     for name, mine, others in (("A", *cases), ("B", *reversed(cases))):
         if alone := [case for case in mine if case not in others]:
             notes.append(f"only in {name}: {', '.join(alone)}")
@@ -167,7 +163,7 @@ def _differing(a: Run, b: Run) -> list[str]:
 
 
 def _notes(a: Run, b: Run, table: pd.DataFrame, baseline: str, why_not: str) -> list[str]:
-    notes = _differing(a, b)
+    notes: list[str] = []
     common = a.header.baseline if a.header.baseline == b.header.baseline else ""
     if baseline:
         own = table[table.index.get_level_values("target") == baseline]
@@ -222,17 +218,12 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     baseline = table.attrs["baseline"]
     rows = []
     for row in table.reset_index().to_dict("records"):
-        line = {
-            "operation": row["operation"],
-            "target": row["target"],
-            "A": seconds(row["a_s"]),
-            "B": seconds(row["b_s"]),
-        }
-        line["speed"] = interval(row["ratio"], row["ratio_low"], row["ratio_high"])
+        line = {"operation": row["operation"], "target": row["target"]}
+        line |= {"A": seconds(row["a_s"]), "B": seconds(row["b_s"]), "speed": interval_of(row, "ratio")}
         if baseline:
-            line[f"against {baseline}"] = interval(row["relative"], row["relative_low"], row["relative_high"])
+            line[f"against {baseline}"] = interval_of(row, "relative")
         if table["confirmed"].notna().any():
-            over = interval(row["confirmed"], row["confirmed_low"], row["confirmed_high"])
+            over = interval_of(row, "confirmed")
             line["repeats"] = f"{over} {row['confirmed_verdict']}" if over else ""
         said = verdict(row["verdict"], row["detectable"], min(row["a_rounds"], row["b_rounds"]))
         rows.append(line | {"verdict": said or ("see below" if row["reason"] else "")})

@@ -10,7 +10,7 @@ from ..results.run import Run, Several
 from .formats import as_json, data, records
 from .relative import verdict_in_turns
 from .several import rows, runs_named
-from .table import SAME, UNDECIDED, heading, interval, time, verdict
+from .table import SAME, UNDECIDED, heading, interval_of, time, verdict
 from .text import PAPER, Part, Screen, document
 
 COLUMNS = (
@@ -28,7 +28,7 @@ def tidy(priced: Several[str]) -> pd.DataFrame:
     found = rows(priced, COLUMNS, "variant")
     runs = {point.value: point.run for point in priced.points}
     base = next(iter(runs), "")  # it always begins first
-    prices = [_price(runs[base], runs[row["variant"]], row["variant"] == base, row) for row in found.to_dict("records")]
+    prices = [_price(runs[base], runs[row["variant"]], row) for row in found.to_dict("records")]
     names = [name for name in COLUMNS if name.startswith("price")]
     found = found.assign(**pd.DataFrame(prices, columns=[*names, "verdict", "detectable"], index=found.index))
     place = {name: number for number, name in enumerate((*priced.operations, *priced.targets))}
@@ -38,9 +38,9 @@ def tidy(priced: Several[str]) -> pd.DataFrame:
     return found.astype(dict.fromkeys(names, "float64"))
 
 
-def _price(base: Run | None, other: Run | None, same: bool, row: Mapping[Any, Any]) -> tuple[Any, ...]:
+def _price(base: Run | None, other: Run | None, row: Mapping[Any, Any]) -> tuple[Any, ...]:
     """Return the price of a row with its interval, the verdict and what it could detect."""
-    if same and row["status"] == "ok":
+    if other is base and row["status"] == "ok":
         return 1.0, math.nan, math.nan, "base", math.nan
     said = verdict_in_turns(base, other, row["operation"], row["target"]) if base and other else None
     if said is None:
@@ -73,4 +73,4 @@ def _cells(row: dict[Any, Any]) -> tuple[str, str, str]:
     if row["status"] != "ok":
         return row["status"], "", row["reason"]
     word = "" if pd.isna(row["verdict"]) else verdict(row["verdict"], row["detectable"], int(row["rounds"]))
-    return time(row), interval(row["price"], row["price_low"], row["price_high"]), word
+    return time(row), interval_of(row, "price"), word

@@ -11,7 +11,7 @@ from ..results.repeats import speeds, spread, together
 from ..results.run import Run
 from ..results.statistics import Estimate, Outcome
 from ..results.table import run_table
-from .table import SAME, UNDECIDED, interval
+from .table import SAME, UNDECIDED, interval_of
 from .text import PAPER, Part, Screen, document
 
 ESTIMATE = ("median_s", "ci_low_s", "ci_high_s")
@@ -50,7 +50,7 @@ def render(runs: Sequence[Run], form: str, screen: Screen = PAPER) -> str:
             row["operation"],
             row["target"],
             ", ".join(f"{one.value:.2f}" for one in found[row["operation"], row["target"]]),
-            interval(row["ratio"], row["ratio_low"], row["ratio_high"]),
+            interval_of(row, "ratio"),
             f"{row['verdict']}, confirmed" if row["verdict"] in ("faster", "slower") else row["verdict"],
         )
         for row in table[table["runs"] > 1].to_dict("records")

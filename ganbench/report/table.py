@@ -90,6 +90,11 @@ def interval(value: float, low: float, high: float) -> str:
     return "" if math.isnan(value) else Estimate(value, low, high).shown(ratio)
 
 
+def interval_of(row: "pd.Series[Any] | Mapping[Any, Any]", name: str) -> str:
+    """Return the ratio of this name in a row, and its interval."""
+    return interval(row[name], row[f"{name}_low"], row[f"{name}_high"])
+
+
 def declared(rows: pd.DataFrame, first: str, names: Sequence[str]) -> pd.DataFrame:
     """Return columns of a table of ``load_results`` as text, under their own headings, behind operation and target."""
     lines = [
@@ -145,7 +150,7 @@ def time(row: "pd.Series[Any] | Mapping[Any, Any]") -> str:
 def _speed(entry: "pd.Series[Any]") -> str:
     if not math.isnan(entry["ratio"]) and entry["verdict"] == "baseline":
         return "1"
-    return interval(entry["ratio"], entry["ratio_low"], entry["ratio_high"])
+    return interval_of(entry, "ratio")
 
 
 def _verdict(entry: "pd.Series[Any]") -> str:
