@@ -14,7 +14,7 @@ from ..results.differences import Difference, changes, differing, shown
 from ..results.statistics import BAND, typical
 from .measured import SPEED, Measured, compared, kind_of
 from .table import interval_of, time, verdict
-from .text import PAPER, Part, Screen, document
+from .text import PAPER, Part, Screen, document, plural
 
 COLUMNS = (
     "model dtype precision operation shape target machine threads status reason median_s ci_low_s ci_high_s rounds "
@@ -65,7 +65,7 @@ def across(found: Sequence[Measured], against: str | None) -> pd.DataFrame:
         heading = f"{case.model} ({run.spec.describe()}), {titled(case.dtype, case.precision)}, {threads}"
         cells = [told[-1][1][name][1] if name in mine else "" for name in machines]
         parts.setdefault(heading, []).append([f"{case.operation} {case.target}", *cells])
-    title = f"{len(machines)} machine{'s' * (len(machines) != 1)}, speed relative to {first}, unpaired"
+    title = f"{plural(len(machines), 'machine')}, speed relative to {first}, unpaired"
     notes = [LEGEND.format(against=first), *_threads(lines), *_precisions(found), *_versions(lines, first)]
     if len(machines) == 1:
         notes.append(f"{first} is the only machine here: 'ganbench results import' and 'ganbench fleet' bring others")
@@ -92,7 +92,7 @@ def equals(found: Sequence[Measured]) -> pd.DataFrame:
     for hardware, case in sorted(several, key=lambda key: (key[0], key[1].model, key[1].threads)):
         mine = _equal_rows(hardware, several[hardware, case])
         rows += mine
-        heading = f"{hardware}, {case.model}, {titled(case.dtype, case.precision)}, {_count(case.threads)}"
+        heading = f"{hardware}, {case.model}, {titled(case.dtype, case.precision)}, {plural(case.threads, 'thread')}"
         parts.setdefault(heading, []).extend(map(_line, mine))
     alone = sorted(name for machines in kinds.values() if len(machines) == 1 for name in machines)
     notes = [*_named(rows), LEGEND_OF_EQUALS] if rows else ["no two machines of one kind have measured the same here"]
@@ -135,15 +135,11 @@ def beside(found: Iterable[Measured]) -> dict[Line, dict[str, Measured]]:
         for count in sorted(counts):
             most |= counts[count]
             if len(counts[count]) > 1:
-                lines[case, _count(count)] = counts[count]
+                lines[case, plural(count, "thread")] = counts[count]
         if most not in [counts[count] for count in counts if len(counts[count]) > 1]:
             same = len({one.threads for one in most.values()}) == 1
-            lines[case, _count(max(counts)) if same else MOST] = most
+            lines[case, plural(max(counts), "thread") if same else MOST] = most
     return dict(sorted(lines.items(), key=lambda item: len(item[1]) < 2))  # what several have measured stands first
-
-
-def _count(threads: int) -> str:
-    return f"{threads} thread{'s' * (threads != 1)}"
 
 
 def _row(one: Measured, reference: Measured | None, against: str) -> Row:

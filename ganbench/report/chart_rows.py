@@ -178,15 +178,10 @@ def varied(found: Selection) -> list[Row]:
     series: dict[tuple[Any, ...], list[Row]] = {}
     known: Sequence[Mapping[Any, Any]] = rows.to_dict("records")
     for row in known:
-        context = tuple(row[name] for name in KEYS)
-        for variable, value, rest in _variables(row):
-            case = f"{row['operation']} {rest}".strip()
-            series.setdefault((*context, variable, case), []).append(
-                {**row, "variable": variable, "value": value, "case": case}
-            )
-        by_threads = (*context[:-1], None, "threads", row["operation"], row["shape"])
-        case = f"{row['operation']} {row['shape']}"
-        series.setdefault(by_threads, []).append({**row, "variable": "threads", "value": row["threads"], "case": case})
+        for variable, value, rest in (*_variables(row), ("threads", row["threads"], row["shape"])):
+            told = {**row, "variable": variable, "value": value, "case": f"{row['operation']} {rest}".strip()}
+            same = (told[name] for name in (*KEYS, "variable", "case") if name != variable)
+            series.setdefault(tuple(same), []).append(told)
     several = [group for group in series.values() if len({row["value"] for row in group}) > 1]
     chosen = [row for group in several for row in sorted(group, key=lambda row: row["value"])]
     return plain(pd.DataFrame(chosen, columns=VARIED), VARIED)

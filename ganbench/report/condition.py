@@ -21,9 +21,9 @@ FORM = re.compile(r"(\S+)/(\S+)\s+(slower|faster)\s+than\s+(\d+\.?\d*|\.\d+)\s*x
 EXAMPLE = "torch/gan_iteration slower than 1.10x"
 
 Answer = Literal["holds", "does not hold", "undecided", "not measured"]
-EXIT_CODES: dict[Answer, int] = {"does not hold": 0, "holds": 1, "undecided": 3, "not measured": 4}
+# Of several conditions the last of these counts.
+EXIT_CODES: dict[Answer, int] = {"does not hold": 0, "undecided": 3, "not measured": 4, "holds": 1}
 NOT_MEASURED = EXIT_CODES["not measured"]
-GRAVITY = (0, 3, 4, 1)  # of several conditions the last of these codes counts
 
 
 class Condition(NamedTuple):
@@ -102,4 +102,4 @@ def evaluate(condition: Condition, table: "pd.DataFrame") -> Finding:
 
 def exit_code(findings: Iterable[Finding]) -> int:
     """Return the code to leave with: that of the gravest finding, 0 of none."""
-    return max((EXIT_CODES[finding.outcome] for finding in findings), key=GRAVITY.index, default=0)
+    return max((EXIT_CODES[finding.outcome] for finding in findings), key=[*EXIT_CODES.values()].index, default=0)

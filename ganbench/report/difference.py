@@ -29,7 +29,7 @@ COLUMNS = (
     "control control_low control_high basis verdict detectable reason "
     "runs confirmed confirmed_low confirmed_high confirmed_verdict"
 ).split()
-_CONFIRMED = COLUMNS[-4:]
+_CONFIRMED = COLUMNS[-5:]
 TIMES_ALONE = "times alone"
 LEGEND = f"More than 1 is faster in B; [95 % interval of two unpaired samples]; within {BAND:.0%} is the same."
 
@@ -84,7 +84,7 @@ def _confirm(table: pd.DataFrame, sides: Sequence[Sequence[Run]]) -> str:
         groups = [found.get(case, []) for found in ratios]
         if between and (fewest := min(map(len, groups))) > 1:
             said = together(groups, between)
-            table.loc[case, ["runs", *_CONFIRMED]] = [fewest, *said.ratio, said.outcome]
+            table.loc[case, _CONFIRMED] = [fewest, *said.ratio, said.outcome]
     alone = [f"'ganbench compare --again {ids[0]}'" for ids in (ours, theirs) if len(ids) < 2]
     if alone:
         return f"not confirmed: only several runs show how much such runs differ; measure again: {', '.join(alone)}"

@@ -14,6 +14,7 @@ from ..results.run import Run
 from ..results.statistics import MIN_ROUNDS, control_failed, detectable_after, typical
 from ..results.table import control_of, held_down
 from .table import ABOVE, beyond, deciding, interval, seconds
+from .text import plural
 
 LONGER = 4  # times a run that was too short
 
@@ -90,9 +91,9 @@ def _beyond(table: pd.DataFrame) -> str:
     if found.empty:
         return ""
     used = ", ".join(f"{row['target']} used {row['cores']:.2g} in {row['operation']}" for _, row in found.iterrows())
-    threads = int(found["threads"].iloc[0])
+    threads = plural(found["threads"].iloc[0], "thread")
     return (
-        f"more cores than {threads} thread{'s' * (threads != 1)} can use, in threads or processes of its own: {used}; "
+        f"more cores than {threads} can use, in threads or processes of its own: {used}; "
         "the others had fewer, so these times cannot be compared with theirs"
     )
 

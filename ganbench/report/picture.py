@@ -12,6 +12,7 @@ from . import chart_rows
 from .choices import CHARTS, THEMES
 from .relative import baseline_of, no_run, relative
 from .selection import USUAL, Selection, select
+from .text import plural
 
 if TYPE_CHECKING:
     from .charts import Chart
@@ -168,9 +169,9 @@ def _one_variable(rows: list[chart_rows.Row], context: tuple[Any, ...]) -> list[
 def subtitle(context: tuple[Any, ...]) -> str:
     """Return in words what tells one context from another."""
     facts = dict(zip(KEYS, context, strict=True))
-    count, cold = facts["threads"], "cold caches, " * (facts["caches"] == "cold")
+    cold = "cold caches, " * (facts["caches"] == "cold")
     data = f"data {facts['data']}, " * (facts["data"] != USUAL["data"])
     return (
         f"{facts['machine']}, {facts['model']}, {facts['dtype']} {facts['precision']}, "
-        f"{data}{cold}{count} thread{'s' * (count != 1)}, measured by {facts['source']}"
+        f"{data}{cold}{plural(facts['threads'], 'thread')}, measured by {facts['source']}"
     )

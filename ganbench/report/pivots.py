@@ -22,6 +22,7 @@ from .relative import DERIVED, MEAN, baseline_of, mean, no_run, relative
 from .repeated import commits, confirmed
 from .selection import Selection, contexts, instead, select
 from .table import is_number, text
+from .text import plural
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
@@ -58,8 +59,8 @@ def ratio_matrix(df: pd.DataFrame, baseline: str | None = None, run_of: RunOf = 
         notes.append(f"{undecided} of the ratios undecided: 'ganbench results show' has the intervals and the reasons")
     if derived:
         notes.append(
-            f"{derived} ratio{'s' * (derived != 1)} derived from medians, not paired round by round: "
-            f"what was not measured against {baseline}"
+            f"{plural(derived, 'ratio')} derived from medians, not paired round by round: what was not measured "
+            f"against {baseline}"
         )
     table = _framed(_with_means(lines, len(found.keys), list(targets)), index, list(targets))
     return _described(table, f"speed relative to {baseline} (more than 1 is faster)", found, notes, "ratio", "max")

@@ -36,7 +36,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
         ("threads", header.threads),
         ("processors", there.get("cpus") if there.get("pinned") else "not pinned"),
         ("ganbench", f"{header.version}, commit {header.commit or 'not recorded'}"),
-        ("uncommitted changes", {True: "yes", False: "no"}.get(bool(header.dirty)) if header.dirty is not None else ""),
+        ("uncommitted changes", {True: "yes", False: "no", None: ""}[header.dirty]),
         ("command", " ".join(header.command)),
         ("rigor", f"{header.rigor}, {run.rounds} rounds, engine {header.settings.get('engine', '1')}"),
         ("ended", str(run.ended)),
@@ -50,8 +50,7 @@ def libraries(run: Run) -> list[tuple[str, str]]:
     """Return of each target which builds of which libraries it used."""
     found = []
     for target, worker in run.workers.items():
-        pools = "; ".join(" ".join(map(str, pool.values())) for pool in worker.blas)
-        libraries = "; ".join([*worker.libraries, *([pools] if pools else [])])
+        libraries = "; ".join([*worker.libraries, *(" ".join(map(str, pool.values())) for pool in worker.blas)])
         found.append(
             (target, f"{worker.framework_version} on {worker.device_name}, denormals {worker.denormals}, {libraries}")
         )

@@ -1,6 +1,5 @@
 """A recommendation in one sentence, with the table behind it."""
 
-import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -10,11 +9,12 @@ import pandas as pd
 from ..gan import MAX_ITERATIONS
 from ..results.run import Run
 from ..results.statistics import BAND, MIN_ROUNDS, Estimate, control_failed, verdict_of
+from .formats import as_json
 from .notes import control_line
 from .recommendation import START_DOUBT, Candidate, Recommendation, Standing, recommend
 from .start import break_even
 from .table import heading, interval, seconds, verdict
-from .text import PAPER, Part, Screen, document, narrowed, text_of
+from .text import PAPER, Part, Screen, document, narrowed, plural, text_of
 
 LEGEND = {  # of columns
     "total": "total: start + iterations x time of one, from a fresh process with an empty compile cache, "
@@ -46,7 +46,7 @@ def render(
             "cannot_tell_apart": apart if cold.rivals else [],
             "said": said, "standings": list(map(_plain, cold.standings)), "left_out": dict(left_out),
         }  # fmt: skip
-        return json.dumps(plain, indent=1, allow_nan=False) + "\n"
+        return as_json(plain)
     notes = [*(f"left out: {target}: {reason}" for target, reason in left_out.items()), control_line(table)]
     slow = [s.target for s in (cold.first, *cold.rivals) if s.candidate.denormals == "kept"]
     if slow and iterations > MAX_ITERATIONS:
@@ -75,7 +75,7 @@ def sentence(found: Recommendation) -> str:
     if found.control is not None and control_failed(found.control):
         return f"{apart}: the control failed, something else disturbed this machine; measure again when it is quiet"
     if found.rounds < MIN_ROUNDS:
-        rounds = f"{found.rounds} round{'s' * (found.rounds != 1)} of the {MIN_ROUNDS} that it takes"
+        rounds = f"{plural(found.rounds, 'round')} of the {MIN_ROUNDS} that it takes"
         return f"{apart}: {rounds}; a longer --budget gives more"
     totals = "; ".join([_total(first), *(f"{_total(rival)}, {more(rival.against)}" for rival in found.rivals)])
     if all(rival.verdict is not None and rival.verdict.outcome == "same" for rival in found.rivals):

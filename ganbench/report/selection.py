@@ -16,6 +16,7 @@ from ..operations import OPERATIONS
 from ..results.case import CASE, DRAWN, KEYS, told_apart
 from ..results.loading import whole
 from ..results.records import DIGITS
+from .text import plural
 
 USUAL = {"caches": "warm", "data": DIGITS}  # what goes without saying
 WORDS = ("operation", "shape", "backend", "target", "status", "reason", "run_id", "baseline", "verdict", "commit",
@@ -131,12 +132,12 @@ def _without_gaps(values: "pd.Series[str]", word: str) -> "pd.Series[str]":
     return values.astype(object).where(values.notna(), word).astype(str).astype(object)
 
 
-def _fact(name: str, value: object) -> str:
+def _fact(name: str, value: Any) -> str:
     if value in (NOT_RECORDED, ANY_MODEL):
         return f"any {name}" if value == ANY_MODEL else f"{name} not recorded"
     if name == "caches":
         return f"{value} caches"
-    return f"{value} thread{'s' * (value != 1)}" if name == "threads" else str(value)
+    return plural(value, "thread") if name == "threads" else str(value)
 
 
 def _name_versions(rows: pd.DataFrame, keys: list[str]) -> list[str]:
@@ -168,7 +169,7 @@ def _newest(rows: pd.DataFrame, case: list[str]) -> tuple[pd.DataFrame, list[str
     count = len(rows) - len(kept)
     if not count:
         return kept, []
-    return kept, [f"{count} older row{'s' * (count != 1)} left out: of each case, the newest run is shown"]
+    return kept, [f"{plural(count, 'older row')} left out: of each case, the newest run is shown"]
 
 
 def instead(row: Mapping[Hashable, Any]) -> str:

@@ -14,6 +14,7 @@ from ..results.records import RunHeader
 from ..results.run import Run
 from ..results.statistics import BAND, MIN_ROUNDS, Estimate
 from .relative import MAYBE, SURELY, fastest
+from .text import plural
 
 COLUMNS = ("operation", "target", "time", "speed", "verdict", "ceiling")
 NUMBERS = ("time", "ceiling")  # the columns that are set to the right
@@ -176,11 +177,8 @@ def verdict(outcome: str, detectable: float, rounds: int) -> str:
     """Return an outcome in words: for one that is undecided, why, such as ``undecided (12%)``."""
     if outcome != "undecided":
         return outcome
-    return (
-        f"undecided ({rounds} round{'s' * (rounds != 1)})"
-        if math.isnan(detectable)
-        else f"undecided ({detectable:.0%})"
-    )
+    why = plural(rounds, "round") if math.isnan(detectable) else f"{detectable:.0%}"
+    return f"undecided ({why})"
 
 
 def deciding(rounds: int) -> str:
@@ -238,5 +236,4 @@ def heading(run: RunHeader) -> str:
 def conditions(of: Mapping[Any, Any]) -> str:
     """Return under which conditions a run measured, or a row was measured, and where."""
     cold = ", cold caches" * (of["caches"] == "cold")
-    threads = f"{of['threads']} thread{'s' * (of['threads'] != 1)}"
-    return f"{titled(of['dtype'], of['precision'])}{cold}, {threads}, {of['machine']}"
+    return f"{titled(of['dtype'], of['precision'])}{cold}, {plural(of['threads'], 'thread')}, {of['machine']}"
