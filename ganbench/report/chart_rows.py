@@ -75,14 +75,20 @@ def evidence(rows: Iterable[Row]) -> int:
     return sum(sum(of) for of in rounds.values() if len(of) > 1)
 
 
+def by_context(rows: Sequence[Row]) -> dict[Context, list[int]]:
+    """Return the places of the rows of each context, the newest context first."""
+    places: dict[Context, list[int]] = {context: [] for context in contexts(rows)}
+    for place, row in enumerate(rows):
+        places[tuple(row[name] for name in KEYS)].append(place)
+    return places
+
+
 def best_known(rows: Sequence[Row]) -> list[Context]:
     """Return the contexts in the order in which one is chosen to be shown: those of the toy model come last.
 
     Of the others that with most evidence is the first, of equals the newest.
     """
-    of: dict[Context, list[Row]] = {context: [] for context in contexts(rows)}
-    for row in rows:
-        of[tuple(row[name] for name in KEYS)].append(row)
+    of = {context: [rows[place] for place in places] for context, places in by_context(rows).items()}
     return sorted(of, key=lambda one: (any(row["preset"] != TOY for row in of[one]), evidence(of[one])), reverse=True)
 
 

@@ -71,11 +71,16 @@ def page(path: Path, table: pd.DataFrame, title: str = "ganbench") -> str:
     )
 
 
+def _finder(runs: Sequence[Run]) -> RunOf:
+    """Return what finds these runs, by any name of their machine."""
+    known = {(name, run.header.run_id): run for run in runs for name in machine_names(run.header)}
+    return lambda machine, run_id: known.get((machine, run_id))
+
+
 def _machines(table: pd.DataFrame, runs: Sequence[Run]) -> dict[str, Any]:
     """Return machines side by side, as these runs measured them: their names, and lines of what several measured."""
-    known = {(name, run.header.run_id): run for run in runs for name in machine_names(run.header)}
-    rows = table[table["run_id"].isin({run_id for _, run_id in known}) & (table["caches"] == "warm")]
-    there = measured(rows, lambda machine, run_id: known.get((machine, run_id))) if len(rows) else []
+    rows = table[table["run_id"].isin({run.header.run_id for run in runs}) & (table["caches"] == "warm")]
+    there = measured(rows, _finder(runs)) if len(rows) else []
     if len({one.machine for one in there}) < 2:
         return {"names": [], "lines": [], "notes": []}
     found = across(there, None)
@@ -117,11 +122,7 @@ def content(path: Path, found: Selection) -> tuple[dict[str, Any], list[Run]]:
     runs, left = _runs(path, rows)
     if left:
         notes.append(f"Conditions are shown of the {RUNS} newest runs; those of {left} others are left out.")
-    known = {(name, run.header.run_id): run for run in runs for name in machine_names(run.header)}
-
-    def run_of(machine: str, run_id: str) -> Run | None:
-        return known.get((machine, run_id))
-
+    run_of = _finder(runs)
     marks = fastest(rows, run_of, found.older)
     for row, word, (machine, run_id) in zip(cells, marks, rows[["machine", "run_id"]].to_numpy().tolist(), strict=True):
         row |= {"fastest": word, "limit": chart_rows.limit(row, run_of(machine, run_id))}
@@ -172,7 +173,7 @@ def _contexts(
         for label in dict.fromkeys(cells[place]["label"] for place in timed)
     }
     made = []
-    for context, places in _by_context(cells).items():
+    for context, places in chart_rows.by_context(cells).items():
         all_here = [cells[place] for place in places]
         here = [place for place in places if not cells[place]["word"]]
         of_case = {
@@ -230,25 +231,13 @@ def _first(rows: pd.DataFrame, run_of: RunOf) -> dict[str, Any]:
     return found
 
 
-def _by_context(cells: list[chart_rows.Row]) -> dict[tuple[Any, ...], list[int]]:
-    """Return the places of the rows of each context, the newest context first."""
-    places: dict[tuple[Any, ...], list[int]] = {context: [] for context in contexts(cells)}
-    for place, row in enumerate(cells):
-        places[tuple(row[name] for name in KEYS)].append(place)
-    return places
-
-
 def _whole_contexts(cells: list[chart_rows.Row]) -> list[int]:
-    """Return the places of the rows of as many contexts, the newest first, as a page can hold."""
+    """Return the places of the rows of as many contexts, the newest first, as a page can hold, and so of their rows."""
     kept: list[int] = []
-    for places in _by_context(cells).values():
-        kept += _newest(cells, places, CASES - len(kept))
+    for places in chart_rows.by_context(cells).values():
+        newest = sorted(places, key=lambda place: cells[place]["timestamp"] or "", reverse=True)
+        kept += sorted(newest[: CASES - len(kept)])
     return kept
-
-
-def _newest(rows: list[chart_rows.Row], places: Sequence[int], most: int) -> list[int]:
-    """Return the places of the newest ``most`` rows, in the order in which they stood."""
-    return sorted(sorted(places, key=lambda place: rows[place]["timestamp"] or "", reverse=True)[:most])
 
 
 def _runs(path: Path, rows: pd.DataFrame) -> tuple[list[Run], int]:
