@@ -41,6 +41,9 @@ function fill(id, head, ...groups) {
   $(id).replaceChildren(...(lines.length ? [element("thead", null, element("tr", null, ...head.map((name) => heading(name, "col")))), ...lines] : []));
 }
 
+/** Show texts as the items of a list. */
+const list = (id, texts) => $(id).replaceChildren(...texts.map((text) => element("li", text)));
+
 /** Sort each group of a table by one of its columns: numbers from the largest, words from the first, then the other way. */
 function sort(head) {
   const column = head.cellIndex, up = head.ariaSort ? head.ariaSort === "descending" : false;
@@ -89,8 +92,9 @@ function showAnswers(view) {
   const lead = view.cases.includes(context().lead) ? context().lead : view.cases[0];
   $("answer").textContent = answer(lead, view);
   $("near").replaceChildren();
-  $("answers").replaceChildren(...view.cases.filter((name) => name !== lead).map((name) => element("li", answer(name, view))));
-  return [lead, ...view.cases.filter((name) => name !== lead)];
+  const others = view.cases.filter((name) => name !== lead);
+  list("answers", others.map((name) => answer(name, view)));
+  return [lead, ...others];
 }
 
 function showMatrix(rows, cases, view) {
@@ -103,7 +107,7 @@ function showMatrix(rows, cases, view) {
   const words = `Speed relative to ${view.baseline}: more than 1 is faster. ${context().words}`;
   $("matrix").prepend(element("caption", null, element("span", words)));
   const reasons = rows.filter((row) => row.reason).map((row) => `${row.target}${row.word ? `: ${row.word}` : ""}: ${row.reason}`);
-  $("reasons").replaceChildren(...unique(reasons).map((text) => element("li", text)));
+  list("reasons", unique(reasons));
 }
 
 function speedCell(row, baseline) {
@@ -181,11 +185,11 @@ function showMachines(named, labels) {
   };
   fill("beside", ["machine", ...targets], ...unique(mine.map((one) => one.work)).map((work) => [
     element("tr", null, Object.assign(heading(work, "colgroup"), { colSpan: targets.length + 1 })), ...rows(work)]));
-  $("beside-notes").replaceChildren(...(mine.length ? notes : []).map((text) => element("li", text)));
+  list("beside-notes", mine.length ? notes : []);
 }
 
 function scaled(wanted) {
-  const there = unique([...rowsHere(VARIED).map((row) => row.variable), ...rowsHere(VARIED, "threads").filter((row) => row.variable === "threads").map((row) => row.variable)]);
+  const there = unique([...rowsHere(VARIED), ...rowsHere(VARIED, "threads").filter((row) => row.variable === "threads")].map((row) => row.variable));
   const variable = there.includes(state.variable) ? state.variable : there[0];
   options($("variable"), there, variable, (chosen) => choose({ variable: chosen }));
   return rowsHere(VARIED, variable === "threads" ? "threads" : undefined).filter((row) => row.variable === variable && wanted(row));
@@ -196,7 +200,7 @@ function past(wanted) {
   const changes = DATA.changes.filter((one) => one.machine === state.machine && times.some((time) => time < one.timestamp) && times.some((time) => time >= one.timestamp));
   const moved = rows.filter((row) => row.confirmed === "faster" || row.confirmed === "slower")
     .map((row) => ({ timestamp: row.timestamp, change: `${row.case} on ${row.target} is ${row.confirmed} than at the commit before, confirmed by two runs or more of both` }));
-  $("changes").replaceChildren(...[...moved, ...changes].map((one) => element("li", `${one.timestamp.slice(0, 16).replace("T", " ")}: ${one.change}`)));
+  list("changes", [...moved, ...changes].map((one) => `${one.timestamp.slice(0, 16).replace("T", " ")}: ${one.change}`));
   return [...rows, ...unique(rows.map((row) => row.case)).flatMap((name) => changes.map((one) => ({ ...one, case: name })))];
 }
 
@@ -220,7 +224,7 @@ function hideEmpty() {
     const why = DATA.nothing[section.dataset.chart] || section.dataset.nothing;
     if (section.hidden && why) empty.push(`${link.textContent}: ${why}.`);
   }
-  $("absent").replaceChildren(...empty.map((text) => element("li", text)));
+  list("absent", empty);
   for (const copy of document.querySelectorAll(".copy")) copy.hidden = !copy.previousElementSibling.firstElementChild.rows.length;
   for (const box of document.querySelectorAll(".wide, .chart")) box.classList.toggle("more", box.scrollWidth > box.clientWidth + 1);
 }
@@ -291,7 +295,7 @@ $("iterations").onchange = () => choose({ iterations: iterations($("iterations")
 $("slider").oninput = () => { state.iterations = iterations(10 ** $("slider").value); showFirst(pays); };
 $("slider").onchange = () => choose({});
 $("band").textContent = `${100 * DATA.band} %`;
-$("notes").replaceChildren(...DATA.notes.map((text) => element("li", text)));
+list("notes", DATA.notes);
 document.addEventListener("click", ({ target }) => {
   if (target.matches(".copy")) copy(markdown(target.previousElementSibling.firstElementChild), target);
   else if (target.closest("thead th")) sort(target.closest("thead th"));
