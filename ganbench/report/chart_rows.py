@@ -21,7 +21,7 @@ import pandas as pd
 
 from ..operations import ITERATION
 from ..registry import library_of
-from ..results.bounds import Ceilings
+from ..results.bounds import BEYOND_CACHES, Ceilings
 from ..results.case import KEYS, without
 from ..results.columns import COLUMNS
 from ..results.records import digits
@@ -115,12 +115,11 @@ def roofs(rows: Sequence[Row], run_of: RunOf) -> list[Row]:
     for device, row in {row["device"]: row for row in rows}.items():
         run = run_of(row["machine"], row["run_id"])
         ceilings = run.ceilings if run else Ceilings(())
-        peak, bandwidths = ceilings.product(device), [best.ceiling for best in ceilings.of("bandwidth", device)]
-        if peak is None or not bandwidths:
+        peak, memory = ceilings.product(device), ceilings.bandwidth(device, BEYOND_CACHES)
+        caches = ceilings.bandwidth(device, 0)
+        if peak is None or memory is None or caches is None:
             continue
-        memory = max(bandwidths, key=lambda one: (one.size, one.value))
-        caches = max(bandwidths, key=lambda one: one.value)
-        for name, rate in {"memory": memory.value, "caches": caches.value}.items():
+        for name, rate in {"memory": memory.ceiling.value, "caches": caches.ceiling.value}.items():
             ridge = peak.ceiling.value / rate
             corners = {
                 min(low, ridge) / 2: f"{name} {rate / 1e9:.3g} GB/s",

@@ -93,10 +93,9 @@ def bencher(run: Run) -> str:
     """
     found = {}
     for name, row in _timed(run):
-        measures = {"latency": [row["median_s"] * 1e9, row["ci_low_s"] * 1e9, row["ci_high_s"] * 1e9]}
+        found[name] = {"latency": _metric(*(row[end] * 1e9 for end in ("median_s", "ci_low_s", "ci_high_s")))}
         if not math.isnan(row["ratio"]) and row["verdict"] != "baseline":
-            measures["speed"] = [row["ratio"], row["ratio_low"], row["ratio_high"]]
-        found[name] = {measure: _metric(*values) for measure, values in measures.items() if not math.isnan(values[0])}
+            found[name]["speed"] = _metric(row["ratio"], row["ratio_low"], row["ratio_high"])
     return as_json(found)
 
 

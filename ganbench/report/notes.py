@@ -8,7 +8,7 @@ import pandas as pd
 from ..operations import operation as make_operation
 from ..operations.products import FLOOR
 from ..registry import library_of
-from ..results.bounds import Best, Ceilings, disturbed
+from ..results.bounds import BEYOND_CACHES, Ceilings, disturbed
 from ..results.records import EnergyRecord, PowerRecord, Resumed, RunHeader, StrayRecord
 from ..results.run import Run
 from ..results.statistics import MIN_ROUNDS, control_failed, detectable_after, typical
@@ -132,13 +132,11 @@ def _ceilings(found: Ceilings, device: str) -> str:
     if product is None:
         return ""
     parts = [f"{product.ceiling.value / 1e9:.3g} GFLOP/s ({product.library}, {product.ceiling.size}² product)"]
-    bandwidth = found.of("bandwidth", device)
-    if bandwidth:
-        largest = max(best.ceiling.size for best in bandwidth)
-        memory = [best for best in bandwidth if best.ceiling.size == largest]
-        parts.append(f"memory {_rate(memory)} GB/s ({largest / 2**20:.0f} MiB)")
-        if caches := [best for best in bandwidth if best.ceiling.size < largest]:
-            parts.append(f"caches up to {_rate(caches)} GB/s")
+    if memory := found.bandwidth(device, BEYOND_CACHES):
+        size = memory.ceiling.size
+        parts.append(f"memory {memory.ceiling.value / 1e9:.3g} GB/s ({size / 2**20:.0f} MiB)")
+        caches = [best.ceiling.value for best in found.of("bandwidth", device) if best.ceiling.size < size]
+        parts += [f"caches up to {max(caches) / 1e9:.3g} GB/s"] if caches else []
     calls = (f"{library} {seconds(shortest)}" for library, shortest in found.latencies(device).items())
     return f"ceilings on {device}{found.when(device)}: {', '.join(parts)}; smallest call: {', '.join(calls)}"
 
@@ -157,10 +155,6 @@ def _above(table: pd.DataFrame) -> str:
     rows = table[(table["status"] == "ok") & (table["percent_of_ceiling"].round() > 100)]
     cases = [f"{one['operation']} on {one['target']} ({one['percent_of_ceiling']:.0f}%)" for _, one in rows.iterrows()]
     return f"above the ceiling: {', '.join(cases)}. {ABOVE}" if cases else ""
-
-
-def _rate(found: list[Best]) -> str:
-    return f"{max(best.ceiling.value for best in found) / 1e9:.3g}"
 
 
 def _floor(run: Run, table: pd.DataFrame) -> str:

@@ -9,18 +9,18 @@ from ..results.run import RunOf
 from .chart_rows import with_cases
 from .export import laid_out
 from .picture import subtitle
-from .relative import MEAN, SPEED, baseline_of, fastest, mean, no_run, speeds
+from .relative import MEAN, SPEED, baseline_of, fastest, mean, speeds
 from .selection import contexts, instead, select
 from .table import by_speed, in_words, text
-from .text import PAPER, Part, Screen, document, text_of
+from .text import Part, Screen, document, text_of
 
 FURTHER = "'ganbench results show RUN' has the remarks on a run, and 'ganbench results list' the runs."
 
 
-def overview(df: pd.DataFrame, baseline: str | None = None, screen: Screen = PAPER, run_of: RunOf = no_run) -> str:
+def overview(df: pd.DataFrame, baseline: str | None, screen: Screen, run_of: RunOf) -> str:
     """Return the speeds of a table of ``load_results`` as text: a table of each context, the fastest target first.
 
-    ``baseline`` is a target; by default that of the newest run of each case. Raises ``UsageError`` where there are no
+    ``baseline`` is a target; None: that of the newest run of each case. Raises ``UsageError`` where there are no
     rows or nothing was measured on ``baseline``.
     """
     found = select(df)

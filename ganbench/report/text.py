@@ -129,7 +129,7 @@ def narrowed(shown: "pd.DataFrame", width: int, steps: Iterable[tuple[str, str]]
     return shown
 
 
-def fitting(shown: "pd.DataFrame", width: int, first: int = 1) -> "Iterator[pd.DataFrame]":
+def fitting(shown: "pd.DataFrame", width: int, first: int) -> "Iterator[pd.DataFrame]":
     """Yield a table of text in parts of at most so many columns of letters, the ``first`` columns before each."""
     taken, repeated = widths(shown), list(shown.columns[:first])
     part: list[Hashable] = []

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from .records import Caches, Ceiling, CeilingRecord
 
+BEYOND_CACHES = sys.maxsize  # bytes that come from memory
 BUSY = 0.1  # of the processors' time, or of a rate: with more, a ceiling is not what a calm machine reaches
 
 
@@ -111,7 +112,7 @@ class Ceilings:
 
         From ``cold`` caches everything comes from memory, however small it is.
         """
-        product, bandwidth = self.product(device), self.bandwidth(device, sys.maxsize if caches == "cold" else size)
+        product, bandwidth = self.product(device), self.bandwidth(device, BEYOND_CACHES if caches == "cold" else size)
         if product is None or bandwidth is None:
             return []
         return [
