@@ -26,11 +26,10 @@ from ..results.case import KEYS, without
 from ..results.columns import COLUMNS
 from ..results.records import digits
 from ..results.run import Run, RunOf
-from ..results.table import CONTROL
+from ..results.table import control_of
 from .answer import answered
 from .escape import visible
 from .formats import records
-from .relative import NUMBERS
 from .repeated import commits, confirmed
 from .selection import Selection, contexts, instead
 from .start import start_of
@@ -165,8 +164,8 @@ def forest(rows: Sequence[Row]) -> list[Row]:
         if len(mine) > 1:
             found += [{"case": case, "target": "", "head": case, "verdict": None, "ratio": None}]
             found += sorted(mine, key=lambda row: row["ratio"], reverse=True)
-            control = [dict(zip(NUMBERS, (row[name] for name in CONTROL), strict=False)) for row in beside[:1]]
-            found += [{"case": case, "target": "control", "verdict": "control", **one} for one in control]
+            control = {"case": case, "target": "control", "verdict": "control"}
+            found += [control | control_of(row).named("ratio") for row in beside[:1]]
     return found
 
 

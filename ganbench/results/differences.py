@@ -53,11 +53,8 @@ def obstacles(a: Run, b: Run) -> list[Difference]:
         found.append(Difference("data", named_data(a.header), named_data(b.header)))
     if found:
         return found  # what follows from these need not be named
-    for target, worker in a.workers.items():
-        if target in b.workers:
-            name = f"device of {target}"
-            found += differing({name: worker.device_name}, {name: b.workers[target].device_name})
-    return found + differing(_shapes(a), _shapes(b))
+    devices = ({f"device of {target}": one.device_name for target, one in run.workers.items()} for run in (a, b))
+    return differing(*devices) + differing(_shapes(a), _shapes(b))
 
 
 def changes(a: Run, b: Run) -> list[Difference]:

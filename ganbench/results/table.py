@@ -205,8 +205,7 @@ def _energy(spent: Sequence[EnergyRecord], idling: Sequence[PowerRecord], device
     """Return the columns on the energy of an iteration."""
     found = {one.round: one for one in spent}
     idle = {one.round: one.watts for one in idling if one.device == device and one.watts is not None}
-    location = typical([one.joules for one in found.values()])
-    row: dict[str, Any] = dict(zip(("joules", "joules_low", "joules_high"), location, strict=True))
+    row = typical([one.joules for one in found.values()]).named("joules")
     row["watts"] = median(one.joules / one.seconds for one in found.values())
     if above := [one.joules - idle[number] * one.seconds for number, one in found.items() if number in idle]:
         row |= {"joules_above_idle": median(above), "idle_w": median(idle.values())}
