@@ -82,6 +82,14 @@ def by_context(rows: Sequence[Row]) -> dict[Context, list[int]]:
     return places
 
 
+def by_case(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Return the rows of each case."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row["case"], []).append(row)
+    return found
+
+
 def best_known(rows: Sequence[Row]) -> list[Context]:
     """Return the contexts in the order in which one is chosen to be shown: those of the toy model come last.
 
@@ -98,9 +106,8 @@ def leading(rows: Sequence[Row]) -> str:
     """
     timed = [row for row in rows if not row["word"]] or rows
     operation = answered(row["operation"] for row in timed)
-    found = [row for row in timed if row["operation"] == operation]
-    of = {case: [row for row in found if row["case"] == case] for case in dict.fromkeys(row["case"] for row in found)}
-    return str(max(of, key=lambda case: (evidence(of[case]), max(row["timestamp"] or "" for row in of[case]))))
+    of = by_case(row for row in timed if row["operation"] == operation)
+    return max(of, key=lambda case: (evidence(of[case]), max(row["timestamp"] or "" for row in of[case])))
 
 
 def roofs(rows: Sequence[Row], run_of: RunOf) -> list[Row]:
@@ -158,8 +165,7 @@ def forest(rows: Sequence[Row]) -> list[Row]:
     A head has the case, and no ratio.
     """
     found: list[Row] = []
-    for case in dict.fromkeys(row["case"] for row in rows):
-        mine = [row for row in rows if row["case"] == case and row["ratio"] is not None]
+    for case, mine in by_case(row for row in rows if row["ratio"] is not None).items():
         beside = [row for row in mine if row["ratio_low"] is not None and row["control_ratio"] is not None]
         if len(mine) > 1:
             found += [{"case": case, "target": "", "head": case, "verdict": None, "ratio": None}]

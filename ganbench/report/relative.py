@@ -20,8 +20,7 @@ from ..results.statistics import Verdict, judge, speed_ratio, verdict_of
 from .selection import Selection, instead
 
 DERIVED = "derived"  # the verdict on a quotient of medians
-NUMBERS = ["ratio", "ratio_low", "ratio_high", "detectable"]
-SPEED = [*NUMBERS, "verdict"]
+SPEED = ["ratio", "ratio_low", "ratio_high", "detectable", "verdict"]
 MEAN = "geometric mean"
 WORK = list(CASE[:-1])  # a case without its target
 NEEDED = [*WORK, "run_id", "status", "median_s", "baseline", *SPEED]  # of older rows, what an outline has

@@ -167,25 +167,21 @@ def _contexts(
     def number(text: str) -> int:
         return texts.setdefault(text, len(texts))
 
-    timed = [place for place, cell in enumerate(cells) if not cell["word"]]
     told = {
         label: chart_rows.plain(speeds(rows, label, run_of, found.older), RATIO)
-        for label in dict.fromkeys(cells[place]["label"] for place in timed)
+        for label in dict.fromkeys(cell["label"] for cell in cells if not cell["word"])
     }
     made = []
     for context, places in chart_rows.by_context(cells).items():
-        all_here = [cells[place] for place in places]
-        here = [place for place in places if not cells[place]["word"]]
-        of_case = {
-            case: [p for p in here if cells[p]["case"] == case]
-            for case in dict.fromkeys(cells[p]["case"] for p in here)
-        }
+        all_here = [cells[place] | {"at": place} for place in places]
+        here = [row for row in all_here if not row["word"]]
+        of_case = chart_rows.by_case(here)
         baselines = {}
-        for label in dict.fromkeys(cells[place]["label"] for place in here):
-            at = {place: list(told[label][place].values()) for place in here}
-            ratios = {(cells[place]["case"], cells[place]["target"]): speed[0] for place, speed in at.items()}
-            cases = [case for case, mine in of_case.items() if any(cells[place]["label"] == label for place in mine)]
-            targets = dict.fromkeys(cells[place]["target"] for place in here)
+        for label in dict.fromkeys(row["label"] for row in here):
+            at = {row["at"]: list(told[label][row["at"]].values()) for row in here}
+            ratios = {(row["case"], row["target"]): at[row["at"]][0] for row in here}
+            cases = [case for case, mine in of_case.items() if any(row["label"] == label for row in mine)]
+            targets = dict.fromkeys(row["target"] for row in here)
             means = {target: mean(ratios.get((case, target)) for case in cases) for target in targets}
             baselines[label] = {
                 "speeds": [
@@ -194,20 +190,18 @@ def _contexts(
                 "cases": cases,
                 "means": {target: value for target, value in means.items() if not math.isnan(value)},
                 "answers": {
-                    case: number(
-                        winner([cells[p] | {"at": p} for p in mine], label, lambda row, other: told[other][row["at"]])
-                    )
+                    case: number(winner(mine, label, lambda row, other: told[other][row["at"]]))
                     for case, mine in of_case.items()
                 },
             }
-        own = baseline_of(rows.iloc[here or places], None)
+        own = baseline_of(rows.iloc[[row["at"] for row in here or all_here]], None)
         made.append(
             {
                 "values": list(map(str, context)),
                 "words": visible(subtitle(context)),
                 "conditions": conditions(all_here[0]),
                 "lead": chart_rows.leading(all_here),
-                "roofs": chart_rows.roofs([cells[place] for place in here], run_of),
+                "roofs": chart_rows.roofs(here, run_of),
                 "baseline": visible(own),
                 "baselines": baselines,
             }
