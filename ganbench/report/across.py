@@ -10,7 +10,7 @@ from ..errors import unknown
 from ..precision import titled
 from ..results.case import Case
 from ..results.columns import unit_of
-from ..results.differences import Difference, changes, differing, shown
+from ..results.differences import Difference, changes, differing
 from ..results.statistics import BAND, typical
 from .measured import SPEED, Measured, compared, kind_of
 from .table import interval_of, time, verdict
@@ -59,12 +59,13 @@ def across(found: Sequence[Measured], against: str | None) -> pd.DataFrame:
     told: list[tuple[Line, dict[str, tuple[float, str]]]] = []
     for (case, threads), of in lines.items():
         mine = {name: _row(of[name], of.get(first), first) for name in machines if name in of}
-        told.append(((case, threads), {name: (row["speed"], _cell(row)) for name, row in mine.items()}))
+        cells = {name: _cell(row) for name, row in mine.items()}
+        told.append(((case, threads), {name: (row["speed"], cells[name]) for name, row in mine.items()}))
         rows += mine.values()
         run = next(iter(of.values())).run.header
         heading = f"{case.model} ({run.spec.describe()}), {titled(case.dtype, case.precision)}, {threads}"
-        cells = [told[-1][1][name][1] if name in mine else "" for name in machines]
-        parts.setdefault(heading, []).append([f"{case.operation} {case.target}", *cells])
+        line = [f"{case.operation} {case.target}", *(cells.get(name, "") for name in machines)]
+        parts.setdefault(heading, []).append(line)
     title = f"{plural(len(machines), 'machine')}, speed relative to {first}, unpaired"
     notes = [LEGEND.format(against=first), *_threads(lines), *_precisions(found), *_versions(lines, first)]
     if len(machines) == 1:
@@ -193,10 +194,7 @@ def _versions(lines: Mapping[Line, Mapping[str, Measured]], first: str) -> list[
         engines = ({"engine of ganbench": run.header.settings.get("engine", 1)} for run in (ours, theirs))
         for one in [*differing(*engines), *changes(ours, theirs)]:
             told.setdefault(theirs.header.machine, {}).setdefault(one)
-    return [
-        f"differs ({first} / {name}): {'; '.join(f'{d.name} {shown(d.a)} / {shown(d.b)}' for d in found)}"
-        for name, found in told.items()
-    ]
+    return [f"differs ({first} / {name}): {'; '.join(map(str, found))}" for name, found in told.items()]
 
 
 def _equal_rows(hardware: str, group: Sequence[Measured]) -> list[Row]:

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from ..errors import UsageError
-from ..results.differences import Difference, changes, obstacles, same_program, shown
+from ..results.differences import changes, obstacles, same_program
 from ..results.repeats import repeats, speeds, spread, together
 from ..results.run import Run, find_run, open_run
 from ..results.statistics import BAND, Estimate, control_failed, judge, round_logs
@@ -52,7 +52,7 @@ def diff(a: str | Path | Run, b: str | Path | Run, results: str | Path = "result
         raise UsageError(f"A and B are the same run, {first.header.run_id}: name two runs")
     found = obstacles(first, second)
     if found:
-        raise UsageError(f"runs that differ in these (A / B) cannot be compared: {_said(found)}")
+        raise UsageError(f"runs that differ in these (A / B) cannot be compared: {'; '.join(map(str, found))}")
     tables = [run_table(run).set_index(["operation", "target"]) for run in (first, second)]
     shared = [case for case in tables[0].index if case in tables[1].index]
     named = [[f"{target}/{operation}" for operation, target in table.index] for table in tables]
@@ -102,11 +102,7 @@ def _common_baseline(a: Run, b: Run) -> tuple[str, str]:
     if ours != theirs:
         return "", f"the baselines are {ours} / {theirs}"
     found = same_program(a, b, ours)
-    return ("", f"the baseline differs: {_said(found)}") if found else (ours, "")
-
-
-def _said(found: Sequence[Difference]) -> str:
-    return "; ".join(f"{name} {shown(a)} / {shown(b)}" for name, a, b in found)
+    return ("", f"the baseline differs: {'; '.join(map(str, found))}") if found else (ours, "")
 
 
 def _row(a: Run, b: Run, case: tuple[str, str], baseline: str, entries: "Sequence[pd.Series[Any]]") -> dict[str, Any]:
@@ -155,7 +151,7 @@ def _title(a: Run, b: Run) -> str:
 def _differing(a: Run, b: Run, cases: Sequence[Sequence[str]]) -> list[str]:
     """Return which versions differ, and what only one of the runs has; ``cases`` are those of each."""
     found = changes(a, b)
-    notes = [f"differs (A / B): {_said(found)}" if found else "neither versions nor commit differ"]
+    notes = [f"differs (A / B): {'; '.join(map(str, found))}" if found else "neither versions nor commit differ"]
     for name, mine, others in (("A", *cases), ("B", *reversed(cases))):
         if alone := [case for case in mine if case not in others]:
             notes.append(f"only in {name}: {', '.join(alone)}")

@@ -31,6 +31,9 @@ class Difference(NamedTuple):
     a: Any
     b: Any
 
+    def __str__(self) -> str:
+        return f"{self.name} {shown(self.a)} / {shown(self.b)}"
+
 
 def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Difference]:
     """Return what differs among the facts that both name."""
