@@ -49,6 +49,14 @@ def test_cold_caches_are_left_out(craft, tmp_path, ganbench_cli):
     assert "node-2" not in ganbench_cli("report", tmp_path, "--across")[1]
 
 
+def test_machines_may_differ_in_the_variables_that_tune_a_library(craft, real_run, tmp_path):
+    tuned = real_run[0]["environment"] | {"tuning": ["OMP_PROC_BIND=true", "OMP_WAIT_POLICY=active"]}
+    craft(tmp_path, machine="node-1", environment=tuned | {"tuning": []})
+    craft(tmp_path, machine="node-2", environment=tuned)
+    notes = across(measured(ganbench.load_results(tmp_path), runs_below(tmp_path)), "node-1").attrs["notes"]
+    assert "tuning variables none / OMP_PROC_BIND=true,OMP_WAIT_POLICY=active" in notes[-1]
+
+
 def test_what_the_table_carries_is_small(three):
     """Pandas copies what a table carries whenever a row is taken: with runs in it, a report took a minute."""
     found = across(measured(ganbench.load_results(three), runs_below(three)), None)

@@ -10,7 +10,7 @@ from ..errors import unknown
 from ..precision import titled
 from ..results.case import Case
 from ..results.columns import unit_of
-from ..results.differences import Difference, changes, differing
+from ..results.differences import changes, differing
 from ..results.statistics import BAND, typical
 from .measured import SPEED, Measured, compared, kind_of
 from .table import interval_of, time, verdict
@@ -187,14 +187,14 @@ def _precisions(found: Sequence[Measured]) -> list[str]:
 
 def _versions(lines: Mapping[Line, Mapping[str, Measured]], first: str) -> list[str]:
     """Return for each machine what differs between its runs and those of the first machine, besides the hardware."""
-    told: dict[str, dict[Difference, None]] = {}
+    told: dict[str, dict[str, None]] = {}  # each once, in order
     pairs = {(id(of[first].run), id(m.run)): (of[first].run, m.run) for of in lines.values() if first in of
              for m in of.values() if m.machine != first}  # fmt: skip
     for ours, theirs in pairs.values():
         engines = ({"engine of ganbench": run.header.settings.get("engine", 1)} for run in (ours, theirs))
         for one in [*differing(*engines), *changes(ours, theirs)]:
-            told.setdefault(theirs.header.machine, {}).setdefault(one)
-    return [f"differs ({first} / {name}): {'; '.join(map(str, found))}" for name, found in told.items()]
+            told.setdefault(theirs.header.machine, {}).setdefault(str(one))
+    return [f"differs ({first} / {name}): {'; '.join(found)}" for name, found in told.items()]
 
 
 def _equal_rows(hardware: str, group: Sequence[Measured]) -> list[Row]:
