@@ -1,5 +1,6 @@
-"""Without a terminal a log is read: it hears at once what is done, and then how far it is."""
+"""Without a terminal a log is read: it hears at once what is done, and then how far it is. A bar needs no thread."""
 
+import math
 import threading
 
 from patience import LIMIT_S
@@ -41,3 +42,20 @@ def test_a_log_hears_at_once_what_is_done_and_then_how_far_it_is(ganbench_cli, m
     code, _, _ = ganbench_cli("compare", "--backends", "numpy,torch", "--preset", "tiny", "--ops", "matmul")
     assert code == 0
     assert heard[1] == "25% done, round 2: timing matmul; so far, matmul relative to numpy: torch 2.00"
+
+
+def test_a_bar_is_drawn_by_no_thread_that_would_run_beside_what_is_timed(monkeypatch, capsys):
+    monkeypatch.setattr(terminal, "is_terminal", lambda stream: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr(terminal, "DRAWN_S", math.inf)
+    before = threading.active_count()
+    with terminal.progress_bar() as show:
+        for number in range(1, 4):
+            show(number / 10, f"round {number}: timing matmul")
+        show(0.5, "round 3: timing adam_step\nso far, matmul relative to numpy: torch 2.00")
+        assert threading.active_count() == before
+    drawn = capsys.readouterr().err
+    assert "round 1: timing matmul" in drawn
+    assert "round 2" not in drawn  # only the number has changed
+    assert "round 3: timing adam_step" in drawn
+    assert "torch 2.00" in drawn

@@ -2,9 +2,11 @@
 
 import io
 import os
+import re
 import shutil
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 NARROWEST = 60  # columns of a terminal for which tables are made
 EVERY_S = 15.0  # a log without a line for longer looks like a program that hangs
+DRAWN_S = 0.1  # a bar whose numbers alone have changed is drawn no more often
 
 
 def say(text: str) -> None:
@@ -66,7 +69,10 @@ def is_terminal(stream: TextIO) -> bool:
 
 @contextmanager
 def progress_bar() -> Iterator[Callable[[float, str], None]]:
-    """Yield what shows the share done, what is being done and what was seen: a bar, or without a terminal a log."""
+    """Yield what shows the share done, what is being done and what was seen: a bar, or without a terminal a log.
+
+    The bar is drawn by whoever shows something. A thread that draws it would run beside what is timed.
+    """
     if not is_terminal(sys.stderr):
         with _log() as show:
             yield show
@@ -78,12 +84,18 @@ def progress_bar() -> Iterator[Callable[[float, str], None]]:
 
     bar = Progress(TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
     task = bar.add_task("starting", total=1.0)
-    with Live(bar, console=Console(stderr=True), transient=True) as live:
+    drawn_s, words = 0.0, ""
+    with Live(bar, console=Console(stderr=True), transient=True, auto_refresh=False) as live:
 
         def show(share: float, text: str) -> None:
+            nonlocal drawn_s, words
             doing, _, seen = text.partition("\n")
             bar.update(task, completed=share, description=doing)
-            live.update(Group(bar, Text(seen, "dim")) if seen else bar)
+            now, said = time.monotonic(), re.sub(r"\d", "", text)
+            due = said != words or now - drawn_s >= DRAWN_S
+            if due:
+                drawn_s, words = now, said
+            live.update(Group(bar, Text(seen, "dim")) if seen else bar, refresh=due)
 
         yield show
 
