@@ -182,10 +182,12 @@ class Settings(Recorded, frozen=True, kw_only=True):
         Widths, _of_model("Layer widths of the discriminator, such as 784,1.", "WIDTHS", instead=("preset", "model"))
     ] = None
     batch: Annotated[int | None, _changed("Batch size.", "N")] = None
-    loss: Annotated[str | None, _changed("Loss of D and G, such as wgan-gp; see 'list'.", "NAME")] = None
-    critic_steps: Annotated[int | None, _changed("Steps on D in an iteration.", "N", valid=_count(1))] = None
+    loss: Annotated[str | None, _changed("Loss of both networks, such as wgan-gp; see 'list'.", "NAME")] = None
+    critic_steps: Annotated[
+        int | None, _changed("Steps on the discriminator in an iteration.", "N", valid=_count(1))
+    ] = None
     batch_norm: Annotated[
-        str | None, _changed("off: no batch norm; generator: batch norm in G only.", choices=("off", "generator"))
+        str | None, _changed("off: no batch norm; generator: only in the generator.", choices=("off", "generator"))
     ] = None
     channels: Annotated[
         float | None, _changed("Multiply the channels of hidden convolutions: 0.5, 2.", "FACTOR", valid=_positive)

@@ -213,7 +213,7 @@ def schema_command(number: str) -> None:
 @click.argument("path", type=FILE)
 @results_option
 def import_command(path: Path, results: Path) -> None:
-    """Copy someone else's results into yours, from a folder, a .zip or a .tar.gz; every file is checked.
+    """Copy someone else's results into yours, from a folder, a .zip, a .tar.gz or one file; every file is checked.
 
     Nothing is overwritten, and no link is followed. Files that are neither .jsonl nor .json are passed over.
     """

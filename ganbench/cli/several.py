@@ -21,8 +21,8 @@ APART = ("details", "fail_if", "resume", "picture")  # speak of one run
 
 sweep_option = click.option(
     "--sweep", metavar="VARIABLE=VALUES",
-    help="One run for each value of batch, width (of hidden layers), threads, critic_steps (steps on D) or n (of n×n "
-    "products): batch=1,8,32, or n=64..4096 for the powers of two. --budget is for each run.",
+    help="One run for each value of batch, width (of hidden layers), threads, critic_steps (on the discriminator) or n "
+    "(of n×n products): batch=1,8,32, or n=64..4096 for the powers of two. --budget is for each run.",
 )  # fmt: skip
 vary_option = click.option(
     "--vary", multiple=True, metavar="INGREDIENT=VALUES...",
