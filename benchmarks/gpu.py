@@ -33,7 +33,7 @@ PRECISIONS = {
     "bfloat16": ("--dtype", "bfloat16"),
     "float16": ("--dtype", "float16"),
 }
-ROUNDS = "6"  # the fewest that decide anything
+ROUNDS = "6"  # one more than decides anything
 SECONDS = {"tests": 110, "float32": 180, "asv": 90}  # 590 in all
 OTHER_PRECISION = 70
 FRAMEWORKS = ("torch", "jax", "cupy")

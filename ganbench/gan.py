@@ -31,8 +31,8 @@ LEAKY_SLOPE = 0.2
 BATCH_NORM_EPS = 1e-5
 BATCH_NORM_MOMENTUM = 0.1
 BY_LOSS: Any = None  # the default of a field: what ``LOSSES`` says
-# Units that die let Adam's first moment decay into denormals after some 800 iterations, and frameworks
-# slow down then by up to 18 times; so state is never carried further than this from where it was staged.
+# Units that die let Adam's first moment decay into denormals after some 800 iterations, and a step of Adam
+# then takes up to 27 times as long; so state is never carried further than this from where it was staged.
 MAX_ITERATIONS = 400
 LAST: dict[str, Activation] = {"generator": "sigmoid", "discriminator": "identity"}  # of a network, if it says none
 STAGED_BATCHES = 8  # inputs rotate over these
