@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import re
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -22,6 +23,7 @@ from ganbench.report import sweep as report
 from ganbench.results.run import Ending, Point, Several, open_run
 from ganbench.results.statistics import MIN_ROUNDS
 
+ROOT = Path(__file__).resolve().parents[1]
 OPS = "matmul,gan_iteration"
 numbers = st.integers(1, 2**31 - 1)
 
@@ -288,3 +290,13 @@ def test_a_table_too_wide_for_the_page_is_cut_between_targets(craft, tmp_path):
     assert max(len(line) for line in out.splitlines()[1:]) <= 100
     for name in names:
         assert name in out
+
+
+def test_the_sweep_on_its_page_is_what_its_runs_say_today():
+    runs = [open_run(path) for path in sorted(ROOT.glob("results/epyc-2c/compare/20261127T111[2-9]*.jsonl"))]
+    points = tuple(Point(run.header.spec.batch, run) for run in runs)
+    targets = tuple(target.label for target in runs[0].header.targets)
+    swept = Several("batch", ("gan_iteration",), targets, targets[0], points, (), Ending("complete"))
+    _, _, shown = report.render(swept, "table").partition("\n\n")
+    table, _, _ = shown.partition("runs by batch")
+    assert f"```text\n{table}```" in (ROOT / "docs" / "sweeps.md").read_text()
