@@ -27,6 +27,7 @@ from .torch_textbook import Textbook
 class TorchBackend(Matrices, Steps, Backend):
     """Tensors on one device; methods update state in place, as PyTorch's optimisers do."""
 
+    torch: Any
     name = "torch"
     modes: ClassVar[dict[str, str]] = {
         "eager": "autograd, fake batch detached, only the trained network's gradients, Adam(fused=True)",

@@ -70,12 +70,12 @@ def tables(entries: Sequence[Entry]) -> list[Table]:
     return [entry for entry in entries if isinstance(entry, Table)]
 
 
-def kind(table: Table | type[Table]) -> str:
-    """Return the word by which a table, or a class of tables, says what it is."""
+def kind(table: Table) -> str:
+    """Return the word by which a table says what it is."""
     return str(table.__struct_config__.tag)
 
 
-KINDS = tuple(map(kind, (DenseTable, ConvTable, ConvTransposeTable, ReshapeTable)))
+KINDS = tuple(str(one.__struct_config__.tag) for one in (DenseTable, ConvTable, ConvTransposeTable, ReshapeTable))
 
 
 def widths(role: str, entries: Sequence[Entry]) -> tuple[int, ...]:
