@@ -113,35 +113,52 @@ def test_a_stall_does_not_pass_for_a_long_visit():
     assert calibrate(Syncing(program), operation("matmul", preset("tiny")), program, 0.01) >= 100
 
 
-def test_a_queued_call_that_seems_to_take_no_time_does_not_make_visits_too_long(monkeypatch):
-    """A single queued call of JAX once fixed its visits at 100 calls, fifteen times as long as meant."""
+class Overlapped(Recording):
+    """Works on while the host does something else; a call takes 1 ms."""
 
-    class Overlapping(NumpyBackend):
-        queues = True
+    busy_until = 0.0
 
-        def mark(self, result):
-            return program.busy_until
+    def __call__(self):
+        super().__call__()
+        CLOCK.now += 1e-6  # what the host takes to enqueue
+        self.busy_until = max(self.busy_until, CLOCK.now) + 1e-3
 
-        def synchronize(self, result=None):
-            CLOCK.now = max(CLOCK.now, program.busy_until if result is None else result)
+    def outputs(self):
+        return None
 
-    class Overlapped(Recording):
-        busy_until = 0.0
 
-        def __call__(self):
-            CLOCK.now += 1e-6  # what the host takes to enqueue
-            self.busy_until = max(self.busy_until, CLOCK.now) + 1e-3
+class Overlapping(Syncing):
+    def mark(self, result):
+        return self.program.busy_until
 
+    def synchronize(self, result=None):
+        CLOCK.now = max(CLOCK.now, self.program.busy_until if result is None else result)
+
+
+@pytest.fixture
+def slow_to_watch(monkeypatch):
     class SlowToWatch(engine.Watch):
         def __init__(self, device="cpu"):
             super().__init__(device)
-            CLOCK.now += 2e-3  # meanwhile the call in flight has ended
+            CLOCK.now += 2e-3  # as on a machine of many processors; a call in flight would end meanwhile
 
     monkeypatch.setattr(engine, "Watch", SlowToWatch)
+
+
+@pytest.mark.usefixtures("slow_to_watch")
+def test_a_queued_call_that_seems_to_take_no_time_does_not_make_visits_too_long():
+    """A single queued call of JAX once fixed its visits at 100 calls, fifteen times as long as meant."""
     program = Overlapped()
-    program.outputs = lambda: None
-    number = calibrate(Overlapping(), operation("matmul", preset("tiny")), program, 0.01)
+    number = calibrate(Overlapping(program), operation("matmul", preset("tiny")), program, 0.01)
     assert 10 <= number <= 13
+
+
+@pytest.mark.usefixtures("slow_to_watch")
+@pytest.mark.parametrize("number", [1, 3])
+def test_looking_at_the_machine_takes_nothing_off_the_time_of_what_is_queued(number):
+    program = Overlapped()
+    timing = time_visit(Overlapping(program), operation("matmul", preset("tiny")), program, number)
+    assert timing.seconds == pytest.approx(1e-3, rel=0.01)
 
 
 def test_a_program_that_never_settles_is_said_so():

@@ -9,7 +9,7 @@ from ..backend import DISPLACING, Backend, Program
 from ..machine.environment import Watch, last_level_cache
 from ..operation import Operation
 from ..results.collector import collector_off
-from .engine import Begin, Examination, first, lead_in, most_calls
+from .engine import Begin, Examination, first, lead_in, most_calls, staged
 from .protocol import Timed
 
 VISIT_S = 0.1  # with all that is written: what is timed is the smaller part of it
@@ -42,7 +42,8 @@ class Cold:
         longest, one = most_calls(operation, program), _on_host if backend.device == "cpu" else _on_device
         calls: list[Callable[[], float]] = []  # what tells how long each took
         with collector_off():
-            mark, carried = lead_in(backend, program, longest, begin)
+            staged(backend, program, begin)
+            mark, carried = lead_in(backend, program, longest)
             backend.synchronize(mark)
             watch = Watch(backend.device)
             began, cpu_began = time.perf_counter(), time.process_time()

@@ -80,8 +80,9 @@ def time_visit(
     wall = cpu = device = 0.0
     left, stop = number, number - examination.after if examination else 0
     with collector_off():
-        mark, carried = lead_in(backend, program, longest, begin)
-        watch = Watch(backend.device)
+        staged(backend, program, begin)
+        watch = Watch(backend.device)  # before the lead-in: it takes long enough for the call in flight to end
+        mark, carried = lead_in(backend, program, longest)
         while left:
             if carried == longest:
                 backend.synchronize(mark)  # or the calls still in flight would be timed with the next piece
@@ -107,6 +108,7 @@ def time_visit(
                 backend.synchronize(mark)
                 examination.look(carried)
                 if left:
+                    staged(backend, program)
                     mark, carried = lead_in(backend, program, longest)
         if backend.device != "cpu":
             # Clocks are read while the device works on untimed calls. During the timed calls, reading them would delay
@@ -143,20 +145,23 @@ def most_calls(operation: Operation, program: Program) -> int:
 
 def first(backend: Backend, program: Program) -> Any:
     """Return to the staged state and enqueue the first call from there; return its mark."""
-    program.reset()
-    backend.synchronize(program.result)
+    staged(backend, program)
     caller(backend, program)()
     return backend.mark(program.result)
 
 
-def lead_in(backend: Backend, program: Program, longest: int, begin: Begin | None = None) -> tuple[Any, int]:
+def staged(backend: Backend, program: Program, begin: Begin | None = None) -> None:
+    """Stage what a visit begins with, and wait until it is there."""
+    (begin or program.reset)()
+    backend.synchronize(program.result)
+
+
+def lead_in(backend: Backend, program: Program, longest: int) -> tuple[Any, int]:
     """Call untimed for ``LEAD_IN_S``; return the mark of the last call and the number of calls since it was staged.
 
     These calls bring code and data back into the caches, and wake the threads, after another process ran.
     """
     call = caller(backend, program)
-    (begin or program.reset)()
-    backend.synchronize(program.result)
     until = time.perf_counter() + LEAD_IN_S
     call()
     mark, calls = backend.mark(program.result), 1
@@ -171,8 +176,7 @@ def lead_in(backend: Backend, program: Program, longest: int, begin: Begin | Non
 
 def _latency(backend: Backend, program: Program, calls: int) -> float:
     """Return the median seconds of a call that is waited for, from the staged state."""
-    program.reset()
-    backend.synchronize(program.result)
+    staged(backend, program)
     seconds = []
     for _ in range(calls):
         start = time.perf_counter()
@@ -248,14 +252,14 @@ def spend(backend: Backend, operation: Operation, program: Program, number: int)
     """
     longest, piece = most_calls(operation, program), max(1, round(PIECE * number))
     piece = min(piece, longest)
+    staged(backend, program)
     mark, carried = lead_in(backend, program, longest)
 
     def start() -> None:
         nonlocal carried, mark
         if carried + piece > longest:
             backend.synchronize(mark)
-            program.reset()
-            backend.synchronize(program.result)
+            staged(backend, program)
             carried = 0
         for _ in range(piece):
             program()
