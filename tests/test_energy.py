@@ -174,6 +174,25 @@ def test_an_operation_is_called_without_its_state_going_too_far(monkeypatch):
     assert calls["most"] <= 400
 
 
+def test_energy_is_of_calls_that_were_made_even_where_nobody_else_waits_for_them(monkeypatch):
+    """A lazy framework makes only the calls that are waited for; the others would be divided by all the same."""
+    asked = []
+
+    class Lazy(NumpyBackend):
+        queues = False
+
+        def synchronize(self, result=None):
+            asked.append(result)
+
+    monkeypatch.setattr(energy, "LEAST_S", 0.02)
+    looks = iter(range(10**9))
+    monkeypatch.setattr("ganbench.measure.engine.counter", lambda _: energy.Counter("", lambda: float(next(looks))))
+    backend, made = Lazy(), operation("matmul", preset("tiny"))
+    program = backend.prepare(made, made.inputs(0, "float32", images(made)))
+    found = spend(backend, made, program, 1000)
+    assert len(asked) >= found.stretch_s / found.seconds
+
+
 def test_each_device_is_looked_at_once_at_rest(zone, monkeypatch):
     with put_in_place(monkeypatch) as put:
         put("0")

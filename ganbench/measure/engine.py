@@ -252,6 +252,7 @@ def spend(backend: Backend, operation: Operation, program: Program, number: int)
     """
     longest, piece = most_calls(operation, program), max(1, round(PIECE * number))
     piece = min(piece, longest)
+    call = caller(backend, program)
     staged(backend, program)
     mark, carried = lead_in(backend, program, longest)
 
@@ -262,7 +263,7 @@ def spend(backend: Backend, operation: Operation, program: Program, number: int)
             staged(backend, program)
             carried = 0
         for _ in range(piece):
-            program()
+            call()
         mark = backend.mark(program.result)
         carried += piece
 
