@@ -1,5 +1,7 @@
 """Ceilings: what is measured, how a bound follows from it, what refuses to be one."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
@@ -8,6 +10,7 @@ import ganbench
 from ganbench import registry
 from ganbench.errors import GanbenchError
 from ganbench.gan import PRESETS
+from ganbench.machine import environment
 from ganbench.measure import bandwidth, ceilings
 from ganbench.report.notes import details
 from ganbench.results.bounds import Ceilings
@@ -91,10 +94,26 @@ def test_a_product_that_is_not_waited_for_gives_no_ceiling():
 
 
 def test_bandwidth_of_cores_together(monkeypatch):
-    monkeypatch.setattr(bandwidth, "last_level_cache", lambda: 2**20)
+    monkeypatch.setattr(bandwidth, "last_level_cache", lambda cpus: 2**20)
     found = bandwidth.measure_bandwidth((), cores=2)
     assert [ceiling.size for ceiling in found] == [2**18, 2**19, 2**20, 2**21, 2**22, 2**23]  # read and written
     assert all(ceiling.value > 0 <= ceiling.scatter for ceiling in found)
+
+
+def test_memory_is_measured_with_arrays_larger_than_all_caches_together(monkeypatch, tmp_path):
+    """On a processor of eight parts with 32 MB each, 128 MB in all had fitted into caches, four times one of them."""
+    for cpu in range(16):
+        for index, size, shared in ((2, "1024K", f"{cpu}"), (3, "32768K", f"{cpu // 2 * 2}-{cpu // 2 * 2 + 1}")):
+            folder = tmp_path / f"cpu{cpu}" / "cache" / f"index{index}"
+            folder.mkdir(parents=True)
+            (folder / "size").write_text(f"{size}\n")
+            (folder / "shared_cpu_list").write_text(f"{shared}\n")
+    monkeypatch.setattr(environment, "CPUS", tmp_path)
+    monkeypatch.setattr(bandwidth.psutil, "virtual_memory", lambda: SimpleNamespace(available=2**36))
+    assert environment.last_level_cache() == 2**25  # of one core
+    assert bandwidth._sizes(range(16))[-1] == 2 * 4 * 8 * 2**25
+    assert bandwidth._sizes([3])[-1] == 2 * 4 * 2**25
+    assert environment.last_level_cache([99]) == environment.UNKNOWN_CACHE
 
 
 def test_no_product_is_wider_than_8192_however_fast_a_device_is(monkeypatch):

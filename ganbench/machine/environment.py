@@ -27,6 +27,7 @@ except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
 CGROUPS, OWN_CGROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+CPUS = Path("/sys/devices/system/cpu")
 UNKNOWN_CACHE = 2**26
 SOURCE = Path(__file__).resolve().parents[2]  # the git tree of this ganbench, if it is in one
 # Environment variables that may change a time: threads are set by ganbench, and folders change no time.
@@ -120,12 +121,22 @@ def _folders(root: Path, own: Path) -> Iterator[Path]:
             yield from (top.joinpath(*parts[: n + 1]) for n in range(len(parts)))
 
 
-def last_level_cache() -> int:
-    """Return the bytes of the last-level cache of the first core, or a guess if the system does not report it."""
-    sizes = (told_by(path).strip() for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"))
-    matches = (re.fullmatch(r"(\d+)([KM]?)", size) for size in sizes)
-    found = (int(match[1]) * {"": 1, "K": 2**10, "M": 2**20}[match[2]] for match in matches if match)
-    return max(found, default=UNKNOWN_CACHE)
+def last_level_cache(cpus: Sequence[int] = (0,)) -> int:
+    """Return the bytes of the last-level caches of ``cpus`` together, or a guess if the system does not report them.
+
+    A cache that processors share counts once. A large processor may have a dozen, each for a few of its cores.
+    """
+    found: dict[str, int] = {}  # by the processors that share it
+    for cpu in cpus:
+        caches = []
+        for folder in (CPUS / f"cpu{cpu}" / "cache").glob("index*"):
+            if match := re.fullmatch(r"(\d+)([KM]?)", told_by(folder / "size").strip()):
+                size = int(match[1]) * {"": 1, "K": 2**10, "M": 2**20}[match[2]]
+                caches.append((size, told_by(folder / "shared_cpu_list").strip()))
+        if caches:
+            largest, shared_by = max(caches)
+            found[shared_by] = largest
+    return sum(found.values()) or UNKNOWN_CACHE
 
 
 def can_pin() -> bool:

@@ -3,9 +3,9 @@
 NumPy's ``negative`` reads the array and writes it in place. STREAM's triad writes to a third array, which most
 processors read from memory before they write to it. That read is not counted, so a program that changes its state in
 place, as Adam does, may reach more than twice the bandwidth of a triad. The cores run processes and not threads: with
-threads, Python's lock would limit the speed of arrays that fit into a cache. The largest array is four times the
-last-level cache, so that it measures memory. The smaller sizes measure the caches, which matter for small operations.
-Each process is ``python -m ganbench.measure.bandwidth``.
+threads, Python's lock would limit the speed of arrays that fit into a cache. The largest array is four times all
+last-level caches of these cores, so that it measures memory. The smaller sizes measure the caches, which matter for
+small operations. Each process is ``python -m ganbench.measure.bandwidth``.
 """
 
 import contextlib
@@ -48,7 +48,7 @@ def measure_bandwidth(cpus: Sequence[int], cores: int) -> list[Ceiling]:
             stack.callback(child.stop)
             children.append(child)
         with contextlib.suppress(WorkerLostError):
-            for size in _sizes():
+            for size in _sizes(cpus[:cores] or (0,)):
                 repeats = []
                 for _ in range(BLOCKS):
                     _tell(children, ("stage", size // cores))
@@ -64,8 +64,8 @@ def _tell(children: Sequence[Child], task: Task) -> list[float]:
     return [child.receive(f"{task[0]} arrays", _decoder) for child in children]
 
 
-def _sizes() -> list[int]:
-    largest = 2 * 4 * last_level_cache()
+def _sizes(cpus: Sequence[int]) -> list[int]:
+    largest = 2 * 4 * last_level_cache(cpus)
     sizes = [*takewhile(lambda size: size < largest, (SMALLEST << step for step in count())), largest]
     return [size for size in sizes if size / 2 < psutil.virtual_memory().available / 2]
 
