@@ -34,6 +34,12 @@ def test_a_busy_process_that_a_backend_left_is_told_and_killed(tmp_path, outside
     assert spinning() - others == set()
 
 
+def test_a_run_does_not_wait_for_a_forked_process_that_holds_its_worker_s_channel(tmp_path, outside):
+    """To close the pipe while a thread reads from it waited for the pipe's end, and nobody killed that process."""
+    rows = compared(tmp_path, "--backends", "outside.daemon", "--ops", "matmul", env=outside)
+    assert rows["matmul", "outside.daemon"]["status"] == "ok"
+
+
 @pytest.mark.parametrize("mode", ["pool", "escapes"])
 def test_what_processes_below_a_worker_use_is_told_in_its_row(tmp_path, outside, mode):
     rows = compared(tmp_path, "--backends", f"outside.slow,outside.{mode}", "--ops", "matmul", env=outside)

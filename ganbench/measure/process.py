@@ -129,10 +129,9 @@ class Child:
             self._process.kill()
         self._process.wait()
         OURS.discard(self._process.pid)
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                with contextlib.suppress(OSError):
-                    stream.close()
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
         self._errors.close()
 
     def _signal(self, number: int) -> None:
@@ -142,7 +141,8 @@ class Child:
     def _listen(self) -> None:
         stream = self._process.stdout
         assert stream is not None
-        with contextlib.suppress(OSError, ValueError):  # closed by stop()
+        # Only this thread closes it: to close it elsewhere would wait for its end, and a stray may hold that open.
+        with contextlib.suppress(OSError), stream:
             for line in islice(dropwhile(lambda line: line != OPEN, stream), 1, None):
                 self._replies.put(line)
         self._replies.put(b"")

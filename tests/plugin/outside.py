@@ -36,6 +36,7 @@ class OutsideBackend(NumpyBackend):
         "hang": "never returns",
         "noisy": "prints to standard output",
         "helper": "starts a process in a session of its own, as a compiler's pool may",
+        "daemon": "forks a process that goes on in a session of its own",
         "spinner": "leaves a busy process in a session and an environment of its own",
         "pool": "has its work done by processes that may run on every processor",
         "escapes": "has it done by such processes in sessions of their own",
@@ -66,6 +67,9 @@ class OutsideBackend(NumpyBackend):
             Path(os.environ["OUTSIDE_SPAWN"]).write_text(str(os.getpid()))
         if self.mode == "helper":
             subprocess.Popen(["sleep", "1000"], start_new_session=True)
+        if self.mode == "daemon" and os.fork() == 0:
+            os.setsid()
+            time.sleep(1000)
         if self.mode == "spinner":
             spin = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'while True: pass'], env={})"
             subprocess.run([sys.executable, "-c", spin], start_new_session=True, env={}, check=True)
