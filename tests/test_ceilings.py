@@ -170,6 +170,20 @@ def test_others_are_those_that_are_neither_this_process_nor_its_descendants(monk
     assert second.share() == (5 - 3) / 10
 
 
+def test_others_are_looked_for_on_the_right_processors_where_some_are_switched_off(monkeypatch):
+    """As with ``echo off > /sys/devices/system/cpu/smt/control`` where the two threads of a core are neighbours."""
+    Times = namedtuple("Times", "user idle")
+    clock, cpus = [0.0], [Times(0, 0), Times(0, 0)]
+    monkeypatch.setattr(processes.psutil, "cpu_times", lambda percpu: cpus)
+    monkeypatch.setattr(processes, "told_by", lambda path: "cpu  0 0\ncpu0 0 0\ncpu2 0 0\nintr 7\n")
+    monkeypatch.setattr(processes.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(processes.os, "times", lambda: (0.0, 0.0, 0.0, 0.0, clock[0]))
+    monkeypatch.setattr(processes, "_descendants", list)
+    others = processes.OtherWork([0, 2])
+    clock[0], cpus[:] = 10.0, [Times(0, 10), Times(8, 2)]
+    assert others.share() == 8 / 20
+
+
 def test_a_run_that_goes_on_knows_its_ceilings():
     record = CeilingRecord("numpy", "cpu", [Ceiling("product", 256, 1e9)])
     ledger = Ledger(lambda _: None)

@@ -7,13 +7,16 @@ process adopts the orphans of its descendants (Linux), so no session, environmen
 import contextlib
 import ctypes
 import os
+import re
 import sys
 import time
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psutil
+
+from ..gpus import told_by
 
 PR_SET_CHILD_SUBREAPER = 36
 PR_GET_CHILD_SUBREAPER = 37
@@ -122,8 +125,8 @@ class OtherWork:
 
     def _seconds(self) -> float:
         """Return how long the processors have worked, but not for this process and its descendants."""
-        times = psutil.cpu_times(percpu=True)
-        chosen = [times[cpu] for cpu in self._cpus if cpu < len(times)] or times
+        times = _times_by_cpu()
+        chosen = [times[cpu] for cpu in self._cpus if cpu in times] or times.values()
         # Time of guests is counted as that of users, too.
         resting = ("idle", "iowait", "guest", "guest_nice")
         worked = sum(sum(one) - sum(getattr(one, name, 0.0) for name in resting) for one in chosen)
@@ -132,6 +135,13 @@ class OtherWork:
             with contextlib.suppress(psutil.Error):
                 own += sum(one.cpu_times()[:4])
         return worked - own
+
+
+def _times_by_cpu() -> dict[int, Any]:
+    """Return the times of each processor by its number; psutil lists them without those that are switched off."""
+    times = psutil.cpu_times(percpu=True)
+    numbers = [int(number) for number in re.findall(r"^cpu(\d+)", told_by("/proc/stat"), re.MULTILINE)]
+    return dict(zip(numbers if len(numbers) == len(times) else range(len(times)), times, strict=True))
 
 
 @contextlib.contextmanager
