@@ -37,7 +37,7 @@ from .ledger import Ledger
 from .member import Member
 from .plan import Plan
 
-VERSION = 2  # raised when ceilings of earlier versions must not be used any more
+VERSION = 3  # raised when ceilings of earlier versions must not be used any more
 
 
 class Source(NamedTuple):
