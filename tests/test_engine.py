@@ -128,6 +128,8 @@ class Overlapped(Recording):
 
 
 class Overlapping(Syncing):
+    queues = True
+
     def mark(self, result):
         return self.program.busy_until
 
