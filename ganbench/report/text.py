@@ -63,7 +63,7 @@ def document(title: str, parts: Iterable[Part], notes: Iterable[str], form: str,
 
 def plural(count: int, noun: str) -> str:
     """Return ``1 round`` or ``3 rounds``."""
-    return f"{count} {noun}{'s' * (count != 1)}"
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def text_of(shown: Table | str, screen: Screen = PAPER) -> str:
