@@ -281,7 +281,7 @@ def code_state(pythons: Mapping[str, str]) -> str:
     from ganbench import registry
     from ganbench.machine import environment
 
-    versions = [registry.version(name, pythons.get(name, "")) for name in FRAMEWORKS]
+    versions = [registry.version(name, pythons.get(f"{name}@cuda") or pythons.get(name, "")) for name in FRAMEWORKS]
     return " ".join([str(environment.source_state()[0]), environment.source_changes(), *versions])
 
 

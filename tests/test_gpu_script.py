@@ -283,5 +283,11 @@ def test_a_gpu_that_admits_one_process_is_told(gpu, monkeypatch):
     assert gpu.obstacle() == "cuda is for one"
 
 
+@pytest.mark.parametrize("key", ["torch", "torch@cuda"])
+def test_another_version_in_another_python_is_another_state(gpu, monkeypatch, key):
+    monkeypatch.setattr("ganbench.registry.version", lambda name, python="": f"{name} of {python or 'here'}")
+    assert gpu.code_state({key: "/opt/python"}).endswith("torch of /opt/python jax of here cupy of here")
+
+
 def test_a_framework_in_another_python_is_used_there(gpu):
     assert gpu.obstacle(["jax"]).startswith("python 'jax' is not valid")
