@@ -114,9 +114,9 @@ class TorchBackend(Matrices, Steps, Backend):
 
     def from_numpy(self, array: np.ndarray) -> Array:
         array = np.ascontiguousarray(array)
-        if array.dtype == np.uint16:  # the bits of a bfloat16
-            return self.torch.tensor(array.view(np.int16), device=self.device).view(self.torch.bfloat16)
-        staged = self.torch.tensor(array, device=self.device)
+        bits = array.dtype == np.uint16  # of a bfloat16
+        staged = self.torch.tensor(array.view(np.int16) if bits else array, device=self.device)
+        staged = staged.view(self.torch.bfloat16) if bits else staged
         return staged.to(memory_format=self.torch.channels_last) if self._channels_last and array.ndim == 4 else staged
 
     def to_numpy(self, array: Array) -> np.ndarray:

@@ -122,6 +122,12 @@ def test_halves_pass_the_gate(label, dtype, spec):
             assert dtype_of(array) == (accumulation_dtype(dtype) if output.kept else dtype)
 
 
+@pytest.mark.parametrize("dtype", PRECISIONS)
+def test_images_of_torch_have_their_channels_last_in_every_format(dtype):
+    staged = registry.load("torch")().from_numpy(to_host(np.ones((2, 3, 4, 5)), dtype))
+    assert staged.is_contiguous(memory_format=torch.channels_last)
+
+
 @pytest.mark.parametrize("dtype", HALVES)
 @pytest.mark.parametrize("name", ["torch", "jax"])
 def test_halves_go_and_come_bit_for_bit(name, dtype):
