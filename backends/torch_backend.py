@@ -152,7 +152,7 @@ class TorchBackend(Matrices, Steps, Backend):
         return self.torch.autograd.grad(y, (x, gamma, beta), grad)  # type: ignore[no-any-return]
 
     def adam_step(self, spec: AdamSettings, params: Arrays, grads: Arrays, m: Arrays, v: Arrays, step: Any) -> Updated:
-        """Run the function behind ``torch.optim.Adam``, fused unless by the book; it counts the step up.
+        """Run the function behind ``torch.optim.Adam``, fused unless by the book, as it is by default; it counts up.
 
         It takes parameters and gradients of one dtype, so gradients in halves are cast first.
         """
@@ -168,9 +168,8 @@ class TorchBackend(Matrices, Steps, Backend):
         with self.torch.no_grad():
             self._adam(
                 params, grads, m, v, [], list(before.unbind()),
-                fused=self.mode != "textbook", foreach=None if self.mode == "textbook" else False,
-                lr=spec.lr, beta1=spec.beta1, beta2=spec.beta2, weight_decay=0.0, eps=spec.eps,
-                amsgrad=False, maximize=False,
+                fused=self.mode != "textbook" or None, lr=spec.lr, beta1=spec.beta1, beta2=spec.beta2,
+                weight_decay=0.0, eps=spec.eps, amsgrad=False, maximize=False,
             )  # fmt: skip
         return params, m, v
 

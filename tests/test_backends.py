@@ -10,6 +10,7 @@ from cupy_on_numpy import Cublas, cupy_on_numpy
 from msgspec.structs import replace
 
 from ganbench import registry, testing
+from ganbench.array_ops import Adam
 from ganbench.errors import UnavailableError, UnsupportedError
 from ganbench.gan import preset
 from ganbench.operation import ModelOperation
@@ -178,6 +179,16 @@ def test_jax_compiles_a_program_once(mode, name, caplog):
         program()
     compiled = [record.message for record in caplog.records if record.message.startswith("Compiling jit(")]
     assert len(compiled) == 1
+
+
+def test_adam_by_the_book_is_the_one_that_torch_takes_by_default():
+    """On a GPU that is neither the fused one nor a loop over tensors."""
+    backend, taken = TorchBackend("textbook"), {}
+    backend._adam = lambda *arrays, **how: taken.update(how)
+    ones = [backend.from_numpy(np.ones(3, "float32"))]
+    backend.adam_step(Adam(), ones, ones, ones, ones, 1)
+    defaults = backend.torch.optim.Adam(ones).defaults
+    assert [taken.get(how) for how in ("fused", "foreach")] == [defaults["fused"], defaults["foreach"]]
 
 
 def test_compile_without_a_compiler(monkeypatch):
