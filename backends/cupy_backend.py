@@ -87,8 +87,13 @@ class CupyBackend(ArrayBackend):
         return np.asarray(self.xp.asnumpy(array))
 
     def synchronize(self, result: Any = None) -> None:
-        """Wait for the stream, which every result of this backend was enqueued on."""
-        self.xp.cuda.get_current_stream().synchronize()
+        """Wait for a mark, or else for the stream, which every result of this backend was enqueued on."""
+        cuda = self.xp.cuda
+        (result if isinstance(result, cuda.Event) else cuda.get_current_stream()).synchronize()
+
+    def mark(self, result: Any) -> Any:
+        """An event: whoever waits for the stream waits for later calls, too."""
+        return self.event()
 
     def prepare(self, operation: Operation, inputs: Inputs) -> Program:
         if self.mode == "graph" and operation.name == "gan_iteration":

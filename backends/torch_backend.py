@@ -126,9 +126,13 @@ class TorchBackend(Matrices, Steps, Backend):
         return np.asarray(array.numpy())
 
     def synchronize(self, result: Any = None) -> None:
-        """Wait for the device; on the host a call has finished when it returns."""
+        """Wait for a mark or else for the device; on the host a call has finished when it returns."""
         if self.device != "cpu":
-            self.torch.cuda.synchronize()
+            (result if isinstance(result, self.torch.cuda.Event) else self.torch.cuda).synchronize()
+
+    def mark(self, result: Any) -> Any:
+        """On a GPU an event: whoever waits for the device waits for later calls, too."""
+        return result if self.device == "cpu" else self.event()
 
     def matmul_into(self, a: Array, b: Array, out: Array) -> Array:
         return self.torch.mm(a, b, out=out)

@@ -293,7 +293,7 @@ class Backend(ArrayOps):
         """Return an object for ``synchronize`` to wait for later, when further calls may have consumed ``result``.
 
         It is called right after the call that gave ``result``. Only a framework must override it whose ``synchronize``
-        waits for the arrays that it is given, and whose calls may consume them.
+        waits for the arrays that it is given, and whose calls may consume them, or waits for later calls as well.
         """
         return result
 

@@ -82,5 +82,6 @@ def cupy_on_numpy(devices=2, used=None, synchronised=None):
         Device=lambda index: types.SimpleNamespace(use=lambda: used is None or used.append(index)),
         device=types.SimpleNamespace(get_cublas_handle=lambda: 1),
         get_current_stream=lambda: stream,
+        Event=type("Event", (), {}),
     )
     return module

@@ -59,6 +59,20 @@ def test_a_visit_has_a_time_of_the_device(make, mode):
     assert backend.device_peak() >= before > 0
 
 
+def test_who_waits_for_a_mark_does_not_wait_for_the_call_after_it(make, calls):
+    backend, case = make(), operation("adam_step", preset("tiny"))
+    program = backend.prepare(case, inputs_of(case, "float32"))
+    program()
+    mark = backend.mark(program.result)
+    program()
+    backend.synchronize(mark)
+    calls()
+    assert calls.order.pending, "the queue is empty when the clock starts, and when it stops"
+    backend.synchronize(backend.mark(program.result))
+    calls()
+    assert not calls.order.pending
+
+
 L2 = 50 * 2**20  # bytes, of the fake GPUs
 
 

@@ -6,7 +6,7 @@ import types
 import pytest
 import torch
 from ganbench.backends import torch_backend
-from ordering import Order
+from ordering import HOST, Order
 from shapes import Shapes
 from torch._subclasses import fake_tensor
 from watched import Watched
@@ -34,10 +34,14 @@ def cuda(monkeypatch):
         """Between two events there is a millisecond for each operation."""
 
         def __init__(self, enable_timing=False):
-            self._timed, self._work = enable_timing, None
+            self._timed, self._work, self._moment = enable_timing, None, None
 
         def record(self):
-            self._work = done.order.moment(current)[current]
+            self._moment = done.order.moment(current)
+            self._work = self._moment[current]
+
+        def synchronize(self):
+            done.order.wait_for_event(HOST, self._moment)
 
         def elapsed_time(self, end):
             assert self._timed, "CUDA gives no time of events that were not made for it"

@@ -84,6 +84,18 @@ def test_a_visit_has_the_time_between_its_events(cuda):
     assert time_visit(backend, case, program, 4).device_s == pytest.approx(watched.operations / 1e3)
 
 
+def test_who_waits_for_a_mark_does_not_wait_for_the_call_after_it(cuda):
+    backend, case = TorchBackend("eager", "cuda:1"), operation("adam_step", preset("tiny"))
+    program = backend.prepare(case, inputs_of(case, "float32"))
+    program()
+    mark = backend.mark(program.result)
+    program()
+    backend.synchronize(mark)
+    assert cuda.order.pending, "the queue is empty when the clock starts, and when it stops"
+    backend.synchronize(backend.mark(program.result))
+    assert not cuda.order.pending
+
+
 def test_what_waits_is_noticed(cuda):
     """Else the tests above would say nothing."""
     for wait in (torch.Tensor.item, torch.Tensor.cpu, bool, lambda tensor: torch.zeros(1).copy_(tensor)):
