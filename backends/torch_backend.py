@@ -105,8 +105,10 @@ class TorchBackend(Matrices, Steps, Backend):
         return event
 
     def cache_displacer(self) -> Callable[[], object]:
-        size = DISPLACING * self.torch.cuda.get_device_properties(self.device).L2_cache_size
-        memory = self.torch.empty(size, dtype=self.torch.uint8, device=self.device)
+        size = getattr(self.torch.cuda.get_device_properties(self.device), "L2_cache_size", 0)
+        if not size:  # PyTorch tells it from 2.5 on
+            return super().cache_displacer()
+        memory = self.torch.empty(DISPLACING * size, dtype=self.torch.uint8, device=self.device)
         return memory.zero_  # type: ignore[no-any-return]
 
     def elapsed(self, start: Any, end: Any) -> float:

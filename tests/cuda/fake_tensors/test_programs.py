@@ -76,6 +76,12 @@ def test_the_cache_is_displaced_by_writing_several_times_its_size(cuda):
     assert (watched.operations, watched.waits) == (1, [])
 
 
+def test_a_torch_that_does_not_tell_the_size_of_the_cache_says_what_to_do(cuda, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: object())  # as 2.4, the oldest admitted
+    with pytest.raises(UnsupportedError, match="--caches warm"):
+        TorchBackend("eager", "cuda:1").cache_displacer()
+
+
 def test_a_visit_has_the_time_between_its_events(cuda):
     backend, case = TorchBackend("eager", "cuda:1"), operation("adam_step", preset("tiny"))
     program = backend.prepare(case, inputs_of(case, "float32"))
