@@ -35,6 +35,23 @@ def test_hardware_stands_side_by_side_unpaired(three, ganbench_cli):
     assert all(float(row["ratio"]) == pytest.approx(2, rel=0.01) for row in rows if row["target"] == "torch")
 
 
+def test_what_a_machine_is_not_compared_with_says_nothing_of_it(three, ganbench_cli):
+    """Of the first machine a run's own ratio is known, which could be told apart, but no speed against another."""
+    rows = rows_of(ganbench_cli("report", three, "--across", "--format", "csv")[1])
+    assert {row["detectable"] for row in rows if row["machine"] == "node-1"} == {""}
+    assert "" not in {row["detectable"] for row in rows if row["machine"] == "node-3"}
+
+
+def test_notes_tell_machines_of_one_name_apart(craft, real_run, tmp_path):
+    for cpu, version in (("Left One", "1"), ("Right One", "2"), ("Third One", "3")):
+        made_of = real_run[0]["environment"] | {"cpu": cpu}
+        craft(tmp_path, machine="box", environment=made_of, version=version)
+    notes = across(measured(ganbench.load_results(tmp_path), runs_below(tmp_path)), None).attrs["notes"]
+    told = [note.partition(":")[0] for note in notes if note.startswith("differs")]
+    names = [f"box (2x {cpu} One)" for cpu in ("Left", "Right", "Third")]
+    assert told == [f"differs ({names[0]} / {other})" for other in names[1:]]
+
+
 def test_a_machine_that_differs_from_its_equals_is_named(three, ganbench_cli):
     code, out, _ = ganbench_cli("report", three, "--by", "machine")
     assert code == 0

@@ -145,7 +145,7 @@ def beside(found: Iterable[Measured]) -> dict[Line, dict[str, Measured]]:
 
 def _row(one: Measured, reference: Measured | None, against: str) -> Row:
     row = {name: one.row[name] for name in COLUMNS if name in one.row}
-    row |= dict.fromkeys(SPEED[:3], math.nan) | {"target": one.case.target, "against": against, "verdict": ""}
+    row |= dict.fromkeys(SPEED, math.nan) | {"target": one.case.target, "against": against, "verdict": ""}
     if one is reference and one.timed:
         return row | {"speed": 1.0, "verdict": "baseline"}
     if one is reference or reference is None or not reference.timed or not one.timed:
@@ -188,12 +188,13 @@ def _precisions(found: Sequence[Measured]) -> list[str]:
 def _versions(lines: Mapping[Line, Mapping[str, Measured]], first: str) -> list[str]:
     """Return for each machine what differs between its runs and those of the first machine, besides the hardware."""
     told: dict[str, dict[str, None]] = {}  # each once, in order
-    pairs = {(id(of[first].run), id(m.run)): (of[first].run, m.run) for of in lines.values() if first in of
+    pairs = {(id(of[first].run), id(m.run)): (of[first].run, m) for of in lines.values() if first in of
              for m in of.values() if m.machine != first}  # fmt: skip
-    for ours, theirs in pairs.values():
+    for ours, one in pairs.values():
+        theirs = one.run
         engines = ({"engine of ganbench": run.header.settings.get("engine", 1)} for run in (ours, theirs))
-        for one in [*differing(*engines), *changes(ours, theirs)]:
-            told.setdefault(theirs.header.machine, {}).setdefault(str(one))
+        for change in [*differing(*engines), *changes(ours, theirs)]:
+            told.setdefault(one.machine, {}).setdefault(str(change))
     return [f"differs ({first} / {name}): {'; '.join(found)}" for name, found in told.items()]
 
 
