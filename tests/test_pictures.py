@@ -46,6 +46,15 @@ def test_a_chart_is_of_what_is_known_best_and_has_what_it_shows(craft, ganbench_
         assert any(str(word).startswith(f"{machine}, mine") for word in words_of(path))
 
 
+def test_a_chart_is_of_a_context_that_has_its_baseline(craft, tmp_path):
+    craft(tmp_path, {"torch": 2.0, "jax": 4.0}, machine="has")
+    for _ in range(2):
+        craft(tmp_path, {"torch": 2.0, "cupy": 4.0, "mlx": 5.0}, machine="lacks")
+    made = ganbench.report.chart(ganbench.load_results(tmp_path), baseline="jax").to_dict()
+    assert made["title"]["text"] == "Speed relative to jax"
+    assert made["title"]["subtitle"].startswith("has, ")
+
+
 def test_a_study_of_overhead_is_not_drawn_while_there_is_another_run(results, ganbench_cli, tmp_path):
     """It is of the toy model, and the newest."""
     shutil.copytree(results, tmp_path / "results")

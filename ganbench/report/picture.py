@@ -54,6 +54,7 @@ def chart(
     if kind not in CHARTS:
         raise unknown("chart", kind, CHARTS)
     found = select(df)
+    baseline_of(found.rows, baseline)  # whether it was measured anywhere
     rows = chart_rows.cells(found)
     series = chart_rows.varied(found) if kind == "scaling" else chart_rows.history(found, POINTS)[0]
     for context in chart_rows.best_known(rows):
@@ -71,7 +72,9 @@ def _rows(
 ) -> tuple[list[chart_rows.Row], str]:  # fmt: skip
     """Return what a chart of one context shows, and its baseline."""
     timed = [row for row in chart_rows.within(rows, context) if not row["word"]]
-    chosen = baseline_of(pd.DataFrame(timed), baseline) if timed else ""
+    if not timed or (baseline is not None and all(row["label"] != baseline for row in timed)):
+        return [], baseline or ""
+    chosen = baseline_of(pd.DataFrame(timed), baseline)
     match kind:
         case "ratios":
             shown = chart_rows.forest(chart_rows.within(chart_rows.cells(relative(found, chosen, run_of)), context))
