@@ -1,14 +1,20 @@
 """A time that cannot be is shown as such, has no speed and wins nothing."""
 
 import json
+import re
 
 import pytest
 from commands import compared
 
-from ganbench.report.export import render
+import ganbench
+from ganbench.report import prices, sweep
+from ganbench.report.export import bencher, github_action, left_out, render
+from ganbench.report.repeated import joined
+from ganbench.report.start import start_table
 from ganbench.report.table import ABOVE
 from ganbench.results.loading import load_results
-from ganbench.results.run import open_run
+from ganbench.results.run import Ending, Point, Several, open_run
+from ganbench.results.table import run_table
 
 
 def with_ceilings(path, flops, **said):
@@ -76,6 +82,66 @@ def test_more_than_a_ceiling_is_told(craft, reached, tmp_path):
     assert f"above the ceiling: matmul on torch ({percent:.0f}%). {ABOVE}" in render(open_run(path), "markdown")
     with_ceilings(path, 10 * reached)
     assert "above the ceiling" not in render(open_run(path), "markdown")
+
+
+@pytest.fixture
+def claimed(craft, reached, tmp_path):
+    """Write runs whose ceiling is so many times NumPy's rate, and in which JAX claims a hundred times that rate."""
+
+    def make(ceiling=1.0, **speeds):
+        path = craft(tmp_path, {"torch": 2.0, "jax": 100.0} | speeds)
+        with_ceilings(path, ceiling * reached)
+        return path
+
+    return make
+
+
+def test_nothing_is_said_of_an_impossible_time_in_another_run(claimed):
+    """Not from run to run, nor of several runs together."""
+    paths = claimed(), claimed(jax=200.0)
+    table = ganbench.diff(*paths)
+    assert table.loc[("matmul", "torch"), "verdict"] == "same"
+    row = table.loc[("matmul", "jax")]
+    assert row["verdict"] == row["confirmed_verdict"] == ""
+    assert row[["ratio", "relative", "confirmed"]].isna().all()
+    together = joined([*map(open_run, paths)]).set_index(["operation", "target"])
+    assert together.loc[("matmul", "torch"), "verdict"] == "faster"
+    assert together.loc[("matmul", "jax"), ["ratio", "verdict"]].isna().all()
+
+
+def test_nothing_is_relative_to_an_impossible_baseline_in_another_run(claimed):
+    paths = claimed(0.1, torch=0.01, jax=0.02), claimed(0.1, torch=0.02, jax=0.02)
+    table = ganbench.diff(*paths)
+    row = table.loc[("matmul", "torch")]
+    assert (row["basis"], row["verdict"]) == ("times alone", "faster")
+    assert row[["relative", "control"]].isna().all()
+    together = joined([*map(open_run, paths)]).set_index(["operation", "target"])
+    assert together.loc["matmul", ["ratio", "verdict"]].isna().all(axis=None)
+
+
+def test_an_impossible_time_overtakes_nobody_and_has_no_price(claimed):
+    runs = [open_run(claimed(jax=0.5)), open_run(claimed())]
+    of = {"operations": ("matmul",), "targets": ("numpy", "torch", "jax"), "baseline": "numpy", "left": ()}
+    swept = Several("batch", points=(Point(1, runs[0]), Point(2, runs[1])), ended=Ending("complete"), **of)
+    assert not sweep.crossings(swept)
+    varied = Several(
+        "variant", points=(Point("base", runs[0]), Point("loss=a", runs[1])), ended=Ending("complete"), **of
+    )
+    rows = prices.tidy(varied).set_index(["operation", "target", "variant"])
+    assert rows.loc[("matmul", "torch", "loss=a"), "price"] == pytest.approx(1)
+    assert rows.loc[("matmul", "jax", "loss=a"), ["price", "verdict"]].isna().all()
+
+
+def test_an_impossible_time_is_handed_to_nobody(claimed):
+    run = open_run(claimed())
+    for text in (bencher(run), github_action(run)):
+        assert re.findall(r": matmul \S+ on (\w+)", text) == ["numpy", "torch"]
+    assert left_out(run)[0].startswith("left out: matmul on jax: impossible: ")
+
+
+def test_an_impossible_time_catches_up_with_nobody(claimed):
+    table = run_table(open_run(claimed()))
+    assert set(start_table(table[table["operation"] == "matmul"])["target"]) == {"numpy", "torch"}
 
 
 def test_a_run_of_which_every_time_is_impossible_has_measured_nothing(

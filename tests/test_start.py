@@ -25,8 +25,8 @@ def test_break_even_is_the_first_iteration_at_which_it_is_not_behind(start_a, pe
 
 
 def table(*rows):
-    columns = ["operation", "target", "median_s", "import_s", "first_call_s", "first_call_warm_s", "flops"]
-    found = pd.DataFrame([["gan_iteration", *row, 1] for row in rows], columns=columns)
+    columns = ["status", "operation", "target", "median_s", "import_s", "first_call_s", "first_call_warm_s", "flops"]
+    found = pd.DataFrame([["ok", "gan_iteration", *row, 1] for row in rows], columns=columns)
     return found.assign(prepare_s=0.0, first_run_s=found["first_call_s"])
 
 

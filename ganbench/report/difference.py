@@ -113,7 +113,7 @@ def _row(a: Run, b: Run, case: tuple[str, str], baseline: str, entries: "Sequenc
     row |= {"a_rounds": len(times[0]), "b_rounds": len(times[1])}
     wrong = zip("AB", entries, strict=True)
     row["reason"] = "; ".join(f"{e['status']} in {name}: {e['reason']}" for name, e in wrong if e["status"] != "ok")
-    if not all(times):
+    if row["reason"] or not all(times):
         return row | {"reason": row["reason"] or "not timed in both"}
     controls = [control_of(entry) for entry in entries]
     if all(copies := _speeds(a, b, operation, a.header.baseline, copy=True)):
@@ -135,7 +135,7 @@ def _speeds(a: Run, b: Run, operation: str, target: str, copy: bool = False) -> 
     speeds = []
     for run in (a, b):
         own = run.copies(operation, run.header.baseline)
-        logs = round_logs(own[:1], own[1:]) if copy else round_logs(own, [run.visits(operation, target)])
+        logs = round_logs(own[:1], own[1:]) if copy else round_logs(own, run.copies(operation, target))
         speeds.append([math.exp(log) for log in logs.values()])
     return speeds
 

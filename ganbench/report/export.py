@@ -121,9 +121,9 @@ def mermaid(run: Run) -> str:
 
 
 def left_out(run: Run) -> list[str]:
-    """Return what such a file cannot hold: each row that has no time, with the reason."""
+    """Return what such a file does not hold: each row that has no time, or an impossible one, with the reason."""
     table = run_table(run)
-    rows = table[table["median_s"].isna()].fillna({"reason": ""})
+    rows = table[~_handed_out(table)].fillna({"reason": ""})
     return [
         f"left out: {row['operation']} on {row['target']}: {row['status']}: {row['reason']}".removesuffix(": ")
         for row in rows.to_dict("records")
@@ -133,8 +133,12 @@ def left_out(run: Run) -> list[str]:
 def _timed(run: Run) -> Iterator[tuple[str, "pd.Series[Any]"]]:
     """Yield each row that has a time under a name that says all that must be the same from commit to commit."""
     table = run_table(run)
-    for _, row in table[table["median_s"].notna()].iterrows():
+    for _, row in table[_handed_out(table)].iterrows():
         yield service_name(run.header, row), row
+
+
+def _handed_out(table: pd.DataFrame) -> "pd.Series[bool]":
+    return table["median_s"].notna() & (table["status"] == "ok")
 
 
 def _metric(value: float, low: float, high: float) -> dict[str, float]:

@@ -41,7 +41,7 @@ def verdict_in_turns(base: Run, other: Run, operation: str, target: str) -> Verd
 
     Neither has a control in the other.
     """
-    before, after = (run.levels(operation, target) for run in (base, other))
+    before, after = (run.levels(operation, target) if run.believed(operation, target) else {} for run in (base, other))
     if not (shared := before.keys() & after.keys()):
         return None
     levels = [[run[number] for number in sorted(shared)] for run in (before, after)]

@@ -44,7 +44,7 @@ def start_table(table: pd.DataFrame) -> pd.DataFrame:
     ``has caught up with`` names each target that starts sooner, and the iterations, from the start of both processes
     with an empty compile cache, after which this one is ahead.
     """
-    timed = table[table["median_s"].notna()]
+    timed = table[table["median_s"].notna() & (table["status"] == "ok")]
     if timed.empty or timed["import_s"].isna().all():
         return timed[:0]
     timed = _largest(timed)

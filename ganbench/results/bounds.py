@@ -12,8 +12,13 @@ from statistics import median
 from typing import NamedTuple
 
 from .records import Caches, Ceiling, CeilingRecord
+from .statistics import Estimate
 
 BEYOND_CACHES = sys.maxsize  # bytes that come from memory
+# Of the ceiling, at the slow end of the interval: no honest program comes near, even where the ceiling was measured in
+# a slow moment of a shared machine, which may halve it.
+IMPOSSIBLE = 3.0
+MOST_OTHERS = 0.99  # the most that is granted of the share of other work
 BUSY = 0.1  # of the processors' time, or of a rate: with more, a ceiling is not what a calm machine reaches
 
 
@@ -41,6 +46,18 @@ class Bound(NamedTuple):
     seconds: float
     by: str
     best: Best
+
+    def refutes(self, time: Estimate) -> str:
+        """Return why such a time cannot be, because it claims far more than the hardware can do; '' if it can be."""
+        times = self.seconds / (time.high if time.has_interval else time.value)
+        left = 1 - min(self.best.record.others or 0.0, MOST_OTHERS)  # of the processors' time, for what was measured
+        if times < IMPOSSIBLE / left:
+            return ""
+        return (
+            f"{times:.3g} times what this machine was seen to do at best ({self.by}): {self.best}. So the work was not "
+            "done when its time was taken: a backend whose synchronize does not wait does this. Or this ceiling is too "
+            "low: --fresh-ceilings measures it again"
+        )
 
 
 def busy(record: CeilingRecord) -> bool:

@@ -55,7 +55,7 @@ def speeds(runs: Iterable[Run]) -> Ratios:
         for operation in run.header.operations:
             own = run.copies(operation, baseline)
             for target in (one.label for one in run.header.targets if one.label != baseline):
-                speed = speed_of(own, [run.visits(operation, target)])
+                speed = speed_of(own, run.copies(operation, target))
                 if speed is not None and speed.has_interval:
                     found.setdefault((operation, target), []).append(speed)
     return found

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from ..errors import StorageError, UsageError
-from .bounds import Ceilings
+from .bounds import Bound, Ceilings
 from .case import machine_names
 from .records import CeilingRecord, Line, Measurement, RunEnd, RunHeader, Status, WorkerRecord
-from .statistics import Estimate, Visits, level, speed_of
+from .statistics import Estimate, Visits, level, speed_of, typical
 from .store import parse_run, read_run
 
 Kind = TypeVar("Kind", bound=Line)
@@ -46,6 +46,7 @@ class Run:
         self.ended = ended
         self._visits: dict[tuple[str, str, bool], dict[int, Visits]] = {}
         self._controls: dict[str, Estimate | None] = {}
+        self._times: dict[tuple[str, str], Estimate | None] = {}
 
     @property
     def header(self) -> RunHeader:
@@ -113,10 +114,34 @@ class Run:
         """Return the typical seconds of each round of a case, of which no ``visits`` need be paired."""
         return {one.round: level(one.samples) for one in timed(self.cases.get((operation, target, False), []))}
 
+    def time(self, operation: str, target: str) -> Estimate | None:
+        """Return the typical seconds of one iteration of a case; None where it has no times."""
+        case = operation, target
+        if case not in self._times:
+            levels = self.levels(operation, target)
+            self._times[case] = typical([*levels.values()]) if levels else None
+        return self._times[case]
+
+    def bound(self, operation: str, target: str) -> Bound | None:
+        """Return the least seconds that the hardware lets a case take; None where that was not measured."""
+        first = self.cases[operation, target, False][0]
+        device = next(one.device for one in self.header.targets if one.label == target)
+        return self.ceilings.bound(device, first.flops, first.bytes, self.header.caches)
+
+    def believed(self, operation: str, target: str) -> bool:
+        """Whether a case has times, and the ceilings do not say that these cannot be."""
+        time = self.time(operation, target)
+        bound = time and self.bound(operation, target)
+        return time is not None and not (bound and bound.refutes(time))
+
     def copies(self, operation: str, target: str) -> list[dict[int, Visits]]:
-        """Return the visits of each round to every process of a target: the baseline has two of them in a round."""
-        own, copy = (self.visits(operation, target, copy) for copy in (False, True))
-        return [own, copy] if own else []
+        """Return the visits of each round to every process of a target: the baseline has two of them in a round.
+
+        There are none where its time is not ``believed``: nothing is compared with it.
+        """
+        if not self.believed(operation, target):
+            return []
+        return [self.visits(operation, target, copy) for copy in (False, True)]
 
     def control(self, operation: str) -> Estimate | None:
         """Return the speed of the baseline against its second copy; None where they share no round."""

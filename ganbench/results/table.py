@@ -19,10 +19,6 @@ from .statistics import Estimate, Rounds, beyond_band, judge, middle, paired, sp
 if TYPE_CHECKING:
     import pandas as pd
 
-# Of the ceiling, at the slow end of the interval: no honest program comes near, even where the ceiling was measured in
-# a slow moment of a shared machine, which may halve it.
-IMPOSSIBLE = 3.0
-MOST_OTHERS = 0.99  # the most that is granted of the share of other work
 NO_COLUMN = (ArithmeticError, TypeError, ValueError)  # what numbers raise that no column can hold
 COUNTED = "count"  # the source of rows without times
 WIDE = 0.01  # a tolerance above this is told
@@ -76,9 +72,9 @@ def run_outlines(run: Run) -> Rows:
         work = parts | {"operation": operation, "shape": str(shape)}
         for target, known in targets:
             if taken := run.cases.get((operation, target.label, False)):
-                row = known | work | _timed(taken, [*run.levels(operation, target.label).values()])
-                bound = run.ceilings.bound(target.device, row["flops"], row["bytes"], header.caches)
-                rows.append(row | _bounded(row, bound))
+                time, bound = run.time(operation, target.label), run.bound(operation, target.label)
+                row = known | work | _timed(taken, time)
+                rows.append(row | (_bounded(time, bound) if time and bound else {}))
     return rows
 
 
@@ -88,7 +84,6 @@ def run_rows(run: Run) -> Rows:
     targets = {one.label: one for one in header.targets}
     spent = [one for one in run.all(EnergyRecord) if one.joules > 0]
     idling = run.all(PowerRecord)
-    unknown = {row["operation"] for row in rows if row["target"] == header.baseline and row["status"] != "ok"}
     for row in rows:
         operation, label = case = row["operation"], row["target"]
         rounds = run.visits(operation, label)
@@ -101,8 +96,7 @@ def run_rows(run: Run) -> Rows:
         if row["status"] == "ok" and (own := [one for one in spent if (one.operation, one.target) == case]):
             row |= _energy(own, idling, row["device"])
         if row["status"] != "impossible":
-            # Nothing can be compared with a baseline that failed, nor with its copy alone.
-            baseline = [] if operation in unknown else run.copies(operation, header.baseline)
+            baseline = run.copies(operation, header.baseline)
             row |= _against(baseline, rounds, run.control(operation), is_baseline=label == header.baseline)
     return rows
 
@@ -126,24 +120,14 @@ def _of_target(target: Target, worker: WorkerRecord | None, header: RunHeader) -
     return row
 
 
-def _bounded(row: dict[str, Any], bound: Bound | None) -> dict[str, Any]:
+def _bounded(time: Estimate, bound: Bound) -> dict[str, Any]:
     """Return how near a case came to what the hardware could do; where it claims far more, that it is impossible."""
-    if bound is None or "median_s" not in row:
-        return {}
-    columns = {"percent_of_ceiling": 100 * bound.seconds / row["median_s"], "bound": bound.by}
-    times = bound.seconds / (row["median_s"] if math.isnan(row["ci_high_s"]) else row["ci_high_s"])
-    left = 1 - min(bound.best.record.others or 0.0, MOST_OTHERS)  # of the processors' time, for what was measured
-    if row["status"] != "ok" or times < IMPOSSIBLE / left:
-        return columns
-    reason = (
-        f"{times:.3g} times what this machine was seen to do at best ({bound.by}): {bound.best}. So the work was not "
-        "done when its time was taken: a backend whose synchronize does not wait does this. Or this ceiling is too "
-        "low: --fresh-ceilings measures it again"
-    )
-    return columns | {"status": "impossible", "reason": reason}
+    columns = {"percent_of_ceiling": 100 * bound.seconds / time.value, "bound": bound.by}
+    reason = bound.refutes(time)
+    return columns | ({"status": "impossible", "reason": reason} if reason else {})
 
 
-def _timed(taken: Sequence[Measurement], levels: Sequence[float]) -> dict[str, Any]:
+def _timed(taken: Sequence[Measurement], time: Estimate | None) -> dict[str, Any]:
     """Return what work one case is, what became of it and the time that it takes."""
     first, last = taken[0], taken[-1]
     row: dict[str, Any] = {"flops": first.flops, "bytes": first.bytes, "status": last.status, "reason": last.reason}
@@ -152,9 +136,9 @@ def _timed(taken: Sequence[Measurement], levels: Sequence[float]) -> dict[str, A
             row["reason"] = f"loose tolerance {gate.tolerance:.0e}"
         elif gate.widest > max(gate.tolerance, WIDE):
             row["reason"] = f"tolerance {gate.widest:.1g} (in this model, correct programs may differ by that much)"
-    if levels:
-        location = typical(levels)
-        row |= dict(zip(("median_s", "ci_low_s", "ci_high_s"), location, strict=True)) | {"rounds": len(levels)}
+    if time is not None:
+        rounds = sum(bool(one.samples) for one in taken)
+        row |= dict(zip(("median_s", "ci_low_s", "ci_high_s"), time, strict=True)) | {"rounds": rounds}
     return row
 
 
@@ -188,7 +172,7 @@ def _measured(taken: Sequence[Measurement], rounds: Rounds, timed: dict[str, Any
             "number": first.iterations,
             "samples": samples,
             "gflops": first.flops / timed["median_s"] / 1e9,
-            "steady": _steady(taken),
+            "steady": _steady([entry for entry in taken if entry.samples]),
             "cores": _middle(entry.cores for entry in taken if entry.cores is not None),
             "steal": _middle(steal for d in disturbances if (steal := d.mean.steal) is not None),
             "sm_mhz": _middle(clock for d in disturbances if (clock := d.mean.sm_mhz) is not None),
