@@ -9,6 +9,7 @@ import pytest
 
 import ganbench
 from ganbench.errors import StorageError, UsageError
+from ganbench.measure import engine
 from ganbench.results.statistics import MIN_ROUNDS
 
 
@@ -132,7 +133,7 @@ def other_device(line):
         (other_environment(virtual="perhaps"), "virtual machine "),
         (other_spec(batch=17), "model's batch 16 / 17"),
         (other_spec(loss="saturating"), "model's loss non-saturating / saturating"),
-        (other_setting, "engine 4 / 1"),
+        (other_setting, f"engine {engine.VERSION} / 1"),
         (other_device, "device of torch "),
     ],
 )
