@@ -126,7 +126,7 @@ class OtherWork:
     def _seconds(self) -> float:
         """Return how long the processors have worked, but not for this process and its descendants."""
         times = _times_by_cpu()
-        chosen = [times[cpu] for cpu in self._cpus if cpu in times] or times.values()
+        chosen = [times[cpu] for cpu in self._cpus if cpu in times] or [*times.values()]
         # Time of guests is counted as that of users, too.
         resting = ("idle", "iowait", "guest", "guest_nice")
         worked = sum(sum(one) - sum(getattr(one, name, 0.0) for name in resting) for one in chosen)
