@@ -129,7 +129,7 @@ class OtherWork:
         chosen = [times[cpu] for cpu in self._cpus if cpu in times] or [*times.values()]
         # Time of guests is counted as that of users, too.
         resting = ("idle", "iowait", "guest", "guest_nice")
-        worked = sum(sum(one) - sum(getattr(one, name, 0.0) for name in resting) for one in chosen)
+        worked: float = sum(sum(one) - sum(getattr(one, name, 0.0) for name in resting) for one in chosen)
         own = sum(os.times()[:4])  # of its children that have ended, too
         for one in _descendants():
             with contextlib.suppress(psutil.Error):
