@@ -20,7 +20,7 @@ from ..operation import Inputs, Operation
 from ..results.collector import collector_off
 from .protocol import Spent, Timed, Warmed
 
-VERSION = "4"  # raised when a change of this loop changes the times of the same program
+VERSION = "5"  # raised when a change of this loop changes the times of the same program
 
 LEAD_IN_S = 0.003  # untimed, at the beginning of a visit
 VISIT_S = 0.01  # timed, at least; the same in every profile
@@ -251,8 +251,7 @@ def spend(backend: Backend, operation: Operation, program: Program, number: int)
     A visit has ``number`` calls.
     """
     longest, piece = most_calls(operation, program), max(1, round(PIECE * number))
-    piece = min(piece, longest)
-    call = caller(backend, program)
+    piece, call = min(piece, longest), caller(backend, program)
     staged(backend, program)
     mark, carried = lead_in(backend, program, longest)
 
