@@ -17,6 +17,7 @@ import importlib.util
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from numbers import Integral
 
 ESCAPED = re.compile(r"\\u(dc[89a-f][0-9a-f])")  # in the name of a file, what is no UTF-8
 
@@ -57,6 +58,12 @@ def as_utf8(text: str) -> str:
 def from_utf8(text: str) -> str:
     """Return the text that ``as_utf8`` was given."""
     return ESCAPED.sub(lambda one: chr(int(one[1], 16)), text)
+
+
+def plural(count: int | str, noun: str) -> str:
+    """Return ``1 round``, ``3 rounds`` or ``1,200 rounds``; a count that is not known is a text."""
+    shown = f"{count:,}" if isinstance(count, Integral) else count
+    return f"{shown} {noun}{'' if count == 1 else 's'}"
 
 
 def unknown(kind: str, received: str, known: Iterable[str]) -> UsageError:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import UsageError
+from ..errors import UsageError, plural
 from .defaults import Command
 from .shared import FILE, Function, results_option
 from .terminal import columns, progress_bar, say, write
@@ -163,7 +163,7 @@ def _conclude(jobs: "list[Job]", results: Path, conductor: "Conductor", gone: li
         logs = conductor.journal.folder / LOGS
         where = f" What the jobs of SLURM said is in {logs}." if logs.is_dir() else ""
         raise UsageError(f"no machine has answered: are workers running there, and is ganbench installed?{where}")
-    came = f"{conductor.came} run{'s' * (conductor.came != 1)} collected in {results}"
+    came = f"{plural(conductor.came, 'run')} collected in {results}"
     say(f"{came}; 'ganbench report {results} --across' shows all side by side")
     refused = [line.refused for line in conductor.seen.values()]  # of several, the jobs of one go elsewhere
     if conductor.failed or gone or conductor.waiting or conductor.missing or (refused and all(refused)):
@@ -178,7 +178,7 @@ def _table(jobs: "list[Job]", results: Path, conductor: "Conductor | None") -> N
     journal = Journal(results)
     seen = journal.seen if conductor is None else conductor.seen
     if not seen:
-        asked = f"{len(jobs)} job{'s' * (len(jobs) != 1)}"
+        asked = plural(len(jobs), "job")
         say(f"{asked}; no machine is known yet: 'ganbench fleet plan --cluster ...' asks those of a cluster")
         for job in jobs:
             needs = f" with {', '.join(sorted(job.needs))}" if job.needs else ""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import UsageError, refused, unknown
+from ..errors import UsageError, plural, refused, unknown
 from ..report.choices import CHARTS, EXCHANGE_FORMATS, PIVOT_FORMATS, RUN_FORMATS, THEMES, format_of
 from .defaults import TABLE, Command, of_project
 from .shared import FILE, details_option, export_option, format_option, results_option
@@ -237,7 +237,7 @@ def pack(results: Path, output: Path) -> None:
     with warnings_said():
         rows = load_results(results)
     files = write_dataset(rows, output)
-    click.echo(f"{len(rows)} rows in {len(files)} file{'s' * (len(files) != 1)} below {output}")
+    click.echo(f"{len(rows)} rows in {plural(len(files), 'file')} below {output}")
 
 
 def _page(path: Path, html: Path, rows: "pd.DataFrame") -> None:
@@ -249,7 +249,7 @@ def _page(path: Path, html: Path, rows: "pd.DataFrame") -> None:
 
     with refused(UsageError, f"cannot write {html}"):
         size = shown(made)
-    count = f"{len(rows):,} row{'s' * (len(rows) != 1)}"
+    count = plural(len(rows), "row")
     say(f"{html}: {count}, {size / 1e6:.2f} MB. Open it in a browser; it needs no network")
 
 

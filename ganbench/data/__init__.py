@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import DataError, plural
 from ..gan import STAGED_BATCHES, GANSpec
 from .folders import files_below, left_below
 from .pictures import SUFFIXES as PICTURES, read_pictures
@@ -205,7 +205,7 @@ def _channels_first(images: np.ndarray, spec: GANSpec) -> np.ndarray:
     if size[0]:
         h, w = size
         valid += [f"(n, {c}, {h}, {w}), (n, {h}, {w}, {c})"] + [f"(n, {h}, {w})"] * (c == 1)
-        valid += [f"squares of another size with {c} channel{'s' * (c > 1)}, which are resized"] * (h == w)
+        valid += [f"squares of another size with {plural(c, 'channel')}, which are resized"] * (h == w)
     elif math.prod(shape[1:]) == dim:
         valid += ["more axes where the model says [C, H, W] instead of a width"]
     raise DataError(f"shape {shape} does not fit this model: valid are {'; '.join(valid)}; n is at least 1")

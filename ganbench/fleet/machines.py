@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 
-from ..errors import GanbenchError
+from ..errors import GanbenchError, plural
 from ..registry import Target
 from .plan import Job
 
@@ -103,7 +103,7 @@ def misfit(job: Job, about: Description) -> str:
     if missing := sorted(job.needs - about.tags):
         return f"needs {', '.join(missing)}"
     if job.threads is not None and job.threads > about.cores:
-        return f"needs {job.threads} threads, and it has {about.cores} core{'s' * (about.cores != 1)}"
+        return f"needs {job.threads} threads, and it has {plural(about.cores, 'core')}"
     reasons = [_absence(target, about) for target in job.plan.targets]
     return f"it has none of the targets: {'; '.join(dict.fromkeys(reasons))}" if all(reasons) else ""
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import msgspec
 
-from ..errors import UsageError, refused
+from ..errors import UsageError, plural, refused
 from ..gan import PRESETS
 from ..machine.environment import usable_cpus
 from ..measure.models import model_of
@@ -167,7 +167,7 @@ def _jobs(matrix: Matrix, folder: Path) -> Iterator[Job]:
 def _job(matrix: Matrix, plan: Plan, threads: int | None) -> Job:
     spec = plan.spec
     known = spec.name in PRESETS and msgspec.structs.replace(PRESETS[spec.name], batch=spec.batch) == spec
-    size = "" if threads is None else f", {threads} thread{'s' * (threads != 1)}"
+    size = "" if threads is None else f", {plural(threads, 'thread')}"
     name = f"{spec.name} batch {spec.batch}, {plan.dtype}{size}: {','.join(plan.operations)}"
     return Job(
         name, plan, threads, arguments(plan, known, threads), "" if known else as_toml(spec),

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from .. import registry
-from ..errors import UsageError, as_utf8, from_utf8
+from ..errors import UsageError, as_utf8, from_utf8, plural
 from ..gan import GANSpec
 from ..machine.environment import can_pin, usable_cpus
 from ..operations import ITERATION, OPERATIONS, default_operations, operation, operations_of
@@ -133,7 +133,7 @@ def length(rigor: Rigor, runs: int = 1) -> str:
     """Return in words how long a run may take, or each of several and all together."""
     each = " each" * (runs > 1)
     if rigor.rounds:
-        return f"{rigor.rounds} round{'s' * (rigor.rounds != 1)}{each}, however long they take"
+        return f"{plural(rigor.rounds, 'round')}{each}, however long they take"
     total = f", {runs * rigor.budget_s / 60:.1f} minutes in all" * (runs > 1)
     most_s = rigor.overrun * rigor.budget_s
     longer = f"up to {most_s:.0f} s if {MIN_ROUNDS} rounds need it; " * (rigor.overrun > HARDLY)

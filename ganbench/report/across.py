@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..errors import unknown
+from ..errors import plural, unknown
 from ..precision import titled
 from ..results.case import Case
 from ..results.columns import unit_of
@@ -14,7 +14,7 @@ from ..results.differences import changes, differing
 from ..results.statistics import BAND, typical
 from .measured import SPEED, Measured, compared, kind_of
 from .table import interval_of, time, verdict
-from .text import PAPER, Part, Screen, document, plural
+from .text import PAPER, Part, Screen, document
 
 COLUMNS = (
     "model dtype precision operation shape target machine threads status reason median_s ci_low_s ci_high_s rounds "

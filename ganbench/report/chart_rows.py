@@ -31,7 +31,7 @@ from .answer import answered
 from .escape import visible
 from .formats import records
 from .repeated import commits, confirmed
-from .selection import Selection, contexts, instead
+from .selection import Selection, contexts, has_time, instead
 from .start import start_of
 
 Row = dict[str, Any]
@@ -184,7 +184,7 @@ def paid(rows: Sequence[Row]) -> list[Row]:
 
 def varied(found: Selection) -> list[Row]:
     """Return the rows of which one of batch, critic_steps, width, n and threads was varied alone, with ``VARIED``."""
-    rows = found.rows[(found.rows["status"] == "ok") & found.rows["median_s"].notna()]
+    rows = found.rows[has_time(found.rows)]
     series: dict[tuple[Any, ...], list[Row]] = {}
     known: Sequence[Mapping[Any, Any]] = rows.to_dict("records")
     for row in known:
@@ -221,7 +221,7 @@ def history(found: Selection, most: int, of_all: int = sys.maxsize) -> tuple[lis
     """
     names = [*KEYS, "case", "target"]
     older = found.older[[name for name in found.older if name in (*TIMES, *OF_TIMES)]]
-    rows = with_cases(older[(older["status"] == "ok") & older["median_s"].notna()])
+    rows = with_cases(older[has_time(older)])
     rows = rows.sort_values("timestamp", kind="stable", na_position="first")
     rows["target"] = rows["label"]
     rows["series"] = rows.groupby(names, sort=False, dropna=False).ngroup()

@@ -18,6 +18,7 @@ from .formats import as_json, data
 from .intervals import drawing
 from .notes import details, remarks
 from .relative import SURELY
+from .selection import has_time
 from .start import MEMORY_LEGEND, QUEUE_LEGEND, energy_table, memory_table, queue_table, start_table
 from .table import INTERVALS, MARKS, NUMBERS, STYLES, by_speed, heading, legend, summary, time
 from .text import PAPER, Part, Screen, document, narrowed, widths
@@ -123,7 +124,7 @@ def mermaid(run: Run) -> str:
 def left_out(run: Run) -> list[str]:
     """Return what such a file does not hold: each row that has no time, or an impossible one, with the reason."""
     table = run_table(run)
-    rows = table[~_handed_out(table)].fillna({"reason": ""})
+    rows = table[~has_time(table)].fillna({"reason": ""})
     return [
         f"left out: {row['operation']} on {row['target']}: {row['status']}: {row['reason']}".removesuffix(": ")
         for row in rows.to_dict("records")
@@ -133,12 +134,8 @@ def left_out(run: Run) -> list[str]:
 def _timed(run: Run) -> Iterator[tuple[str, "pd.Series[Any]"]]:
     """Yield each row that has a time under a name that says all that must be the same from commit to commit."""
     table = run_table(run)
-    for _, row in table[_handed_out(table)].iterrows():
+    for _, row in table[has_time(table)].iterrows():
         yield service_name(run.header, row), row
-
-
-def _handed_out(table: pd.DataFrame) -> "pd.Series[bool]":
-    return table["median_s"].notna() & (table["status"] == "ok")
 
 
 def _metric(value: float, low: float, high: float) -> dict[str, float]:

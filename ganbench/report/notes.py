@@ -5,6 +5,7 @@ from statistics import fmean
 
 import pandas as pd
 
+from ..errors import plural
 from ..operations import operation as make_operation
 from ..operations.products import FLOOR
 from ..registry import library_of
@@ -14,7 +15,6 @@ from ..results.run import Run
 from ..results.statistics import MIN_ROUNDS, control_failed, detectable_after, typical
 from ..results.table import control_of, held_down
 from .table import ABOVE, beyond, deciding, interval, seconds
-from .text import plural
 
 LONGER = 4  # times a run that was too short
 

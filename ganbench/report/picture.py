@@ -5,14 +5,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
-from ..errors import UsageError, refused, require, unknown
+from ..errors import UsageError, plural, refused, require, unknown
 from ..results.case import KEYS
 from ..results.run import RunOf
 from . import chart_rows
 from .choices import CHARTS, THEMES
 from .relative import baseline_of, no_run, relative
 from .selection import USUAL, Selection, select
-from .text import plural
 
 if TYPE_CHECKING:
     from .charts import Chart

@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ..errors import UsageError, require, unknown
+from ..errors import UsageError, plural, require, unknown
 from ..results.case import without
 from ..results.run import RunOf
 from .relative import DERIVED, MEAN, baseline_of, mean, no_run, relative
 from .repeated import commits, confirmed
 from .selection import Selection, contexts, instead, select
 from .table import is_number, text
-from .text import plural
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler

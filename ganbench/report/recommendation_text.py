@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from ..errors import plural
 from ..gan import MAX_ITERATIONS
 from ..results.run import Run
 from ..results.statistics import BAND, MIN_ROUNDS, Estimate, control_failed, verdict_of
@@ -14,7 +15,7 @@ from .notes import control_line
 from .recommendation import START_DOUBT, Candidate, Recommendation, Standing, recommend
 from .start import break_even
 from .table import heading, interval, seconds, verdict
-from .text import PAPER, Part, Screen, document, narrowed, plural, text_of
+from .text import PAPER, Part, Screen, document, narrowed, text_of
 
 LEGEND = {  # of columns
     "total": "total: start + iterations x time of one, from a fresh process with an empty compile cache, "
@@ -64,7 +65,7 @@ def render(
 
 def sentence(found: Recommendation) -> str:
     """Return the answer: what to take and what the runner-up costs, or what cannot be told apart, and why."""
-    first, count = found.first, f"{found.iterations:,} iteration{'s' * (found.iterations != 1)}"
+    first, count = found.first, plural(found.iterations, "iteration")
     if len(found.standings) == 1:
         return f"for {count}: {_total(first)}; nothing else was measured to compare it with"
     if not found.rivals:

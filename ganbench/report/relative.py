@@ -17,7 +17,7 @@ from ..errors import UsageError
 from ..results.case import CASE
 from ..results.run import Run, RunOf
 from ..results.statistics import Verdict, judge, speed_ratio, verdict_of
-from .selection import Selection, instead
+from .selection import Selection, has_time, instead
 
 DERIVED = "derived"  # the verdict on a quotient of medians
 SPEED = ["ratio", "ratio_low", "ratio_high", "detectable", "verdict"]
@@ -128,7 +128,7 @@ def mean(ratios: Iterable[float | None]) -> float:
 def _timed(rows: pd.DataFrame) -> pd.DataFrame:
     """Return what is needed of the rows that have a time, with their labels."""
     needed = [name for name in (*NEEDED, "timestamp") if name in rows]
-    return rows[needed].assign(label=_labels(rows))[(rows["status"] == "ok") & rows["median_s"].notna()]
+    return rows[needed].assign(label=_labels(rows))[has_time(rows)]
 
 
 def _labels(rows: pd.DataFrame) -> "pd.Series[str]":

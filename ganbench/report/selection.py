@@ -11,12 +11,11 @@ from typing import Any
 
 import pandas as pd
 
-from ..errors import UsageError
+from ..errors import UsageError, plural
 from ..operations import OPERATIONS
 from ..results.case import CASE, DRAWN, KEYS, told_apart
 from ..results.loading import whole
 from ..results.records import DIGITS
-from .text import plural
 
 USUAL = {"caches": "warm", "data": DIGITS}  # what goes without saying
 WORDS = ("operation", "shape", "backend", "target", "status", "reason", "run_id", "baseline", "verdict", "commit",
@@ -170,6 +169,11 @@ def _newest(rows: pd.DataFrame, case: list[str]) -> tuple[pd.DataFrame, list[str
     if not count:
         return kept, []
     return kept, [f"{plural(count, 'older row')} left out: of each case, the newest run is shown"]
+
+
+def has_time(rows: pd.DataFrame) -> "pd.Series[bool]":
+    """Return which rows have a time that counts; ``instead`` says what the others have."""
+    return (rows["status"] == "ok") & rows["median_s"].notna()
 
 
 def instead(row: Mapping[Hashable, Any]) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from ..results.statistics import BAND
+from .selection import has_time
 from .table import declared, with_width
 
 MEMORY_LEGEND = (
@@ -44,7 +45,7 @@ def start_table(table: pd.DataFrame) -> pd.DataFrame:
     ``has caught up with`` names each target that starts sooner, and the iterations, from the start of both processes
     with an empty compile cache, after which this one is ahead.
     """
-    timed = table[table["median_s"].notna() & (table["status"] == "ok")]
+    timed = table[has_time(table)]
     if timed.empty or timed["import_s"].isna().all():
         return timed[:0]
     timed = _largest(timed)

@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 import pandas as pd
 
+from ..errors import plural
 from ..precision import titled
 from ..results.columns import DECLARED, unit_of
 from ..results.records import RunHeader
 from ..results.run import Run
 from ..results.statistics import BAND, MIN_ROUNDS, Estimate
 from .relative import MAYBE, SURELY, fastest
-from .text import plural
 
 COLUMNS = ("operation", "target", "time", "speed", "verdict", "ceiling")
 NUMBERS = ("time", "ceiling")  # the columns that are set to the right

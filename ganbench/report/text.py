@@ -61,11 +61,6 @@ def document(title: str, parts: Iterable[Part], notes: Iterable[str], form: str,
     return "\n".join([*lines, *(text_of(note, screen) for note in notes)]) + "\n"
 
 
-def plural(count: int, noun: str) -> str:
-    """Return ``1 round`` or ``3 rounds``."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
 def text_of(shown: Table | str, screen: Screen = PAPER) -> str:
     """Return a table or a sentence as lines of at most so many columns; styles of cells become colours, or nothing."""
     out = io.StringIO()

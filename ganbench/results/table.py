@@ -13,7 +13,7 @@ from .bounds import Bound
 from .case import hardware_of, model_label
 from .columns import COLUMNS, DECLARED, DTYPES
 from .records import EnergyRecord, Measurement, PowerRecord, RunHeader, WorkerRecord
-from .run import Run, open_run
+from .run import Run, open_run, timed
 from .statistics import Estimate, Rounds, beyond_band, judge, middle, paired, speed, speed_ratio, typical, undisturbed
 
 if TYPE_CHECKING:
@@ -137,12 +137,11 @@ def _timed(taken: Sequence[Measurement], time: Estimate | None) -> dict[str, Any
         elif gate.widest > max(gate.tolerance, WIDE):
             row["reason"] = f"tolerance {gate.widest:.1g} (in this model, correct programs may differ by that much)"
     if time is not None:
-        rounds = sum(bool(one.samples) for one in taken)
-        row |= dict(zip(("median_s", "ci_low_s", "ci_high_s"), time, strict=True)) | {"rounds": rounds}
+        row |= dict(zip(("median_s", "ci_low_s", "ci_high_s"), time, strict=True)) | {"rounds": len(timed(taken))}
     return row
 
 
-def _measured(taken: Sequence[Measurement], rounds: Rounds, timed: dict[str, Any]) -> dict[str, Any]:
+def _measured(taken: Sequence[Measurement], rounds: Rounds, known: dict[str, Any]) -> dict[str, Any]:
     """Return the other columns that follow from one case alone."""
     first, last = taken[0], taken[-1]
     row: dict[str, Any] = {}
@@ -171,8 +170,8 @@ def _measured(taken: Sequence[Measurement], rounds: Rounds, timed: dict[str, Any
             "undisturbed_s": middle([*map(undisturbed, rounds.values())]),
             "number": first.iterations,
             "samples": samples,
-            "gflops": first.flops / timed["median_s"] / 1e9,
-            "steady": _steady([entry for entry in taken if entry.samples]),
+            "gflops": first.flops / known["median_s"] / 1e9,
+            "steady": _steady(timed(taken)),
             "cores": _middle(entry.cores for entry in taken if entry.cores is not None),
             "steal": _middle(steal for d in disturbances if (steal := d.mean.steal) is not None),
             "sm_mhz": _middle(clock for d in disturbances if (clock := d.mean.sm_mhz) is not None),
@@ -181,7 +180,7 @@ def _measured(taken: Sequence[Measurement], rounds: Rounds, timed: dict[str, Any
             "device_s": _middle(seconds for entry in taken for seconds in entry.device_s),
         }
         if starts:  # what the first call cost beyond the work that it did
-            row["compile_s"] = max(0.0, starts[0] - timed["median_s"] * first.iterations_per_call)
+            row["compile_s"] = max(0.0, starts[0] - known["median_s"] * first.iterations_per_call)
     return row
 
 

@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Callable
 
+from ..errors import plural
 from ..registry import Target
 from .curves import undrawn
 from .plan import Training
@@ -37,7 +38,7 @@ class Screen:
     def begin(self) -> None:
         """Print the model and the data."""
         training, plan = self._training, self._training.plan
-        threads = f"{plan.threads} thread{'s' * (plan.threads != 1)}"
+        threads = plural(plan.threads, "thread")
         self._echo(f"{plan.spec.name} ({plan.spec.describe()}), {plan.dtype}, {threads}, seed {plan.seed}")
         self._echo(
             f"{training.note}; {training.per_epoch:,} iterations make an epoch, "

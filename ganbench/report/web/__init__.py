@@ -32,7 +32,7 @@ from ..measured import measured
 from ..picture import NOTHING, look, subtitle
 from ..recommendation import START_DOUBT, candidates
 from ..relative import WORK, baseline_of, fastest, mean, speeds
-from ..selection import Selection, contexts, select
+from ..selection import Selection, contexts, has_time, select
 from ..table import ABOVE, conditions
 from .kept import kept_outlook, kept_text
 from .template import filled, text_of
@@ -216,7 +216,7 @@ def _first(rows: pd.DataFrame, run_of: RunOf) -> dict[str, Any]:
     """
     found, code = {}, code_hash()
     whole = rows[(rows["operation"] == ITERATION) & (rows["status"] == "ok")]
-    newest = whole[whole["median_s"].notna()].sort_values("timestamp", kind="stable").drop_duplicates(WORK, keep="last")
+    newest = whole[has_time(whole)].sort_values("timestamp", kind="stable").drop_duplicates(WORK, keep="last")
     for machine, run_id in newest[["machine", "run_id"]].drop_duplicates().itertuples(index=False):
         if (run := run_of(machine, run_id)) is not None:
             taking_part, _, control = candidates(run, whole[whole["run_id"] == run_id])
